@@ -1,0 +1,132 @@
+//! Logins against raw argon2id, the memory that 1,000 at once take, and checks beside a flood of them.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Result;
+
+use crate::{
+    limits::measure_argon2,
+    load::{Load, Outcome},
+    report::{self, MEBIBYTE, Report, Spread, Target, as_milliseconds},
+    requests::{Checks, Prebuilt, login},
+    seed::username,
+    server::PASSWORD,
+    stage::Stage,
+};
+
+/// Accounts that log in; many, so that none comes near its cap of sessions.
+const ACCOUNTS: usize = 1_000;
+
+/// Connections that keep the server's hashing busy without overfilling its queue.
+const CONNECTIONS: usize = 4;
+
+/// A round counts whole hashes of 13 ms each: below this length they are too few.
+const SHORTEST_ROUND: Duration = Duration::from_secs(3);
+
+/// The rate of logins, and what 1,000 of them at the same moment do to memory.
+pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
+    let population = stage.population(ACCOUNTS).await?;
+    let server = stage.serve(&population).await?;
+    let round = stage.round.max(SHORTEST_ROUND);
+    let logins = Prebuilt::endless(&requests());
+    let mut rounds = Vec::new();
+    for turn in 0..=stage.rounds {
+        let raw = measure_argon2(round).await?;
+        let outcome = Load::new(server.address, &[200])
+            .over(CONNECTIONS)
+            .closed(round, &logins)
+            .await?;
+        if turn > 0 {
+            println!(
+                "  round {turn}: argon2id {raw:.1}/s, logins {:.1}/s, p99 {:.0} ms, ratio {:.2}",
+                outcome.rate(),
+                as_milliseconds(outcome.quantile(0.99)),
+                outcome.rate() / raw
+            );
+            rounds.push((raw, outcome.rate()));
+        }
+    }
+    server.stop().await?;
+    report.ratio(
+        "login",
+        format!(
+            "{:.1}/s",
+            Spread::of(rounds.iter().map(|(_, logins)| *logins)).median
+        ),
+        format!(
+            "argon2id {:.1}/s",
+            Spread::of(rounds.iter().map(|(raw, _)| *raw)).median
+        ),
+        &Spread::of(rounds.iter().map(|(raw, logins)| logins / raw)),
+        Target::AtLeast(0.95),
+    );
+    crowd(stage, report).await
+}
+
+/// A thousand logins at the same moment, on a server that has not hashed anything yet.
+async fn crowd(stage: &mut Stage, report: &mut Report) -> Result<()> {
+    let population = stage.population(ACCOUNTS).await?;
+    let server = stage.serve(&population).await?;
+    let before = server.resident()?;
+    let outcome = Load::new(server.address, &[200, 503])
+        .over(ACCOUNTS)
+        .closed(Duration::from_secs(30), Prebuilt::once_each(&requests()))
+        .await?;
+    let grown = server.highest_resident()?.saturating_sub(before);
+    server.stop().await?;
+    report.figure(
+        &format!("{} logins at once: memory", report::number(ACCOUNTS as f64)),
+        grown as f64 / MEBIBYTE,
+        report::mebibytes,
+        statuses(&outcome),
+        Target::AtMost(64.0),
+    );
+    Ok(())
+}
+
+/// Checks on schedule, first alone, then beside 32 connections that log in without a pause.
+pub async fn flood(stage: &mut Stage, report: &mut Report) -> Result<()> {
+    const CHECKS: u32 = 500;
+    const FLOODING: usize = 32;
+    let population = stage.population(ACCOUNTS).await?;
+    let server = stage.serve(&population).await?;
+    population.warm(&server, population.all()).await?;
+    let length = stage.round * stage.rounds;
+    let checks = Checks::over(&population.tokens, population.all());
+    let on_schedule = Load::new(server.address, &[200]);
+
+    let quiet = on_schedule.open(CHECKS, length, &checks).await?;
+    let logins = Prebuilt::endless(&requests());
+    let (beside, flood) = tokio::try_join!(
+        on_schedule.open(CHECKS, length, &checks),
+        Load::new(server.address, &[200, 503])
+            .over(FLOODING)
+            .closed(length, logins),
+    )?;
+    server.stop().await?;
+    println!("  the flood: {}", statuses(&flood));
+    let p99 = |outcome: &Outcome| as_milliseconds(outcome.quantile(0.99));
+    report.figure(
+        &format!("verify p99, {CHECKS}/s beside a login flood"),
+        p99(&beside),
+        report::milliseconds,
+        format!("quiet {:.2} ms; {}", p99(&quiet), statuses(&flood)),
+        Target::AtMost(10.0),
+    );
+    Ok(())
+}
+
+fn requests() -> Arc<[Vec<u8>]> {
+    (0..ACCOUNTS)
+        .map(|number| login(&username(number), PASSWORD))
+        .collect()
+}
+
+fn statuses(outcome: &Outcome) -> String {
+    let counts: Vec<String> = outcome
+        .statuses
+        .iter()
+        .map(|(status, count)| format!("{status}: {}", report::number(*count as f64)))
+        .collect();
+    counts.join(", ")
+}

@@ -1,0 +1,175 @@
+//! The load benchmark of the whole server: reads the command line, runs the benchmarks, prints the table.
+//!
+//! The server runs as a child on CPU 0 with its database on the real disk; the load comes from this
+//! process on CPU 1. Whatever is a ratio is taken within one run, in alternating rounds.
+
+mod children;
+mod hello;
+mod limits;
+mod load;
+mod login;
+mod logout;
+mod memory;
+mod report;
+mod requests;
+mod seed;
+mod server;
+mod stage;
+mod verify;
+mod wire;
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{report::Report, stage::Stage};
+
+/// Measures sessiond against the figures it has to reach.
+#[derive(Parser)]
+#[command(name = "sessiond-bench")]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+    /// Length of one round
+    #[arg(long, global = true, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=30))]
+    seconds: u64,
+    /// How many pairs of rounds make one ratio
+    #[arg(long, global = true, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50))]
+    rounds: u32,
+    /// The server's release binary [default: `sessiond` beside this program]
+    #[arg(long, global = true)]
+    server: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Checks per second against a bare hello, at 1,000 and 1,000,000 live sessions
+    Verify,
+    /// Checks of tokens that were never issued
+    Unknown,
+    /// Durable logouts against the disk's own commits
+    Logout,
+    /// Logins against raw argon2id, and the memory that 1,000 at once take
+    Login,
+    /// Check latency while a flood of logins goes on
+    Flood,
+    /// Resident memory, idle and per cached session
+    Memory,
+    /// Time from spawn to ready with 1,000,000 sessions stored
+    Start,
+    /// Everything, and the whole table
+    All,
+    /// The hello against itself: what the machine's noise does to a ratio
+    Control,
+    #[command(hide = true)]
+    Pinned {
+        #[arg(long)]
+        cpu: usize,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<OsString>,
+    },
+    #[command(hide = true)]
+    Hello { answer_bytes: usize },
+    #[command(hide = true)]
+    Argon2,
+    #[command(hide = true)]
+    Commits { folder: PathBuf },
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<()> {
+    let round = Duration::from_secs(cli.seconds);
+    match &cli.what {
+        What::Pinned { cpu, command } => children::become_pinned(*cpu, command),
+        What::Hello { answer_bytes } => hello::serve(*answer_bytes),
+        What::Argon2 => limits::argon2(round),
+        What::Commits { folder } => limits::commits(folder, round),
+        _ => {
+            children::pin_load_generator()?;
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?
+                .block_on(until_interrupted(run(cli, round)))
+        }
+    }
+}
+
+/// Dropping `work` on a signal ends every child and removes every file it holds.
+async fn until_interrupted(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = work => done,
+        _ = interrupt.recv() => bail!("interrupted"),
+        _ = terminate.recv() => bail!("terminated"),
+    }
+}
+
+async fn run(cli: Cli, round: Duration) -> Result<()> {
+    let mut report = Report::default();
+    if let What::Control = cli.what {
+        verify::control(cli.rounds, round, &mut report).await?;
+        report.print();
+        return Ok(());
+    }
+    let mut stage = Stage::new(server_binary(cli.server)?, cli.rounds, round)?;
+    match cli.what {
+        What::Verify => verify::known(&mut stage, &mut report).await?,
+        What::Unknown => verify::unknown(&mut stage, &mut report).await?,
+        What::Logout => logout::run(&mut stage, &mut report).await?,
+        What::Login => login::run(&mut stage, &mut report).await?,
+        What::Flood => login::flood(&mut stage, &mut report).await?,
+        What::Memory => memory::run(&mut stage, &mut report).await?,
+        What::Start => memory::start(&mut stage, &mut report).await?,
+        _ => all(&mut stage, &mut report).await?,
+    }
+    report.print();
+    Ok(())
+}
+
+/// Whatever needs every session alive comes before what ends some; logouts come last.
+async fn all(stage: &mut Stage, report: &mut Report) -> Result<()> {
+    verify::control(stage.rounds, stage.round, report).await?;
+    memory::start(stage, report).await?;
+    memory::run(stage, report).await?;
+    verify::known(stage, report).await?;
+    verify::unknown(stage, report).await?;
+    login::run(stage, report).await?;
+    login::flood(stage, report).await?;
+    logout::run(stage, report).await
+}
+
+fn server_binary(given: Option<PathBuf>) -> Result<PathBuf> {
+    let path = match given {
+        Some(path) => path,
+        None => std::env::current_exe()
+            .context("finding this program")?
+            .parent()
+            .unwrap_or(Path::new("."))
+            .join("sessiond"),
+    };
+    if !path.is_file() {
+        bail!(
+            "there is no server at {}: build it first (cargo build --release), or name it with --server",
+            path.display()
+        );
+    }
+    path.canonicalize()
+        .with_context(|| format!("resolving {}", path.display()))
+}

@@ -1,0 +1,23 @@
+//! Finds out which commit is being built: `SESSIOND_COMMIT`, else git, else `development`.
+
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rerun-if-env-changed=SESSIOND_COMMIT");
+    println!("cargo::rerun-if-changed=migrations");
+    let commit = std::env::var("SESSIOND_COMMIT").ok().filter(|commit| !commit.is_empty());
+    println!("cargo::rustc-env=SESSIOND_COMMIT={}", commit.or_else(from_git).unwrap_or_else(|| "development".into()));
+}
+
+fn from_git() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    for path in ["HEAD", "logs/HEAD"] {
+        if let Some(path) = git(&["rev-parse", "--git-path", path]).filter(|path| std::path::Path::new(path).exists()) {
+            println!("cargo::rerun-if-changed={path}");
+        }
+    }
+    git(&["rev-parse", "--short", "HEAD"]).filter(|commit| !commit.is_empty())
+}

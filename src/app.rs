@@ -1,0 +1,175 @@
+//! The composition root: builds the parts, binds the listeners, runs the tasks, and takes all of it down in order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cache::Cache;
+use crate::coherence::Coherence;
+use crate::config::{CacheMode, Config};
+use crate::domain::clock::{Clock, SystemClock};
+use crate::domain::entropy::{Entropy, SystemEntropy};
+use crate::http::layers::Stack;
+use crate::http::state::App;
+use crate::http::{ops_routes, router, routes, server};
+use crate::password::Hasher;
+use crate::service::{self, Parts, Service};
+use crate::store::SharedStore;
+use crate::store::connect::{ConnectError, Role, connect};
+use crate::telemetry::{COMMIT, Metrics};
+use crate::touch::Flusher;
+use crate::purge;
+
+/// The service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store could not be opened.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The service could not be built on it.
+    #[error(transparent)]
+    Service(#[from] service::Error),
+    /// An address could not be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// Anything else the operating system refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What differs between a real start and a test: the time and the randomness.
+#[derive(Clone)]
+pub struct Environment {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Default for Environment {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+    }
+}
+
+/// The service on its store, with the tasks it needs, and no listener yet. Commands use it like this.
+pub struct Core {
+    /// The service.
+    pub service: Service,
+    store: SharedStore,
+    metrics: Arc<Metrics>,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+/// Builds the service, to serve with it or to run one command.
+///
+/// # Errors
+/// [`StartError`]; nothing is left running.
+pub async fn build(config: &Config, serve: bool, environment: Environment) -> Result<Core, StartError> {
+    let Environment { clock, entropy } = environment;
+    let sessions = config.sessions;
+    let cache = match (serve, sessions.cache) {
+        (true, CacheMode::On) => Some(Arc::new(Cache::new(sessions.cache_entries, sessions.lifetimes))),
+        (true, CacheMode::Off) | (false, CacheMode::On | CacheMode::Off) => None,
+    };
+    let coherence = Arc::new(Coherence::new(cache.clone()));
+    let role = if serve { Role::Serve(coherence.clone()) } else { Role::Command };
+    let store = connect(&config.database_url, role, &*entropy).await?;
+    let (flusher, touches) = Flusher::new(store.clone(), cache.clone(), clock.clone(), sessions.lifetimes);
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    if serve {
+        tasks.spawn(flusher.run(stop.clone()));
+        tasks.spawn(purge::run(store.clone(), clock.clone(), stop.clone()));
+    }
+    let metrics = Arc::new(Metrics::default());
+    let service = Service::new(Parts {
+        store: store.clone(),
+        cache,
+        coherence,
+        hasher: Hasher::start(config.passwords.workers, config.passwords.queue, &entropy)?,
+        touches,
+        clock,
+        entropy,
+        metrics: metrics.clone(),
+        lifetimes: sessions.lifetimes,
+        sessions_per_user: NonZeroUsize::new(sessions.per_user).unwrap_or(NonZeroUsize::MIN),
+    })
+    .await?;
+    Ok(Core { service, store, metrics, tasks, stop })
+}
+
+impl Core {
+    /// Ends the tasks and closes the store.
+    pub async fn close(self) {
+        close(self.store, self.tasks, &self.stop).await;
+    }
+}
+
+async fn close(store: SharedStore, mut tasks: JoinSet<()>, stop: &CancellationToken) {
+    stop.cancel();
+    while tasks.join_next().await.is_some() {}
+    store.close().await;
+}
+
+/// A server that listens.
+pub struct Running {
+    /// Where clients and proxies connect.
+    pub listen: SocketAddr,
+    /// Where liveness, readiness and metrics are.
+    pub ops_listen: SocketAddr,
+    app: App,
+    store: SharedStore,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+    listeners: JoinSet<()>,
+    stop_listening: CancellationToken,
+}
+
+/// Serves: binds both listeners, and says so in the first line of the log.
+///
+/// # Errors
+/// [`StartError::Listen`], by name of the address.
+pub async fn serve(config: &Config, core: Core) -> Result<Running, StartError> {
+    let Core { service, store, metrics, tasks, stop } = core;
+    let (listener, listen) = bind(config.http.listen).await?;
+    let (ops_listener, ops_listen) = bind(config.http.ops_listen).await?;
+    tracing::info!(%listen, ops = %ops_listen, store = %config.database_url, commit = COMMIT, "serving");
+    let app = App::new(service, &config.http, metrics.clone());
+    let stop_listening = CancellationToken::new();
+    let mut listeners = JoinSet::new();
+    for (listener, routes) in [(listener, routes()), (ops_listener, ops_routes())] {
+        let stack = Stack::new(router(routes, app.clone()), app.clone());
+        listeners.spawn(server::serve(
+            listener,
+            stack,
+            config.http.max_connections,
+            metrics.clone(),
+            stop_listening.clone(),
+        ));
+    }
+    Ok(Running { listen, ops_listen, app, store, tasks, stop, listeners, stop_listening })
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Listen(address, error);
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+impl Running {
+    /// Stops accepting, lets requests under way finish, stores what is pending, and closes.
+    pub async fn stop(mut self) {
+        self.app.drain();
+        self.stop_listening.cancel();
+        while self.listeners.join_next().await.is_some() {}
+        close(self.store, self.tasks, &self.stop).await;
+    }
+}

@@ -1,0 +1,424 @@
+//! Live sessions in memory: from a token's hash to an identity, in one hash and one look-up.
+//!
+//! An entry may be used only while nothing that it was read from has been revoked since. Two marks see to that, both
+//! numbers of the revocation log: a load takes a [`Ticket`] (the newest number applied) *before* it reads the store,
+//! - each shard remembers the newest revocation that hit it, and refuses an insert whose ticket is older, so a load
+//!   that began before a revocation cannot put the dead session back;
+//! - each user has a slot in a table of newest revocations, and an entry older than that slot is asked for anew.
+//!   Users share slots; a collision costs one read.
+
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use hashbrown::HashTable;
+use parking_lot::Mutex;
+
+use crate::domain::clock::Timestamp;
+use crate::domain::id::UserId;
+use crate::domain::principal::Identity;
+use crate::domain::revocation::{Revocation, Seq};
+use crate::domain::session::{Expiry, Lifetimes, Seen, Session};
+use crate::domain::token::TokenHash;
+use crate::domain::user::User;
+
+const SHARDS: usize = 64;
+const USER_MARKS: usize = 1 << 16;
+/// How many neighbours are looked at for the one not seen for longest, when a full shard makes room.
+const CANDIDATES: usize = 8;
+
+/// Taken before a load, handed in with what was loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket(Seq);
+
+/// What memory says of a token.
+#[derive(Debug)]
+pub enum Check {
+    /// A live session.
+    Live {
+        /// Whose.
+        identity: Arc<Identity>,
+        /// Set when its idle deadline is near: store that it was seen, at once.
+        urgent: Option<Seen>,
+    },
+    /// Unknown here, or no longer certain: ask the store.
+    Ask,
+}
+
+struct Entry {
+    token_hash: TokenHash,
+    identity: Arc<Identity>,
+    /// As stored: a touch counts once it is committed.
+    expiry: Expiry,
+    seen_at: Timestamp,
+    loaded: Seq,
+    user_mark: u16,
+    remembered: bool,
+    /// Seen since last stored.
+    dirty: bool,
+    /// Already handed out as urgent.
+    urgent: bool,
+}
+
+impl Entry {
+    fn seen(&self, lifetimes: &Lifetimes) -> Seen {
+        let idle_until = lifetimes.of(self.remembered).idle_until(self.seen_at, self.expiry.absolute);
+        Seen { token_hash: self.token_hash, at: self.seen_at, idle_until }
+    }
+}
+
+#[derive(Default)]
+struct Shard {
+    index: HashTable<u32>,
+    entries: Vec<Entry>,
+    revoked: Seq,
+    hand: usize,
+}
+
+impl Shard {
+    fn find(&self, token: &TokenHash) -> Option<usize> {
+        let same = |&at: &u32| self.entries.get(at as usize).is_some_and(|entry| entry.token_hash == *token);
+        self.index.find(token.prefix(), same).map(|&at| at as usize)
+    }
+
+    fn remove(&mut self, token: &TokenHash) -> Option<Entry> {
+        let at = self.find(token)?;
+        let last = self.entries.len() - 1;
+        let is = |wanted: usize| move |&at: &u32| at as usize == wanted;
+        if let Ok(found) = self.index.find_entry(token.prefix(), is(at)) {
+            found.remove();
+        }
+        let removed = self.entries.swap_remove(at);
+        if let Some(moved) = self.entries.get(at)
+            && let Ok(mut found) = self.index.find_entry(moved.token_hash.prefix(), is(last))
+        {
+            *found.get_mut() = u32::try_from(at).unwrap_or(u32::MAX);
+        }
+        Some(removed)
+    }
+
+    fn push(&mut self, entry: Entry) {
+        let Ok(at) = u32::try_from(self.entries.len()) else { return };
+        let hash = entry.token_hash.prefix();
+        self.entries.push(entry);
+        let entries = &self.entries;
+        let rehash = |&at: &u32| entries.get(at as usize).map_or(0, |entry| entry.token_hash.prefix());
+        self.index.insert_unique(hash, at, rehash);
+    }
+
+    /// Makes room by dropping, of a few neighbours, the one not seen for longest.
+    fn evict(&mut self) -> Option<Entry> {
+        let count = self.entries.len();
+        let oldest = (0..CANDIDATES.min(count))
+            .map(|step| (self.hand + step) % count)
+            .min_by_key(|&at| self.entries.get(at).map(|entry| entry.seen_at))?;
+        self.hand = (self.hand + CANDIDATES) % count;
+        let token = self.entries.get(oldest)?.token_hash;
+        self.remove(&token)
+    }
+}
+
+/// The cache. Cheap to share, never blocked on anything but a short lock on one of 64 shards.
+pub struct Cache {
+    shards: Box<[Mutex<Shard>]>,
+    user_marks: Box<[AtomicI64]>,
+    applied: AtomicI64,
+    per_shard: usize,
+    lifetimes: Lifetimes,
+}
+
+impl Cache {
+    /// An empty cache of at most `entries` sessions, give or take their uneven spread over shards.
+    pub fn new(entries: usize, lifetimes: Lifetimes) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            user_marks: (0..USER_MARKS).map(|_| AtomicI64::default()).collect(),
+            applied: AtomicI64::default(),
+            per_shard: entries.div_ceil(SHARDS).clamp(1, u32::MAX as usize),
+            lifetimes,
+        }
+    }
+
+    /// Asks memory about a token at `now`, and notes that it was seen.
+    pub fn check(&self, token: &TokenHash, now: Timestamp) -> Check {
+        let Some(shard) = self.shard(token) else { return Check::Ask };
+        let mut shard = shard.lock();
+        let Some(entry) = shard.find(token).and_then(|at| shard.entries.get_mut(at)) else { return Check::Ask };
+        if self.user_mark(entry.user_mark) > entry.loaded || entry.expiry.over(now) {
+            // Only the stored deadline decides, and another process may have moved it: ask, do not refuse.
+            shard.remove(token);
+            return Check::Ask;
+        }
+        entry.seen_at = entry.seen_at.max(now);
+        entry.dirty = true;
+        let near = self.lifetimes.of(entry.remembered).flush_interval() * 2;
+        let urgent = !entry.urgent
+            && entry.expiry.idle < entry.expiry.absolute
+            && entry.expiry.idle.since(now) < near;
+        entry.urgent |= urgent;
+        let urgent = urgent.then(|| entry.seen(&self.lifetimes));
+        Check::Live { identity: Arc::clone(&entry.identity), urgent }
+    }
+
+    /// To be taken before the store is read.
+    pub fn ticket(&self) -> Ticket {
+        Ticket(Seq(self.applied.load(Ordering::Acquire)))
+    }
+
+    /// Keeps what was loaded, unless something was revoked since `ticket` that it might not show.
+    /// Returns the last-seen time of whoever made room, if that is not stored yet.
+    pub fn insert(
+        &self,
+        token: TokenHash,
+        session: &Session,
+        user: &User,
+        now: Timestamp,
+        ticket: Ticket,
+    ) -> (Arc<Identity>, Option<Seen>) {
+        let identity = Arc::new(Identity::new(user, session.id));
+        let entry = Entry {
+            token_hash: token,
+            identity: Arc::clone(&identity),
+            expiry: session.expiry,
+            seen_at: now,
+            loaded: ticket.0,
+            user_mark: mark_of(user.id),
+            remembered: session.remembered,
+            dirty: true,
+            urgent: false,
+        };
+        let Some(shard) = self.shard(&token) else { return (identity, None) };
+        let mut shard = shard.lock();
+        if shard.revoked > ticket.0 {
+            return (identity, Some(entry.seen(&self.lifetimes)));
+        }
+        shard.remove(&token);
+        let evicted = if shard.entries.len() >= self.per_shard { shard.evict() } else { None };
+        shard.push(entry);
+        drop(shard);
+        (identity, evicted.filter(|entry| entry.dirty).map(|entry| entry.seen(&self.lifetimes)))
+    }
+
+    /// Applies an entry of the revocation log. Entries come in the order of their numbers.
+    pub fn forget(&self, revocation: &Revocation) {
+        let Revocation { seq, sessions, users } = revocation;
+        for token in sessions {
+            if let Some(shard) = self.shard(token) {
+                let mut shard = shard.lock();
+                shard.revoked = *seq;
+                shard.remove(token);
+            }
+        }
+        for user in users {
+            if let Some(mark) = self.user_marks.get(usize::from(mark_of(*user))) {
+                mark.fetch_max(seq.0, Ordering::AcqRel);
+            }
+        }
+        // Last: a ticket with this number may rely on all of the above.
+        self.applied.fetch_max(seq.0, Ordering::AcqRel);
+    }
+
+    /// Notes the idle deadlines that are now stored.
+    pub fn touched(&self, deadlines: &[(TokenHash, Timestamp)]) {
+        for (token, idle) in deadlines {
+            let Some(shard) = self.shard(token) else { continue };
+            let mut shard = shard.lock();
+            if let Some(entry) = shard.find(token).and_then(|at| shard.entries.get_mut(at)) {
+                entry.expiry.idle = *idle;
+                entry.urgent = false;
+            }
+        }
+    }
+
+    /// How many shards there are to [`Self::drain`].
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Takes the last-seen times of one shard that are not stored yet.
+    pub fn drain(&self, shard: usize) -> Vec<Seen> {
+        let Some(shard) = self.shards.get(shard) else { return Vec::new() };
+        let mut shard = shard.lock();
+        let dirty = |entry: &mut Entry| std::mem::take(&mut entry.dirty).then(|| entry.seen(&self.lifetimes));
+        shard.entries.iter_mut().filter_map(dirty).collect()
+    }
+
+    /// How many sessions are kept.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().entries.len()).sum()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn shard(&self, token: &TokenHash) -> Option<&Mutex<Shard>> {
+        // The table inside a shard uses the low bits and the top seven; these lie between.
+        let between = (token.prefix() >> 40) % SHARDS as u64;
+        usize::try_from(between).ok().and_then(|at| self.shards.get(at))
+    }
+
+    fn user_mark(&self, mark: u16) -> Seq {
+        Seq(self.user_marks.get(usize::from(mark)).map_or(i64::MAX, |mark| mark.load(Ordering::Acquire)))
+    }
+}
+
+impl std::fmt::Debug for Cache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cache").field("applied", &self.applied).finish_non_exhaustive()
+    }
+}
+
+fn mark_of(user: UserId) -> u16 {
+    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(user);
+    u16::try_from(hash % USER_MARKS as u64).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::entropy::SystemEntropy;
+    use crate::domain::id::SessionId;
+    use crate::domain::session::{Client, Lifetime};
+    use crate::domain::text::{Name, Username};
+
+    const LIFE: Lifetime = Lifetime { idle: Duration::from_secs(1000), absolute: Duration::from_secs(100_000) };
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
+
+    fn cache(entries: usize) -> Cache {
+        Cache::new(entries, Lifetimes { plain: LIFE, remembered: LIFE })
+    }
+
+    fn user() -> User {
+        User {
+            id: UserId::random(&SystemEntropy).expect("entropy"),
+            username: Username::new("ann").expect("fit"),
+            email: None,
+            name: Name::new("Ann").expect("fit"),
+            admin: false,
+            disabled_at: None,
+            created_at: NOW,
+            updated_at: NOW,
+        }
+    }
+
+    fn session(user: &User) -> Session {
+        Session {
+            id: SessionId::random(&SystemEntropy).expect("entropy"),
+            user_id: user.id,
+            created_at: NOW,
+            last_seen_at: NOW,
+            expiry: LIFE.begin(NOW),
+            remembered: false,
+            client: Client::default(),
+        }
+    }
+
+    fn token(number: u64) -> TokenHash {
+        use sha2::Digest as _;
+        TokenHash::from_bytes(sha2::Sha256::digest(number.to_le_bytes()).into())
+    }
+
+    fn live(cache: &Cache, token: &TokenHash, now: Timestamp) -> bool {
+        matches!(cache.check(token, now), Check::Live { .. })
+    }
+
+    fn keep(cache: &Cache, token: TokenHash, user: &User) {
+        cache.insert(token, &session(user), user, NOW, cache.ticket());
+    }
+
+    #[test]
+    fn a_revoked_session_is_forgotten_and_its_neighbours_are_not() {
+        let (cache, user) = (cache(1000), user());
+        (0..100).for_each(|n| keep(&cache, token(n), &user));
+        cache.forget(&Revocation { seq: Seq(1), sessions: vec![token(7)], users: vec![] });
+        for n in 0..100 {
+            assert_eq!(live(&cache, &token(n), NOW), n != 7, "{n}");
+        }
+    }
+
+    #[test]
+    fn a_load_that_began_before_a_revocation_cannot_put_the_session_back() {
+        let (cache, user) = (cache(1000), user());
+        let ticket = cache.ticket();
+        cache.forget(&Revocation { seq: Seq(1), sessions: vec![token(7)], users: vec![] });
+        cache.insert(token(7), &session(&user), &user, NOW, ticket);
+        assert!(!live(&cache, &token(7), NOW));
+    }
+
+    #[test]
+    fn a_load_that_began_before_its_users_revocation_is_not_believed() {
+        let (cache, user) = (cache(1000), user());
+        let ticket = cache.ticket();
+        cache.forget(&Revocation { seq: Seq(1), sessions: vec![], users: vec![user.id] });
+        cache.insert(token(7), &session(&user), &user, NOW, ticket);
+        assert!(!live(&cache, &token(7), NOW));
+        keep(&cache, token(8), &user);
+        assert!(live(&cache, &token(8), NOW), "a later load is");
+    }
+
+    #[test]
+    fn every_session_of_a_revoked_user_is_asked_for_anew() {
+        let (cache, ann, bob) = (cache(1000), user(), user());
+        (0..10).for_each(|n| keep(&cache, token(n), &ann));
+        keep(&cache, token(10), &bob);
+        cache.forget(&Revocation { seq: Seq(1), sessions: vec![], users: vec![ann.id] });
+        assert!((0..10).all(|n| !live(&cache, &token(n), NOW)));
+        assert_eq!(live(&cache, &token(10), NOW), mark_of(ann.id) != mark_of(bob.id));
+    }
+
+    #[test]
+    fn at_the_stored_deadline_memory_asks_and_a_stored_touch_moves_it() {
+        let (cache, user) = (cache(1000), user());
+        keep(&cache, token(1), &user);
+        let deadline = NOW.after(LIFE.idle);
+        let later = deadline.after(Duration::from_secs(5));
+        cache.touched(&[(token(1), later)]);
+        assert!(live(&cache, &token(1), deadline));
+        assert!(!live(&cache, &token(1), later));
+    }
+
+    #[test]
+    fn near_its_deadline_a_session_is_stored_at_once_and_once() {
+        let (cache, user) = (cache(1000), user());
+        keep(&cache, token(1), &user);
+        let near = NOW.after(LIFE.idle).millis() - 99_000;
+        let check = |at| match cache.check(&token(1), Timestamp::from_millis(at)) {
+            Check::Live { urgent, .. } => urgent,
+            Check::Ask => None,
+        };
+        assert!(check(near - 2000).is_none(), "two flush intervals are left: 100 s");
+        let urgent = check(near).expect("less than two are left");
+        assert_eq!(urgent.idle_until, Timestamp::from_millis(near).after(LIFE.idle));
+        assert!(check(near + 1).is_none());
+        cache.touched(&[(token(1), urgent.idle_until)]);
+        assert!(check(near + 2).is_none(), "there is time again");
+    }
+
+    #[test]
+    fn last_seen_times_are_handed_out_once() {
+        let (cache, user) = (cache(1000), user());
+        (0..10).for_each(|n| keep(&cache, token(n), &user));
+        let drain = || (0..cache.shards()).map(|shard| cache.drain(shard).len()).sum::<usize>();
+        assert_eq!(drain(), 10);
+        assert_eq!(drain(), 0);
+        assert!(live(&cache, &token(3), NOW.after(Duration::from_secs(1))));
+        assert_eq!(drain(), 1);
+    }
+
+    #[test]
+    fn a_full_cache_makes_room_and_loses_no_last_seen_time() {
+        let (cache, user) = (cache(64), user());
+        let mut handed_out = 0;
+        for n in 0..1000 {
+            let (_, evicted) = cache.insert(token(n), &session(&user), &user, NOW, cache.ticket());
+            handed_out += usize::from(evicted.is_some());
+        }
+        assert!(cache.len() <= 64);
+        assert_eq!(cache.len() + handed_out, 1000);
+        assert!(live(&cache, &token(999), NOW));
+    }
+}

@@ -1,0 +1,101 @@
+//! The first user: made when there is none, so that a fresh start can be logged in to.
+
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+
+use super::Failed;
+use crate::app::Core;
+use crate::config::Config;
+use crate::domain::entropy::{Entropy as _, SystemEntropy};
+
+/// What the operator has yet to be told.
+pub(super) struct FirstAdmin {
+    username: String,
+    password: Told,
+}
+
+enum Told {
+    /// They chose it themselves.
+    Already,
+    /// They can read it now, this once.
+    Shown(String),
+    /// They find it there.
+    Kept(PathBuf),
+}
+
+impl FirstAdmin {
+    /// Makes the first user, unless there is one. Without a configured password a random one is made; where nobody
+    /// watches it is kept in a file that only its owner can read, written before the user is.
+    pub(super) async fn make(config: &Config, core: &Core) -> Result<Option<Self>, Failed> {
+        let operator = core.service.operator();
+        if !operator.is_first_start().await? {
+            return Ok(None);
+        }
+        let username = config.first_admin.username.clone();
+        let (password, told) = match &config.first_admin.password {
+            Some(chosen) => (chosen.reveal().to_owned(), Told::Already),
+            None => {
+                let random = random_password()?;
+                let told = if io::stdout().is_terminal() {
+                    Told::Shown(random.clone())
+                } else {
+                    Told::Kept(keep(config, &random)?)
+                };
+                (random, told)
+            }
+        };
+        operator.add_user(&username, None, None, true, password).await.map_err(|error| match error {
+            crate::service::Error::Invalid { field, sentence } => {
+                Failed::Sentence(format!("the first user cannot be made: admin_{field} {sentence}"))
+            }
+            other => other.into(),
+        })?;
+        Ok(Some(Self { username, password: told }))
+    }
+
+    /// Says how to log in.
+    pub(super) fn announce(
+        self,
+        origin: &str,
+        say: impl Fn(&str) -> Result<(), Failed>,
+    ) -> Result<(), Failed> {
+        let Self { username, password } = self;
+        match password {
+            Told::Already => tracing::info!(username, "made the first user"),
+            Told::Kept(path) => {
+                tracing::info!(username, password_file = %path.display(), "made the first user; change the password and delete the file");
+            }
+            Told::Shown(password) => say(&format!(
+                "\nMade the first user. The password is shown this once:\n\n    username  {username}\n    password  {password}\n\n\
+                 Log in:\n\n    curl -i {origin}/api/v1/auth/login -H 'Content-Type: application/json' \\\n        \
+                 -d '{{\"username\":\"{username}\",\"password\":\"{password}\"}}'\n"
+            ))?,
+        }
+        Ok(())
+    }
+}
+
+/// 128 bits, in letters that nobody mistakes for others.
+fn random_password() -> Result<String, Failed> {
+    let mut bytes = [0; 16];
+    SystemEntropy.fill(&mut bytes).map_err(|error| Failed::Sentence(error.to_string()))?;
+    Ok(bytes.chunks(4).map(|four| four.iter().map(|byte| format!("{byte:02x}")).collect::<String>()).collect::<Vec<_>>().join("-"))
+}
+
+fn keep(config: &Config, password: &str) -> Result<PathBuf, Failed> {
+    let database = config.database_url.reveal();
+    let path = PathBuf::from(format!("{}.first-password", database.strip_prefix("sqlite://").unwrap_or("sessiond")));
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(&path).and_then(|mut file| {
+        writeln!(file, "{password}")?;
+        file.sync_all()
+    });
+    written.map_err(|error| {
+        Failed::Sentence(format!("the first password cannot be kept in {}: {error}", path.display()))
+    })?;
+    Ok(path)
+}

@@ -1,0 +1,157 @@
+//! The command line: `serve`, and what an operator does beside a running server.
+//!
+//! One file a command; `password` asks for one, `first_admin` makes the first user.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+use crate::app::{Core, Environment, StartError, build};
+use crate::config::{Config, Settings};
+use crate::domain::revocation::Seq;
+use crate::store::Confirmed;
+use crate::store::connect::check;
+use crate::{service, telemetry};
+
+mod first_admin;
+mod healthcheck;
+mod password;
+mod serve;
+mod session;
+mod user;
+
+/// Logs people in, tells proxies and services who is calling, and logs them out for real.
+#[derive(Debug, Parser)]
+#[command(name = "sessiond", version = version(), args_conflicts_with_subcommands = false)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// A TOML file with settings; flags and environment come before it
+    #[arg(long, global = true, env = "SESSIOND_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until told to stop (the default)
+    Serve,
+    /// Add, list and change users
+    #[command(subcommand)]
+    User(user::Command),
+    /// List and end sessions
+    #[command(subcommand)]
+    Session(session::Command),
+    /// Bring the database up to date, and do nothing else
+    Migrate,
+    /// Ask a running server whether it is ready; exits 0 if so
+    Healthcheck,
+    /// Print the configuration that would be used, secrets hidden
+    CheckConfig,
+    /// Print a completion script
+    Completions(CompletionsArgs),
+}
+
+#[derive(Debug, Args)]
+struct CompletionsArgs {
+    /// The shell it is for
+    shell: clap_complete::Shell,
+}
+
+const fn version() -> &'static str {
+    concat!(env!("CARGO_PKG_VERSION"), " (", env!("SESSIOND_COMMIT"), ")")
+}
+
+/// A command that failed, in a sentence.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Config(#[from] crate::config::BadConfig),
+    #[error(transparent)]
+    Connect(#[from] crate::store::connect::ConnectError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Service(#[from] service::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Sentence(String),
+}
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "sessiond: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), Failed> {
+    if let Some(Command::Completions(CompletionsArgs { shell })) = cli.command {
+        clap_complete::generate(shell, &mut Cli::command(), "sessiond", &mut io::stdout());
+        return Ok(());
+    }
+    let config = Config::load(cli.settings, cli.config.as_deref())?;
+    check(&config.database_url)?;
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => {
+            telemetry::log(config.log_format);
+            runtime()?.block_on(serve::run(&config))
+        }
+        Command::User(command) => beside(&config, async |core| user::run(command, core).await),
+        Command::Session(command) => beside(&config, async |core| session::run(command, core).await),
+        Command::Migrate => beside(&config, async |_| Ok(())),
+        Command::Healthcheck => healthcheck::run(&config),
+        Command::CheckConfig => Ok(write!(io::stdout(), "{config}")?),
+        // Answered above, before a configuration was needed.
+        Command::Completions(_) => Ok(()),
+    }
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Runs a command on the database, beside a server perhaps.
+fn beside(config: &Config, command: impl AsyncFnOnce(&Core) -> Result<(), Failed>) -> Result<(), Failed> {
+    telemetry::log(config.log_format);
+    runtime()?.block_on(async {
+        let core = build(config, false, Environment::default()).await?;
+        let result = command(&core).await;
+        core.close().await;
+        result
+    })
+}
+
+/// Returns once a change is true for a running server too.
+async fn confirm(core: &Core, seq: Seq) -> Result<(), Failed> {
+    match core.service.operator().confirm(seq).await? {
+        Confirmed::Applied | Confirmed::NoServer => Ok(()),
+        Confirmed::NotInTime => {
+            Err(Failed::Sentence("committed; the running server has not confirmed".into()))
+        }
+    }
+}
+
+/// A line for people, or for a pipe.
+fn say(line: impl std::fmt::Display) -> Result<(), Failed> {
+    Ok(writeln!(io::stdout(), "{line}")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_make_sense() {
+        Cli::command().debug_assert();
+    }
+}

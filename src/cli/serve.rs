@@ -1,0 +1,30 @@
+//! `sessiond serve`: until SIGTERM or SIGINT.
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::first_admin::FirstAdmin;
+use super::{Failed, say};
+use crate::app::{Environment, build, serve};
+use crate::config::Config;
+
+/// Serves. The first line of the log says where; on a first start, how to log in comes next.
+pub(super) async fn run(config: &Config) -> Result<(), Failed> {
+    let core = build(config, true, Environment::default()).await?;
+    let first_admin = FirstAdmin::make(config, &core).await?;
+    let running = serve(config, core).await?;
+    if let Some(first_admin) = first_admin {
+        first_admin.announce(&format!("http://{}", running.listen), |line| say(line))?;
+    }
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    tokio::select! {
+        () = running.stop() => tracing::info!("stopped"),
+        _ = terminate.recv() => tracing::warn!("stopped at once, as asked twice"),
+        _ = interrupt.recv() => tracing::warn!("stopped at once, as asked twice"),
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! The words of the product: ids, secrets, users, sessions, events and time. Imports nothing of the house.
+//!
+//! `user`, `session`, `principal`, `event` and `revocation` are built from `id`, `token`, `text` and `clock`.
+
+pub mod clock;
+pub mod device;
+pub mod entropy;
+pub mod event;
+pub mod id;
+pub mod password;
+pub mod principal;
+pub mod revocation;
+pub mod session;
+pub mod text;
+pub mod token;
+pub mod user;

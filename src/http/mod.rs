@@ -1,0 +1,176 @@
+//! The wire side: every route, and the layers around them.
+//!
+//! A request goes through [`server`] (connections), [`layers`] (what every answer carries), a [`Route`] of the table
+//! below, and a handler of a [`dialect`], which parses, calls one service method and renders. `credential` finds the
+//! principal, `origin` says where a change may come from, `leave` is logging out, `wire` and `fields` read bodies.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodFilter, MethodRouter, any, on};
+use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, ALLOW};
+use http::{HeaderValue, Method, StatusCode};
+
+use self::dialect::{Owner, canonical, medama, rocketchat};
+use self::state::App;
+use self::wire::Refusal;
+
+pub mod cookie;
+pub mod credential;
+pub mod dialect;
+pub mod fields;
+pub mod layers;
+pub mod leave;
+pub mod ops;
+pub mod origin;
+pub mod server;
+pub mod state;
+pub mod verify;
+pub mod wire;
+
+/// One row of the mount table.
+pub struct Route {
+    /// The method, or none for a route that takes any.
+    pub method: Option<Method>,
+    /// The path, with `{parameters}`.
+    pub path: &'static str,
+    handler: MethodRouter<App>,
+}
+
+/// Every route that clients and proxies can reach.
+pub fn routes() -> Vec<Route> {
+    vec![
+        post("/auth/login", medama::login),
+        post("/auth/logout", medama::logout),
+        get("/user", medama::user),
+        post("/api/auth/login", medama::login),
+        post("/api/auth/logout", medama::logout),
+        get("/api/user", medama::user),
+        post("/api/v1/login", rocketchat::login),
+        post("/api/v1/logout", rocketchat::logout),
+        get("/api/v1/logout", rocketchat::logout),
+        get("/api/v1/me", rocketchat::me),
+        get("/api/v1/sessions/list", rocketchat::list),
+        get("/api/v1/sessions/info", rocketchat::info),
+        post("/api/v1/sessions/logout.me", rocketchat::logout_me),
+        post("/api/v1/users.logout", rocketchat::users_logout),
+        post("/api/v1/users.removeOtherTokens", rocketchat::remove_other_tokens),
+        post("/api/v1/users.logoutOtherClients", rocketchat::logout_other_clients),
+        post("/api/v1/auth/login", canonical::login),
+        post("/api/v1/auth/logout", canonical::logout),
+        get("/api/v1/auth/session", canonical::session),
+        post("/api/v1/auth/password", canonical::password),
+        get("/api/v1/auth/sessions", canonical::sessions),
+        delete("/api/v1/auth/sessions", canonical::revoke_many),
+        delete("/api/v1/auth/sessions/{id}", canonical::revoke_one),
+        whatever("/verify", verify::neutral),
+    ]
+}
+
+/// Every route of the operations listener.
+pub fn ops_routes() -> Vec<Route> {
+    vec![get("/livez", ops::livez), get("/readyz", ops::readyz), get("/metrics", ops::metrics)]
+}
+
+fn get<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
+    route(Method::GET, MethodFilter::GET, path, handler)
+}
+
+fn post<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
+    route(Method::POST, MethodFilter::POST, path, handler)
+}
+
+fn delete<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
+    route(Method::DELETE, MethodFilter::DELETE, path, handler)
+}
+
+fn route<H: Handler<T, App>, T: 'static>(method: Method, filter: MethodFilter, path: &'static str, handler: H) -> Route {
+    let changes = method != Method::GET;
+    Route { method: Some(method), path, handler: on(filter, Guarded { handler, path, changes }) }
+}
+
+/// A route that takes any method and changes nothing.
+fn whatever<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route { method: None, path, handler: any(Guarded { handler, path, changes: false }) }
+}
+
+/// Mounts a table. Unknown routes and methods are refused in the words of the path's owner.
+pub fn router(routes: Vec<Route>, app: App) -> Router {
+    let mut paths = BTreeMap::<_, (MethodRouter<App>, Vec<&str>)>::new();
+    for Route { method, path, handler } in routes {
+        let (merged, allowed) = paths.entry(path).or_default();
+        *merged = std::mem::take(merged).merge(handler);
+        match method {
+            Some(Method::GET) if path == "/api/v1/logout" => allowed.push("GET"),
+            Some(Method::GET) => allowed.extend(["GET", "HEAD"]),
+            Some(Method::POST) => allowed.push("POST"),
+            Some(Method::DELETE) => allowed.push("DELETE"),
+            // A route that takes any method refuses none.
+            Some(_) | None => {}
+        }
+    }
+    let mut router = Router::new();
+    for (path, (handlers, allowed)) in paths {
+        if allowed.is_empty() {
+            router = router.route(path, handlers);
+            continue;
+        }
+        let allowed = HeaderValue::try_from(allowed.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""));
+        let refuse = move |request: Request| std::future::ready(other_method(&request, &allowed));
+        router = router.route(path, handlers.fallback(Guarded { handler: refuse, path, changes: false }));
+    }
+    let unknown = |request: Request| async move { Owner::of(request.uri().path()).refuse(&Refusal::UnknownRoute) };
+    router.fallback(Guarded { handler: unknown, path: "(none)", changes: false }).with_state(app)
+}
+
+/// OPTIONS is CORS's question what a page may send; any other method is refused.
+fn other_method(request: &Request, allowed: &HeaderValue) -> Response {
+    const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
+    const HEADERS: HeaderValue = HeaderValue::from_static(
+        "Content-Type, Authorization, X-User-Id, X-Auth-Token, X-Requested-With, X-Request-Id",
+    );
+    let mut response = if request.method() == Method::OPTIONS {
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        // Of use only beside the `Access-Control-Allow-Origin` that `layers` adds for listed origins.
+        response.headers_mut().extend([
+            (ACCESS_CONTROL_ALLOW_METHODS, METHODS),
+            (ACCESS_CONTROL_ALLOW_HEADERS, HEADERS),
+            (ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
+        ]);
+        response
+    } else {
+        Owner::of(request.uri().path()).refuse(&Refusal::WrongMethod)
+    };
+    response.headers_mut().insert(ALLOW, allowed.clone());
+    response
+}
+
+/// A handler behind the check of where a change may come from, and counted by its route.
+#[derive(Clone)]
+struct Guarded<H> {
+    handler: H,
+    path: &'static str,
+    changes: bool,
+}
+
+impl<H: Handler<T, App>, T: 'static> Handler<T, App> for Guarded<H> {
+    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    fn call(self, request: Request, app: App) -> Self::Future {
+        Box::pin(async move {
+            let headers = request.headers();
+            let may = !self.changes || credential::has_header_credential(headers) || app.origins.may_change(headers);
+            let response = if may {
+                self.handler.call(request, app.clone()).await
+            } else {
+                Owner::of(request.uri().path()).refuse(&Refusal::WrongPlace)
+            };
+            app.metrics.answered(self.path, response.status().as_u16());
+            response
+        })
+    }
+}

@@ -1,0 +1,138 @@
+//! Where a change may come from (CSRF), and whose pages may read answers (CORS).
+
+use http::header::{HOST, ORIGIN};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use url::Url;
+
+use crate::config;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Which origins may do what.
+#[derive(Clone, Debug)]
+pub struct Origins {
+    public: Option<config::Origin>,
+    allowed: Vec<config::Origin>,
+}
+
+impl Origins {
+    /// As `http` says.
+    pub fn new(http: &config::Http) -> Self {
+        Self { public: http.public_url.clone(), allowed: http.cors_origins.clone() }
+    }
+
+    /// Whether a change may come from where this request comes from, header credentials aside (OWASP ASVS 3.5.1).
+    ///
+    /// It must say that it is ours, or say nothing at all: then it is not a browser. A cookie is no argument, since a
+    /// cross-site form arrives without it.
+    pub fn may_change(&self, headers: &HeaderMap) -> bool {
+        let (site, origin) = (one(headers, &SEC_FETCH_SITE), one(headers, &ORIGIN));
+        match (site, origin) {
+            (One::Absent, One::Absent) => true,
+            (One::Several, _) | (_, One::Several) => false,
+            (One::Value(b"same-origin" | b"none"), _) => true,
+            (_, One::Value(origin)) => self.is_ours(origin, headers) || self.is_allowed(origin),
+            (One::Value(_), One::Absent) => false,
+        }
+    }
+
+    /// The origin to echo, when its pages may read the answer.
+    pub fn may_read(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        match one(headers, &ORIGIN) {
+            One::Value(origin) if self.is_allowed(origin) => headers.get(ORIGIN).cloned(),
+            One::Value(_) | One::Absent | One::Several => None,
+        }
+    }
+
+    /// Whether any origin may, so that answers vary.
+    pub fn any_may_read(&self) -> bool {
+        !self.allowed.is_empty()
+    }
+
+    fn is_allowed(&self, origin: &[u8]) -> bool {
+        self.allowed.iter().any(|allowed| allowed.as_str().as_bytes() == origin)
+    }
+
+    fn is_ours(&self, origin: &[u8], headers: &HeaderMap) -> bool {
+        if let Some(public) = &self.public {
+            return public.as_str().as_bytes() == origin;
+        }
+        let One::Value(host) = one(headers, &HOST) else { return false };
+        let (Ok(origin), Ok(host)) = (std::str::from_utf8(origin), std::str::from_utf8(host)) else { return false };
+        // `null` does not parse; a default port is left out on either side.
+        let Ok(origin) = Url::parse(origin) else { return false };
+        let Ok(ours) = Url::parse(&format!("{}://{host}", origin.scheme())) else { return false };
+        matches!(origin.scheme(), "http" | "https") && origin.origin() == ours.origin()
+    }
+}
+
+enum One<'h> {
+    Absent,
+    Value(&'h [u8]),
+    Several,
+}
+
+fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> One<'h> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => One::Absent,
+        (Some(value), None) => One::Value(value.as_bytes()),
+        (Some(_), Some(_)) => One::Several,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Settings};
+
+    fn origins(toml: &str) -> Origins {
+        Origins::new(&Config::new(toml::from_str::<Settings>(toml).expect("fine")).expect("fine").http)
+    }
+
+    fn request(lines: &[(&'static str, &str)]) -> HeaderMap {
+        lines.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_str(v).expect("a value"))).collect()
+    }
+
+    #[test]
+    fn without_a_public_url_the_origin_must_name_the_host_it_was_sent_to() {
+        let origins = origins("");
+        for (host, origin, may) in [
+            ("app.example", "https://app.example", true),
+            ("app.example", "http://app.example", true),
+            ("app.example:443", "https://app.example", true),
+            ("APP.example", "https://app.example", true),
+            ("app.example:8443", "https://app.example:8443", true),
+            ("app.example:8443", "https://app.example", false),
+            ("app.example", "https://evil.example", false),
+            ("app.example", "https://app.example.evil.example", false),
+            ("app.example", "null", false),
+            ("app.example", "file://app.example", false),
+        ] {
+            assert_eq!(origins.may_change(&request(&[("host", host), ("origin", origin)])), may, "{host} {origin}");
+        }
+    }
+
+    #[test]
+    fn what_the_browser_says_of_the_site_decides_first() {
+        let origins = origins("");
+        for (site, may) in [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false), ("x", false)] {
+            assert_eq!(origins.may_change(&request(&[("host", "a"), ("sec-fetch-site", site)])), may, "{site}");
+        }
+        assert!(origins.may_change(&request(&[("host", "a")])), "not a browser");
+        let twice = request(&[("host", "a"), ("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")]);
+        assert!(!origins.may_change(&twice));
+    }
+
+    #[test]
+    fn listed_origins_may_change_and_read_and_nobody_else_may_read() {
+        let origins = origins("cors_origins = ['https://app.example']\npublic_url = 'https://login.example'");
+        let from = |origin| request(&[("host", "login.example"), ("origin", origin), ("sec-fetch-site", "cross-site")]);
+        assert!(origins.may_change(&from("https://app.example")));
+        assert!(origins.may_read(&from("https://app.example")).is_some());
+        assert!(origins.may_change(&from("https://login.example")), "the public origin");
+        assert!(origins.may_read(&from("https://login.example")).is_none(), "needs no permission");
+        assert!(!origins.may_change(&from("https://app.example.evil")));
+        assert!(origins.may_read(&from("https://app.example.evil")).is_none());
+    }
+}

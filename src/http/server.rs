@@ -1,0 +1,107 @@
+//! Connections: accepted up to a cap, closed when silent, drained at the end. `axum::serve` has none of this.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::layers::Stack;
+use crate::telemetry::Metrics;
+
+/// How long a head may take to arrive, and how long a connection may be idle: one timer governs both.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// What hyper buffers of a head. It answers larger ones by itself; ours refuses, stamped, from 16 KiB.
+const BUFFER: usize = 32 * 1024;
+/// How long requests under way may take once the server is to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long to wait when the operating system has no more file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `stack` on `listener` until `stop`, then lets requests under way finish.
+pub async fn serve(
+    listener: TcpListener,
+    stack: Stack,
+    max_connections: usize,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
+    let slots = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
+    let connections = GracefulShutdown::new();
+    loop {
+        // At the cap nobody is accepted: new clients wait in the listener's backlog.
+        let accepted = async {
+            let slot = Arc::clone(&slots).acquire_owned().await;
+            (listener.accept().await, slot)
+        };
+        let ((stream, peer), slot) = tokio::select! {
+            () = stop.cancelled() => break,
+            (accepted, slot) = accepted => match accepted {
+                Ok(connection) => (connection, slot),
+                Err(error) => {
+                    pause_if_out_of_descriptors(&error).await;
+                    continue;
+                }
+            },
+        };
+        let connection = connections.watch(connection(stream, peer, stack.clone()));
+        let connected = metrics.connected();
+        #[expect(clippy::disallowed_methods, reason = "watched by `connections`, and bounded by `slots`")]
+        tokio::spawn(async move {
+            // Resets, timeouts and garbage are the client's business.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended");
+            }
+            drop((slot, connected));
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN, connections.shutdown()).await.is_err() {
+        tracing::warn!("requests were still under way after {DRAIN:?}");
+    }
+}
+
+fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    stack: Stack,
+) -> http1::Connection<
+    TokioIo<TcpStream>,
+    impl hyper::service::HttpService<
+        hyper::body::Incoming,
+        ResBody = axum::body::Body,
+        Error = Infallible,
+        Future: Send,
+    >,
+> {
+    // An answer is one write; waiting for more to send only delays it.
+    let _ = stream.set_nodelay(true);
+    let stack = Arc::new(stack);
+    let answer = service_fn(move |request| {
+        let stack = Arc::clone(&stack);
+        async move { Ok::<_, Infallible>(stack.answer(peer.ip(), request).await) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(stream), answer)
+}
+
+async fn pause_if_out_of_descriptors(error: &io::Error) {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => {}
+        _ => {
+            tracing::error!(%error, "cannot accept connections");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What every handler shares.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::cookie::SessionCookie;
+use super::origin::Origins;
+use crate::config;
+use crate::service::Service;
+use crate::telemetry::Metrics;
+
+/// Shared by every handler of both listeners.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+/// What an [`App`] leads to.
+pub struct Inner {
+    /// The business rules.
+    pub service: Service,
+    /// How the session cookie is written.
+    pub cookie: SessionCookie,
+    /// Which origins may do what.
+    pub origins: Origins,
+    /// Which peers are believed when they speak for others.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Which credentials `/verify` looks at.
+    pub verify_credentials: Vec<config::CredentialKind>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    draining: AtomicBool,
+}
+
+impl std::ops::Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl App {
+    /// Puts the service behind the wire as `http` says.
+    pub fn new(service: Service, http: &config::Http, metrics: Arc<Metrics>) -> Self {
+        Self(Arc::new(Inner {
+            service,
+            cookie: SessionCookie::new(&http.cookie),
+            origins: Origins::new(http),
+            trusted_proxies: http.trusted_proxies.clone(),
+            verify_credentials: http.verify_credentials.clone(),
+            metrics,
+            draining: AtomicBool::new(false),
+        }))
+    }
+
+    /// From now on readiness says no, so that balancers look elsewhere.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether [`Self::drain`] was called.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,66 @@
+//! Who is calling? Asked by services and proxies, answered with a status and identity headers, never with a body.
+//!
+//! One decision for all; a proxy family gets a file of its own for what differs.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::credential::{Credential, read_ours};
+use super::dialect::wordless;
+use super::state::App;
+use super::wire::{Failure, Refusal};
+use crate::domain::principal::Principal;
+use crate::service::{Error, Result};
+
+const REMOTE_USER: HeaderName = HeaderName::from_static("remote-user");
+const REMOTE_USER_ID: HeaderName = HeaderName::from_static("remote-user-id");
+const REMOTE_NAME: HeaderName = HeaderName::from_static("remote-name");
+const REMOTE_EMAIL: HeaderName = HeaderName::from_static("remote-email");
+const REMOTE_GROUPS: HeaderName = HeaderName::from_static("remote-groups");
+const REMOTE_SESSION_ID: HeaderName = HeaderName::from_static("remote-session-id");
+
+/// Stands for "absent": some proxies let the client's own header through when ours is missing or empty.
+const ABSENT: HeaderValue = HeaderValue::from_static("-");
+
+/// `/verify`, any method: 200 with who is calling, or 401; 503 when nobody can tell.
+pub async fn neutral(State(app): State<App>, headers: HeaderMap) -> Response {
+    match decide(&headers, &app).await {
+        Ok(principal) => allowed(&principal),
+        Err(error) => {
+            let mut response = wordless(&Refusal::Service(error));
+            if response.status().is_server_error() {
+                response.extensions_mut().insert(Failure(String::from("a check could not be made")));
+            }
+            response
+        }
+    }
+}
+
+/// The one decision.
+async fn decide(headers: &HeaderMap, app: &App) -> Result<Principal> {
+    match read_ours(headers, app.cookie.name(), &app.verify_credentials) {
+        Credential::Presented(presented, _) => app.service.verify(&presented).await,
+        Credential::None | Credential::Invalid(_) => Err(Error::NoSession),
+    }
+}
+
+fn allowed(principal: &Principal) -> Response {
+    let identity = &principal.identity;
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.reserve(16);
+    headers.insert(REMOTE_USER, header(identity.username()));
+    headers.insert(REMOTE_USER_ID, header(identity.user_id().as_str()));
+    headers.insert(REMOTE_NAME, header(identity.name()));
+    headers.insert(REMOTE_EMAIL, identity.email().map_or(ABSENT, header));
+    headers.insert(REMOTE_GROUPS, HeaderValue::from_static(if identity.admin() { "admin" } else { "-" }));
+    headers.insert(REMOTE_SESSION_ID, header(identity.session_id().as_str()));
+    response
+}
+
+/// Texts without control characters, which `domain::text` keeps out, are header values as they are: UTF-8.
+fn header(text: &str) -> HeaderValue {
+    HeaderValue::from_bytes(text.as_bytes()).unwrap_or(ABSENT)
+}

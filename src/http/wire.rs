@@ -1,0 +1,328 @@
+//! What a dialect is, and the extractors that speak it.
+
+use std::marker::PhantomData;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, SET_COOKIE, USER_AGENT};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::Serialize;
+
+use super::fields::Fields;
+use super::state::App;
+use crate::domain::session::Client;
+use crate::domain::text::clip;
+use crate::service;
+
+/// The largest body that is read, in bytes.
+pub const LARGEST_BODY: usize = 8 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// What clients are told to wait for when the service is short of something, in seconds.
+const RETRY_SECONDS: u16 = 1;
+
+/// How one API spells every outcome.
+pub trait Dialect: Send + Sync + 'static {
+    /// Words for a refusal: status, headers of its own and body.
+    fn refuse(refusal: &Refusal) -> Response;
+}
+
+/// All that can be refused on the wire. Closed: each dialect has words for every one.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The service said no.
+    Service(service::Error),
+    /// A request that HTTP itself forbids, such as one without `Host`.
+    BadRequest(&'static str),
+    /// No such route.
+    UnknownRoute,
+    /// The route does not take this method.
+    WrongMethod,
+    /// A change from a place that may not make it.
+    WrongPlace,
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// The body is larger than [`LARGEST_BODY`].
+    BodyTooLarge,
+    /// The body is of a type the route does not take.
+    WrongContentType,
+    /// Too many or too large headers.
+    HeadTooLarge,
+    /// The body is not what its content type says.
+    Malformed,
+    /// The body or the query is well-formed but wrong.
+    Field(FieldError),
+    /// A cursor or a page size that was not handed out or is out of bounds.
+    BadPage(&'static str),
+    /// The answer took too long to make.
+    Deadline,
+}
+
+/// What is wrong with one field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// Where it stands.
+    pub place: Place,
+    /// Its name as it was sent.
+    pub field: String,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+/// Where a field stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the body.
+    Body,
+    /// In the query string.
+    Query,
+}
+
+/// What is wrong with a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// It is not there.
+    Missing,
+    /// It should not be there.
+    Unknown,
+    /// It is not text.
+    NotText,
+    /// It is not true or false.
+    NotFlag,
+    /// It is not a whole number.
+    NotNumber,
+    /// It is none of these.
+    NoneOf(&'static [&'static str]),
+    /// It cannot be used, for the reason in the sentence.
+    Unfit(String),
+}
+
+impl From<FieldError> for Refusal {
+    fn from(error: FieldError) -> Self {
+        Self::Field(error)
+    }
+}
+
+impl From<service::Error> for Refusal {
+    fn from(error: service::Error) -> Self {
+        Self::Service(error)
+    }
+}
+
+/// A refusal on its way out, in the words of dialect `D`.
+#[derive(Debug)]
+pub struct Refused<D> {
+    refusal: Refusal,
+    cookies: Vec<HeaderValue>,
+    dialect: PhantomData<D>,
+}
+
+impl<D> Refused<D> {
+    /// Sends cookies with it.
+    #[must_use]
+    pub fn with_cookies(mut self, cookies: Vec<HeaderValue>) -> Self {
+        self.cookies = cookies;
+        self
+    }
+}
+
+impl<D, R: Into<Refusal>> From<R> for Refused<D> {
+    fn from(refusal: R) -> Self {
+        Self { refusal: refusal.into(), cookies: Vec::new(), dialect: PhantomData }
+    }
+}
+
+impl<D: Dialect> IntoResponse for Refused<D> {
+    fn into_response(self) -> Response {
+        let mut response = D::refuse(&self.refusal);
+        if let Refusal::Service(error) = &self.refusal
+            && response.status().is_server_error()
+        {
+            response.extensions_mut().insert(Failure(error.to_string()));
+        }
+        with_cookies(response, self.cookies)
+    }
+}
+
+/// What went wrong inside, for the log line that the outermost layer writes.
+#[derive(Clone, Debug)]
+pub struct Failure(pub String);
+
+/// What a handler returns.
+pub type Answer<D> = Result<Response, Refused<D>>;
+
+/// Adds `Set-Cookie` headers.
+pub fn with_cookies(mut response: Response, cookies: Vec<HeaderValue>) -> Response {
+    for cookie in cookies {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// An answer with a JSON body.
+pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    const JSON: HeaderValue = HeaderValue::from_static("application/json");
+    match serde_json::to_vec(body) {
+        Ok(body) => (status, [(CONTENT_TYPE, JSON)], body).into_response(),
+        // Structs of strings and numbers always serialize.
+        Err(error) => {
+            let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+            response.extensions_mut().insert(Failure(error.to_string()));
+            response
+        }
+    }
+}
+
+/// Adds `Retry-After`.
+pub fn with_retry(mut response: Response) -> Response {
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
+    response
+}
+
+/// The address a connection came from, put into every request by the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+/// Where a request comes from, for people's eyes.
+#[derive(Debug)]
+pub struct Sender(pub Client);
+
+impl FromRequestParts<App> for Sender {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Self::Rejection> {
+        let text = |name: HeaderName, longest| {
+            let value = parts.headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
+            clip(&String::from_utf8_lossy(value), longest)
+        };
+        let ip = parts.extensions.get::<Peer>().map(|peer| client_ip(peer.0, &parts.headers, app));
+        Ok(Self(Client {
+            ip: ip.map(|ip| ip.to_string()).unwrap_or_default(),
+            user_agent: text(USER_AGENT, 512),
+            host: text(HOST, 255),
+        }))
+    }
+}
+
+/// The address behind trusted proxies: the last in `X-Forwarded-For` that is not one of theirs. From anybody else, or
+/// given twice, the header is not believed.
+fn client_ip(peer: IpAddr, headers: &HeaderMap, app: &App) -> IpAddr {
+    const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+    let trusted = |ip: &IpAddr| app.trusted_proxies.iter().any(|network| network.contains(ip));
+    let mut values = headers.get_all(X_FORWARDED_FOR).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return peer };
+    let mut client = peer.to_canonical();
+    for hop in value.to_str().unwrap_or_default().rsplit(',') {
+        if !trusted(&client) {
+            break;
+        }
+        let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
+        client = hop.to_canonical();
+    }
+    client
+}
+
+/// Whether `peer` may speak for others.
+pub fn is_trusted(peer: IpAddr, app: &App) -> bool {
+    app.trusted_proxies.iter().any(|network| network.contains(&peer.to_canonical()))
+}
+
+/// What a body says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentType {
+    /// `application/json`.
+    Json,
+    /// `application/x-www-form-urlencoded`.
+    Form,
+    /// Anything else, or nothing.
+    Other,
+}
+
+impl ContentType {
+    fn of(headers: &HeaderMap) -> Self {
+        let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        if essence.eq_ignore_ascii_case("application/json") {
+            Self::Json
+        } else if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            Self::Form
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// A body that arrived whole, in time and within bounds. To be the last extractor, so that what is wrong with a body
+/// is told only to those who may send one.
+#[derive(Debug)]
+pub struct Payload<D> {
+    /// What it says it is.
+    pub content_type: ContentType,
+    bytes: Bytes,
+    dialect: PhantomData<D>,
+}
+
+impl<D: Dialect> FromRequest<App> for Payload<D> {
+    type Rejection = Refused<D>;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, Refused<D>> {
+        let content_type = ContentType::of(request.headers());
+        let bytes = collect(request.into_body()).await?;
+        Ok(Self { content_type, bytes, dialect: PhantomData })
+    }
+}
+
+/// Reads a body whole.
+///
+/// # Errors
+/// [`Refusal::BodyTooLarge`], [`Refusal::BodyTimeout`], or [`Refusal::Malformed`] when the connection broke off.
+pub async fn collect(body: Body) -> Result<Bytes, Refusal> {
+    use http_body::Body as _;
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    if body.size_hint().lower() > LARGEST_BODY as u64 {
+        return Err(Refusal::BodyTooLarge);
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, LARGEST_BODY).collect()).await {
+        Err(_) => Err(Refusal::BodyTimeout),
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge),
+        Ok(Err(_)) => Err(Refusal::Malformed),
+    }
+}
+
+impl<D> Payload<D> {
+    /// Reads it as JSON.
+    ///
+    /// # Errors
+    /// [`Refusal::WrongContentType`] and [`Refusal::Malformed`].
+    pub fn json(&self) -> Result<Fields, Refusal> {
+        match self.content_type {
+            ContentType::Json => Fields::from_json(&self.bytes),
+            ContentType::Form | ContentType::Other => Err(Refusal::WrongContentType),
+        }
+    }
+
+    /// Reads it as JSON or as a form, whichever it says it is.
+    ///
+    /// # Errors
+    /// As [`Self::json`].
+    pub fn json_or_form(&self) -> Result<Fields, Refusal> {
+        match self.content_type {
+            ContentType::Json => Fields::from_json(&self.bytes),
+            ContentType::Form => Fields::from_form(&self.bytes),
+            ContentType::Other => Err(Refusal::WrongContentType),
+        }
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}

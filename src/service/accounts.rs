@@ -1,0 +1,178 @@
+//! Users: one's own password, and what only an operator may do.
+
+use super::{Error, Result, Service};
+use crate::domain::event::{Actor, Event, EventKind};
+use crate::domain::id::{SessionId, UserId};
+use crate::domain::password::Password;
+use crate::domain::principal::Principal;
+use crate::domain::revocation::{Reason, Seq, Why};
+use crate::domain::session::{Client, Session};
+use crate::domain::text::{BadText, Email, LoginName, Name, Username};
+use crate::domain::user::{NewUser, User};
+use crate::password::Verdict;
+use crate::store::{Added, Confirmed, PasswordChange, Revoked, Target};
+
+impl Service {
+    /// Sets one's own password, which ends every other session and every login still being checked.
+    /// Returns how many sessions ended.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a password that cannot be set; [`Error::BadCredentials`] when the current one is wrong,
+    /// or was changed meanwhile.
+    pub async fn change_password(
+        &self,
+        principal: &Principal,
+        current: String,
+        new: String,
+        client: &Client,
+    ) -> Result<usize> {
+        let new = fit("new_password", new)?;
+        let user = principal.user_id();
+        let known = self.parts.store.credentials_of(user).await?.ok_or(Error::NoSession)?;
+        let verdict = match Password::new(current) {
+            Ok(current) => self.hashed(self.parts.hasher.verify(current, Some(known.password_hash)).await)?,
+            Err(_) => Verdict::Wrong,
+        };
+        let now = self.parts.clock.now();
+        let ip = Some(client.ip.clone());
+        if matches!(verdict, Verdict::Wrong) {
+            let event = Event::about(user, EventKind::LoginFailed, Actor::User(user), now);
+            let session = Some(principal.session_id());
+            self.parts.store.record(Event { session, ip, detail: Some("password"), ..event }).await?;
+            return Err(Error::BadCredentials);
+        }
+        let hash = self.hashed(self.parts.hasher.hash(new).await)?;
+        let change =
+            PasswordChange { user, hash, auth_epoch: Some(known.auth_epoch), keep: Some(principal.session_id()) };
+        let reason = Reason { at: now, by: Actor::User(user), why: Why::Password, ip };
+        let revoked = self.parts.store.change_password(change, reason).await?.ok_or(Error::BadCredentials)?;
+        self.settled(revoked.seq).await?;
+        Ok(revoked.sessions.len())
+    }
+
+    /// The powers of whoever may run commands on the machine. Nothing that arrives over the wire gets them.
+    pub const fn operator(&self) -> Operator<'_> {
+        Operator(self)
+    }
+}
+
+fn fit(field: &'static str, password: String) -> Result<Password> {
+    Password::chosen(password).map_err(|unfit| Error::Invalid { field, sentence: unfit.to_string() })
+}
+
+fn invalid(field: &'static str) -> impl Fn(BadText) -> Error {
+    move |bad| Error::Invalid { field, sentence: bad.to_string() }
+}
+
+/// What the command line may do. A change that a running server must hear of returns the number to be confirmed.
+pub struct Operator<'s>(&'s Service);
+
+impl Operator<'_> {
+    /// Makes a user.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] and [`Error::Conflict`], with the field.
+    pub async fn add_user(
+        &self,
+        username: &str,
+        email: Option<&str>,
+        name: Option<&str>,
+        admin: bool,
+        password: String,
+    ) -> Result<User> {
+        let parts = &self.0.parts;
+        let user = NewUser {
+            username: Username::new(username).map_err(invalid("username"))?,
+            email: email.map(Email::new).transpose().map_err(invalid("email"))?,
+            name: Name::new(name.unwrap_or(username)).map_err(invalid("name"))?,
+            admin,
+        };
+        let hash = self.0.hashed(parts.hasher.hash(fit("password", password)?).await)?;
+        let id = UserId::random(&*parts.entropy)?;
+        match parts.store.add_user(id, user, hash, Actor::CommandLine, parts.clock.now()).await? {
+            Added::Yes(user) => Ok(user),
+            Added::UsernameTaken => Err(Error::Conflict("username")),
+            Added::EmailTaken => Err(Error::Conflict("email")),
+        }
+    }
+
+    /// Whether nobody can log in yet.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn is_first_start(&self) -> Result<bool> {
+        Ok(!self.0.parts.store.has_users().await?)
+    }
+
+    /// Every user, by username.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn users(&self) -> Result<Vec<User>> {
+        Ok(self.0.parts.store.users().await?)
+    }
+
+    /// A user by username or e-mail address.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn user(&self, name: &str) -> Result<User> {
+        let known = self.0.parts.store.credentials(&LoginName::either(name)).await?;
+        known.map(|known| known.user).ok_or(Error::NotFound)
+    }
+
+    /// A user's live sessions.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn sessions(&self, user: UserId) -> Result<Vec<Session>> {
+        Ok(self.0.parts.store.sessions(user, self.0.parts.clock.now()).await?.sessions)
+    }
+
+    /// Sets a password, which ends every session of the user.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]; [`Error::NotFound`] when the user is gone.
+    pub async fn set_password(&self, user: UserId, password: String) -> Result<Revoked> {
+        let hash = self.0.hashed(self.0.parts.hasher.hash(fit("password", password)?).await)?;
+        let change = PasswordChange { user, hash, auth_epoch: None, keep: None };
+        self.0.parts.store.change_password(change, self.because(Why::Password)).await?.ok_or(Error::NotFound)
+    }
+
+    /// Lets a user log in no more, which ends every session of theirs; or lets them again.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the user is gone.
+    pub async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<Revoked> {
+        let reason = self.because(Why::Disabled);
+        self.0.parts.store.set_disabled(user, disabled, reason).await?.ok_or(Error::NotFound)
+    }
+
+    /// Ends one session.
+    ///
+    /// # Errors
+    /// As the store says; that nothing ended shows in the result.
+    pub async fn revoke(&self, session: SessionId) -> Result<Revoked> {
+        Ok(self.0.parts.store.revoke(Target::Id(session, None), self.because(Why::Operator)).await?)
+    }
+
+    /// Ends every session of a user.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn revoke_all(&self, user: UserId) -> Result<Revoked> {
+        Ok(self.0.parts.store.revoke(Target::All(user), self.because(Why::Operator)).await?)
+    }
+
+    /// Waits until a running server refuses what `seq` ended.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn confirm(&self, seq: Seq) -> Result<Confirmed> {
+        Ok(self.0.parts.store.confirm(seq).await?)
+    }
+
+    fn because(&self, why: Why) -> Reason {
+        Reason { at: self.0.parts.clock.now(), by: Actor::CommandLine, why, ip: None }
+    }
+}

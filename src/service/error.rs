@@ -1,0 +1,77 @@
+//! All that an operation can come to but success. Closed: each dialect has words for every one.
+
+use crate::coherence::NotSettled;
+use crate::domain::entropy::NoEntropy;
+use crate::password::HashError;
+use crate::store::StoreError;
+
+/// Why there is no result. What it wraps is for the log, never for a client.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Wrong password, unknown or disabled user: all alike.
+    #[error("bad credentials")]
+    BadCredentials,
+    /// No credential, or one that stands for no live session.
+    #[error("no session")]
+    NoSession,
+    /// A live session whose user may not do this.
+    #[error("forbidden")]
+    Forbidden,
+    /// What was named is not there, or is somebody else's: alike.
+    #[error("not found")]
+    NotFound,
+    /// The named field's value is somebody else's already.
+    #[error("the {0} is taken")]
+    Conflict(&'static str),
+    /// A field's value cannot be used: which field, and a sentence that goes behind its name.
+    #[error("{field} {sentence}")]
+    Invalid {
+        /// The field as the operation names it.
+        field: &'static str,
+        /// Why not.
+        sentence: String,
+    },
+    /// Too many passwords are waiting to be checked.
+    #[error("overloaded")]
+    Overloaded,
+    /// The store refused, dropped the connection or failed.
+    #[error("store unreachable: {0}")]
+    StoreUnreachable(String),
+    /// The store did not answer in time, or a revocation could not be confirmed in time.
+    #[error("store too slow: {0}")]
+    StoreTooSlow(String),
+    /// Something that cannot be.
+    #[error("bug: {0}")]
+    Bug(String),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unreachable(why) => Self::StoreUnreachable(why),
+            StoreError::TooSlow(why) => Self::StoreTooSlow(why),
+            StoreError::Inconsistent(why) => Self::Bug(why),
+        }
+    }
+}
+
+impl From<NotSettled> for Error {
+    fn from(error: NotSettled) -> Self {
+        Self::StoreTooSlow(error.to_string())
+    }
+}
+
+impl From<HashError> for Error {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Overloaded => Self::Overloaded,
+            HashError::Failed(why) => Self::Bug(why),
+        }
+    }
+}
+
+impl From<NoEntropy> for Error {
+    fn from(error: NoEntropy) -> Self {
+        Self::Bug(error.to_string())
+    }
+}

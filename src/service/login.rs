@@ -1,0 +1,130 @@
+//! Logging in and out.
+
+use super::verify::Presented;
+use super::{Error, Result, Service};
+use crate::domain::event::{Actor, Event, EventKind};
+use crate::domain::id::SessionId;
+use crate::domain::password::Password;
+use crate::domain::session::{Client, Session};
+use crate::domain::text::LoginName;
+use crate::domain::token::Token;
+use crate::domain::user::User;
+use crate::password::{HashError, Verdict};
+use crate::store::{Created, Logout, NewSession};
+
+/// Somebody who wants to log in.
+#[derive(Debug)]
+pub struct Login {
+    /// Who they say they are.
+    pub name: LoginName,
+    /// What they typed, of any length.
+    pub password: String,
+    /// Whether the session is to outlive the browser, or travels in headers.
+    pub remembered: bool,
+    /// The token that came along in the cookie which this login will overwrite.
+    pub replaces: Option<Token>,
+    /// Where they are.
+    pub client: Client,
+}
+
+/// Somebody who is logged in.
+#[derive(Debug)]
+pub struct LoggedIn {
+    /// Shown to them now and never again.
+    pub token: Token,
+    /// Their new session.
+    pub session: Session,
+    /// They themselves.
+    pub user: User,
+}
+
+impl Service {
+    /// Checks a password and begins a session. Always a new token (OWASP ASVS 7.2.4).
+    ///
+    /// # Errors
+    /// [`Error::BadCredentials`] for every refusal alike; [`Error::Overloaded`] at once when too many wait.
+    pub async fn login(&self, login: Login) -> Result<LoggedIn> {
+        let Login { name, password, remembered, replaces, client } = login;
+        let known = self.parts.store.credentials(&name).await?;
+        // A password of an impossible length is nobody's, known user or not: no hash for either.
+        let right = match Password::new(password) {
+            Ok(password) => {
+                let hash = known.as_ref().map(|known| known.password_hash.clone());
+                self.hashed(self.parts.hasher.verify(password, hash).await)?
+            }
+            Err(_) => Verdict::Wrong,
+        };
+        let now = self.parts.clock.now();
+        let user_id = known.as_ref().map(|known| known.user.id);
+        let refused = Event {
+            at: now,
+            kind: EventKind::LoginFailed,
+            actor: Actor::Anonymous,
+            user: user_id,
+            session: None,
+            ip: Some(client.ip.clone()),
+            detail: None,
+        };
+        let (Some(known), Verdict::Right { rehashed }) = (known, right) else {
+            self.parts.store.record(refused).await?;
+            return Err(Error::BadCredentials);
+        };
+        let token = self.token_key.issue(&*self.parts.entropy)?;
+        let session = Session {
+            id: SessionId::random(&*self.parts.entropy)?,
+            user_id: known.user.id,
+            created_at: now,
+            last_seen_at: now,
+            expiry: self.parts.lifetimes.of(remembered).begin(now),
+            remembered,
+            client,
+        };
+        let created = self.parts.store.create_session(NewSession {
+            session: session.clone(),
+            token_hash: token.hash(),
+            auth_epoch: known.auth_epoch,
+            cap: self.parts.sessions_per_user.get(),
+            replaces: replaces.filter(|old| self.token_key.issued(old)).map(|old| old.hash()),
+            rehashed,
+        });
+        match created.await? {
+            Created::Yes(seq) => {
+                self.settled(seq).await?;
+                Ok(LoggedIn { token, session, user: known.user })
+            }
+            Created::Outrun => {
+                self.parts.store.record(refused).await?;
+                Err(Error::BadCredentials)
+            }
+        }
+    }
+
+    /// Ends the session a credential stands for. When this answers, it is durable and true everywhere.
+    ///
+    /// # Errors
+    /// [`Error::NoSession`] when it stands for no live session.
+    pub async fn logout(&self, presented: &Presented, client: &Client) -> Result<()> {
+        if !self.token_key.issued(&presented.token) {
+            return Err(Error::NoSession);
+        }
+        let logout = Logout {
+            token: presented.token.hash(),
+            user: presented.user,
+            at: self.parts.clock.now(),
+            ip: Some(client.ip.clone()),
+        };
+        let revoked = self.parts.store.logout(logout).await?;
+        self.settled(revoked.seq).await?;
+        if revoked.sessions.is_empty() { Err(Error::NoSession) } else { Ok(()) }
+    }
+
+    /// Counts a password that was turned away.
+    pub(super) fn hashed<T>(&self, result: std::result::Result<T, HashError>) -> Result<T> {
+        result.map_err(|error| {
+            if matches!(error, HashError::Overloaded) {
+                self.parts.metrics.shed();
+            }
+            error.into()
+        })
+    }
+}

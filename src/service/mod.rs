@@ -1,0 +1,102 @@
+//! Every business rule, once. Knows nothing of HTTP and nothing of SQL.
+//!
+//! `login` begins sessions, `verify` checks them, `sessions` lists and ends them, `accounts` is about users;
+//! `error` is all that can go wrong.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use crate::cache::Cache;
+use crate::coherence::Coherence;
+use crate::domain::clock::Clock;
+use crate::domain::entropy::Entropy;
+use crate::domain::revocation::Seq;
+use crate::domain::session::Lifetimes;
+use crate::domain::token::TokenKey;
+use crate::password::Hasher;
+use crate::store::SharedStore;
+use crate::telemetry::Metrics;
+use crate::touch::Touches;
+
+pub mod accounts;
+pub mod error;
+pub mod login;
+pub mod sessions;
+pub mod verify;
+
+pub use error::Error;
+
+/// The result of every operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What the service is built from.
+pub struct Parts {
+    /// The durable truth.
+    pub store: SharedStore,
+    /// Live sessions in memory; none when every check is to read the store.
+    pub cache: Option<Arc<Cache>>,
+    /// Who must have heard of a revocation.
+    pub coherence: Arc<Coherence>,
+    /// Password workers.
+    pub hasher: Hasher,
+    /// Where last-seen times go.
+    pub touches: Touches,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// How long sessions live.
+    pub lifetimes: Lifetimes,
+    /// How many live sessions a user may have.
+    pub sessions_per_user: NonZeroUsize,
+}
+
+/// The service.
+pub struct Service {
+    parts: Parts,
+    token_key: TokenKey,
+    /// Loads of one token run one at a time: the second finds what the first has kept.
+    loads: Box<[Mutex<()>]>,
+}
+
+/// Enough that loads of different tokens seldom share one.
+const LOADS: usize = 1024;
+
+impl Service {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    /// When the store does not give its token key.
+    pub async fn new(parts: Parts) -> Result<Self> {
+        let token_key = parts.store.token_key().await?;
+        let loads = (0..LOADS).map(|_| Mutex::default()).collect();
+        Ok(Self { parts, token_key, loads })
+    }
+
+    /// Whether the store can be read.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn ready(&self) -> Result<()> {
+        Ok(self.parts.store.ping().await?)
+    }
+
+    /// How many passwords wait for a worker.
+    pub fn passwords_waiting(&self) -> usize {
+        self.parts.hasher.waiting()
+    }
+
+    /// How many sessions are kept in memory; none when the cache is off.
+    pub fn cached_sessions(&self) -> Option<usize> {
+        self.parts.cache.as_ref().map(|cache| cache.len())
+    }
+
+    /// Waits until what `seq` ended is refused everywhere; only then may anybody be told of it.
+    async fn settled(&self, seq: Seq) -> Result<()> {
+        Ok(self.parts.coherence.settled(seq).await?)
+    }
+}

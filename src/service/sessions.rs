@@ -1,0 +1,85 @@
+//! A user's own sessions: which there are, and ending one, others, or all.
+
+use super::{Error, Result, Service};
+use crate::domain::event::Actor;
+use crate::domain::id::SessionId;
+use crate::domain::principal::Principal;
+use crate::domain::revocation::{Reason, Why};
+use crate::domain::session::{Client, Session};
+use crate::domain::user::User;
+use crate::store::Target;
+
+/// Which of one's sessions to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every one but the one this request came through.
+    Others,
+    /// Every one.
+    All,
+}
+
+impl Service {
+    /// The session a request came through, and its user, as stored now.
+    ///
+    /// # Errors
+    /// [`Error::NoSession`] when it ended since it was checked.
+    pub async fn current(&self, principal: &Principal) -> Result<(Session, User)> {
+        self.live(&principal.token_hash).await
+    }
+
+    /// Every live session of the user, newest login first.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn sessions(&self, principal: &Principal) -> Result<Vec<Session>> {
+        let listing = self.parts.store.sessions(principal.user_id(), self.parts.clock.now()).await?;
+        self.settled(listing.seq).await?;
+        Ok(listing.sessions)
+    }
+
+    /// One live session of the user.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when it does not exist, has ended or is somebody else's.
+    pub async fn session(&self, principal: &Principal, id: SessionId) -> Result<Session> {
+        let mine = self.sessions(principal).await?;
+        mine.into_iter().find(|session| session.id == id).ok_or(Error::NotFound)
+    }
+
+    /// Ends one live session of the user.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when it does not exist, has ended or is somebody else's: the same work for each.
+    pub async fn revoke(&self, principal: &Principal, id: SessionId, client: &Client) -> Result<()> {
+        let why = if id == principal.session_id() { Why::Logout } else { Why::Owner };
+        let target = Target::Id(id, Some(principal.user_id()));
+        match self.end(principal, target, why, client).await? {
+            0 => Err(Error::NotFound),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends several; returns how many.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn revoke_many(&self, principal: &Principal, scope: Scope, client: &Client) -> Result<usize> {
+        let target = match scope {
+            Scope::Others => Target::Others(principal.user_id(), principal.session_id()),
+            Scope::All => Target::All(principal.user_id()),
+        };
+        self.end(principal, target, Why::Owner, client).await
+    }
+
+    async fn end(&self, principal: &Principal, target: Target, why: Why, client: &Client) -> Result<usize> {
+        let reason = Reason {
+            at: self.parts.clock.now(),
+            by: Actor::User(principal.user_id()),
+            why,
+            ip: Some(client.ip.clone()),
+        };
+        let revoked = self.parts.store.revoke(target, reason).await?;
+        self.settled(revoked.seq).await?;
+        Ok(revoked.sessions.len())
+    }
+}

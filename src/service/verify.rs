@@ -1,0 +1,136 @@
+//! Checks: who does this credential stand for? From memory where that is certain, else from the store.
+
+use std::sync::Arc;
+
+use super::{Error, Result, Service};
+use crate::cache::{Cache, Check};
+use crate::domain::id::UserId;
+use crate::domain::principal::{Identity, Principal};
+use crate::domain::session::{Seen, Session};
+use crate::domain::token::{Token, TokenHash};
+use crate::domain::user::User;
+use crate::store::Lookup;
+use crate::telemetry::{CheckResult, CheckSource};
+
+/// A credential that has the form of one of ours.
+#[derive(Clone, Debug)]
+pub struct Presented {
+    /// The token.
+    pub token: Token,
+    /// Whose it must be, where the credential names somebody.
+    pub user: Option<UserId>,
+}
+
+impl Service {
+    /// Checks a credential.
+    ///
+    /// # Errors
+    /// [`Error::NoSession`] when it stands for no live session, once that is true everywhere; a store error when
+    /// nobody can tell.
+    pub async fn verify(&self, presented: &Presented) -> Result<Principal> {
+        let (result, source) = self.check(presented).await;
+        let told = match &result {
+            Ok(_) => CheckResult::accepted,
+            Err(Error::NoSession) => CheckResult::refused,
+            Err(
+                Error::BadCredentials
+                | Error::Forbidden
+                | Error::NotFound
+                | Error::Conflict(_)
+                | Error::Invalid { .. }
+                | Error::Overloaded
+                | Error::StoreUnreachable(_)
+                | Error::StoreTooSlow(_)
+                | Error::Bug(_),
+            ) => CheckResult::failed,
+        };
+        self.parts.metrics.checked(told, source);
+        result
+    }
+
+    async fn check(&self, presented: &Presented) -> (Result<Principal>, CheckSource) {
+        if !self.token_key.issued(&presented.token) {
+            return (Err(Error::NoSession), CheckSource::tag);
+        }
+        let token_hash = presented.token.hash();
+        let (identity, source) = match &self.parts.cache {
+            Some(cache) => match self.remembered(cache, &token_hash) {
+                Some(identity) => (Ok(identity), CheckSource::memory),
+                None => (self.load_once(cache, &token_hash).await, CheckSource::store),
+            },
+            None => (self.read(&token_hash).await, CheckSource::store),
+        };
+        let principal = identity.and_then(|identity| {
+            if presented.user.is_some_and(|user| user != identity.user_id()) {
+                return Err(Error::NoSession);
+            }
+            Ok(Principal { identity, token_hash })
+        });
+        (principal, source)
+    }
+
+    fn remembered(&self, cache: &Cache, token: &TokenHash) -> Option<Arc<Identity>> {
+        match cache.check(token, self.parts.clock.now()) {
+            Check::Live { identity, urgent } => {
+                if let Some(seen) = urgent {
+                    self.parts.touches.urgent(seen);
+                }
+                Some(identity)
+            }
+            Check::Ask => None,
+        }
+    }
+
+    /// Loads a session into memory, one load of a token at a time.
+    ///
+    /// Whoever waited looks again and, where there is still nothing, reads for themselves: what a load found that
+    /// began before this check did may have been revoked in between.
+    async fn load_once(&self, cache: &Cache, token: &TokenHash) -> Result<Arc<Identity>> {
+        let turn = usize::try_from(token.prefix() % LOADS_IN_PREFIX).unwrap_or_default();
+        let _turn = match self.loads.get(turn) {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
+        if let Some(identity) = self.remembered(cache, token) {
+            return Ok(identity);
+        }
+        let ticket = cache.ticket();
+        let (session, user) = self.live(token).await?;
+        let (identity, evicted) = cache.insert(*token, &session, &user, self.parts.clock.now(), ticket);
+        if let Some(seen) = evicted {
+            self.parts.touches.urgent(seen);
+        }
+        Ok(identity)
+    }
+
+    /// Reads a session without keeping it.
+    async fn read(&self, token: &TokenHash) -> Result<Arc<Identity>> {
+        let (session, user) = self.live(token).await?;
+        let (now, life) = (self.parts.clock.now(), self.parts.lifetimes.of(session.remembered));
+        if now.since(session.last_seen_at) >= life.flush_interval() {
+            let idle_until = life.idle_until(now, session.expiry.absolute);
+            self.parts.touches.urgent(Seen { token_hash: *token, at: now, idle_until });
+        }
+        Ok(Arc::new(Identity::new(&user, session.id)))
+    }
+
+    /// The live session a token leads to. A refusal that reveals a revocation waits until that is settled.
+    pub(super) async fn live(&self, token: &TokenHash) -> Result<(Session, User)> {
+        match self.parts.store.lookup(token).await? {
+            Lookup::Found(found) => {
+                let (session, user) = *found;
+                if session.expiry.over(self.parts.clock.now()) || user.disabled_at.is_some() {
+                    return Err(Error::NoSession);
+                }
+                Ok((session, user))
+            }
+            Lookup::Revoked(seq) => {
+                self.settled(seq).await?;
+                Err(Error::NoSession)
+            }
+            Lookup::Missing => Err(Error::NoSession),
+        }
+    }
+}
+
+const LOADS_IN_PREFIX: u64 = super::LOADS as u64;

@@ -1,0 +1,61 @@
+//! From a URL to a store: the one place that knows every implementation.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::sqlite::Sqlite;
+use super::{RevocationSink, SharedStore, StoreError};
+use crate::config::DatabaseUrl;
+use crate::domain::entropy::Entropy;
+
+/// What the process wants of the store.
+#[derive(Clone)]
+pub enum Role {
+    /// To serve checks from memory: alone on an embedded store, and told of every revocation.
+    Serve(Arc<dyn RevocationSink>),
+    /// To run one command, beside a server perhaps.
+    Command,
+}
+
+/// A store that could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No store answers to such a URL.
+    #[error("database_url `{0}` names no store: write sqlite:// and a path, such as sqlite://sessiond.db")]
+    UnknownScheme(DatabaseUrl),
+    /// Another process serves from this file.
+    #[error("{} is held by another running `sessiond serve`: stop that one, or give this one a database of its own", .0.display())]
+    AlreadyServed(PathBuf),
+    /// The store itself failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Says whether a store answers to `url`, without opening it.
+///
+/// # Errors
+/// [`ConnectError::UnknownScheme`].
+pub fn check(url: &DatabaseUrl) -> Result<(), ConnectError> {
+    scheme(url).map(|_| ())
+}
+
+/// Opens the store at `url`, migrating it first.
+///
+/// # Errors
+/// [`ConnectError`]; nothing is left open.
+pub async fn connect(url: &DatabaseUrl, role: Role, entropy: &dyn Entropy) -> Result<SharedStore, ConnectError> {
+    match scheme(url)? {
+        Scheme::Sqlite(path) => Ok(Arc::new(Sqlite::open(path, role, entropy).await?)),
+    }
+}
+
+enum Scheme {
+    Sqlite(PathBuf),
+}
+
+fn scheme(url: &DatabaseUrl) -> Result<Scheme, ConnectError> {
+    match url.reveal().strip_prefix("sqlite://") {
+        Some(path) if !path.is_empty() && !path.contains(['?', '#']) => Ok(Scheme::Sqlite(PathBuf::from(path))),
+        Some(_) | None => Err(ConnectError::UnknownScheme(url.clone())),
+    }
+}

@@ -1,0 +1,224 @@
+//! The durable truth, behind one trait of whole operations: each is one transaction, audit included.
+//!
+//! `connect` picks an implementation by URL; `sqlite` is the embedded one.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::domain::clock::Timestamp;
+use crate::domain::event::{Actor, Event};
+use crate::domain::id::{SessionId, UserId};
+use crate::domain::password::PasswordHash;
+use crate::domain::revocation::{Reason, Revocation, Seq};
+use crate::domain::session::{Seen, Session};
+use crate::domain::text::LoginName;
+use crate::domain::token::{TokenHash, TokenKey};
+use crate::domain::user::{Credentials, NewUser, User};
+
+pub mod connect;
+mod sqlite;
+
+/// Why an operation has no result. A row that is not there is an outcome, not an error.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Refused, dropped, disk full, I/O error: nothing was changed, or nobody can tell.
+    #[error("the store cannot be reached: {0}")]
+    Unreachable(String),
+    /// No answer in time; a write may or may not have happened.
+    #[error("the store did not answer in time: {0}")]
+    TooSlow(String),
+    /// What the store holds, or was asked, makes no sense: a bug here or a hand in the database.
+    #[error("the store holds or was asked something impossible: {0}")]
+    Inconsistent(String),
+}
+
+/// The result of every operation.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// What a token's hash leads to.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// A session not revoked, and its user. It may have expired.
+    Found(Box<(Session, User)>),
+    /// A tombstone. Telling anybody waits until its number is settled.
+    Revoked(Seq),
+    /// Nothing: never there, or purged long after its end.
+    Missing,
+}
+
+/// A session to be made, after its password was checked.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// The session itself; `user_id` says whose.
+    pub session: Session,
+    /// What will find it.
+    pub token_hash: TokenHash,
+    /// The epoch the password was checked under.
+    pub auth_epoch: i64,
+    /// The most live sessions the user may have; the ones not seen for longest make room.
+    pub cap: usize,
+    /// The session whose cookie came with the login, whoever's it is; it ends.
+    pub replaces: Option<TokenHash>,
+    /// A password hash with today's parameters, to take the old one's place.
+    pub rehashed: Option<PasswordHash>,
+}
+
+/// Whether a session was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// Yes. What made room for it is settled with this number.
+    Yes(Seq),
+    /// No: since the password was checked, it changed or the user was disabled.
+    Outrun,
+}
+
+/// A session that its owner ends by presenting its token.
+#[derive(Clone, Debug)]
+pub struct Logout {
+    /// What was presented.
+    pub token: TokenHash,
+    /// Whose it must be, where the credential named somebody.
+    pub user: Option<UserId>,
+    /// When.
+    pub at: Timestamp,
+    /// From which address.
+    pub ip: Option<String>,
+}
+
+/// Which sessions a revocation ends. Dead ones are never ended again.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// One by its id, if it belongs to `user` where one is named.
+    Id(SessionId, Option<UserId>),
+    /// Every one of a user, and the logins still being checked.
+    All(UserId),
+    /// Every one of a user but this.
+    Others(UserId, SessionId),
+}
+
+/// What a revocation ended. Nothing may be told of it before `seq` is settled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revoked {
+    /// The sessions that ended.
+    pub sessions: Vec<SessionId>,
+    /// The number to be settled: its own, or where nothing ended, the newest of the log.
+    pub seq: Seq,
+}
+
+/// A user's live sessions, and the log's newest number when they were read.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// Newest login first.
+    pub sessions: Vec<Session>,
+    /// What is missing here is settled with this number.
+    pub seq: Seq,
+}
+
+/// Whether a user was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// Yes.
+    Yes(User),
+    /// No: the username is somebody's.
+    UsernameTaken,
+    /// No: the e-mail address is somebody's.
+    EmailTaken,
+}
+
+/// A password to be set.
+#[derive(Clone, Debug)]
+pub struct PasswordChange {
+    /// Whose.
+    pub user: UserId,
+    /// The new hash.
+    pub hash: PasswordHash,
+    /// The epoch the current password was checked under; none when an operator sets it.
+    pub auth_epoch: Option<i64>,
+    /// The session that stays alive.
+    pub keep: Option<SessionId>,
+}
+
+/// Hears every revocation, in the order of their numbers and before anybody is told of it.
+pub trait RevocationSink: Send + Sync + 'static {
+    /// Forgets what `revocation` ended. Must not block.
+    fn hear(&self, revocation: &Revocation);
+}
+
+/// Where users, sessions and the audit are kept.
+///
+/// Every method is one transaction and durable when it answers. `now` decides what is live:
+/// not revoked, and before both deadlines.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The key tokens are tagged with; made at the first start.
+    async fn token_key(&self) -> Result<TokenKey>;
+
+    /// What a login as `name` is checked against.
+    async fn credentials(&self, name: &LoginName) -> Result<Option<Credentials>>;
+
+    /// The same for somebody already known.
+    async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>>;
+
+    /// Where a token leads.
+    async fn lookup(&self, token: &TokenHash) -> Result<Lookup>;
+
+    /// A user's live sessions.
+    async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Listing>;
+
+    /// Whether there is any user yet.
+    async fn has_users(&self) -> Result<bool>;
+
+    /// Every user, by username.
+    async fn users(&self) -> Result<Vec<User>>;
+
+    /// Adds a user.
+    async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor, now: Timestamp) -> Result<Added>;
+
+    /// Makes a session, if its login was not outrun, and ends what it replaces and what is over the cap.
+    async fn create_session(&self, new: NewSession) -> Result<Created>;
+
+    /// Ends the session a token leads to. Many at once cost one commit.
+    async fn logout(&self, logout: Logout) -> Result<Revoked>;
+
+    /// Ends sessions.
+    async fn revoke(&self, target: Target, reason: Reason) -> Result<Revoked>;
+
+    /// Sets a password and ends every session but the one to keep. `None`: there is no such user, or the change was outrun.
+    async fn change_password(&self, change: PasswordChange, reason: Reason) -> Result<Option<Revoked>>;
+
+    /// Disables a user and ends their sessions, or enables them again. `None`: there is no such user.
+    async fn set_disabled(&self, user: UserId, disabled: bool, reason: Reason) -> Result<Option<Revoked>>;
+
+    /// Stores last-seen times of sessions still live at `now`; returns the deadlines that now hold.
+    async fn touch(&self, seen: Vec<Seen>, now: Timestamp) -> Result<Vec<(TokenHash, Timestamp)>>;
+
+    /// Writes an event that comes with no change, such as a refused login.
+    async fn record(&self, event: Event) -> Result<()>;
+
+    /// Deletes at most `limit` sessions that ended for good before `before`, and log entries no one needs; returns how many sessions.
+    async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64>;
+
+    /// Answers when the store can be read.
+    async fn ping(&self) -> Result<()>;
+
+    /// Waits until the process that serves from this store has applied `seq`, for a change made beside it.
+    async fn confirm(&self, seq: Seq) -> Result<Confirmed>;
+
+    /// Hands in what is pending and closes.
+    async fn close(&self);
+}
+
+/// What a change made from the command line means for a running server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmed {
+    /// The server has applied it.
+    Applied,
+    /// There is no server to tell.
+    NoServer,
+    /// There is a server and it did not say so in time.
+    NotInTime,
+}
+
+/// A store to be shared.
+pub type SharedStore = Arc<dyn Store>;

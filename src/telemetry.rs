@@ -1,0 +1,168 @@
+//! What the service tells about itself: log lines and metrics.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::time::SystemTime;
+
+use crate::config::LogFormat;
+
+/// The commit this was built from; `development` when the build did not know.
+pub const COMMIT: &str = env!("SESSIOND_COMMIT");
+
+/// Sends log lines to standard error. `RUST_LOG` chooses which; `info` and above by default.
+pub fn log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_timer(SystemTime)
+        .with_target(false)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    // An error means that a test has set one up already.
+    let _ = match format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+}
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the label's values as they are exposed")]
+pub enum CheckResult {
+    /// A live session.
+    accepted,
+    /// No live session.
+    refused,
+    /// Nobody can tell.
+    failed,
+}
+
+/// Where its answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the label's values as they are exposed")]
+pub enum CheckSource {
+    /// The token's own tag: it was never issued.
+    tag,
+    /// The cache.
+    memory,
+    /// The store.
+    store,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CheckLabels {
+    result: CheckResult,
+    source: CheckSource,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: &'static str,
+    status: u16,
+}
+
+/// Every metric. The ones on the path of a check are resolved once.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    checks: Family<CheckLabels, Counter>,
+    accepted_from_memory: Counter,
+    refused_by_tag: Counter,
+    password_queue: Gauge,
+    cached_sessions: Gauge,
+    connections: Gauge<i64>,
+    shed: Counter<u64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("sessiond");
+        let requests = Family::default();
+        registry.register("http_requests", "Answers, by route template and status", requests.clone());
+        let checks = Family::default();
+        registry.register("checks", "Credentials checked, by result and by where it came from", checks.clone());
+        let gauge = |registry: &mut Registry, name: &str, help: &str| {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let password_queue = gauge(&mut registry, "password_queue", "Passwords waiting for a worker");
+        let cached_sessions = gauge(&mut registry, "cached_sessions", "Sessions kept in memory");
+        let connections = gauge(&mut registry, "connections", "Connections open now");
+        let shed = Counter::default();
+        registry.register("password_shed", "Passwords not checked because the queue was full", shed.clone());
+        let checked = |result, source| {
+            let counter: &Family<CheckLabels, Counter> = &checks;
+            counter.get_or_create(&CheckLabels { result, source }).clone()
+        };
+        Self {
+            accepted_from_memory: checked(CheckResult::accepted, CheckSource::memory),
+            refused_by_tag: checked(CheckResult::refused, CheckSource::tag),
+            registry,
+            requests,
+            checks,
+            password_queue,
+            cached_sessions,
+            connections,
+            shed,
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts an answer.
+    pub fn answered(&self, route: &'static str, status: u16) {
+        self.requests.get_or_create(&RequestLabels { route, status }).inc();
+    }
+
+    /// Counts a check.
+    pub fn checked(&self, result: CheckResult, source: CheckSource) {
+        match (result, source) {
+            (CheckResult::accepted, CheckSource::memory) => self.accepted_from_memory.inc(),
+            (CheckResult::refused, CheckSource::tag) => self.refused_by_tag.inc(),
+            (
+                CheckResult::accepted | CheckResult::refused | CheckResult::failed,
+                CheckSource::tag | CheckSource::memory | CheckSource::store,
+            ) => self.checks.get_or_create(&CheckLabels { result, source }).inc(),
+        };
+    }
+
+    /// Counts a password that was not checked.
+    pub fn shed(&self) {
+        self.shed.inc();
+    }
+
+    /// Counts a connection for as long as the result lives.
+    pub fn connected(&self) -> Connected {
+        self.connections.inc();
+        Connected(self.connections.clone())
+    }
+
+    /// Prometheus text, with the gauges that are read only now.
+    pub fn render(&self, password_queue: usize, cached_sessions: usize) -> String {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.password_queue.set(number(password_queue));
+        self.cached_sessions.set(number(cached_sessions));
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// An open connection, in the gauge.
+#[derive(Debug)]
+pub struct Connected(Gauge<i64>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,102 @@
+//! Last-seen times on their way to the store: gathered in memory, flushed in batches, off the path of checks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::cache::Cache;
+use crate::domain::clock::Clock;
+use crate::domain::session::{Lifetimes, Seen};
+use crate::store::SharedStore;
+
+/// The most last-seen times in one transaction, so that a logout never waits long behind them.
+const CHUNK: usize = 256;
+const URGENT: usize = 8192;
+
+/// Where checks drop what cannot wait for the next round.
+#[derive(Clone, Debug)]
+pub struct Touches(mpsc::Sender<Seen>);
+
+impl Touches {
+    /// Hands in one last-seen time. Never waits; under a flood some are dropped, and sessions then only seem idler.
+    pub fn urgent(&self, seen: Seen) {
+        let _ = self.0.try_send(seen);
+    }
+}
+
+/// Flushes last-seen times until told to stop.
+pub struct Flusher {
+    store: SharedStore,
+    cache: Option<Arc<Cache>>,
+    clock: Arc<dyn Clock>,
+    lifetimes: Lifetimes,
+    urgent: mpsc::Receiver<Seen>,
+}
+
+impl Flusher {
+    /// Makes the flusher and the door to it.
+    pub fn new(
+        store: SharedStore,
+        cache: Option<Arc<Cache>>,
+        clock: Arc<dyn Clock>,
+        lifetimes: Lifetimes,
+    ) -> (Self, Touches) {
+        let (door, urgent) = mpsc::channel(URGENT);
+        (Self { store, cache, clock, lifetimes, urgent }, Touches(door))
+    }
+
+    /// Visits one shard after the other, all of them once a flush interval; at the end, all at once.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let shards = self.cache.as_ref().map_or(1, |cache| cache.shards());
+        let round = self.lifetimes.plain.flush_interval().min(self.lifetimes.remembered.flush_interval());
+        let pause = (round / u32::try_from(shards).unwrap_or(1)).max(Duration::from_millis(1));
+        let mut tick = tokio::time::interval(pause);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut urgent, mut next) = (Vec::new(), 0);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                taken = self.urgent.recv_many(&mut urgent, CHUNK) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    self.flush(std::mem::take(&mut urgent)).await;
+                }
+                _ = tick.tick() => {
+                    self.visit(next).await;
+                    next = (next + 1) % shards;
+                }
+            }
+        }
+        while let Ok(seen) = self.urgent.try_recv() {
+            urgent.push(seen);
+        }
+        self.flush(urgent).await;
+        for shard in 0..shards {
+            self.visit(shard).await;
+        }
+    }
+
+    async fn visit(&self, shard: usize) {
+        if let Some(cache) = &self.cache {
+            self.flush(cache.drain(shard)).await;
+        }
+    }
+
+    async fn flush(&self, seen: Vec<Seen>) {
+        for chunk in seen.chunks(CHUNK) {
+            match self.store.touch(chunk.to_vec(), self.clock.now()).await {
+                Ok(deadlines) => {
+                    if let Some(cache) = &self.cache {
+                        cache.touched(&deadlines);
+                    }
+                }
+                // The session then seems idler than it is: it can only end early, never late.
+                Err(error) => tracing::warn!(%error, lost = chunk.len(), "cannot store last-seen times"),
+            }
+        }
+    }
+}
