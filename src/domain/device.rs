@@ -24,7 +24,9 @@ impl Device {
         let known = |text: &str| {
             if text == woothee::woothee::VALUE_UNKNOWN { String::new() } else { text.to_owned() }
         };
-        let parsed = Parser::new().parse(user_agent).filter(|found| !known(found.name).is_empty());
+        // Its entry for programs is one word for all of them: their own name says more.
+        let browser = |found: &woothee::parser::WootheeResult<'_>| found.category != "misc" && !known(found.name).is_empty();
+        let parsed = Parser::new().parse(user_agent).filter(browser);
         match parsed {
             Some(found) => Self {
                 kind: match found.category {
@@ -72,6 +74,7 @@ mod tests {
     fn a_program_is_named_by_its_first_product() {
         let device = Device::from_user_agent("acme-sync/2.4 (build 7)");
         assert_eq!((device.name.as_str(), device.version.as_str()), ("acme-sync", "2.4"));
+        assert_eq!(Device::from_user_agent("curl/8.5.0").name, "curl");
         assert_eq!(Device::from_user_agent("").name, "");
     }
 }
