@@ -54,13 +54,18 @@ struct Entry {
     loaded: Seq,
     user_mark: u16,
     remembered: bool,
-    /// Seen since last stored.
-    dirty: bool,
+    /// When it was last seen as far as the store knows, or is about to.
+    stored_at: Timestamp,
     /// Already handed out as urgent.
     urgent: bool,
 }
 
 impl Entry {
+    /// Whether the store should hear when it was last seen: once a flush interval is often enough.
+    fn is_due(&self, lifetimes: &Lifetimes) -> bool {
+        self.seen_at.since(self.stored_at) >= lifetimes.of(self.remembered).flush_interval()
+    }
+
     fn seen(&self, lifetimes: &Lifetimes) -> Seen {
         let idle_until = lifetimes.of(self.remembered).idle_until(self.seen_at, self.expiry.absolute);
         Seen { token_hash: self.token_hash, at: self.seen_at, idle_until }
@@ -150,7 +155,6 @@ impl Cache {
             return Check::Ask;
         }
         entry.seen_at = entry.seen_at.max(now);
-        entry.dirty = true;
         let near = self.lifetimes.of(entry.remembered).flush_interval() * 2;
         let urgent = !entry.urgent
             && entry.expiry.idle < entry.expiry.absolute
@@ -166,7 +170,7 @@ impl Cache {
     }
 
     /// Keeps what was loaded, unless something was revoked since `ticket` that it might not show.
-    /// Returns the last-seen time of whoever made room, if that is not stored yet.
+    /// Returns the last-seen time of whoever made room, if the store should hear of it.
     pub fn insert(
         &self,
         token: TokenHash,
@@ -184,19 +188,19 @@ impl Cache {
             loaded: ticket.0,
             user_mark: mark_of(user.id),
             remembered: session.remembered,
-            dirty: true,
+            stored_at: session.last_seen_at,
             urgent: false,
         };
         let Some(shard) = self.shard(&token) else { return (identity, None) };
         let mut shard = shard.lock();
         if shard.revoked > ticket.0 {
-            return (identity, Some(entry.seen(&self.lifetimes)));
+            return (identity, entry.is_due(&self.lifetimes).then(|| entry.seen(&self.lifetimes)));
         }
         shard.remove(&token);
         let evicted = if shard.entries.len() >= self.per_shard { shard.evict() } else { None };
         shard.push(entry);
         drop(shard);
-        (identity, evicted.filter(|entry| entry.dirty).map(|entry| entry.seen(&self.lifetimes)))
+        (identity, evicted.filter(|entry| entry.is_due(&self.lifetimes)).map(|entry| entry.seen(&self.lifetimes)))
     }
 
     /// Applies an entry of the revocation log. Entries come in the order of their numbers.
@@ -235,12 +239,16 @@ impl Cache {
         self.shards.len()
     }
 
-    /// Takes the last-seen times of one shard that are not stored yet.
+    /// Takes the last-seen times of one shard that the store should hear of.
     pub fn drain(&self, shard: usize) -> Vec<Seen> {
         let Some(shard) = self.shards.get(shard) else { return Vec::new() };
         let mut shard = shard.lock();
-        let dirty = |entry: &mut Entry| std::mem::take(&mut entry.dirty).then(|| entry.seen(&self.lifetimes));
-        shard.entries.iter_mut().filter_map(dirty).collect()
+        let due = shard.entries.iter_mut().filter(|entry| entry.is_due(&self.lifetimes));
+        due.map(|entry| {
+            entry.stored_at = entry.seen_at;
+            entry.seen(&self.lifetimes)
+        })
+        .collect()
     }
 
     /// How many sessions are kept.
@@ -403,18 +411,21 @@ mod tests {
         let (cache, user) = (cache(1000), user());
         (0..10).for_each(|n| keep(&cache, token(n), &user));
         let drain = || (0..cache.shards()).map(|shard| cache.drain(shard).len()).sum::<usize>();
-        assert_eq!(drain(), 10);
-        assert_eq!(drain(), 0);
-        assert!(live(&cache, &token(3), NOW.after(Duration::from_secs(1))));
+        let interval = LIFE.flush_interval();
+        assert!(live(&cache, &token(3), NOW.after(interval / 2)));
+        assert_eq!(drain(), 0, "the store knows well enough");
+        assert!(live(&cache, &token(3), NOW.after(interval)));
         assert_eq!(drain(), 1);
+        assert_eq!(drain(), 0, "handed out already");
     }
 
     #[test]
     fn a_full_cache_makes_room_and_loses_no_last_seen_time() {
         let (cache, user) = (cache(64), user());
         let mut handed_out = 0;
+        let later = NOW.after(LIFE.flush_interval());
         for n in 0..1000 {
-            let (_, evicted) = cache.insert(token(n), &session(&user), &user, NOW, cache.ticket());
+            let (_, evicted) = cache.insert(token(n), &session(&user), &user, later, cache.ticket());
             handed_out += usize::from(evicted.is_some());
         }
         assert!(cache.len() <= 64);
