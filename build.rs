@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+#[expect(clippy::disallowed_methods, reason = "a build script has no configuration but the environment")]
 fn main() {
     println!("cargo::rerun-if-env-changed=SESSIOND_COMMIT");
     println!("cargo::rerun-if-changed=migrations");

@@ -18,12 +18,12 @@ use crate::http::layers::Stack;
 use crate::http::state::App;
 use crate::http::{ops_routes, router, routes, server};
 use crate::password::Hasher;
+use crate::purge;
 use crate::service::{self, Parts, Service};
 use crate::store::SharedStore;
 use crate::store::connect::{ConnectError, Role, connect};
 use crate::telemetry::{COMMIT, Metrics};
 use crate::touch::Flusher;
-use crate::purge;
 
 /// The service did not start.
 #[derive(Debug, thiserror::Error)]

@@ -156,9 +156,7 @@ impl Cache {
         }
         entry.seen_at = entry.seen_at.max(now);
         let near = self.lifetimes.of(entry.remembered).flush_interval() * 2;
-        let urgent = !entry.urgent
-            && entry.expiry.idle < entry.expiry.absolute
-            && entry.expiry.idle.since(now) < near;
+        let urgent = !entry.urgent && entry.expiry.idle < entry.expiry.absolute && entry.expiry.idle.since(now) < near;
         entry.urgent |= urgent;
         let urgent = urgent.then(|| entry.seen(&self.lifetimes));
         Check::Live { identity: Arc::clone(&entry.identity), urgent }

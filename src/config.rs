@@ -50,13 +50,13 @@ settings! {
     listen / "SESSIOND_LISTEN": SocketAddr,
     /// Where liveness, readiness and metrics are served [default: 127.0.0.1:9090]
     ops_listen / "SESSIOND_OPS_LISTEN": SocketAddr,
-    /// The store [default: sqlite://sessiond.db]
+    /// The store [default: <sqlite://sessiond.db>]
     database_url / "SESSIOND_DATABASE_URL": String,
     /// A file that holds the store's URL
     database_url_file / "SESSIOND_DATABASE_URL_FILE": PathBuf,
     /// The origin browsers see, such as <https://login.example.com>
     public_url / "SESSIOND_PUBLIC_URL": Origin,
-    /// The cookie's name [default: _me_sess]
+    /// The cookie's name [default: `_me_sess`]
     cookie_name / "SESSIOND_COOKIE_NAME": String,
     /// Whether the cookie travels over TLS alone [default: true]
     cookie_secure / "SESSIOND_COOKIE_SECURE": bool,
@@ -108,9 +108,8 @@ settings! {
 fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<IpNet>>, D::Error> {
     let texts = Vec::<String>::deserialize(from)?;
     let parse = |text: &String| {
-        text.parse().map_err(|_| {
-            serde::de::Error::custom(format!("`{text}` is not a network: write one such as 10.0.0.0/8"))
-        })
+        text.parse()
+            .map_err(|_| serde::de::Error::custom(format!("`{text}` is not a network: write one such as 10.0.0.0/8")))
     };
     texts.iter().map(parse).collect::<Result<_, _>>().map(Some)
 }
@@ -143,9 +142,12 @@ impl FromStr for Origin {
 
     fn from_str(text: &str) -> Result<Self, BadConfig> {
         if text == "*" {
-            return bad("`*` cannot be an origin, since credentials travel: list each one, such as https://app.example.com");
+            return bad(
+                "`*` cannot be an origin, since credentials travel: list each one, such as https://app.example.com",
+            );
         }
-        let wrong = || format!("`{text}` is not an origin: write scheme, host and port alone, such as https://app.example.com");
+        let wrong =
+            || format!("`{text}` is not an origin: write scheme, host and port alone, such as https://app.example.com");
         let Ok(url) = Url::parse(text) else { return bad(wrong()) };
         let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
         if !matches!(url.scheme(), "http" | "https") || !bare || url.has_authority() && !url.username().is_empty() {
@@ -371,15 +373,16 @@ impl Config {
             None => settings,
             Some(path) => settings.or(read_file(path)?),
         };
-        Self::new(settings)
+        Self::new(&settings)
     }
 
     /// Puts `settings` over the defaults, and checks the whole.
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn new(settings: Settings) -> Result<Self, BadConfig> {
-        let database_url = secret("database_url", settings.database_url.clone(), settings.database_url_file.as_deref())?;
+    pub fn new(settings: &Settings) -> Result<Self, BadConfig> {
+        let database_url =
+            secret("database_url", settings.database_url.clone(), settings.database_url_file.as_deref())?;
         let password = secret(
             "admin_password",
             settings.admin_password.clone().map(|Hidden(password)| password),
@@ -388,10 +391,10 @@ impl Config {
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let workers = settings.password_workers.unwrap_or_else(|| cores.min(NonZeroUsize::MIN.saturating_add(2)));
         Ok(Self {
-            http: http(&settings)?,
+            http: http(settings)?,
             database_url: DatabaseUrl(database_url.unwrap_or_else(|| String::from("sqlite://sessiond.db"))),
             sessions: Sessions {
-                lifetimes: lifetimes(&settings)?,
+                lifetimes: lifetimes(settings)?,
                 per_user: settings.sessions_per_user.map_or(100, NonZeroUsize::get),
                 cache: settings.cache.unwrap_or(CacheMode::On),
                 cache_entries: settings.cache_entries.map_or(1 << 20, NonZeroUsize::get),
@@ -423,9 +426,10 @@ fn http(settings: &Settings) -> Result<Http, BadConfig> {
         public_url: settings.public_url.clone(),
         cors_origins: settings.cors_origins.clone().unwrap_or_default(),
         trusted_proxies: settings.trusted_proxies.clone().unwrap_or_default(),
-        verify_credentials: settings.verify_credentials.clone().unwrap_or_else(|| {
-            vec![CredentialKind::Cookie, CredentialKind::Headers, CredentialKind::Bearer]
-        }),
+        verify_credentials: settings
+            .verify_credentials
+            .clone()
+            .unwrap_or_else(|| vec![CredentialKind::Cookie, CredentialKind::Headers, CredentialKind::Bearer]),
         cookie: cookie(settings)?,
     })
 }
@@ -440,25 +444,35 @@ fn cookie(settings: &Settings) -> Result<Cookie, BadConfig> {
         return bad(format!("cookie_name `{name}` is not a cookie name: use letters, digits, - and _"));
     }
     if !secure && name.starts_with("__") && (name.starts_with("__Host-") || name.starts_with("__Secure-")) {
-        return bad(format!("browsers refuse a cookie named `{name}` that is not Secure: set cookie_secure = true or choose another cookie_name"));
+        return bad(format!(
+            "browsers refuse a cookie named `{name}` that is not Secure: set cookie_secure = true or choose another cookie_name"
+        ));
     }
     if domain.is_some() && name.starts_with("__Host-") {
-        return bad(format!("browsers refuse a cookie named `{name}` that has a Domain: drop cookie_domain or name it __Secure-…"));
+        return bad(format!(
+            "browsers refuse a cookie named `{name}` that has a Domain: drop cookie_domain or name it __Secure-…"
+        ));
     }
     if !secure && same_site == SameSite::None {
-        return bad("browsers refuse a SameSite=None cookie that is not Secure: set cookie_secure = true or cookie_samesite = \"lax\"");
+        return bad(
+            "browsers refuse a SameSite=None cookie that is not Secure: set cookie_secure = true or cookie_samesite = \"lax\"",
+        );
     }
     if let Some(domain) = &domain {
         let label = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
         if domain.is_empty() || domain.starts_with('.') || !domain.bytes().all(label) {
-            return bad(format!("cookie_domain `{domain}` is not a domain: write one such as example.com, without a leading dot"));
+            return bad(format!(
+                "cookie_domain `{domain}` is not a domain: write one such as example.com, without a leading dot"
+            ));
         }
     }
     if let Some(Origin(public)) = &settings.public_url {
         let host = Url::parse(public).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
         let local = matches!(host.as_str(), "localhost" | "127.0.0.1" | "[::1]") || host.ends_with(".localhost");
         if secure && public.starts_with("http://") && !local {
-            return bad(format!("browsers drop a Secure cookie on {public}: serve it over https, or set cookie_secure = false"));
+            return bad(format!(
+                "browsers drop a Secure cookie on {public}: serve it over https, or set cookie_secure = false"
+            ));
         }
         let covered = |domain: &String| host == *domain || host.ends_with(&format!(".{domain}"));
         if let Some(domain) = domain.as_ref().filter(|domain| !covered(domain)) {
@@ -478,7 +492,9 @@ fn lifetimes(settings: &Settings) -> Result<Lifetimes, BadConfig> {
     };
     for (life, kind) in [(plain, "session"), (remembered, "remembered")] {
         if life.idle > life.absolute {
-            return bad(format!("{kind}_idle is longer than {kind}_absolute, which then always comes first: make it shorter"));
+            return bad(format!(
+                "{kind}_idle is longer than {kind}_absolute, which then always comes first: make it shorter"
+            ));
         }
     }
     Ok(Lifetimes { plain, remembered })
@@ -510,7 +526,8 @@ fn environment() -> impl Iterator<Item = String> {
 
 /// A misspelt variable would otherwise be a setting that silently does nothing.
 fn refuse_unknown_variables(names: impl Iterator<Item = String>) -> Result<(), BadConfig> {
-    let known = |name: &str| Settings::VARIABLES.contains(&name) || name == "SESSIOND_CONFIG" || name == "SESSIOND_COMMIT";
+    let known =
+        |name: &str| Settings::VARIABLES.contains(&name) || name == "SESSIOND_CONFIG" || name == "SESSIOND_COMMIT";
     match names.filter(|name| name.starts_with("SESSIOND_")).find(|name| !known(name)) {
         None => Ok(()),
         Some(name) => {
@@ -530,10 +547,21 @@ fn differing(a: &str, b: &str) -> usize {
 impl fmt::Display for Config {
     /// As the TOML that would give the same, with secrets hidden.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quoted = |items: Vec<String>| format!("[{}]", items.iter().map(|i| format!("\"{i}\"")).collect::<Vec<_>>().join(", "));
+        let quoted = |items: Vec<String>| {
+            format!("[{}]", items.iter().map(|i| format!("\"{i}\"")).collect::<Vec<_>>().join(", "))
+        };
         let word = |value: &dyn fmt::Debug| format!("\"{}\"", format!("{value:?}").to_lowercase());
         let origins = |all: &[Origin]| quoted(all.iter().map(|o| o.0.clone()).collect());
-        let Http { listen, ops_listen, max_connections, public_url, cors_origins, trusted_proxies, verify_credentials, cookie } = &self.http;
+        let Http {
+            listen,
+            ops_listen,
+            max_connections,
+            public_url,
+            cors_origins,
+            trusted_proxies,
+            verify_credentials,
+            cookie,
+        } = &self.http;
         writeln!(f, "listen = \"{listen}\"\nops_listen = \"{ops_listen}\"\nmax_connections = {max_connections}")?;
         writeln!(f, "database_url = \"{}\"", self.database_url)?;
         if let Some(Origin(origin)) = public_url {
@@ -570,12 +598,12 @@ mod tests {
 
     fn refused(toml: &str) -> String {
         let settings: Settings = toml::from_str(toml).expect("well-formed");
-        Config::new(settings).expect_err(toml).to_string()
+        Config::new(&settings).expect_err(toml).to_string()
     }
 
     #[test]
     fn the_defaults_work_on_a_laptop() {
-        let config = Config::new(Settings::default()).expect("defaults");
+        let config = Config::new(&Settings::default()).expect("defaults");
         assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(config.database_url.reveal(), "sqlite://sessiond.db");
         assert!(config.passwords.workers.get() <= 3);
@@ -623,8 +651,8 @@ mod tests {
     #[test]
     fn what_check_config_prints_gives_the_same_configuration() {
         let toml = "public_url = 'https://login.example.com'\ncookie_domain = 'example.com'\nsession_idle = '90m'\ncors_origins = ['https://app.example.com:8443']\ntrusted_proxies = ['10.0.0.0/8']";
-        let first = Config::new(toml::from_str(toml).expect("well-formed")).expect("consistent").to_string();
-        let second = Config::new(toml::from_str(&first).expect("printed well")).expect("consistent").to_string();
+        let first = Config::new(&toml::from_str(toml).expect("well-formed")).expect("consistent").to_string();
+        let second = Config::new(&toml::from_str(&first).expect("printed well")).expect("consistent").to_string();
         assert_eq!(first, second);
     }
 
@@ -632,7 +660,7 @@ mod tests {
     fn secrets_are_never_printed() {
         let url = DatabaseUrl::new("postgres://me:s3cret@db/x".into());
         assert!(!format!("{url} {url:?}").contains("s3cret"));
-        let config = Config::new(toml::from_str("admin_password = 'sup3rs3cret'").expect("fine")).expect("fine");
+        let config = Config::new(&toml::from_str("admin_password = 'sup3rs3cret'").expect("fine")).expect("fine");
         assert!(!format!("{config} {config:?}").contains("sup3rs3cret"));
     }
 }

@@ -65,11 +65,7 @@ impl Hasher {
     ///
     /// # Errors
     /// When the operating system refuses a thread.
-    pub fn start(
-        workers: NonZeroUsize,
-        capacity: usize,
-        entropy: &Arc<dyn Entropy>,
-    ) -> std::io::Result<Self> {
+    pub fn start(workers: NonZeroUsize, capacity: usize, entropy: &Arc<dyn Entropy>) -> std::io::Result<Self> {
         let (queue, jobs) = sync_channel(capacity);
         let jobs = Arc::new(Mutex::new(jobs));
         let waiting = Arc::new(AtomicUsize::new(0));

@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::store::SharedStore;
 
-const EVERY: Duration = Duration::from_secs(10 * 60);
+const EVERY: Duration = Duration::from_mins(10);
 const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
 const BATCH: u32 = 256;
 /// How long a tombstone stays after its session's absolute expiry, when its token could not be live anyway.
-const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+const KEEP: Duration = Duration::from_hours(24);
 
 /// Purges every ten minutes until told to stop.
 pub async fn run(store: SharedStore, clock: Arc<dyn Clock>, stop: CancellationToken) {

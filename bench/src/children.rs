@@ -31,12 +31,8 @@ pub fn pin_load_generator() -> Result<()> {
     let now = rustix::process::getrlimit(Resource::Nofile);
     let wanted = now.maximum.map_or(OPEN_FILES, |hard| hard.min(OPEN_FILES));
     if now.current.is_some_and(|soft| soft < wanted) {
-        let raised = Rlimit {
-            current: Some(wanted),
-            maximum: now.maximum,
-        };
-        rustix::process::setrlimit(Resource::Nofile, raised)
-            .context("raising the open file limit")?;
+        let raised = Rlimit { current: Some(wanted), maximum: now.maximum };
+        rustix::process::setrlimit(Resource::Nofile, raised).context("raising the open file limit")?;
     }
     Ok(())
 }
@@ -44,8 +40,7 @@ pub fn pin_load_generator() -> Result<()> {
 fn pin(cpu: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu);
-    rustix::thread::sched_setaffinity(None, &set)
-        .with_context(|| format!("pinning to CPU {cpu} (two CPUs are needed)"))
+    rustix::thread::sched_setaffinity(None, &set).with_context(|| format!("pinning to CPU {cpu} (two CPUs are needed)"))
 }
 
 /// The hidden `pinned` command: turns this process into `command` on one CPU, to be killed when its
@@ -75,11 +70,7 @@ fn pinned(program: &Path) -> Result<Command> {
 
 /// Runs one of this program's hidden measuring commands on the server's CPU and reads its JSON.
 pub async fn measure(arguments: &[&OsStr]) -> Result<serde_json::Value> {
-    let output = pinned(&std::env::current_exe()?)?
-        .args(arguments)
-        .stderr(Stdio::inherit())
-        .output()
-        .await?;
+    let output = pinned(&std::env::current_exe()?)?.args(arguments).stderr(Stdio::inherit()).output().await?;
     if !output.status.success() {
         bail!("a measuring child failed: {}", output.status);
     }
@@ -95,12 +86,7 @@ pub struct Child {
 }
 
 impl Child {
-    pub fn spawn(
-        program: &Path,
-        arguments: &[&OsStr],
-        environment: &[(&str, String)],
-        folder: &Path,
-    ) -> Result<Self> {
+    pub fn spawn(program: &Path, arguments: &[&OsStr], environment: &[(&str, String)], folder: &Path) -> Result<Self> {
         let log = folder.join("stderr.log");
         let file = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
         let mut command = pinned(program)?;
@@ -111,33 +97,22 @@ impl Child {
             .stdout(Stdio::null())
             .stderr(file);
         let spawned = Instant::now();
-        let process = command
-            .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
+        let process = command.spawn().with_context(|| format!("starting {}", program.display()))?;
         let pid = process.id().context("a child without a process id")?;
-        Ok(Self {
-            process,
-            pid,
-            spawned,
-            log,
-        })
+        Ok(Self { process, pid, spawned, log })
     }
 
     /// Waits until every `name=address` has been logged, and returns the addresses.
     pub async fn logged<const N: usize>(&mut self, names: [&str; N]) -> Result<[SocketAddr; N]> {
         loop {
             let log = self.log()?;
-            let found: Option<Vec<SocketAddr>> =
-                names.iter().map(|name| value_of(&log, name)).collect();
+            let found: Option<Vec<SocketAddr>> = names.iter().map(|name| value_of(&log, name)).collect();
             if let Some(Ok(addresses)) = found.map(TryInto::try_into) {
                 return Ok(addresses);
             }
             self.still_alive()?;
             if self.spawned.elapsed() > Duration::from_secs(60) {
-                bail!(
-                    "the child logged no {} within a minute:\n{log}",
-                    names.join(" and ")
-                );
+                bail!("the child logged no {} within a minute:\n{log}", names.join(" and "));
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -180,9 +155,7 @@ impl Drop for Child {
     fn drop(&mut self) {
         let begun = Instant::now();
         if self.process.start_kill().is_ok() {
-            while matches!(self.process.try_wait(), Ok(None))
-                && begun.elapsed() < Duration::from_secs(5)
-            {
+            while matches!(self.process.try_wait(), Ok(None)) && begun.elapsed() < Duration::from_secs(5) {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
@@ -203,8 +176,7 @@ pub fn cpu_time(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let after_name = stat.rsplit_once(')').context("an odd /proc stat line")?.1;
     let mut fields = after_name.split_ascii_whitespace().skip(11);
-    let mut ticks =
-        || -> Result<u64> { Ok(fields.next().context("a short /proc stat line")?.parse()?) };
+    let mut ticks = || -> Result<u64> { Ok(fields.next().context("a short /proc stat line")?.parse()?) };
     let total = ticks()? + ticks()?;
     let per_second = rustix::param::clock_ticks_per_second();
     Ok(Duration::from_micros(total * 1_000_000 / per_second))
@@ -228,8 +200,7 @@ mod tests {
 
     #[test]
     fn an_address_is_found_in_a_finished_log_line_only() {
-        let line =
-            "2026-01-01T00:00:00Z INFO sessiond: ready listen=127.0.0.1:4711 ops=127.0.0.1:4712";
+        let line = "2026-01-01T00:00:00Z INFO sessiond: ready listen=127.0.0.1:4711 ops=127.0.0.1:4712";
 
         assert_eq!(value_of(line, "listen"), None);
         let line = format!("{line}\n");

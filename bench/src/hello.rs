@@ -13,15 +13,12 @@ const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r
 /// The hidden `hello` command: one route, one constant answer of so many bytes on the wire.
 pub fn serve(answer_bytes: usize) -> Result<()> {
     let body: &'static str = "x".repeat(body_length(answer_bytes)?).leak();
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-            writeln!(std::io::stderr(), "listen={}", listener.local_addr()?)?;
-            let routes = Router::new().route("/verify", get(move || async move { body }));
-            Ok(axum::serve(listener, routes).await?)
-        })
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        writeln!(std::io::stderr(), "listen={}", listener.local_addr()?)?;
+        let routes = Router::new().route("/verify", get(move || async move { body }));
+        Ok(axum::serve(listener, routes).await?)
+    })
 }
 
 fn body_length(answer_bytes: usize) -> Result<usize> {
@@ -47,21 +44,9 @@ impl Hello {
         let arguments = [OsStr::new("hello"), OsStr::new(&length)];
         let mut child = Child::spawn(&myself, &arguments, &[], scratch.path())?;
         let [address] = child.logged(["listen"]).await?;
-        let answer = Connection::open(address)
-            .await?
-            .exchange(Template::check().with(&[b'A'; 43]))
-            .await?;
-        ensure!(
-            answer.bytes == answer_bytes,
-            "the hello answers {} bytes instead of {answer_bytes}",
-            answer.bytes
-        );
-        Ok(Self {
-            address,
-            pid: child.pid,
-            _child: child,
-            _scratch: scratch,
-        })
+        let answer = Connection::open(address).await?.exchange(Template::check().with(&[b'A'; 43])).await?;
+        ensure!(answer.bytes == answer_bytes, "the hello answers {} bytes instead of {answer_bytes}", answer.bytes);
+        Ok(Self { address, pid: child.pid, _child: child, _scratch: scratch })
     }
 }
 

@@ -28,12 +28,7 @@ pub fn argon2(length: Duration) -> Result<()> {
     let mut hash = || {
         let mut out = [0; 32];
         hasher
-            .hash_password_into_with_memory(
-                b"bench-password",
-                b"sixteen bytes ok",
-                &mut out,
-                &mut memory,
-            )
+            .hash_password_into_with_memory(b"bench-password", b"sixteen bytes ok", &mut out, &mut memory)
             .map_err(|error| anyhow!("argon2: {error}"))
     };
     hash()?;
@@ -48,43 +43,40 @@ pub fn argon2(length: Duration) -> Result<()> {
 
 /// One row updated by its key in each transaction, as durable as the server's own.
 pub fn commits(folder: &Path, length: Duration) -> Result<()> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(async {
-            const ROWS: u32 = 10_000;
-            let mut connection = SqliteConnectOptions::new()
-                .filename(folder.join("commits.db"))
-                .create_if_missing(true)
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-                .connect()
-                .await?;
-            sqlx::raw_sql(
-                "CREATE TABLE IF NOT EXISTS counters (id INTEGER PRIMARY KEY, count INTEGER NOT NULL);
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        const ROWS: u32 = 10_000;
+        let mut connection = SqliteConnectOptions::new()
+            .filename(folder.join("commits.db"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .connect()
+            .await?;
+        sqlx::raw_sql(
+            "CREATE TABLE IF NOT EXISTS counters (id INTEGER PRIMARY KEY, count INTEGER NOT NULL);
                  WITH RECURSIVE ids (id) AS (SELECT 0 UNION ALL SELECT id + 1 FROM ids WHERE id < 9999)
                  INSERT OR IGNORE INTO counters SELECT id, 0 FROM ids;",
-            )
-            .execute(&mut connection)
-            .await?;
-            let mut latency = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?;
-            let start = Instant::now();
-            let mut row = 0;
-            while start.elapsed() < length {
-                row = (row + 7_919) % ROWS;
-                let began = Instant::now();
-                let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-                sqlx::query("UPDATE counters SET count = count + 1 WHERE id = ?1")
-                    .bind(row)
-                    .execute(&mut *transaction)
-                    .await?;
-                transaction.commit().await?;
-                latency.saturating_record(began.elapsed().as_nanos() as u64);
-            }
-            let rate = latency.len() as f64 / start.elapsed().as_secs_f64();
-            connection.close().await?;
-            print(&json!({ "rate": rate, "p50_ns": latency.value_at_quantile(0.5) }))
-        })
+        )
+        .execute(&mut connection)
+        .await?;
+        let mut latency = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?;
+        let start = Instant::now();
+        let mut row = 0;
+        while start.elapsed() < length {
+            row = (row + 7_919) % ROWS;
+            let began = Instant::now();
+            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+            sqlx::query("UPDATE counters SET count = count + 1 WHERE id = ?1")
+                .bind(row)
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            latency.saturating_record(began.elapsed().as_nanos() as u64);
+        }
+        let rate = latency.len() as f64 / start.elapsed().as_secs_f64();
+        connection.close().await?;
+        print(&json!({ "rate": rate, "p50_ns": latency.value_at_quantile(0.5) }))
+    })
 }
 
 fn print(figures: &serde_json::Value) -> Result<()> {
@@ -107,12 +99,7 @@ pub struct Commits {
 /// Commits a second in this folder, measured now.
 pub async fn measure_commits(folder: &Path, length: Duration) -> Result<Commits> {
     let seconds = length.as_secs().to_string();
-    let arguments = [
-        OsStr::new("commits"),
-        folder.as_os_str(),
-        OsStr::new("--seconds"),
-        OsStr::new(&seconds),
-    ];
+    let arguments = [OsStr::new("commits"), folder.as_os_str(), OsStr::new("--seconds"), OsStr::new(&seconds)];
     let figures = children::measure(&arguments).await?;
     Ok(Commits {
         rate: figures["rate"].as_f64().context("no rate")?,

@@ -61,8 +61,7 @@ impl Outcome {
 
     fn record(&mut self, since: Instant, answered: Instant, status: u16) {
         *self.statuses.entry(status).or_default() += 1;
-        self.latency
-            .saturating_record(nanoseconds(answered - since));
+        self.latency.saturating_record(nanoseconds(answered - since));
         self.last_answer = answered;
     }
 
@@ -92,26 +91,15 @@ pub struct Load<'a> {
 
 impl<'a> Load<'a> {
     pub fn new(address: SocketAddr, allowed: &'a [u16]) -> Self {
-        Self {
-            address,
-            connections: CONNECTIONS,
-            allowed,
-        }
+        Self { address, connections: CONNECTIONS, allowed }
     }
 
     pub fn over(self, connections: usize) -> Self {
-        Self {
-            connections,
-            ..self
-        }
+        Self { connections, ..self }
     }
 
     /// Each connection sends its next request as soon as it has the answer to the one before.
-    pub async fn closed<R: Requests>(
-        self,
-        length: Duration,
-        make: impl Fn(usize) -> R,
-    ) -> Result<Outcome> {
+    pub async fn closed<R: Requests>(self, length: Duration, make: impl Fn(usize) -> R) -> Result<Outcome> {
         let mut opened = Vec::with_capacity(self.connections);
         for _ in 0..self.connections {
             opened.push(Connection::open(self.address).await?);
@@ -126,12 +114,7 @@ impl<'a> Load<'a> {
 
     /// Requests leave at `rate` a second, spread over the connections; a latency counts from the
     /// scheduled moment, so that a stall is charged to every request that it held up.
-    pub async fn open<R: Requests>(
-        self,
-        rate: u32,
-        length: Duration,
-        make: impl Fn(usize) -> R,
-    ) -> Result<Outcome> {
+    pub async fn open<R: Requests>(self, rate: u32, length: Duration, make: impl Fn(usize) -> R) -> Result<Outcome> {
         let mut opened = Vec::with_capacity(self.connections);
         for _ in 0..self.connections {
             opened.push(Connection::open(self.address).await?);
@@ -142,23 +125,12 @@ impl<'a> Load<'a> {
         let mut running = JoinSet::new();
         for (index, connection) in opened.into_iter().enumerate() {
             let first = start + gap * u32::try_from(index)?;
-            running.spawn(open_loop(
-                connection,
-                make(index),
-                first,
-                every,
-                start + length,
-            ));
+            running.spawn(open_loop(connection, make(index), first, every, start + length));
         }
         self.gather(running, start, length).await
     }
 
-    async fn gather(
-        self,
-        mut running: JoinSet<Result<Outcome>>,
-        start: Instant,
-        length: Duration,
-    ) -> Result<Outcome> {
+    async fn gather(self, mut running: JoinSet<Result<Outcome>>, start: Instant, length: Duration) -> Result<Outcome> {
         let mut total = Outcome::starting(start)?;
         let joined = async {
             while let Some(one) = running.join_next().await {
@@ -172,11 +144,7 @@ impl<'a> Load<'a> {
         total.elapsed = total.last_answer - start;
         for (status, count) in &total.statuses {
             if !self.allowed.contains(status) {
-                bail!(
-                    "{count} answers of {} were {status}: {:?}",
-                    total.answers(),
-                    total.statuses
-                );
+                bail!("{count} answers of {} were {status}: {:?}", total.answers(), total.statuses);
             }
         }
         if total.answers() == 0 {
@@ -271,9 +239,5 @@ pub async fn charged(pid: u32, load: impl Future<Output = Result<Outcome>>) -> R
     let (before, own_before) = (children::cpu_time(pid)?, children::cpu_time(myself)?);
     let outcome = load.await?;
     let (after, own_after) = (children::cpu_time(pid)?, children::cpu_time(myself)?);
-    Ok(Measured {
-        outcome,
-        cpu: after.saturating_sub(before),
-        own_cpu: own_after.saturating_sub(own_before),
-    })
+    Ok(Measured { outcome, cpu: after.saturating_sub(before), own_cpu: own_after.saturating_sub(own_before) })
 }

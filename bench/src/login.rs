@@ -32,10 +32,7 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let mut rounds = Vec::new();
     for turn in 0..=stage.rounds {
         let raw = measure_argon2(round).await?;
-        let outcome = Load::new(server.address, &[200])
-            .over(CONNECTIONS)
-            .closed(round, &logins)
-            .await?;
+        let outcome = Load::new(server.address, &[200]).over(CONNECTIONS).closed(round, &logins).await?;
         if turn > 0 {
             println!(
                 "  round {turn}: argon2id {raw:.1}/s, logins {:.1}/s, p99 {:.0} ms, ratio {:.2}",
@@ -49,14 +46,8 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
     server.stop().await?;
     report.ratio(
         "login",
-        format!(
-            "{:.1}/s",
-            Spread::of(rounds.iter().map(|(_, logins)| *logins)).median
-        ),
-        format!(
-            "argon2id {:.1}/s",
-            Spread::of(rounds.iter().map(|(raw, _)| *raw)).median
-        ),
+        format!("{:.1}/s", Spread::of(rounds.iter().map(|(_, logins)| *logins)).median),
+        format!("argon2id {:.1}/s", Spread::of(rounds.iter().map(|(raw, _)| *raw)).median),
         &Spread::of(rounds.iter().map(|(raw, logins)| logins / raw)),
         Target::AtLeast(0.95),
     );
@@ -99,9 +90,7 @@ pub async fn flood(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let logins = Prebuilt::endless(&requests());
     let (beside, flood) = tokio::try_join!(
         on_schedule.open(CHECKS, length, &checks),
-        Load::new(server.address, &[200, 503])
-            .over(FLOODING)
-            .closed(length, logins),
+        Load::new(server.address, &[200, 503]).over(FLOODING).closed(length, logins),
     )?;
     server.stop().await?;
     println!("  the flood: {}", statuses(&flood));
@@ -117,16 +106,11 @@ pub async fn flood(stage: &mut Stage, report: &mut Report) -> Result<()> {
 }
 
 fn requests() -> Arc<[Vec<u8>]> {
-    (0..ACCOUNTS)
-        .map(|number| login(&username(number), PASSWORD))
-        .collect()
+    (0..ACCOUNTS).map(|number| login(&username(number), PASSWORD)).collect()
 }
 
 fn statuses(outcome: &Outcome) -> String {
-    let counts: Vec<String> = outcome
-        .statuses
-        .iter()
-        .map(|(status, count)| format!("{status}: {}", report::number(*count as f64)))
-        .collect();
+    let counts: Vec<String> =
+        outcome.statuses.iter().map(|(status, count)| format!("{status}: {}", report::number(*count as f64))).collect();
     counts.join(", ")
 }

@@ -23,13 +23,7 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let size = seconds * (rounds * (TOGETHER + ALONE) + TOGETHER);
     let population = stage.at_least(size).await?;
     let server = stage.serve(&population).await?;
-    let mut sessions = Sessions {
-        population: &population,
-        server: &server,
-        round: stage.round,
-        next: 0,
-        warmed: 0,
-    };
+    let mut sessions = Sessions { population: &population, server: &server, round: stage.round, next: 0, warmed: 0 };
 
     let mut triples = Vec::new();
     for turn in 0..=stage.rounds {
@@ -84,10 +78,7 @@ fn summarize(triples: &[Triple], cold: &Outcome, report: &mut Report) -> Result<
     report.ratio(
         &format!("logout, {CONNECTIONS} connections"),
         report::rate(median(|triple| triple.together.rate())),
-        format!(
-            "commits one by one {}",
-            report::rate(median(|triple| triple.commits.rate))
-        ),
+        format!("commits one by one {}", report::rate(median(|triple| triple.commits.rate))),
         &Spread::of(triples.iter().map(Triple::throughput)),
         Target::AtLeast(5.0),
     );
@@ -105,10 +96,7 @@ fn summarize(triples: &[Triple], cold: &Outcome, report: &mut Report) -> Result<
     report.ratio(
         "logout, one connection: p50",
         report::milliseconds(median(|triple| as_milliseconds(triple.alone.quantile(0.5)))),
-        format!(
-            "one commit {:.2} ms",
-            median(|triple| as_milliseconds(triple.commits.p50))
-        ),
+        format!("one commit {:.2} ms", median(|triple| as_milliseconds(triple.commits.p50))),
         &Spread::of(triples.iter().map(Triple::waiting)),
         Target::AtMost(1.3),
     );
@@ -134,25 +122,15 @@ struct Sessions<'a> {
 impl Sessions<'_> {
     /// Ends at most so many for the length of a round, each in memory beforehand, or none of them.
     async fn end(&mut self, connections: usize, at_most: usize, warm: bool) -> Result<Outcome> {
-        let start = if warm {
-            self.next
-        } else {
-            self.next.max(self.warmed)
-        };
+        let start = if warm { self.next } else { self.next.max(self.warmed) };
         let range = start..(start + at_most).min(self.population.tokens.len());
-        ensure!(
-            !range.is_empty(),
-            "no sessions are left to end: take fewer rounds"
-        );
+        ensure!(!range.is_empty(), "no sessions are left to end: take fewer rounds");
         if warm {
             self.population.warm(self.server, range.clone()).await?;
             self.warmed = self.warmed.max(range.end);
         }
         let (each, taken) = Each::of(Template::logout(), &self.population.tokens, range.clone());
-        let outcome = Load::new(self.server.address, &[200])
-            .over(connections)
-            .closed(self.round, each)
-            .await?;
+        let outcome = Load::new(self.server.address, &[200]).over(connections).closed(self.round, each).await?;
         self.next = taken.load(Ordering::Relaxed).min(range.end);
         Ok(outcome)
     }

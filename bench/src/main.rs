@@ -158,11 +158,9 @@ async fn all(stage: &mut Stage, report: &mut Report) -> Result<()> {
 fn server_binary(given: Option<PathBuf>) -> Result<PathBuf> {
     let path = match given {
         Some(path) => path,
-        None => std::env::current_exe()
-            .context("finding this program")?
-            .parent()
-            .unwrap_or(Path::new("."))
-            .join("sessiond"),
+        None => {
+            std::env::current_exe().context("finding this program")?.parent().unwrap_or(Path::new(".")).join("sessiond")
+        }
     };
     if !path.is_file() {
         bail!(
@@ -170,6 +168,5 @@ fn server_binary(given: Option<PathBuf>) -> Result<PathBuf> {
             path.display()
         );
     }
-    path.canonicalize()
-        .with_context(|| format!("resolving {}", path.display()))
+    path.canonicalize().with_context(|| format!("resolving {}", path.display()))
 }

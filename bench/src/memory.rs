@@ -71,10 +71,7 @@ pub async fn start(stage: &mut Stage, report: &mut Report) -> Result<()> {
         "start to ready, 1,000,000 stored",
         spread.median,
         report::milliseconds,
-        format!(
-            "{:.0}-{:.0} ms in {STARTS} starts",
-            spread.lowest, spread.highest
-        ),
+        format!("{:.0}-{:.0} ms in {STARTS} starts", spread.lowest, spread.highest),
         Target::AtMost(100.0),
     );
     Ok(())

@@ -60,46 +60,25 @@ impl Spread {
         } else {
             at(middle)
         };
-        Self {
-            lowest: at(0),
-            median,
-            highest: at(values.len().wrapping_sub(1)),
-        }
+        Self { lowest: at(0), median, highest: at(values.len().wrapping_sub(1)) }
     }
 }
 
 impl Report {
     /// A figure that is a ratio of two measured things; the median of the rounds decides.
-    pub fn ratio(
-        &mut self,
-        what: &str,
-        measured: String,
-        limit: String,
-        ratio: &Spread,
-        target: Target,
-    ) {
+    pub fn ratio(&mut self, what: &str, measured: String, limit: String, ratio: &Spread, target: Target) {
         self.add(Row {
             what: what.to_owned(),
             measured,
             limit,
-            ratio: format!(
-                "{:.2} ({:.2}-{:.2})",
-                ratio.median, ratio.lowest, ratio.highest
-            ),
+            ratio: format!("{:.2} ({:.2}-{:.2})", ratio.median, ratio.lowest, ratio.highest),
             target: target.text(|value| format!("{value:.2}")),
             verdict: target.verdict(ratio.median),
         });
     }
 
     /// A figure with a limit of its own.
-    pub fn figure(
-        &mut self,
-        what: &str,
-        value: f64,
-        show: impl Fn(f64) -> String,
-        note: String,
-        target: Target,
-    ) {
+    pub fn figure(&mut self, what: &str, value: f64, show: impl Fn(f64) -> String, note: String, target: Target) {
         self.add(Row {
             what: what.to_owned(),
             measured: show(value),
@@ -139,13 +118,7 @@ impl Report {
 
 impl Row {
     fn cells(&self) -> [&str; 5] {
-        [
-            &self.what,
-            &self.measured,
-            &self.limit,
-            &self.ratio,
-            &self.target,
-        ]
+        [&self.what, &self.measured, &self.limit, &self.ratio, &self.target]
     }
 
     fn line(&self, widths: &[usize; 5]) -> String {
@@ -196,10 +169,7 @@ mod tests {
     fn the_median_of_an_even_count_lies_between_the_middle_two() {
         let spread = Spread::of([4.0, 1.0, 2.0, 3.0]);
 
-        assert_eq!(
-            (spread.lowest, spread.median, spread.highest),
-            (1.0, 2.5, 4.0)
-        );
+        assert_eq!((spread.lowest, spread.median, spread.highest), (1.0, 2.5, 4.0));
     }
 
     #[test]

@@ -28,10 +28,7 @@ pub struct Template {
 impl Template {
     /// A forward-auth check, with the cookie a proxy would pass on.
     pub fn check() -> Self {
-        Self::new(
-            "GET /verify HTTP/1.1\r\nhost: 127.0.0.1\r\ncookie: _me_sess=",
-            "\r\n\r\n",
-        )
+        Self::new("GET /verify HTTP/1.1\r\nhost: 127.0.0.1\r\ncookie: _me_sess=", "\r\n\r\n")
     }
 
     /// A logout with a bearer token.
@@ -141,10 +138,7 @@ pub struct MadeUp {
 
 impl MadeUp {
     pub fn new(connection: usize) -> Self {
-        Self {
-            template: Template::check(),
-            random: Random::new(connection),
-        }
+        Self { template: Template::check(), random: Random::new(connection) }
     }
 }
 
@@ -172,11 +166,7 @@ impl Prebuilt {
     }
 
     fn limited(requests: &Arc<[Vec<u8>]>, limit: usize) -> impl Fn(usize) -> Self + use<> {
-        let source = Self {
-            requests: Arc::clone(requests),
-            next: Arc::default(),
-            limit,
-        };
+        let source = Self { requests: Arc::clone(requests), next: Arc::default(), limit };
         move |_| source.clone()
     }
 }

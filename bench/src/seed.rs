@@ -65,9 +65,7 @@ pub async fn fill(folder: &Path, size: usize) -> Result<Seeded> {
         .await
         .with_context(|| format!("opening {}", file.display()))?;
     let seeded = fill_connected(&mut database, size).await?;
-    sqlx::raw_sql("PRAGMA journal_mode = WAL")
-        .execute(&mut database)
-        .await?;
+    sqlx::raw_sql("PRAGMA journal_mode = WAL").execute(&mut database).await?;
     database.close().await?;
     // What is still to be written must not be charged to the first benchmark.
     std::fs::File::open(&file)?.sync_all()?;

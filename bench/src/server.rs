@@ -33,10 +33,7 @@ impl Server {
         let environment = [
             ("SESSIOND_LISTEN", "127.0.0.1:0".to_owned()),
             ("SESSIOND_OPS_LISTEN", "127.0.0.1:0".to_owned()),
-            (
-                "SESSIOND_DATABASE_URL",
-                format!("sqlite://{}", database.display()),
-            ),
+            ("SESSIOND_DATABASE_URL", format!("sqlite://{}", database.display())),
             ("SESSIOND_ADMIN_USERNAME", ADMIN.to_owned()),
             ("SESSIOND_ADMIN_PASSWORD", PASSWORD.to_owned()),
             ("NO_COLOR", "1".to_owned()),
@@ -44,12 +41,7 @@ impl Server {
         let mut child = Child::spawn(binary, &[], &environment, folder)?;
         let [address, ops] = child.logged(["listen", "ops"]).await?;
         let ready_after = ready(&mut child, ops).await?;
-        Ok(Self {
-            address,
-            pid: child.pid,
-            ready_after,
-            child,
-        })
+        Ok(Self { address, pid: child.pid, ready_after, child })
     }
 
     /// Ends the server the way an operator would.
@@ -67,33 +59,21 @@ impl Server {
 
     /// How long the answer to a request is; the answer must have this status.
     pub async fn answer_bytes(&self, request: &[u8], status: u16) -> Result<usize> {
-        let answer = Connection::open(self.address)
-            .await?
-            .exchange(request)
-            .await?;
-        ensure!(
-            answer.status == status,
-            "the server answered {} instead of {status}",
-            answer.status
-        );
+        let answer = Connection::open(self.address).await?.exchange(request).await?;
+        ensure!(answer.status == status, "the server answered {} instead of {status}", answer.status);
         Ok(answer.bytes)
     }
 }
 
 async fn ready(child: &mut Child, ops: SocketAddr) -> Result<Duration> {
-    let mut connection = Connection::open(ops)
-        .await
-        .context("the operations listener")?;
+    let mut connection = Connection::open(ops).await.context("the operations listener")?;
     loop {
         let answer = connection.exchange(READY).await?;
         let after = child.spawned.elapsed();
         match answer.status {
             200 => return Ok(after),
             _ if after < Duration::from_secs(60) => {}
-            status => bail!(
-                "not ready within a minute: {status} {}",
-                String::from_utf8_lossy(connection.body())
-            ),
+            status => bail!("not ready within a minute: {status} {}", String::from_utf8_lossy(connection.body())),
         }
         child.still_alive()?;
         tokio::time::sleep(Duration::from_millis(1)).await;

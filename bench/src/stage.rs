@@ -37,12 +37,7 @@ pub struct Stage {
 impl Stage {
     pub fn new(binary: PathBuf, rounds: u32, round: Duration) -> Result<Self> {
         Scratch::sweep()?;
-        Ok(Self {
-            binary,
-            rounds,
-            round,
-            million: None,
-        })
+        Ok(Self { binary, rounds, round, million: None })
     }
 
     /// A stored population of live sessions, one user each; no server is running on it.
@@ -84,16 +79,8 @@ impl Population {
         Server::start(binary, scratch.path()).await?.stop().await?;
         let began = Instant::now();
         let seeded = seed::fill(scratch.path(), size).await?;
-        println!(
-            "  seeded {} sessions in {:.1} s",
-            number(size as f64),
-            began.elapsed().as_secs_f64()
-        );
-        Ok(Self {
-            scratch,
-            tokens: seeded.tokens,
-            key: seeded.key,
-        })
+        println!("  seeded {} sessions in {:.1} s", number(size as f64), began.elapsed().as_secs_f64());
+        Ok(Self { scratch, tokens: seeded.tokens, key: seeded.key })
     }
 
     pub fn folder(&self) -> &Path {
@@ -114,9 +101,7 @@ impl Population {
     pub async fn warm(&self, server: &Server, range: Range<usize>) -> Result<()> {
         let sessions = range.len();
         let (each, _) = Each::of(Template::check(), &self.tokens, range);
-        let outcome = Load::new(server.address, &[200])
-            .closed(WARM_UP, each)
-            .await?;
+        let outcome = Load::new(server.address, &[200]).closed(WARM_UP, each).await?;
         ensure!(
             outcome.answers() == sessions as u64,
             "only {} of {sessions} sessions were checked within {WARM_UP:?}",
@@ -139,10 +124,7 @@ impl Scratch {
         let scratch = Self(path);
         let kind = rustix::fs::statfs(scratch.path())?.f_type;
         if kind == TMPFS {
-            bail!(
-                "{} is in memory: durable commits need a disk",
-                scratch.0.display()
-            );
+            bail!("{} is in memory: durable commits need a disk", scratch.0.display());
         }
         Ok(scratch)
     }
@@ -150,9 +132,7 @@ impl Scratch {
     fn parent() -> Result<PathBuf> {
         let myself = std::env::current_exe()?;
         let target = myself.parent().and_then(Path::parent);
-        Ok(target
-            .context("this program is not in a target folder")?
-            .join("bench"))
+        Ok(target.context("this program is not in a target folder")?.join("bench"))
     }
 
     /// Removes what runs that were killed have left behind.

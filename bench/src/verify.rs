@@ -60,11 +60,7 @@ async fn beside_revocations(stage: &mut Stage, report: &mut Report) -> Result<()
                 Load::new(server.address, &[200]).open(REVOCATIONS, stage.round, each),
             );
             let ended = ended.context("the logouts")?;
-            println!(
-                "  {} logouts, p99 {:.1?}",
-                report::rate(ended.rate()),
-                ended.quantile(0.99)
-            );
+            println!("  {} logouts, p99 {:.1?}", report::rate(ended.rate()), ended.quantile(0.99));
             checked
         };
         charged(server.pid, load).await
@@ -87,12 +83,7 @@ pub async fn unknown(stage: &mut Stage, report: &mut Report) -> Result<()> {
         charged(server.pid, load).await
     })
     .await?;
-    pairs.report(
-        report,
-        "verify, never issued",
-        Target::AtLeast(0.60),
-        Target::None,
-    );
+    pairs.report(report, "verify, never issued", Target::AtLeast(0.60), Target::None);
 
     let gone = Checks::over(&population.gone(GONE), 0..GONE);
     let pairs = alternate(stage.rounds, stage.round, &hello, &gone, async || {
@@ -100,12 +91,7 @@ pub async fn unknown(stage: &mut Stage, report: &mut Report) -> Result<()> {
         charged(server.pid, load).await
     })
     .await?;
-    pairs.report(
-        report,
-        "verify, purged long ago",
-        Target::None,
-        Target::None,
-    );
+    pairs.report(report, "verify, purged long ago", Target::None, Target::None);
     server.stop().await
 }
 
@@ -123,9 +109,7 @@ pub async fn control(rounds: u32, round: Duration, report: &mut Report) -> Resul
 
 /// A hello whose answers are as long as the server's to a check of this token.
 async fn hello_like(server: &Server, token: &Token, status: u16) -> Result<Hello> {
-    let bytes = server
-        .answer_bytes(Template::check().with(token), status)
-        .await?;
+    let bytes = server.answer_bytes(Template::check().with(token), status).await?;
     println!("  an answer is {bytes} bytes long");
     Hello::start(bytes).await
 }
@@ -149,10 +133,7 @@ async fn alternate<R: Requests>(
     let mut pairs = Vec::new();
     for turn in 0..=rounds {
         let load = Load::new(hello.address, &[200]).closed(round, &requests);
-        let pair = Pair {
-            hello: charged(hello.pid, load).await?,
-            server: server().await?,
-        };
+        let pair = Pair { hello: charged(hello.pid, load).await?, server: server().await? };
         if turn > 0 {
             pair.print(turn);
             pairs.push(pair);
@@ -188,34 +169,19 @@ impl Pairs {
         let p99 = median(|pair| report::as_milliseconds(pair.server.outcome.quantile(0.99)));
         report.ratio(
             what,
-            format!(
-                "{}, p50 {p50:.2} ms, p99 {p99:.2} ms",
-                report::rate(median(|pair| pair.server.outcome.rate()))
-            ),
-            format!(
-                "hello {}",
-                report::rate(median(|pair| pair.hello.outcome.rate()))
-            ),
+            format!("{}, p50 {p50:.2} ms, p99 {p99:.2} ms", report::rate(median(|pair| pair.server.outcome.rate()))),
+            format!("hello {}", report::rate(median(|pair| pair.hello.outcome.rate()))),
             &Spread::of(self.0.iter().map(Pair::throughput)),
             throughput,
         );
         report.ratio(
             &format!("{what}: CPU"),
-            format!(
-                "{:.2} us each",
-                1e6 * median(|pair| pair.server.cpu_per_answer())
-            ),
-            format!(
-                "hello {:.2} us",
-                1e6 * median(|pair| pair.hello.cpu_per_answer())
-            ),
+            format!("{:.2} us each", 1e6 * median(|pair| pair.server.cpu_per_answer())),
+            format!("hello {:.2} us", 1e6 * median(|pair| pair.hello.cpu_per_answer())),
             &Spread::of(self.0.iter().map(Pair::cpu)),
             cpu,
         );
-        let (busy, own) = (
-            median(|pair| pair.hello.busy()),
-            median(|pair| pair.hello.own_busy()),
-        );
+        let (busy, own) = (median(|pair| pair.hello.busy()), median(|pair| pair.hello.own_busy()));
         if own > busy {
             println!(
                 "  note: the hello had {:.0} % of its CPU and the load generator {:.0} %: \

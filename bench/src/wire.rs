@@ -65,10 +65,7 @@ impl Connection {
         let mut filled = 0;
         loop {
             if filled == self.buffer.len() {
-                ensure!(
-                    filled < LONGEST_ANSWER,
-                    "an answer longer than {LONGEST_ANSWER} bytes"
-                );
+                ensure!(filled < LONGEST_ANSWER, "an answer longer than {LONGEST_ANSWER} bytes");
                 self.buffer.resize(filled * 2, 0);
             }
             match self.stream.read(&mut self.buffer[filled..]).await {
@@ -105,17 +102,12 @@ impl Connection {
             ensure!(filled == total, "{} bytes after an answer", filled - total);
             self.last = Framing { head, total };
         }
-        Ok(Some(Answer {
-            status: status(answer)?,
-            bytes: filled,
-        }))
+        Ok(Some(Answer { status: status(answer)?, bytes: filled }))
     }
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream> {
-    let stream = TcpStream::connect(address)
-        .await
-        .with_context(|| format!("connecting to {address}"))?;
+    let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -126,9 +118,7 @@ fn status(answer: &[u8]) -> Result<u16> {
         .and_then(|rest| rest.first_chunk::<3>())
         .filter(|digits| digits.iter().all(u8::is_ascii_digit))
         .with_context(|| format!("not a status line: {:?}", String::from_utf8_lossy(answer)))?;
-    Ok(digits
-        .iter()
-        .fold(0, |number, digit| number * 10 + u16::from(digit - b'0')))
+    Ok(digits.iter().fold(0, |number, digit| number * 10 + u16::from(digit - b'0')))
 }
 
 fn content_length(head: &[u8]) -> Result<usize> {
@@ -158,9 +148,6 @@ mod tests {
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\ndate: x\r\n\r\n";
 
         assert_eq!(content_length(head).ok(), Some(17));
-        assert_eq!(
-            content_length(b"HTTP/1.1 204 No Content\r\n\r\n").ok(),
-            Some(0)
-        );
+        assert_eq!(content_length(b"HTTP/1.1 204 No Content\r\n\r\n").ok(), Some(0));
     }
 }

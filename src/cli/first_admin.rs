@@ -45,21 +45,14 @@ impl FirstAdmin {
                 (random, told)
             }
         };
-        operator.add_user(&username, None, None, true, password).await.map_err(|error| match error {
-            crate::service::Error::Invalid { field, sentence } => {
-                Failed::Sentence(format!("the first user cannot be made: admin_{field} {sentence}"))
-            }
-            other => other.into(),
+        operator.add_user(&username, None, None, true, password).await.map_err(|error| {
+            Failed::Sentence(format!("the first user cannot be made from admin_username and admin_password: {error}"))
         })?;
         Ok(Some(Self { username, password: told }))
     }
 
     /// Says how to log in.
-    pub(super) fn announce(
-        self,
-        origin: &str,
-        say: impl Fn(&str) -> Result<(), Failed>,
-    ) -> Result<(), Failed> {
+    pub(super) fn announce(self, origin: &str, say: impl Fn(&str) -> Result<(), Failed>) -> Result<(), Failed> {
         let Self { username, password } = self;
         match password {
             Told::Already => tracing::info!(username, "made the first user"),
@@ -80,7 +73,8 @@ impl FirstAdmin {
 fn random_password() -> Result<String, Failed> {
     let mut bytes = [0; 16];
     SystemEntropy.fill(&mut bytes).map_err(|error| Failed::Sentence(error.to_string()))?;
-    Ok(bytes.chunks(4).map(|four| four.iter().map(|byte| format!("{byte:02x}")).collect::<String>()).collect::<Vec<_>>().join("-"))
+    let (groups, _) = bytes.as_chunks::<4>();
+    Ok(groups.iter().map(|group| format!("{:08x}", u32::from_be_bytes(*group))).collect::<Vec<_>>().join("-"))
 }
 
 fn keep(config: &Config, password: &str) -> Result<PathBuf, Failed> {

@@ -135,9 +135,7 @@ fn beside(config: &Config, command: impl AsyncFnOnce(&Core) -> Result<(), Failed
 async fn confirm(core: &Core, seq: Seq) -> Result<(), Failed> {
     match core.service.operator().confirm(seq).await? {
         Confirmed::Applied | Confirmed::NoServer => Ok(()),
-        Confirmed::NotInTime => {
-            Err(Failed::Sentence("committed; the running server has not confirmed".into()))
-        }
+        Confirmed::NotInTime => Err(Failed::Sentence("committed; the running server has not confirmed".into())),
     }
 }
 

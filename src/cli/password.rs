@@ -23,7 +23,8 @@ impl PasswordArgs {
             return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
         }
         if !io::stdin().is_terminal() {
-            let sentence = "there is no terminal to ask for a password: give it on standard input with --password-stdin";
+            let sentence =
+                "there is no terminal to ask for a password: give it on standard input with --password-stdin";
             return Err(Failed::Sentence(sentence.into()));
         }
         let password = rpassword::prompt_password("Password: ")?;

@@ -56,9 +56,12 @@ pub(super) struct NameArgs {
 impl NameArgs {
     /// Finds them.
     pub(super) async fn find(&self, core: &Core) -> Result<User, Failed> {
-        let nobody = |error| match error {
-            Error::NotFound => Failed::Sentence(format!("there is no user `{}`", self.username)),
-            other => other.into(),
+        let nobody = |error: Error| {
+            if matches!(error, Error::NotFound) {
+                Failed::Sentence(format!("there is no user `{}`", self.username))
+            } else {
+                error.into()
+            }
         };
         core.service.operator().user(&self.username).await.map_err(nobody)
     }

@@ -25,7 +25,8 @@ impl Device {
             if text == woothee::woothee::VALUE_UNKNOWN { String::new() } else { text.to_owned() }
         };
         // Its entry for programs is one word for all of them: their own name says more.
-        let browser = |found: &woothee::parser::WootheeResult<'_>| found.category != "misc" && !known(found.name).is_empty();
+        let browser =
+            |found: &woothee::parser::WootheeResult<'_>| found.category != "misc" && !known(found.name).is_empty();
         let parsed = Parser::new().parse(user_agent).filter(browser);
         match parsed {
             Some(found) => Self {
@@ -47,12 +48,7 @@ impl Device {
     fn from_product(user_agent: &str) -> Self {
         let product = user_agent.split([' ', '(', ';']).next().unwrap_or_default();
         let (name, version) = product.split_once('/').unwrap_or((product, ""));
-        Self {
-            kind: "unknown",
-            name: name.to_owned(),
-            version: version.to_owned(),
-            ..Self::default()
-        }
+        Self { kind: "unknown", name: name.to_owned(), version: version.to_owned(), ..Self::default() }
     }
 }
 

@@ -95,8 +95,8 @@ mod tests {
     use super::*;
     use crate::domain::entropy::SystemEntropy;
     use proptest::prelude::*;
-    use rand::rngs::StdRng;
     use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
 
     /// The same bytes in every run.
     struct Seeded(parking_lot::Mutex<StdRng>);

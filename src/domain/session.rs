@@ -74,7 +74,7 @@ impl Lifetime {
 
     /// How often last-seen times are stored: the smaller of a minute and a twentieth of the idle timeout.
     pub fn flush_interval(&self) -> Duration {
-        (self.idle / 20).min(Duration::from_secs(60))
+        (self.idle / 20).min(Duration::from_mins(1))
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
         #[test]
         fn a_flush_interval_is_short_beside_the_idle_timeout(idle in 20..100_000_000u64) {
             let interval = lifetime(idle, idle).flush_interval();
-            prop_assert!(interval <= Duration::from_secs(60));
+            prop_assert!(interval <= Duration::from_mins(1));
             prop_assert!(interval * 20 <= Duration::from_millis(idle));
         }
     }

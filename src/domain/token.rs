@@ -87,8 +87,7 @@ impl TokenHash {
 
     /// Its first 8 bytes as a number: evenly spread, since SHA-256 is.
     pub fn prefix(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        self.0.first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
     }
 }
 

@@ -63,7 +63,7 @@ pub struct SessionCookie {
 impl SessionCookie {
     /// With the attributes of `settings`.
     pub fn new(settings: &config::Cookie) -> Self {
-        let cleared = write(settings, settings.domain.as_deref(), "", Life::Cleared);
+        let cleared = write(settings, settings.domain.as_deref(), "", &Life::Cleared);
         Self { settings: settings.clone(), cleared }
     }
 
@@ -77,7 +77,7 @@ impl SessionCookie {
     pub fn set(&self, token: &Token, remember: Option<Duration>, request: &HeaderMap) -> Vec<HeaderValue> {
         let mut values = self.tossed(request);
         let life = remember.map_or(Life::Browser, Life::Remembered);
-        values.push(write(&self.settings, self.settings.domain.as_deref(), token.reveal(), life));
+        values.push(write(&self.settings, self.settings.domain.as_deref(), token.reveal(), &life));
         values
     }
 
@@ -96,16 +96,15 @@ impl SessionCookie {
         }
         let ours = self.settings.domain.as_deref();
         let host = request.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let host = host.rsplit_once(':').map_or(host, |(host, port)| {
-            if port.bytes().all(|byte| byte.is_ascii_digit()) { host } else { host }
-        });
+        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        let host = host.rsplit_once(':').map_or(host, |(name, port)| if is_port(port) { name } else { host });
         let named = host.parse::<std::net::Ipv4Addr>().is_err() && !host.contains(['[', ':']);
         let above = std::iter::successors(named.then_some(host), |host| host.split_once('.').map(|(_, above)| above));
         let domains = above.take_while(|domain| domain.contains('.')).take(8).map(Some);
         std::iter::once(None)
             .chain(domains)
             .filter(|variant| *variant != ours)
-            .map(|variant| write(&self.settings, variant, "", Life::Cleared))
+            .map(|variant| write(&self.settings, variant, "", &Life::Cleared))
             .collect()
     }
 }
@@ -119,7 +118,7 @@ enum Life {
     Cleared,
 }
 
-fn write(settings: &config::Cookie, domain: Option<&str>, value: &str, life: Life) -> HeaderValue {
+fn write(settings: &config::Cookie, domain: Option<&str>, value: &str, life: &Life) -> HeaderValue {
     let mut cookie = Cookie::build((settings.name.as_str(), value))
         .path("/")
         .http_only(true)
@@ -135,7 +134,7 @@ fn write(settings: &config::Cookie, domain: Option<&str>, value: &str, life: Lif
     }
     match life {
         Life::Browser => {}
-        Life::Remembered(span) => cookie.set_max_age(cookie::time::Duration::try_from(span).ok()),
+        Life::Remembered(span) => cookie.set_max_age(cookie::time::Duration::try_from(*span).ok()),
         Life::Cleared => {
             cookie.set_max_age(cookie::time::Duration::ZERO);
             cookie.set_expires(Expiration::from(cookie::time::OffsetDateTime::UNIX_EPOCH));
@@ -209,7 +208,7 @@ mod tests {
             [format!("_me_sess={}; HttpOnly; SameSite=Lax; Secure; Path=/", token.reveal()).as_str()]
         );
         assert_eq!(
-            cookie.set(&token, Some(Duration::from_secs(60)), &nothing),
+            cookie.set(&token, Some(Duration::from_mins(1)), &nothing),
             [format!("_me_sess={}; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=60", token.reveal()).as_str()]
         );
         assert_eq!(

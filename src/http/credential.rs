@@ -189,6 +189,9 @@ mod tests {
         lines.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_str(v).expect("a value"))).collect()
     }
 
+    /// Headers, what they come to everywhere, and what on `/verify`.
+    type Case<'c> = (&'c [(&'static str, &'c str)], &'c str, &'c str);
+
     fn shown(credential: &Credential) -> String {
         match credential {
             Credential::None => "none".into(),
@@ -203,11 +206,15 @@ mod tests {
     fn one_rule_and_no_falling_back() {
         let (a, b, c) = (token('a'), token('b'), format!("_me_sess={}", token('c')));
         let bearer = format!("Bearer {b}");
-        let cases: &[(&[(&'static str, &str)], &str, &str)] = &[
+        let cases: &[Case<'_>] = &[
             (&[], "none", "none"),
             (&[("cookie", &c)], "c false Cookie", "c false Cookie"),
             (&[("authorization", &bearer), ("cookie", &c)], "b false Header", "b false Header"),
-            (&[("x-user-id", USER), ("x-auth-token", &a), ("authorization", &bearer)], "a true Header", "a true Header"),
+            (
+                &[("x-user-id", USER), ("x-auth-token", &a), ("authorization", &bearer)],
+                "a true Header",
+                "a true Header",
+            ),
             (&[("x-user-id", USER), ("cookie", &c)], "invalid Header", "c false Cookie"),
             (&[("x-auth-token", &a), ("cookie", &c)], "invalid Header", "c false Cookie"),
             (&[("x-user-id", USER), ("x-auth-token", "theirs"), ("cookie", &c)], "invalid Header", "c false Cookie"),

@@ -279,7 +279,9 @@ mod tests {
 
     #[test]
     fn a_name_twice_or_a_nul_is_malformed() {
-        for json in [r#"{"a":1,"a":2}"#, r#"{"a":"\u0000"}"#, r#"{"a\u0000":1}"#, "[]", "1", "", "{", r#"{"a":"\ud800"}"#] {
+        for json in
+            [r#"{"a":1,"a":2}"#, r#"{"a":"\u0000"}"#, r#"{"a\u0000":1}"#, "[]", "1", "", "{", r#"{"a":"\ud800"}"#]
+        {
             assert!(Fields::from_json(json.as_bytes()).is_err(), "{json}");
         }
         for form in ["a=1&a=2", "a=%00", "a=%ff"] {

@@ -88,7 +88,12 @@ fn delete<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Rou
     route(Method::DELETE, MethodFilter::DELETE, path, handler)
 }
 
-fn route<H: Handler<T, App>, T: 'static>(method: Method, filter: MethodFilter, path: &'static str, handler: H) -> Route {
+fn route<H: Handler<T, App>, T: 'static>(
+    method: Method,
+    filter: MethodFilter,
+    path: &'static str,
+    handler: H,
+) -> Route {
     let changes = method != Method::GET;
     Route { method: Some(method), path, handler: on(filter, Guarded { handler, path, changes }) }
 }

@@ -87,7 +87,7 @@ mod tests {
     use crate::config::{Config, Settings};
 
     fn origins(toml: &str) -> Origins {
-        Origins::new(&Config::new(toml::from_str::<Settings>(toml).expect("fine")).expect("fine").http)
+        Origins::new(&Config::new(&toml::from_str::<Settings>(toml).expect("fine")).expect("fine").http)
     }
 
     fn request(lines: &[(&'static str, &str)]) -> HeaderMap {
@@ -116,7 +116,9 @@ mod tests {
     #[test]
     fn what_the_browser_says_of_the_site_decides_first() {
         let origins = origins("");
-        for (site, may) in [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false), ("x", false)] {
+        for (site, may) in
+            [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false), ("x", false)]
+        {
             assert_eq!(origins.may_change(&request(&[("host", "a"), ("sec-fetch-site", site)])), may, "{site}");
         }
         assert!(origins.may_change(&request(&[("host", "a")])), "not a browser");

@@ -75,12 +75,7 @@ fn connection(
     stack: Stack,
 ) -> http1::Connection<
     TokioIo<TcpStream>,
-    impl hyper::service::HttpService<
-        hyper::body::Incoming,
-        ResBody = axum::body::Body,
-        Error = Infallible,
-        Future: Send,
-    >,
+    impl hyper::service::HttpService<hyper::body::Incoming, ResBody = axum::body::Body, Error = Infallible, Future: Send>,
 > {
     // An answer is one write; waiting for more to send only delays it.
     let _ = stream.set_nodelay(true);
@@ -97,11 +92,9 @@ fn connection(
 }
 
 async fn pause_if_out_of_descriptors(error: &io::Error) {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => {}
-        _ => {
-            tracing::error!(%error, "cannot accept connections");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-        }
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if !matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset) {
+        tracing::error!(%error, "cannot accept connections");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }

@@ -173,7 +173,8 @@ pub trait Store: Send + Sync + 'static {
     async fn users(&self) -> Result<Vec<User>>;
 
     /// Adds a user.
-    async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor, now: Timestamp) -> Result<Added>;
+    async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor, now: Timestamp)
+    -> Result<Added>;
 
     /// Makes a session, if its login was not outrun, and ends what it replaces and what is over the cap.
     async fn create_session(&self, new: NewSession) -> Result<Created>;

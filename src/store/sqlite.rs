@@ -21,8 +21,8 @@ use self::rows::{CredentialsRow, LookupRow, SessionRow, UserRow};
 use self::writer::Writer;
 use super::connect::{ConnectError, Role};
 use super::{
-    Added, Confirmed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Result, Revoked, Store,
-    StoreError, Target,
+    Added, Confirmed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Result, Revoked, Store, StoreError,
+    Target,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::entropy::Entropy;
@@ -64,10 +64,8 @@ impl Sqlite {
             Role::Command => (None, None),
         };
         let mut connection = open_writer(&path).await?;
-        sqlx::migrate!("migrations/sqlite").run(&mut connection).await.map_err(|error| match error {
-            sqlx::migrate::MigrateError::Execute(error) => failed(error),
-            other => StoreError::Inconsistent(format!("{}: {other}", path.display())),
-        })?;
+        let outdated = |error| StoreError::Inconsistent(format!("cannot migrate {}: {error}", path.display()));
+        sqlx::migrate!("migrations/sqlite").run(&mut connection).await.map_err(outdated)?;
         let token_key = token_key(&mut connection, entropy).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -193,7 +191,14 @@ impl Store for Sqlite {
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
-    async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor, now: Timestamp) -> Result<Added> {
+    async fn add_user(
+        &self,
+        id: UserId,
+        user: NewUser,
+        hash: PasswordHash,
+        by: Actor,
+        now: Timestamp,
+    ) -> Result<Added> {
         self.writer.commit(AddUser { id, user, hash, by, now }).await
     }
 
@@ -285,11 +290,7 @@ fn unreachable_file(path: &Path, error: &std::io::Error) -> StoreError {
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .busy_timeout(BUSY)
-        .foreign_keys(true)
-        .disable_statement_logging()
+    SqliteConnectOptions::new().filename(path).busy_timeout(BUSY).foreign_keys(true).disable_statement_logging()
 }
 
 /// Opens the one connection that writes, and asserts that what it commits survives a power cut.
@@ -301,10 +302,8 @@ async fn open_writer(path: &Path) -> Result<SqliteConnection> {
         .connect()
         .await
         .map_err(failed)?;
-    let journal: String =
-        sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.map_err(failed)?;
-    let synchronous: i64 =
-        sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut connection).await.map_err(failed)?;
+    let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.map_err(failed)?;
+    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut connection).await.map_err(failed)?;
     if journal != "wal" || synchronous != 2 {
         let _ = connection.close().await;
         return Err(StoreError::Inconsistent(format!(
@@ -332,6 +331,8 @@ async fn token_key(connection: &mut SqliteConnection, entropy: &dyn Entropy) -> 
 }
 
 /// Sorts driver errors into ours: busy is slow, the file's troubles are unreachable, the rest makes no sense.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the driver's errors are not a closed list")]
 fn failed(error: sqlx::Error) -> StoreError {
     match &error {
         sqlx::Error::PoolTimedOut => StoreError::TooSlow(error.to_string()),

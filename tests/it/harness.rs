@@ -57,7 +57,7 @@ impl Server {
         settings.listen = any;
         settings.ops_listen = any;
         settings.database_url.get_or_insert_with(|| format!("sqlite://{}/test.db", dir.path().display()));
-        let config = Config::new(settings).expect("a configuration");
+        let config = Config::new(&settings).expect("a configuration");
         let environment = Environment { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
         let core = app::build(&config, true, environment).await.expect("built");
         let operator = core.service.operator();

@@ -38,7 +38,8 @@ async fn it_answers_any_method_alike() {
     let server = Server::start().await;
     let bob = server.log_in(BOB).await;
     for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"] {
-        let reply = server.send(ask(method, "/verify").cookie(&bob.token).header("Origin", "https://evil.example")).await;
+        let reply =
+            server.send(ask(method, "/verify").cookie(&bob.token).header("Origin", "https://evil.example")).await;
         assert_eq!((reply.status, reply.header("remote-user")), (200, Some(BOB)), "{method}");
         assert_eq!(server.send(ask(method, "/verify")).await.status, 401, "{method}");
     }

@@ -11,7 +11,7 @@ use super::medama::carried;
 use crate::domain::device::Device;
 use crate::domain::id::SessionId;
 use crate::domain::session::Session;
-use crate::domain::text::LoginName;
+use crate::domain::text::{Email, LoginName};
 use crate::domain::user::User;
 use crate::http::credential::Caller;
 use crate::http::fields::Fields;
@@ -46,7 +46,7 @@ impl<'u> UserView<'u> {
         Self {
             id: user.id.as_str(),
             username: user.username.as_str(),
-            email: user.email.as_ref().map(|email| email.as_str()),
+            email: user.email.as_ref().map(Email::as_str),
             name: user.name.as_str(),
             admin: user.admin,
             created_at: user.created_at.rfc3339(),
@@ -186,7 +186,7 @@ pub async fn sessions(State(app): State<App>, caller: Caller<Canonical>, uri: Ur
         Some(cursor) => Some(read_cursor(&cursor).ok_or(Refusal::BadPage("cursor was not handed out here"))?),
     };
     let mut sessions = app.service.sessions(&caller.principal).await?;
-    sessions.sort_by(|a, b| place(b).cmp(&place(a)));
+    sessions.sort_by_key(|session| std::cmp::Reverse(place(session)));
     let mut rest = sessions.iter().filter(|session| after.as_ref().is_none_or(|after| place(session) < *after));
     let page: Vec<&Session> = rest.by_ref().take(limit).collect();
     let next_cursor = page.last().filter(|_| rest.next().is_some()).map(|last| write_cursor(last));
@@ -288,7 +288,9 @@ impl Dialect for Canonical {
             Refusal::Service(Error::Bug(_)) => {
                 (S::INTERNAL_SERVER_ERROR, "internal_server_error", "Internal server error")
             }
-            Refusal::BadRequest(detail) | Refusal::BadPage(detail) => (S::BAD_REQUEST, "invalid_request_error", *detail),
+            Refusal::BadRequest(detail) | Refusal::BadPage(detail) => {
+                (S::BAD_REQUEST, "invalid_request_error", *detail)
+            }
             Refusal::Malformed => {
                 (S::BAD_REQUEST, "invalid_request_error", "The request is not what its content type says")
             }

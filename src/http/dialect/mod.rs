@@ -26,9 +26,8 @@ pub enum Owner {
 impl Owner {
     /// Whose path it is.
     pub fn of(path: &str) -> Self {
-        let under = |prefix: &str| {
-            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
+        let under =
+            |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if under("/api/v1/auth") || under("/api/v1/admin") {
             Self::Canonical
         } else if under("/api/v1") {

@@ -8,16 +8,14 @@ use serde::Serialize;
 use crate::domain::device::Device;
 use crate::domain::id::SessionId;
 use crate::domain::session::{Client, Session};
-use crate::domain::text::LoginName;
+use crate::domain::text::{self, LoginName};
 use crate::domain::token::Token;
 use crate::domain::user::User;
 use crate::http::credential::Caller;
 use crate::http::fields::Fields;
 use crate::http::leave::{Carried, Clearing, leave};
 use crate::http::state::App;
-use crate::http::wire::{
-    Answer, Dialect, Payload, Problem, Refusal, Sender, json, with_cookies, with_retry,
-};
+use crate::http::wire::{Answer, Dialect, Payload, Problem, Refusal, Sender, json, with_cookies, with_retry};
 use crate::service::Error;
 use crate::service::login::Login;
 use crate::service::sessions::Scope;
@@ -54,7 +52,7 @@ struct Email<'u> {
 
 impl<'u> Me<'u> {
     fn of(user: &'u User) -> Self {
-        let email = user.email.as_ref().map(|email| email.as_str());
+        let email = user.email.as_ref().map(text::Email::as_str);
         let admin = user.admin.then_some("admin");
         Self {
             id: user.id.as_str(),
@@ -205,13 +203,7 @@ impl<'s> Row<'s> {
             session_id: session.id.as_str(),
             id: session.id.as_str(),
             user_id: session.user_id.as_str(),
-            device: DeviceView {
-                r#type: device.kind,
-                name: &device.name,
-                long_version: &device.version,
-                version,
-                os,
-            },
+            device: DeviceView { r#type: device.kind, name: &device.name, long_version: &device.version, version, os },
             host,
             ip,
             login_at: session.created_at.rfc3339(),
@@ -437,10 +429,9 @@ impl Dialect for RocketChat {
         let (status, error) = match refusal {
             Refusal::Service(Error::BadCredentials) => return unauthorized(),
             Refusal::Service(Error::NoSession) => return not_logged_in(),
-            Refusal::Service(Error::Forbidden) => (
-                S::FORBIDDEN,
-                "User does not have the permissions required for this action [error-unauthorized]",
-            ),
+            Refusal::Service(Error::Forbidden) => {
+                (S::FORBIDDEN, "User does not have the permissions required for this action [error-unauthorized]")
+            }
             Refusal::Service(Error::NotFound) => (S::BAD_REQUEST, "Session not found"),
             Refusal::Service(Error::Conflict(_)) => (S::CONFLICT, "Already taken"),
             Refusal::Service(Error::Invalid { sentence, .. }) => return invalid(sentence),

@@ -4,9 +4,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
-use super::super::{
-    Added, Created, Logout, NewSession, PasswordChange, Result, Revoked, StoreError, Target,
-};
+use super::super::{Added, Created, Logout, NewSession, PasswordChange, Result, Revoked, StoreError, Target};
 use super::failed;
 use super::rows::id;
 use super::writer::Operation;
@@ -16,6 +14,7 @@ use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::{Reason, Revocation, Seq, Why};
 use crate::domain::session::Seen;
+use crate::domain::text::Email;
 use crate::domain::token::TokenHash;
 use crate::domain::user::{NewUser, User};
 
@@ -110,7 +109,9 @@ impl<'c> Batch<'c> {
             .iter()
             .map(|logout| match ended.remove(&logout.token) {
                 // Ended by somebody else, never there, or ended by a neighbour in this very batch.
-                None => Revoked { sessions: Vec::new(), seq: if self.sessions.is_empty() { head } else { Seq(head.0 + 1) } },
+                None => {
+                    Revoked { sessions: Vec::new(), seq: if self.sessions.is_empty() { head } else { Seq(head.0 + 1) } }
+                }
                 Some((session, user)) => {
                     let event = Event::about(user, EventKind::Logout, Actor::User(user), logout.at);
                     self.events.push(Event { session: Some(session), ip: logout.ip.clone(), ..event });
@@ -215,18 +216,27 @@ fn event_row(event: &Event) -> EventRow<'_> {
 }
 
 /// The log's entries between two numbers, both left out.
-pub(super) async fn ended_by_others(connection: &mut SqliteConnection, after: Seq, before: Seq) -> Result<Vec<Revocation>> {
-    let rows = sqlx::query!("SELECT seq, what FROM revocations WHERE seq > ?1 AND seq < ?2 ORDER BY seq", after.0, before.0)
-        .fetch_all(connection)
-        .await
-        .map_err(failed)?;
+pub(super) async fn ended_by_others(
+    connection: &mut SqliteConnection,
+    after: Seq,
+    before: Seq,
+) -> Result<Vec<Revocation>> {
+    let rows =
+        sqlx::query!("SELECT seq, what FROM revocations WHERE seq > ?1 AND seq < ?2 ORDER BY seq", after.0, before.0)
+            .fetch_all(connection)
+            .await
+            .map_err(failed)?;
     let odd = || StoreError::Inconsistent(String::from("an entry of the revocation log cannot be read"));
     rows.into_iter()
         .map(|row| {
             let what: What = serde_json::from_str(&row.what).map_err(|_| odd())?;
             Ok(Revocation {
                 seq: Seq(row.seq),
-                sessions: what.sessions.iter().map(|hex| TokenHash::from_hex(hex).ok_or_else(odd)).collect::<Result<_>>()?,
+                sessions: what
+                    .sessions
+                    .iter()
+                    .map(|hex| TokenHash::from_hex(hex).ok_or_else(odd))
+                    .collect::<Result<_>>()?,
                 users: what.users.iter().map(|text| id(text)).collect::<Result<_>>()?,
             })
         })
@@ -248,7 +258,7 @@ impl Operation for AddUser {
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Result<Added> {
         let NewUser { username, email, name, admin } = &self.user;
-        let (username_key, email_key) = (username.key(), email.as_ref().map(|email| email.key()));
+        let (username_key, email_key) = (username.key(), email.as_ref().map(Email::key));
         let taken = sqlx::query!(
             r#"SELECT EXISTS (SELECT 1 FROM users WHERE username_key = ?1) AS "username!: bool",
                    EXISTS (SELECT 1 FROM users WHERE email_key = ?2) AS "email!: bool""#,
@@ -266,7 +276,7 @@ impl Operation for AddUser {
         }
         let (id, now, hash) = (self.id.as_str(), self.now.millis(), self.hash.as_str());
         let (username_text, email_text, name_text) =
-            (username.as_str(), email.as_ref().map(|email| email.as_str()), name.as_str());
+            (username.as_str(), email.as_ref().map(Email::as_str), name.as_str());
         sqlx::query!(
             "INSERT INTO users (id, username, username_key, email, email_key, name, admin, password_hash, created_at, updated_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",

@@ -282,7 +282,9 @@ impl Task {
         }
         let missed = ended_by_others(connection, after, Seq(i64::MAX)).await?;
         if let Some(newest) = missed.last().map(|revocation| revocation.seq) {
-            missed.iter().for_each(|revocation| sink.hear(revocation));
+            for revocation in &missed {
+                sink.hear(revocation);
+            }
             self.heard = newest;
             let connection = self.connection().await?;
             sqlx::query!("UPDATE replicas SET beat = beat + 1, applied = ?1", newest.0)
