@@ -15,6 +15,8 @@ use crate::store::SharedStore;
 /// The most last-seen times in one transaction, so that a logout never waits long behind them.
 const CHUNK: usize = 256;
 const URGENT: usize = 8192;
+/// How many last-seen times are kept while the store takes none.
+const BACKLOG: usize = 65_536;
 
 /// Where checks drop what cannot wait for the next round.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct Flusher {
     clock: Arc<dyn Clock>,
     lifetimes: Lifetimes,
     urgent: mpsc::Receiver<Seen>,
+    /// What the store did not take, for the next round.
+    backlog: Vec<Seen>,
 }
 
 impl Flusher {
@@ -45,7 +49,7 @@ impl Flusher {
         lifetimes: Lifetimes,
     ) -> (Self, Touches) {
         let (door, urgent) = mpsc::channel(URGENT);
-        (Self { store, cache, clock, lifetimes, urgent }, Touches(door))
+        (Self { store, cache, clock, lifetimes, urgent, backlog: Vec::new() }, Touches(door))
     }
 
     /// Visits one shard after the other, all of them once a flush interval; at the end, all at once.
@@ -80,13 +84,15 @@ impl Flusher {
         }
     }
 
-    async fn visit(&self, shard: usize) {
+    async fn visit(&mut self, shard: usize) {
+        let mut seen = std::mem::take(&mut self.backlog);
         if let Some(cache) = &self.cache {
-            self.flush(cache.drain(shard)).await;
+            seen.extend(cache.drain(shard));
         }
+        self.flush(seen).await;
     }
 
-    async fn flush(&self, seen: Vec<Seen>) {
+    async fn flush(&mut self, seen: Vec<Seen>) {
         for chunk in seen.chunks(CHUNK) {
             match self.store.touch(chunk.to_vec(), self.clock.now()).await {
                 Ok(deadlines) => {
@@ -94,8 +100,12 @@ impl Flusher {
                         cache.touched(&deadlines);
                     }
                 }
-                // The session then seems idler than it is: it can only end early, never late.
-                Err(error) => tracing::warn!(%error, lost = chunk.len(), "cannot store last-seen times"),
+                // A session whose time is lost seems idler than it is: it can only end early, never late.
+                Err(error) => {
+                    let room = BACKLOG.saturating_sub(self.backlog.len());
+                    self.backlog.extend(chunk.iter().take(room));
+                    tracing::warn!(%error, waiting = self.backlog.len(), "cannot store last-seen times");
+                }
             }
         }
     }

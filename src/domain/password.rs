@@ -24,7 +24,7 @@ pub enum Unfit {
     /// More than [`LONGEST`] bytes.
     #[error("must have at most {LONGEST} bytes")]
     TooLong,
-    /// On the list of passwords that everybody tries first (OWASP ASVS 6.2.4).
+    /// On the list of passwords that everybody tries first (the idea of OWASP ASVS 6.2.4).
     #[error("is one of the most common passwords")]
     Common,
 }

@@ -141,9 +141,9 @@ impl<D: Dialect> IntoResponse for Refused<D> {
     fn into_response(self) -> Response {
         let mut response = D::refuse(&self.refusal);
         if let Refusal::Service(error) = &self.refusal
-            && response.status().is_server_error()
+            && let Some(failure) = error.failure()
         {
-            response.extensions_mut().insert(Failure(error.to_string()));
+            response.extensions_mut().insert(Failure(failure));
         }
         with_cookies(response, self.cookies)
     }

@@ -45,6 +45,22 @@ pub enum Error {
     Bug(String),
 }
 
+impl Error {
+    /// What the log should tell, once, when something went wrong inside; nothing when merely somebody was refused.
+    pub fn failure(&self) -> Option<String> {
+        match self {
+            Self::StoreUnreachable(_) | Self::StoreTooSlow(_) | Self::Bug(_) => Some(self.to_string()),
+            Self::BadCredentials
+            | Self::NoSession
+            | Self::Forbidden
+            | Self::NotFound
+            | Self::Conflict(_)
+            | Self::Invalid { .. }
+            | Self::Overloaded => None,
+        }
+    }
+}
+
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {

@@ -29,9 +29,10 @@ pub async fn neutral(State(app): State<App>, headers: HeaderMap) -> Response {
     match decide(&headers, &app).await {
         Ok(principal) => allowed(&principal),
         Err(error) => {
+            let failure = error.failure();
             let mut response = wordless(&Refusal::Service(error));
-            if response.status().is_server_error() {
-                response.extensions_mut().insert(Failure(String::from("a check could not be made")));
+            if let Some(failure) = failure {
+                response.extensions_mut().insert(Failure(failure));
             }
             response
         }

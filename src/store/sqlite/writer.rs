@@ -232,7 +232,9 @@ impl Task {
         match result {
             Ok((revoked, revocation)) => {
                 if let Some(revocation) = revocation {
-                    self.hear(&revocation).await?;
+                    // Committed, but nobody may be told: the caller must not take it for a failure to commit.
+                    let unheard = |error| StoreError::TooSlow(format!("committed, but not applied: {error}"));
+                    self.hear(&revocation).await.map_err(unheard)?;
                 }
                 Ok(revoked)
             }
