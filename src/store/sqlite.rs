@@ -1,9 +1,11 @@
 //! The embedded store: one SQLite file, one writer task, a few readers beside it.
 //!
-//! `lock` keeps a second server off the file; `writer` commits what is queued together; `operations` are what it
-//! commits; `rows` turns rows into the domain's words.
+//! `lock` keeps a second server off the file; `writer` commits what is queued together; `logout` and `operations` are
+//! what it commits; `checkpoint` folds the log; `rows` turns rows into the domain's words.
 
+mod checkpoint;
 mod lock;
+mod logout;
 mod operations;
 mod rows;
 mod writer;
@@ -299,6 +301,7 @@ async fn open_writer(path: &Path) -> Result<SqliteConnection> {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
+        .pragma("wal_autocheckpoint", checkpoint::WRITERS_SHARE)
         .connect()
         .await
         .map_err(failed)?;

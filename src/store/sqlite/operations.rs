@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
-use super::super::{Added, Created, Logout, NewSession, PasswordChange, Result, Revoked, StoreError, Target};
+use super::super::{Added, Created, NewSession, PasswordChange, Result, Revoked, StoreError, Target};
 use super::failed;
 use super::rows::id;
 use super::writer::Operation;
@@ -42,11 +42,11 @@ struct What {
     users: Vec<String>,
 }
 
-fn json(value: &impl Serialize) -> Result<String> {
+pub(super) fn json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|error| StoreError::Inconsistent(error.to_string()))
 }
 
-fn token_hash(bytes: &[u8]) -> Result<TokenHash> {
+pub(super) fn token_hash(bytes: &[u8]) -> Result<TokenHash> {
     let bytes = bytes.try_into().map_err(|_| StoreError::Inconsistent(String::from("a token hash is not 32 bytes")))?;
     Ok(TokenHash::from_bytes(bytes))
 }
@@ -71,54 +71,6 @@ impl<'c> Batch<'c> {
     /// The number of this batch, if it turns out to end anything.
     async fn number(&mut self) -> Result<Seq> {
         Ok(Seq(self.head().await?.0 + 1))
-    }
-
-    /// Ends the sessions that tokens lead to, each by its own user, in one statement for all.
-    pub(super) async fn logout(&mut self, logouts: &[&Logout]) -> Result<Vec<Revoked>> {
-        if logouts.is_empty() {
-            return Ok(Vec::new());
-        }
-        let wanted: Vec<_> = logouts
-            .iter()
-            .map(|wanted| (wanted.token.to_hex(), wanted.user.map(|user| user.to_string()), wanted.at.millis()))
-            .collect();
-        let wanted = json(&wanted)?;
-        let rows = sqlx::query!(
-            r#"UPDATE sessions SET revoked_at = wanted.at, revoked_by = sessions.user_id, revoked_why = 'logout',
-                   revoked_seq = (SELECT coalesce(max(seq), 0) + 1 FROM revocations)
-               FROM (SELECT unhex(value ->> 0) AS token_hash, value ->> 1 AS user_id, value ->> 2 AS at
-                     FROM json_each(?1)) AS wanted
-               WHERE sessions.token_hash = wanted.token_hash
-                   AND (wanted.user_id IS NULL OR wanted.user_id = sessions.user_id)
-                   AND revoked_at IS NULL AND idle_expires_at > wanted.at AND expires_at > wanted.at
-               RETURNING id, token_hash, user_id, revoked_seq AS "seq!: i64""#,
-            wanted
-        )
-        .fetch_all(&mut *self.connection)
-        .await
-        .map_err(failed)?;
-        let mut ended = std::collections::HashMap::with_capacity(rows.len());
-        for row in rows {
-            self.head = Some(Seq(row.seq - 1));
-            let hash = token_hash(&row.token_hash)?;
-            self.sessions.push(hash);
-            ended.insert(hash, (id::<SessionId>(&row.id)?, id::<UserId>(&row.user_id)?));
-        }
-        let head = self.head().await?;
-        Ok(logouts
-            .iter()
-            .map(|logout| match ended.remove(&logout.token) {
-                // Ended by somebody else, never there, or ended by a neighbour in this very batch.
-                None => {
-                    Revoked { sessions: Vec::new(), seq: if self.sessions.is_empty() { head } else { Seq(head.0 + 1) } }
-                }
-                Some((session, user)) => {
-                    let event = Event::about(user, EventKind::Logout, Actor::User(user), logout.at);
-                    self.events.push(Event { session: Some(session), ip: logout.ip.clone(), ..event });
-                    Revoked { sessions: vec![session], seq: Seq(head.0 + 1) }
-                }
-            })
-            .collect())
     }
 
     /// Takes note of sessions that a statement ended, and tells what they came to.

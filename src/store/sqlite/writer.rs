@@ -3,16 +3,21 @@
 //! Nothing waits to fill a batch: what arrives while one commits is the next one. Answers leave after the commit, and
 //! after the revocation sink has heard of what ended.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::super::{Logout, Result, RevocationSink, Revoked, StoreError};
+use super::checkpoint;
+use super::logout::logout;
 use super::operations::{Batch, ended_by_others};
 use super::{failed, open_writer};
 use crate::domain::revocation::{Revocation, Seq};
@@ -88,7 +93,21 @@ impl Writer {
         sink: Option<Arc<dyn RevocationSink>>,
     ) -> Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let mut task = Task { path, connection: Some(connection), sink, heard: Seq::default(), version: None };
+        let committed = Arc::new(AtomicUsize::new(0));
+        let stop = CancellationToken::new();
+        if sink.is_some() {
+            #[expect(clippy::disallowed_methods, reason = "ends when the writer does, which drops the guard")]
+            tokio::spawn(checkpoint::run(path.clone(), Arc::clone(&committed), stop.clone()));
+        }
+        let mut task = Task {
+            path,
+            connection: Some(connection),
+            sink,
+            heard: Seq::default(),
+            version: None,
+            committed,
+            _stop: stop.drop_guard(),
+        };
         task.announce().await?;
         #[expect(clippy::disallowed_methods, reason = "ends with the queue, which `close` empties")]
         tokio::spawn(task.run(queue));
@@ -138,6 +157,10 @@ struct Task {
     heard: Seq,
     /// `PRAGMA data_version` when last looked at: it moves when another process commits.
     version: Option<i64>,
+    /// How many operations were committed, for the checkpointer.
+    committed: Arc<AtomicUsize>,
+    /// Ends the checkpointer.
+    _stop: DropGuard,
 }
 
 impl Task {
@@ -159,7 +182,9 @@ impl Task {
                             Job::Close(done) => close = Some(done),
                         }
                     }
-                    self.commit(logouts, others).await;
+                    self.committed.fetch_add(taken, Ordering::Relaxed);
+                    self.log_out(logouts).await;
+                    self.commit(others).await;
                     if let Some(done) = close {
                         queue.close();
                         self.leave().await;
@@ -176,75 +201,100 @@ impl Task {
         }
     }
 
-    /// Commits a batch and answers. A batch that fails for one makes no sense for that one alone, so it is tried one by one.
-    async fn commit(&mut self, logouts: Vec<PendingLogout>, mut others: Vec<Box<dyn Queued>>) {
-        if logouts.is_empty() && others.is_empty() {
-            return;
+    /// Commits logouts and answers. A token may be in a transaction once; whoever presents it too is in the next.
+    async fn log_out(&mut self, mut logouts: Vec<PendingLogout>) {
+        while !logouts.is_empty() {
+            let mut tokens = HashSet::with_capacity(logouts.len());
+            let (now, later) = logouts.into_iter().partition(|pending| tokens.insert(pending.logout.token));
+            self.log_out_distinct(now).await;
+            logouts = later;
         }
+    }
+
+    async fn log_out_distinct(&mut self, logouts: Vec<PendingLogout>) {
         let wanted: Vec<&Logout> = logouts.iter().map(|pending| &pending.logout).collect();
-        match self.attempt(&wanted, &mut others).await {
+        let ended = match self.connection().await {
+            Ok(connection) => logout(connection, &wanted).await,
+            Err(error) => Err(error),
+        };
+        let revoked = match ended {
+            Ok((revoked, revocation)) => self.heard(revocation).await.map(|()| revoked),
+            Err(error) => Err(self.failed(error)),
+        };
+        match revoked {
             Ok(revoked) => {
                 for (pending, revoked) in logouts.into_iter().zip(revoked) {
                     let _ = pending.reply.send(Ok(revoked));
-                }
-                for operation in others {
-                    operation.answer(Ok(()));
-                }
-            }
-            Err(StoreError::Inconsistent(error)) if logouts.len() + others.len() > 1 => {
-                tracing::error!(error, "a batch failed; trying its operations one by one");
-                for pending in logouts {
-                    let revoked = self.attempt(&[&pending.logout], &mut []).await;
-                    let _ = pending.reply.send(revoked.map(|mut revoked| revoked.pop().unwrap_or_default()));
-                }
-                for mut operation in others {
-                    let committed = self.attempt(&[], std::slice::from_mut(&mut operation)).await;
-                    operation.answer(committed.map(|_| ()));
                 }
             }
             Err(error) => {
                 for pending in logouts {
                     let _ = pending.reply.send(Err(error.clone()));
                 }
-                for operation in others {
+            }
+        }
+    }
+
+    /// Commits a batch and answers. One that makes no sense for somebody is tried again one by one, so that it fails
+    /// for them alone.
+    async fn commit(&mut self, mut operations: Vec<Box<dyn Queued>>) {
+        match self.attempt(&mut operations).await {
+            Ok(()) => {
+                for operation in operations {
+                    operation.answer(Ok(()));
+                }
+            }
+            Err(StoreError::Inconsistent(error)) if operations.len() > 1 => {
+                tracing::error!(error, "a batch failed; trying its operations one by one");
+                for mut operation in operations {
+                    let committed = self.attempt(std::slice::from_mut(&mut operation)).await;
+                    operation.answer(committed);
+                }
+            }
+            Err(error) => {
+                for operation in operations {
                     operation.answer(Err(error.clone()));
                 }
             }
         }
     }
 
-    /// One transaction. On an error nothing of it is durable, unless the commit itself failed: then the connection is
-    /// dropped, which rolls back what can be.
-    async fn attempt(&mut self, logouts: &[&Logout], others: &mut [Box<dyn Queued>]) -> Result<Vec<Revoked>> {
+    /// One transaction. On an error nothing of it is durable, unless the commit itself failed: then nobody can tell.
+    async fn attempt(&mut self, operations: &mut [Box<dyn Queued>]) -> Result<()> {
+        if operations.is_empty() {
+            return Ok(());
+        }
         let result = async {
             let connection = self.connection().await?;
             let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
             let mut batch = Batch::new(&mut transaction);
-            let revoked = batch.logout(logouts).await?;
-            for operation in others {
+            for operation in operations {
                 operation.apply(&mut batch).await?;
             }
             let revocation = batch.finish().await?;
             transaction.commit().await.map_err(failed)?;
-            Ok((revoked, revocation))
+            Ok(revocation)
         }
         .await;
         match result {
-            Ok((revoked, revocation)) => {
-                if let Some(revocation) = revocation {
-                    // Committed, but nobody may be told: the caller must not take it for a failure to commit.
-                    let unheard = |error| StoreError::TooSlow(format!("committed, but not applied: {error}"));
-                    self.hear(&revocation).await.map_err(unheard)?;
-                }
-                Ok(revoked)
-            }
-            Err(error) => {
-                if matches!(error, StoreError::Unreachable(_)) {
-                    self.connection = None;
-                }
-                Err(error)
-            }
+            Ok(revocation) => self.heard(revocation).await,
+            Err(error) => Err(self.failed(error)),
         }
+    }
+
+    /// Drops a connection whose state is in doubt, which rolls back what can be.
+    fn failed(&mut self, error: StoreError) -> StoreError {
+        if matches!(error, StoreError::Unreachable(_)) {
+            self.connection = None;
+        }
+        error
+    }
+
+    /// Tells the sink of what was committed. A failure here is not one to commit, and must not be taken for it.
+    async fn heard(&mut self, revocation: Option<Revocation>) -> Result<()> {
+        let Some(revocation) = revocation else { return Ok(()) };
+        let unheard = |error| StoreError::TooSlow(format!("committed, but not applied: {error}"));
+        self.hear(&revocation).await.map_err(unheard)
     }
 
     async fn connection(&mut self) -> Result<&mut SqliteConnection> {
