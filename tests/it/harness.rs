@@ -113,7 +113,9 @@ impl Server {
 
     /// The same on the operations listener.
     pub async fn ops(&self, target: &str) -> Reply {
-        exchange(&self.ops_address(), &get(target).bytes(&self.ops_address())).await
+        let reply = exchange(&self.ops_address(), &get(target).bytes(&self.ops_address())).await;
+        crate::openapi::check_ops("GET", target, &reply);
+        reply
     }
 
     /// Logs in with a token in the body; panics unless that works.
