@@ -121,7 +121,9 @@ async fn every_answer_says_which_build_gave_it_and_has_a_name() {
         (&ops, "GET /livez", "Host: b\r\n", 400),
         (&ops, "GET /livez", many.as_str(), 431),
     ] {
-        let reply = exchange(address, format!("{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n").as_bytes()).await;
+        let reply =
+            exchange(address, format!("{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n").as_bytes())
+                .await;
         assert_eq!((reply.status, reply.header("x-api-commit")), (status, Some(COMMIT)), "{line} {headers}");
         let name = reply.header("x-request-id").expect("a name").to_owned();
         assert!(!name.is_empty() && names.insert(name), "{line}");
@@ -269,7 +271,8 @@ async fn a_body_in_broken_chunks_is_malformed_in_each_dialect() {
     let bob = server.log_in(BOB).await;
     for (path, _) in READERS {
         let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n", bob.token);
-        let request = head + "Connection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n";
+        let request = head
+            + "Connection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n";
         let reply = exchange(&server.address(), request.as_bytes()).await;
         openapi::check("POST", path, &reply);
         assert_eq!(reply.status, 400, "{path}");
@@ -296,7 +299,8 @@ async fn connections_without_a_whole_head_are_closed() {
                 }
             }
         };
-        let (said, idled, _) = tokio::join!(silent.end(), idle.end(), async { timeout(PATIENCE, dribble).await.expect("closed") });
+        let (said, idled, _) =
+            tokio::join!(silent.end(), idle.end(), async { timeout(PATIENCE, dribble).await.expect("closed") });
         assert_eq!((said.len(), idled.len()), (0, 0));
     }
     server.stop().await;
@@ -311,7 +315,9 @@ async fn one_connection_carries_many_requests_in_order() {
         assert_eq!(wire.reply().await.status, 401);
     }
     let (head, body) = login("");
-    let pipelined = "GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n".to_owned() + &head + &body
+    let pipelined = "GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n".to_owned()
+        + &head
+        + &body
         + "PUT /user HTTP/1.1\r\nHost: a\r\n\r\nGET /verify HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     wire.send(&pipelined).await;
     let mut statuses = Vec::new();
@@ -428,7 +434,9 @@ async fn ambiguous_framing_is_refused_and_the_connection_closed() {
 #[tokio::test]
 async fn chunks_win_over_a_length_and_nothing_after_them_is_answered() {
     let server = Server::start().await;
-    for framing in [["Content-Length: 5", "Transfer-Encoding: chunked"], ["Transfer-Encoding: chunked", "Content-Length: 5"]] {
+    for framing in
+        [["Content-Length: 5", "Transfer-Encoding: chunked"], ["Transfer-Encoding: chunked", "Content-Length: 5"]]
+    {
         let mut wire = Wire::to(&server.address()).await;
         let framing = framing.join("\r\n");
         let inner = "GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -456,14 +464,32 @@ async fn a_path_that_only_resembles_a_route_is_nobodys() {
     let server = Server::start().await;
     let alice = server.log_in(ALICE).await;
     for path in [
-        "/auth%2flogin", "/auth%2Flogin", "/auth/../user", "/./user", "//user", "/user/", "/%75ser", "/user;x", "/USER", "*",
-        "/api/v1/../user", "/api/v1/auth/..%2fsession", "/api/v1/auth/session/", "/api/v1/auth//session", "/verify/", "/verify/../user",
+        "/auth%2flogin",
+        "/auth%2Flogin",
+        "/auth/../user",
+        "/./user",
+        "//user",
+        "/user/",
+        "/%75ser",
+        "/user;x",
+        "/USER",
+        "*",
+        "/api/v1/../user",
+        "/api/v1/auth/..%2fsession",
+        "/api/v1/auth/session/",
+        "/api/v1/auth//session",
+        "/verify/",
+        "/verify/../user",
     ] {
         assert_eq!(server.send(ask("GET", path).bearer(&alice.token)).await.status, 404, "{path}");
     }
     for id in ["%2e%2e", "..", "a%2Fb", "%ff", "%00", "%", "x"] {
         let reply = server.send(delete(&format!("/api/v1/auth/sessions/{id}")).bearer(&alice.token)).await;
-        assert_eq!((reply.status, reply.text().as_str()), (404, r#"{"code":404,"detail":"Not found","type":"not_found_error"}"#), "{id}");
+        assert_eq!(
+            (reply.status, reply.text().as_str()),
+            (404, r#"{"code":404,"detail":"Not found","type":"not_found_error"}"#),
+            "{id}"
+        );
     }
     server.stop().await;
 }
@@ -471,7 +497,8 @@ async fn a_path_that_only_resembles_a_route_is_nobodys() {
 #[tokio::test]
 async fn a_panic_is_a_stamped_500_in_the_owners_words() {
     let dir = tempfile::tempdir().expect("a directory");
-    let settings: Settings = toml::from_str(&format!("database_url = 'sqlite://{}/test.db'", dir.path().display())).expect("settings");
+    let settings: Settings =
+        toml::from_str(&format!("database_url = 'sqlite://{}/test.db'", dir.path().display())).expect("settings");
     let config = Config::new(settings).expect("a configuration");
     let Core { service, .. } = app::build(&config, true, Environment::default()).await.expect("built");
     let app = App::new(service, &config.http, Timeouts::default(), Arc::new(Metrics::default()));
@@ -492,7 +519,11 @@ async fn a_panic_is_a_stamped_500_in_the_owners_words() {
         let headers = parts.headers.iter().map(header).collect();
         let sent = axum::body::to_bytes(sent, 10_000).await.expect("a body");
         let reply = Reply { status: parts.status.as_u16(), headers, body: sent.to_vec() };
-        assert_eq!((reply.status, reply.text().as_str(), reply.header("x-api-commit")), (500, body, Some(COMMIT)), "{path}");
+        assert_eq!(
+            (reply.status, reply.text().as_str(), reply.header("x-api-commit")),
+            (500, body, Some(COMMIT)),
+            "{path}"
+        );
         openapi::check("GET", path, &reply);
     }
 }

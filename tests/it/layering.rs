@@ -48,7 +48,11 @@ fn a_planted_violation_is_found() {
     for (file, text, lines) in [
         ("domain/id.rs", "use crate::store::Store;", vec![1]),
         ("service/login.rs", "\n\nuse crate::{\n    cache::Cache,\n    app::Running,\n};", vec![5]),
-        ("service/login.rs", "use axum::Router;\nuse sqlx::Row;\nuse http::StatusCode;\nuse hyper::body;", vec![1, 2, 3, 4]),
+        (
+            "service/login.rs",
+            "use axum::Router;\nuse sqlx::Row;\nuse http::StatusCode;\nuse hyper::body;",
+            vec![1, 2, 3, 4],
+        ),
         ("service/mod.rs", "fn f() { crate::app::serve(); }", vec![1]),
         ("cache.rs", "use super::http::wire;", vec![1]),
         ("cache.rs", "use crate::touch::Flusher;", vec![1]),
@@ -65,7 +69,10 @@ fn a_planted_violation_is_found() {
 #[test]
 fn what_is_allowed_is_not_found() {
     for (file, text) in [
-        ("http/wire.rs", "use crate::service::Error;\nuse super::dialect::Owner;\nuse axum::Router;\nuse http::Method;"),
+        (
+            "http/wire.rs",
+            "use crate::service::Error;\nuse super::dialect::Owner;\nuse axum::Router;\nuse http::Method;",
+        ),
         ("app.rs", "use crate::http::state::App;"),
         ("store/sqlite/writer.rs", "use super::super::{Logout, Result};\nuse sqlx::Row;"),
         ("touch.rs", "use crate::cache::Cache;"),

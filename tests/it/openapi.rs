@@ -28,7 +28,9 @@ pub fn check(method: &str, target: &str, reply: &Reply) {
 
 /// The same for the operations listener.
 pub fn check_ops(method: &str, target: &str, reply: &Reply) {
-    DOCUMENT.check(Listener::Operations, method, target, reply).unwrap_or_else(|why| panic!("{method} {target}: {why}"));
+    DOCUMENT
+        .check(Listener::Operations, method, target, reply)
+        .unwrap_or_else(|why| panic!("{method} {target}: {why}"));
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +71,8 @@ impl Document {
     fn template(&self, listener: Listener, path: &str) -> Option<&str> {
         self.paths(listener).find(|template| {
             let (mut wanted, mut given) = (template.split('/'), path.split('/'));
-            let same = |(wanted, given): (&str, &str)| {
-                wanted == given || (wanted.starts_with('{') && !given.is_empty())
-            };
+            let same =
+                |(wanted, given): (&str, &str)| wanted == given || (wanted.starts_with('{') && !given.is_empty());
             wanted.by_ref().zip(given.by_ref()).all(same) && template.matches('/').count() == path.matches('/').count()
         })
     }
@@ -124,7 +125,8 @@ impl Document {
             }
         }
         // Absolute form: RFC 9112 section 3.2.2.
-        let path = target.strip_prefix("http://").and_then(|rest| rest.find('/').map(|at| &rest[at..])).unwrap_or(target);
+        let path =
+            target.strip_prefix("http://").and_then(|rest| rest.find('/').map(|at| &rest[at..])).unwrap_or(target);
         let path = path.split('?').next().unwrap_or_default();
         if method == "OPTIONS" && reply.status == 204 && path != "/verify" {
             return if reply.header("allow").is_some() { Ok(()) } else { Err("no Allow".into()) };
@@ -185,11 +187,14 @@ impl Document {
 
     /// Every operation, as its pointer, its path and its method.
     fn operations(&self) -> impl Iterator<Item = (String, &str, &str)> {
-        [Listener::Public, Listener::Operations].into_iter().flat_map(|listener| self.paths(listener)).flat_map(|path| {
-            let item = format!("/paths/{}", path.replace('/', "~1"));
-            let keys = self.root["paths"][path].as_object().expect("an item").keys();
-            keys.filter(|key| METHODS.contains(&key.as_str())).map(move |method| (format!("{item}/{method}"), path, method.as_str()))
-        })
+        [Listener::Public, Listener::Operations].into_iter().flat_map(|listener| self.paths(listener)).flat_map(
+            |path| {
+                let item = format!("/paths/{}", path.replace('/', "~1"));
+                let keys = self.root["paths"][path].as_object().expect("an item").keys();
+                keys.filter(|key| METHODS.contains(&key.as_str()))
+                    .map(move |method| (format!("{item}/{method}"), path, method.as_str()))
+            },
+        )
     }
 }
 
@@ -201,7 +206,8 @@ fn the_document_and_the_mount_table_name_the_same_routes() {
         let mounted: BTreeSet<_> = table.iter().map(|route| (route.path.to_owned(), method(route))).collect();
         let paths: BTreeSet<_> = DOCUMENT.paths(listener).collect();
         let documented = DOCUMENT.operations().filter(|(_, path, _)| paths.contains(path));
-        let documented: BTreeSet<_> = documented.map(|(_, path, method)| (path.to_owned(), method.to_owned())).collect();
+        let documented: BTreeSet<_> =
+            documented.map(|(_, path, method)| (path.to_owned(), method.to_owned())).collect();
         assert_eq!(mounted, documented, "{listener:?}");
         assert!(!mounted.is_empty());
     }
@@ -279,14 +285,18 @@ fn every_type_of_the_canonical_table_occurs_under_its_status() {
     ] {
         let schema = format!("/components/responses/Canonical{status}/content/application~1json/schema");
         let body = |kind: &str| match status {
-            422 => json!({"code": status, "detail": "x", "type": kind, "errors": [{"loc": ["body"], "msg": "x", "type": "x"}]}),
+            422 => {
+                json!({"code": status, "detail": "x", "type": kind, "errors": [{"loc": ["body"], "msg": "x", "type": "x"}]})
+            }
             _ => json!({"code": status, "detail": "x", "type": kind}),
         };
         assert_eq!(DOCUMENT.validate(&schema, &body(kind)), Ok(()));
         assert!(DOCUMENT.validate(&schema, &body("other_error")).is_err(), "{status}");
         let used = DOCUMENT.operations().any(|(operation, ..)| {
             let pointer = format!("{operation}/responses/{status}");
-            DOCUMENT.root.pointer(&pointer).is_some_and(|_| DOCUMENT.resolve(pointer).0 == schema.trim_end_matches("/content/application~1json/schema"))
+            DOCUMENT.root.pointer(&pointer).is_some_and(|_| {
+                DOCUMENT.resolve(pointer).0 == schema.trim_end_matches("/content/application~1json/schema")
+            })
         });
         assert!(used, "{status}");
     }
@@ -330,7 +340,9 @@ async fn refusals_of_every_owner_are_as_documented() {
     for path in ["/nothing", "/api/v1/nothing", "/api/v1/auth/nothing", "/api/v1/auth", "/verify/nothing", "/livez"] {
         assert_eq!(server.send(get(path)).await.status, 404, "{path}");
     }
-    for (method, path) in [("PUT", "/user"), ("PATCH", "/api/v1/login"), ("HEAD", "/api/v1/logout"), ("GET", "/api/v1/auth/login")] {
+    for (method, path) in
+        [("PUT", "/user"), ("PATCH", "/api/v1/login"), ("HEAD", "/api/v1/logout"), ("GET", "/api/v1/auth/login")]
+    {
         assert_eq!(server.send(ask(method, path)).await.status, 405, "{method} {path}");
     }
     for path in ["/livez", "/readyz", "/metrics"] {

@@ -12,8 +12,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqliteConnection
 use crate::harness::{ALICE, Ask, BOB, LoggedIn, PASSWORD, Reply, Server, delete, get, post};
 
 const CANONICAL_500: &str = r#"{"code":500,"detail":"Internal server error","type":"internal_server_error"}"#;
-const CANONICAL_502: &str =
-    r#"{"code":502,"detail":"The session store cannot be reached","type":"bad_gateway_error"}"#;
+const CANONICAL_502: &str = r#"{"code":502,"detail":"The session store cannot be reached","type":"bad_gateway_error"}"#;
 const CANONICAL_503: &str =
     r#"{"code":503,"detail":"Too many logins at once, try again shortly","type":"overloaded_error"}"#;
 const CANONICAL_504: &str =
@@ -107,7 +106,10 @@ async fn what_cannot_be_read_is_neither_allowed_nor_refused() {
 
     let replies = send_all(&server, checks(&bob)).await;
     assert_words(&replies, &[(502, CANONICAL_502), (500, MEDAMA_500), (503, ROCKETCHAT_503), (503, "")]);
-    assert_words(&send_all(&server, logouts(&bob)).await, &[(502, CANONICAL_502), (500, MEDAMA_500), (503, ROCKETCHAT_503)]);
+    assert_words(
+        &send_all(&server, logouts(&bob)).await,
+        &[(502, CANONICAL_502), (500, MEDAMA_500), (503, ROCKETCHAT_503)],
+    );
     assert_words(&send_all(&server, logins()).await, &[(502, CANONICAL_502), (500, MEDAMA_500), (503, ROCKETCHAT_503)]);
     assert_eq!(server.check(&alice.token).await, 200, "what memory knows needs no store");
     assert_eq!(server.ops("/readyz").await.status, 503);
@@ -228,7 +230,10 @@ async fn each_canonical_status_that_is_the_clients_doing_has_its_type() {
         (login(r#"{"username":"bob"}"#), 422, "validation_error"),
     ] {
         let reply = server.send(request).await;
-        assert_eq!((reply.status, &reply.json()["code"], &reply.json()["type"]), (status, &json!(status), &json!(kind)));
+        assert_eq!(
+            (reply.status, &reply.json()["code"], &reply.json()["type"]),
+            (status, &json!(status), &json!(kind))
+        );
     }
     server.stop().await;
 }
