@@ -15,7 +15,7 @@ use crate::config::{CacheMode, Config};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
 use crate::http::layers::Stack;
-use crate::http::state::App;
+use crate::http::state::{App, Timeouts};
 use crate::http::{ops_routes, router, routes, server};
 use crate::password::Hasher;
 use crate::purge;
@@ -61,6 +61,8 @@ impl Default for Environment {
 pub struct Core {
     /// The service.
     pub service: Service,
+    /// How long its clients may take, once it is served.
+    pub timeouts: Timeouts,
     store: SharedStore,
     metrics: Arc<Metrics>,
     tasks: JoinSet<()>,
@@ -102,7 +104,7 @@ pub async fn build(config: &Config, serve: bool, environment: Environment) -> Re
         sessions_per_user: NonZeroUsize::new(sessions.per_user).unwrap_or(NonZeroUsize::MIN),
     })
     .await?;
-    Ok(Core { service, store, metrics, tasks, stop })
+    Ok(Core { service, timeouts: Timeouts::default(), store, metrics, tasks, stop })
 }
 
 impl Core {
@@ -137,11 +139,11 @@ pub struct Running {
 /// # Errors
 /// [`StartError::Listen`], by name of the address.
 pub async fn serve(config: &Config, core: Core) -> Result<Running, StartError> {
-    let Core { service, store, metrics, tasks, stop } = core;
+    let Core { service, timeouts, store, metrics, tasks, stop } = core;
     let (listener, listen) = bind(config.http.listen).await?;
     let (ops_listener, ops_listen) = bind(config.http.ops_listen).await?;
     tracing::info!(%listen, ops = %ops_listen, store = %config.database_url, commit = COMMIT, "serving");
-    let app = App::new(service, &config.http, metrics.clone());
+    let app = App::new(service, &config.http, timeouts, metrics.clone());
     let stop_listening = CancellationToken::new();
     let mut listeners = JoinSet::new();
     for (listener, routes) in [(listener, routes()), (ops_listener, ops_routes())] {
@@ -150,6 +152,7 @@ pub async fn serve(config: &Config, core: Core) -> Result<Running, StartError> {
             listener,
             stack,
             config.http.max_connections,
+            timeouts.head,
             metrics.clone(),
             stop_listening.clone(),
         ));

@@ -49,7 +49,7 @@ pub async fn leave<D: Dialect>(
     if !http_body::Body::is_end_stream(&body) {
         // Only those who may log out are told what is wrong with their body; its content does not matter.
         app.service.verify(&presented).await.map_err(|error| refused(error, via))?;
-        collect(body).await?;
+        collect(body, app.timeouts.body).await?;
     }
     app.service.logout(&presented, &client).await.map_err(|error| refused(error, via))?;
     let clears = match (clearing, cookie::find(headers, app.cookie.name())) {

@@ -17,8 +17,6 @@ use tokio_util::sync::CancellationToken;
 use super::layers::Stack;
 use crate::telemetry::Metrics;
 
-/// How long a head may take to arrive, and how long a connection may be idle: one timer governs both.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// What hyper buffers of a head. It answers larger ones by itself; ours refuses, stamped, from 16 KiB.
 const BUFFER: usize = 32 * 1024;
 /// How long requests under way may take once the server is to stop.
@@ -31,6 +29,7 @@ pub async fn serve(
     listener: TcpListener,
     stack: Stack,
     max_connections: usize,
+    head_timeout: Duration,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
@@ -52,7 +51,7 @@ pub async fn serve(
                 }
             },
         };
-        let connection = connections.watch(connection(stream, peer, stack.clone()));
+        let connection = connections.watch(connection(stream, peer, stack.clone(), head_timeout));
         let connected = metrics.connected();
         #[expect(clippy::disallowed_methods, reason = "watched by `connections`, and bounded by `slots`")]
         tokio::spawn(async move {
@@ -73,6 +72,7 @@ fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     stack: Stack,
+    head_timeout: Duration,
 ) -> http1::Connection<
     TokioIo<TcpStream>,
     impl hyper::service::HttpService<hyper::body::Incoming, ResBody = axum::body::Body, Error = Infallible, Future: Send>,
@@ -86,7 +86,7 @@ fn connection(
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_timeout)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), answer)
 }

@@ -2,12 +2,28 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::cookie::SessionCookie;
 use super::origin::Origins;
 use crate::config;
 use crate::service::Service;
 use crate::telemetry::Metrics;
+
+/// How long clients may take. Constants of the service; tests shorten them.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For a head to arrive, and for a connection to be idle: one timer governs both.
+    pub head: Duration,
+    /// For a body to arrive.
+    pub body: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { head: Duration::from_secs(30), body: Duration::from_secs(10) }
+    }
+}
 
 /// Shared by every handler of both listeners.
 #[derive(Clone)]
@@ -25,6 +41,8 @@ pub struct Inner {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Which credentials `/verify` looks at.
     pub verify_credentials: Vec<config::CredentialKind>,
+    /// How long clients may take.
+    pub timeouts: Timeouts,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     draining: AtomicBool,
@@ -40,13 +58,14 @@ impl std::ops::Deref for App {
 
 impl App {
     /// Puts the service behind the wire as `http` says.
-    pub fn new(service: Service, http: &config::Http, metrics: Arc<Metrics>) -> Self {
+    pub fn new(service: Service, http: &config::Http, timeouts: Timeouts, metrics: Arc<Metrics>) -> Self {
         Self(Arc::new(Inner {
             service,
             cookie: SessionCookie::new(&http.cookie),
             origins: Origins::new(http),
             trusted_proxies: http.trusted_proxies.clone(),
             verify_credentials: http.verify_credentials.clone(),
+            timeouts,
             metrics,
             draining: AtomicBool::new(false),
         }))

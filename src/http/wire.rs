@@ -21,8 +21,6 @@ use crate::service;
 
 /// The largest body that is read, in bytes.
 pub const LARGEST_BODY: usize = 8 * 1024;
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// What clients are told to wait for when the service is short of something, in seconds.
 const RETRY_SECONDS: u16 = 1;
 
@@ -270,18 +268,18 @@ pub struct Payload<D> {
 impl<D: Dialect> FromRequest<App> for Payload<D> {
     type Rejection = Refused<D>;
 
-    async fn from_request(request: Request, _: &App) -> Result<Self, Refused<D>> {
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refused<D>> {
         let content_type = ContentType::of(request.headers());
-        let bytes = collect(request.into_body()).await?;
+        let bytes = collect(request.into_body(), app.timeouts.body).await?;
         Ok(Self { content_type, bytes, dialect: PhantomData })
     }
 }
 
-/// Reads a body whole.
+/// Reads a body whole, as long as that takes no longer than `timeout`.
 ///
 /// # Errors
 /// [`Refusal::BodyTooLarge`], [`Refusal::BodyTimeout`], or [`Refusal::Malformed`] when the connection broke off.
-pub async fn collect(body: Body) -> Result<Bytes, Refusal> {
+pub async fn collect(body: Body, timeout: Duration) -> Result<Bytes, Refusal> {
     use http_body::Body as _;
     if body.is_end_stream() {
         return Ok(Bytes::new());
@@ -289,7 +287,7 @@ pub async fn collect(body: Body) -> Result<Bytes, Refusal> {
     if body.size_hint().lower() > LARGEST_BODY as u64 {
         return Err(Refusal::BodyTooLarge);
     }
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, LARGEST_BODY).collect()).await {
+    match tokio::time::timeout(timeout, Limited::new(body, LARGEST_BODY).collect()).await {
         Err(_) => Err(Refusal::BodyTimeout),
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge),

@@ -237,7 +237,8 @@ impl Store for Sqlite {
     }
 
     async fn ping(&self) -> Result<()> {
-        sqlx::query!("SELECT 1 AS one").fetch_one(&self.readers).await.map(|_| ()).map_err(failed)
+        // A query of a table: SQLite answers one of constants without a look at the file.
+        self.has_users().await.map(|_| ())
     }
 
     async fn confirm(&self, seq: Seq) -> Result<Confirmed> {

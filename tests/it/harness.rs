@@ -7,6 +7,7 @@ use sessiond::app::{self, Environment, Running};
 use sessiond::config::{Config, Settings};
 use sessiond::domain::clock::{Clock, ManualClock, Timestamp};
 use sessiond::domain::entropy::SystemEntropy;
+use sessiond::http::state::Timeouts;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -41,17 +42,23 @@ impl Server {
     pub async fn with(toml: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let clock = Arc::new(ManualClock::new(BEGIN));
-        Self::over(dir, clock, toml).await
+        Self::over(dir, clock, toml, Timeouts::default()).await
+    }
+
+    /// Starts with little patience for slow clients.
+    pub async fn impatient(timeouts: Timeouts) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        Self::over(dir, Arc::new(ManualClock::new(BEGIN)), "", timeouts).await
     }
 
     /// Stops, and starts again over the same database at the same time.
     pub async fn restart(self, toml: &str) -> Self {
         let Self { clock, dir, running } = self;
         running.stop().await;
-        Self::over(dir, clock, toml).await
+        Self::over(dir, clock, toml, Timeouts::default()).await
     }
 
-    async fn over(dir: TempDir, clock: Arc<ManualClock>, toml: &str) -> Self {
+    async fn over(dir: TempDir, clock: Arc<ManualClock>, toml: &str, timeouts: Timeouts) -> Self {
         let mut settings: Settings = toml::from_str(toml).expect("settings");
         let any = "127.0.0.1:0".parse().ok();
         settings.listen = any;
@@ -59,7 +66,8 @@ impl Server {
         settings.database_url.get_or_insert_with(|| format!("sqlite://{}/test.db", dir.path().display()));
         let config = Config::new(&settings).expect("a configuration");
         let environment = Environment { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
-        let core = app::build(&config, true, environment).await.expect("built");
+        let mut core = app::build(&config, true, environment).await.expect("built");
+        core.timeouts = timeouts;
         let operator = core.service.operator();
         if operator.is_first_start().await.expect("a store") {
             let add = async |name, email, admin| {
@@ -113,7 +121,9 @@ impl Server {
 
     /// The same on the operations listener.
     pub async fn ops(&self, target: &str) -> Reply {
-        exchange(&self.ops_address(), &get(target).bytes(&self.ops_address())).await
+        let reply = exchange(&self.ops_address(), &get(target).bytes(&self.ops_address())).await;
+        crate::openapi::check_ops("GET", target, &reply);
+        reply
     }
 
     /// Logs in with a token in the body; panics unless that works.
