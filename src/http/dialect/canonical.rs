@@ -1,5 +1,6 @@
 //! The canonical contract, `/api/v1/auth/*`: the API we would design ourselves. Everything is reachable here.
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use base64::Engine as _;
@@ -216,10 +217,11 @@ pub async fn revoke_one(
     State(app): State<App>,
     caller: Caller<Canonical>,
     Sender(client): Sender,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Answer<Canonical> {
-    let id: SessionId = id.parse().map_err(|_| Error::NotFound)?;
+    // What is not even text is nobody's session either.
+    let id: SessionId = id.ok().and_then(|Path(id)| id.parse().ok()).ok_or(Error::NotFound)?;
     let carried = Carried::by(&headers, &app).await;
     app.service.revoke(&caller.principal, id, &client).await?;
     Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked: 1 }), carried.after_one(id, &app)))
