@@ -119,9 +119,13 @@ pub fn router(routes: Vec<Route>, app: App) -> Router {
             router = router.route(path, handlers);
             continue;
         }
+        // Where GET changes something, HEAD must not be answered like it.
+        let unlike_get = allowed.contains(&"GET") && !allowed.contains(&"HEAD");
         let allowed = HeaderValue::try_from(allowed.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""));
         let refuse = move |request: Request| std::future::ready(other_method(&request, &allowed));
-        router = router.route(path, handlers.fallback(Guarded { handler: refuse, path, changes: false }));
+        let refuse = Guarded { handler: refuse, path, changes: false };
+        let handlers = if unlike_get { handlers.on(MethodFilter::HEAD, refuse.clone()) } else { handlers };
+        router = router.route(path, handlers.fallback(refuse));
     }
     let unknown = |request: Request| async move { Owner::of(request.uri().path()).refuse(&Refusal::UnknownRoute) };
     router.fallback(Guarded { handler: unknown, path: "(none)", changes: false }).with_state(app)
