@@ -5,10 +5,17 @@ use serde_json::json;
 use crate::harness::{Ask, BOB, PASSWORD, Reply, Server, ask, delete, get, post};
 
 const LISTED: [&str; 2] = ["https://app.example", "http://localhost:5173"];
-const SETTINGS: &str = "cors_origins = ['https://app.example', 'http://localhost:5173']\npublic_url = 'https://login.example'";
+const SETTINGS: &str =
+    "cors_origins = ['https://app.example', 'http://localhost:5173']\npublic_url = 'https://login.example'";
 const OTHERS: [&str; 8] = [
-    "https://evil.example", "null", "https://login.example", "https://app.example.evil.example", "http://app.example",
-    "https://app.example:8443", "https://APP.example", "*",
+    "https://evil.example",
+    "null",
+    "https://login.example",
+    "https://app.example.evil.example",
+    "http://app.example",
+    "https://app.example:8443",
+    "https://APP.example",
+    "*",
 ];
 const EXPOSED: &str = "X-Api-Commit, X-Request-Id, Retry-After, RateLimit, RateLimit-Policy";
 

@@ -16,25 +16,57 @@ type Headers = &'static [(&'static str, &'static str)];
 
 /// What Chromium sends along from a page of somebody else's, by what the page does.
 const FOREIGN: &[(&str, Headers)] = &[
-    ("a form", &[
-        ("Origin", "https://evil.example"), ("Referer", "https://evil.example/"), ("Upgrade-Insecure-Requests", "1"),
-        ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-User", "?1"), ("Sec-Fetch-Dest", "document"),
-    ]),
-    ("a form in a sandboxed frame, or after a redirect", &[
-        ("Origin", "null"), ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "iframe"),
-    ]),
-    ("a fetch without CORS, or a beacon", &[
-        ("Origin", "https://evil.example"), ("Referer", "https://evil.example/"),
-        ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "empty"),
-    ]),
-    ("a fetch with CORS", &[
-        ("Origin", "https://evil.example"), ("Referer", "https://evil.example/"),
-        ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty"),
-    ]),
-    ("a neighbouring host's form", &[
-        ("Origin", "https://neighbour.example"), ("Referer", "https://neighbour.example/"),
-        ("Sec-Fetch-Site", "same-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"),
-    ]),
+    (
+        "a form",
+        &[
+            ("Origin", "https://evil.example"),
+            ("Referer", "https://evil.example/"),
+            ("Upgrade-Insecure-Requests", "1"),
+            ("Sec-Fetch-Site", "cross-site"),
+            ("Sec-Fetch-Mode", "navigate"),
+            ("Sec-Fetch-User", "?1"),
+            ("Sec-Fetch-Dest", "document"),
+        ],
+    ),
+    (
+        "a form in a sandboxed frame, or after a redirect",
+        &[
+            ("Origin", "null"),
+            ("Sec-Fetch-Site", "cross-site"),
+            ("Sec-Fetch-Mode", "navigate"),
+            ("Sec-Fetch-Dest", "iframe"),
+        ],
+    ),
+    (
+        "a fetch without CORS, or a beacon",
+        &[
+            ("Origin", "https://evil.example"),
+            ("Referer", "https://evil.example/"),
+            ("Sec-Fetch-Site", "cross-site"),
+            ("Sec-Fetch-Mode", "no-cors"),
+            ("Sec-Fetch-Dest", "empty"),
+        ],
+    ),
+    (
+        "a fetch with CORS",
+        &[
+            ("Origin", "https://evil.example"),
+            ("Referer", "https://evil.example/"),
+            ("Sec-Fetch-Site", "cross-site"),
+            ("Sec-Fetch-Mode", "cors"),
+            ("Sec-Fetch-Dest", "empty"),
+        ],
+    ),
+    (
+        "a neighbouring host's form",
+        &[
+            ("Origin", "https://neighbour.example"),
+            ("Referer", "https://neighbour.example/"),
+            ("Sec-Fetch-Site", "same-site"),
+            ("Sec-Fetch-Mode", "navigate"),
+            ("Sec-Fetch-Dest", "document"),
+        ],
+    ),
     ("a request that hides its origin", &[("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors")]),
     ("an old browser's form", &[("Origin", "https://evil.example"), ("Referer", "https://evil.example/")]),
     ("an old browser's sandboxed form", &[("Origin", "null")]),
@@ -51,7 +83,8 @@ fn with(ask: Ask, headers: Headers) -> Ask {
 /// Every route that can set, clear or end something, with `session` where an id goes.
 fn changing(session: &str) -> Vec<(Method, String)> {
     let change = |method: &Method| method != Method::GET;
-    let route = |route: sessiond::http::Route| Some((route.method.filter(change)?, route.path.replace("{id}", session)));
+    let route =
+        |route: sessiond::http::Route| Some((route.method.filter(change)?, route.path.replace("{id}", session)));
     let mut all: Vec<_> = routes().into_iter().filter_map(route).collect();
     all.push((Method::DELETE, "/api/v1/auth/sessions?scope=all".into()));
     all
@@ -82,11 +115,18 @@ fn tempting(session: &str) -> Value {
 #[tokio::test]
 async fn the_mount_table_holds_every_change_of_all_three_dialects() {
     let paths: BTreeSet<_> = changing("{id}").into_iter().map(|(method, path)| format!("{method} {path}")).collect();
-    let known = LOGINS.iter().chain(&LOGOUTS).map(|path| format!("POST {path}")).chain([
-        "POST /api/v1/auth/password", "DELETE /api/v1/auth/sessions", "DELETE /api/v1/auth/sessions/{id}",
-        "POST /api/v1/sessions/logout.me", "POST /api/v1/users.logout",
-        "POST /api/v1/users.removeOtherTokens", "POST /api/v1/users.logoutOtherClients",
-    ].map(String::from));
+    let known = LOGINS.iter().chain(&LOGOUTS).map(|path| format!("POST {path}")).chain(
+        [
+            "POST /api/v1/auth/password",
+            "DELETE /api/v1/auth/sessions",
+            "DELETE /api/v1/auth/sessions/{id}",
+            "POST /api/v1/sessions/logout.me",
+            "POST /api/v1/users.logout",
+            "POST /api/v1/users.removeOtherTokens",
+            "POST /api/v1/users.logoutOtherClients",
+        ]
+        .map(String::from),
+    );
     for known in known {
         assert!(paths.contains(&known), "{known}");
     }
@@ -126,15 +166,27 @@ async fn a_link_an_image_and_a_head_from_another_site_change_nothing() {
     let server = Server::start().await;
     let (mine, other) = (server.log_in(BOB).await, server.log_in(BOB).await);
     let navigation: Headers = &[
-        ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-User", "?1"), ("Sec-Fetch-Dest", "document"),
-        ("Accept", "text/html"), ("Upgrade-Insecure-Requests", "1"), ("Referer", "https://evil.example/"),
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Mode", "navigate"),
+        ("Sec-Fetch-User", "?1"),
+        ("Sec-Fetch-Dest", "document"),
+        ("Accept", "text/html"),
+        ("Upgrade-Insecure-Requests", "1"),
+        ("Referer", "https://evil.example/"),
     ];
-    let image: Headers =
-        &[("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image"), ("Referer", "https://evil.example/")];
+    let image: Headers = &[
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Mode", "no-cors"),
+        ("Sec-Fetch-Dest", "image"),
+        ("Referer", "https://evil.example/"),
+    ];
     let typed: Headers = &[("Sec-Fetch-Site", "none"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")];
     let paths: BTreeSet<_> = routes().iter().map(|route| route.path.replace("{id}", &other.session)).collect();
     for path in paths {
-        let query = format!("{path}?scope=all&sessionId={}&username=alice&password=correct+horse+battery+staple", other.session);
+        let query = format!(
+            "{path}?scope=all&sessionId={}&username=alice&password=correct+horse+battery+staple",
+            other.session
+        );
         for method in ["GET", "HEAD", "OPTIONS"] {
             for headers in [navigation, image, typed, &[]] {
                 for bare in [with(ask(method, &path), headers), with(ask(method, &query), headers)] {
@@ -156,7 +208,9 @@ async fn a_get_logs_out_by_header_alone_and_never_writes_the_cookie() {
     let mine = server.log_in(BOB).await;
     let dead = "A".repeat(43);
     let get = || ask("GET", "/api/v1/logout");
-    for ask in [get(), get().cookie(&mine.token), get().cookie(&dead), get().pair(&mine.user, &dead).cookie(&mine.token)] {
+    for ask in
+        [get(), get().cookie(&mine.token), get().cookie(&dead), get().pair(&mine.user, &dead).cookie(&mine.token)]
+    {
         let reply = server.send(ask).await;
         let body = json!({"status": "error", "message": "You must be logged in to do this."});
         assert_eq!((reply.status, reply.json()), (401, body));
@@ -185,11 +239,20 @@ async fn a_get_logs_out_by_header_alone_and_never_writes_the_cookie() {
 
 /// Where a change may come from, by what says so.
 const OURS: &[(&str, Headers)] = &[
-    ("our own page", &[("Origin", "https://login.example"), ("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Mode", "cors")]),
+    (
+        "our own page",
+        &[("Origin", "https://login.example"), ("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Mode", "cors")],
+    ),
     ("a person", &[("Sec-Fetch-Site", "none"), ("Sec-Fetch-Mode", "navigate")]),
     ("our own page in an old browser", &[("Origin", "https://login.example")]),
-    ("a listed origin", &[("Origin", "https://app.example"), ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "cors")]),
-    ("a listed neighbour", &[("Origin", "https://app.example"), ("Sec-Fetch-Site", "same-site"), ("Sec-Fetch-Mode", "cors")]),
+    (
+        "a listed origin",
+        &[("Origin", "https://app.example"), ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "cors")],
+    ),
+    (
+        "a listed neighbour",
+        &[("Origin", "https://app.example"), ("Sec-Fetch-Site", "same-site"), ("Sec-Fetch-Mode", "cors")],
+    ),
     ("a listed origin in an old browser", &[("Origin", "https://app.example")]),
     ("no browser", &[]),
     ("no browser, with a referer", &[("Referer", "https://evil.example/")]),
@@ -256,7 +319,8 @@ async fn without_a_public_url_our_origin_is_the_host_that_was_asked() {
         ("", false),
     ] {
         let mine = server.log_in(BOB).await;
-        let ask = post("/auth/logout").header("Host", "login.example:8443").header("Origin", origin).cookie(&mine.token);
+        let ask =
+            post("/auth/logout").header("Host", "login.example:8443").header("Origin", origin).cookie(&mine.token);
         assert_eq!(server.send(ask).await.status, if may { 204 } else { 403 }, "{origin}");
         assert_eq!(server.check(&mine.token).await, if may { 401 } else { 200 }, "{origin}");
     }
@@ -267,7 +331,9 @@ async fn without_a_public_url_our_origin_is_the_host_that_was_asked() {
 async fn with_a_public_url_the_host_that_was_asked_says_nothing() {
     let server = Server::with(SETTINGS).await;
     let mine = server.log_in(BOB).await;
-    for origin in ["https://evil.example", "http://login.example", "https://login.example:8443", "https://app.example.evil"] {
+    for origin in
+        ["https://evil.example", "http://login.example", "https://login.example:8443", "https://app.example.evil"]
+    {
         let host = origin.rsplit('/').next().expect("a host");
         let ask = post("/auth/logout").header("Host", host).header("Origin", origin).cookie(&mine.token);
         assert_wrong_place(&server.send(ask).await, "/auth/logout", origin);

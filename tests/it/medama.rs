@@ -100,8 +100,16 @@ async fn bad_credentials_are_answered_alike() {
         assert_refused(&reply, 401, "invalid username or password");
         let names: Vec<_> = reply.headers.iter().map(|(name, _)| name.as_str()).collect();
         let usual = [
-            "content-type", "x-api-commit", "x-request-id", "cache-control", "x-content-type-options",
-            "referrer-policy", "www-authenticate", "content-length", "connection", "date",
+            "content-type",
+            "x-api-commit",
+            "x-request-id",
+            "cache-control",
+            "x-content-type-options",
+            "referrer-policy",
+            "www-authenticate",
+            "content-length",
+            "connection",
+            "date",
         ];
         assert_eq!(names.len(), usual.len(), "{username} {password}: {names:?}");
         assert!(names.iter().all(|name| usual.contains(name)), "{username} {password}: {names:?}");
@@ -151,7 +159,8 @@ async fn an_unusable_body_is_400_without_a_parsers_words() {
             assert!(reply.all("set-cookie").is_empty(), "{body}");
         }
     }
-    let reply = server.send(post("/auth/login").body("application/json", b"{\"username\":\"\xff\",\"password\":\"\"}")).await;
+    let reply =
+        server.send(post("/auth/login").body("application/json", b"{\"username\":\"\xff\",\"password\":\"\"}")).await;
     assert_refused(&reply, 400, object);
     server.stop().await;
 }
@@ -160,7 +169,9 @@ async fn an_unusable_body_is_400_without_a_parsers_words() {
 async fn only_json_of_a_reasonable_size_is_read() {
     let server = Server::start().await;
     let body = json!({"username": BOB, "password": PASSWORD}).to_string();
-    for content_type in ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data", "application/jsonp", ""] {
+    for content_type in
+        ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data", "application/jsonp", ""]
+    {
         let reply = server.send(post("/auth/login").body(content_type, body.as_bytes())).await;
         assert_refused(&reply, 415, "send application/json");
     }
@@ -179,7 +190,8 @@ async fn only_json_of_a_reasonable_size_is_read() {
 async fn a_login_takes_every_spelling_of_a_name_and_ignores_unknown_keys() {
     let server = Server::start().await;
     for name in [BOB, "BoB", " bob ", "ｂｏｂ", "ＢＯＢ", BOB_EMAIL, "BOB@Example.COM"] {
-        let extra = json!({"username": name, "password": PASSWORD, "remember": true, "transport": "token", "x": {"y": [1]}});
+        let extra =
+            json!({"username": name, "password": PASSWORD, "remember": true, "transport": "token", "x": {"y": [1]}});
         let reply = server.send(post("/auth/login").json(&extra)).await;
         assert_eq!((reply.status, reply.body.len()), (200, 0), "{name}");
         assert!(!reply.header("set-cookie").expect("a cookie").contains("Max-Age"), "nobody is remembered here");
@@ -200,7 +212,8 @@ async fn the_user_is_shown_as_the_dashboard_knows_them() {
             let reply = server.send(get(&target).cookie(&token)).await;
             assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/json")));
             let born = BEGIN.seconds();
-            let user = json!({"username": username, "settings": {"language": "en"}, "dateCreated": born, "dateUpdated": born});
+            let user =
+                json!({"username": username, "settings": {"language": "en"}, "dateCreated": born, "dateUpdated": born});
             assert_eq!(reply.json(), user);
             assert!(reply.all("set-cookie").is_empty());
             let head = server.send(ask("HEAD", &target).cookie(&token)).await;
@@ -232,7 +245,18 @@ async fn nobody_is_shown_without_a_live_session() {
 #[tokio::test]
 async fn unknown_paths_and_wrong_methods_are_refused_in_the_same_shape() {
     let server = Server::start().await;
-    for path in ["/", "/nothing", "/auth", "/auth/logout/", "/auth/Logout", "/api", "/api/", "/api/nothing", "/user/1", "/api/v10"] {
+    for path in [
+        "/",
+        "/nothing",
+        "/auth",
+        "/auth/logout/",
+        "/auth/Logout",
+        "/api",
+        "/api/",
+        "/api/nothing",
+        "/user/1",
+        "/api/v10",
+    ] {
         for method in ["GET", "POST", "DELETE"] {
             assert_refused(&server.send(ask(method, path)).await, 404, "no such route");
         }
@@ -264,7 +288,10 @@ async fn a_login_makes_a_new_token_and_ends_the_session_of_the_old_cookie() {
     // Whoever's it is: the browser that logs in as Alice no longer has Bob's cookie.
     let second = server.send(login("", ALICE, PASSWORD).cookie(&first)).await.cookie().expect("a cookie");
     assert_ne!(first, second);
-    assert_eq!((server.check(&first).await, server.check(&second).await, server.check(&bystander).await), (401, 200, 200));
+    assert_eq!(
+        (server.check(&first).await, server.check(&second).await, server.check(&bystander).await),
+        (401, 200, 200)
+    );
     // A refused login leaves the old session alone, and a planted value never becomes a token.
     let refused = server.send(login("", ALICE, "wrong horse battery staple").cookie(&second)).await;
     assert_eq!((refused.status, server.check(&second).await), (401, 200));
