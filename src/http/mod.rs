@@ -124,12 +124,12 @@ pub fn router(routes: Vec<Route>, app: App) -> Router {
             router = router.route(path, handlers);
             continue;
         }
-        // axum has GET answer HEAD too: not where GET changes something.
-        let head = (!allowed.contains(&"HEAD")).then_some(MethodFilter::HEAD);
+        // Where GET changes something, HEAD must not be answered like it.
+        let unlike_get = allowed.contains(&"GET") && !allowed.contains(&"HEAD");
         let allowed = HeaderValue::try_from(allowed.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""));
         let refuse = move |request: Request| std::future::ready(other_method(&request, &allowed));
         let refuse = Guarded { handler: refuse, path, changes: false };
-        let handlers = head.into_iter().fold(handlers, |handlers, head| handlers.on(head, refuse.clone()));
+        let handlers = if unlike_get { handlers.on(MethodFilter::HEAD, refuse.clone()) } else { handlers };
         router = router.route(path, handlers.fallback(refuse));
     }
     let unknown = |request: Request| async move { Owner::of(request.uri().path()).refuse(&Refusal::UnknownRoute) };

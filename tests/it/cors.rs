@@ -1,1 +1,189 @@
-//! TODO
+//! Whose pages may read answers: listed origins, refusals included, and nobody else.
+
+use serde_json::json;
+
+use crate::harness::{Ask, BOB, PASSWORD, Reply, Server, ask, delete, get, post};
+
+const LISTED: [&str; 2] = ["https://app.example", "http://localhost:5173"];
+const SETTINGS: &str =
+    "cors_origins = ['https://app.example', 'http://localhost:5173']\npublic_url = 'https://login.example'";
+const OTHERS: [&str; 8] = [
+    "https://evil.example",
+    "null",
+    "https://login.example",
+    "https://app.example.evil.example",
+    "http://app.example",
+    "https://app.example:8443",
+    "https://APP.example",
+    "*",
+];
+const EXPOSED: &str = "X-Api-Commit, X-Request-Id, Retry-After, RateLimit, RateLimit-Policy";
+
+fn preflight(path: &str, origin: &str, method: &str) -> Ask {
+    ask("OPTIONS", path)
+        .header("Origin", origin)
+        .header("Access-Control-Request-Method", method)
+        .header("Access-Control-Request-Headers", "content-type,x-auth-token,x-user-id")
+        .header("Sec-Fetch-Site", "cross-site")
+        .header("Sec-Fetch-Mode", "cors")
+}
+
+fn assert_readable_by(reply: &Reply, origin: Option<&str>, what: &str) {
+    let headers = ["access-control-allow-origin", "access-control-allow-credentials", "access-control-expose-headers"];
+    let expected = origin.map_or([None; 3], |origin| [Some(origin), Some("true"), Some(EXPOSED)]);
+    assert_eq!(headers.map(|name| reply.header(name)), expected, "{what}");
+    assert_eq!(reply.header("vary"), Some("Origin"), "{what}: caches keep the origins apart");
+    assert!(!reply.headers.iter().any(|(_, value)| value == "*"), "{what}");
+}
+
+/// One request for every status that a page may have to read.
+async fn asks(server: &Server) -> Vec<(Ask, u16)> {
+    let login = || post("/api/v1/auth/login");
+    let mut asks = Vec::new();
+    for path in ["/auth/logout", "/api/v1/auth/logout", "/api/v1/logout"] {
+        let token = server.log_in(BOB).await.token;
+        asks.push((post(path).bearer(&token), if path == "/auth/logout" { 204 } else { 200 }));
+        asks.push((post(path).bearer(&"A".repeat(43)), 401));
+    }
+    let bob = server.log_in(BOB).await;
+    asks.extend([
+        (get("/user").cookie(&bob.token), 200),
+        (ask("HEAD", "/user").cookie(&bob.token), 200),
+        (get("/user"), 401),
+        (get("/verify").cookie(&bob.token), 200),
+        (get("/verify"), 401),
+        (get("/nothing"), 404),
+        (get("/api/v1/nothing"), 404),
+        (delete("/api/v1/auth/sessions/garbage").bearer(&bob.token), 404),
+        (delete("/user"), 405),
+        (ask("HEAD", "/api/v1/logout"), 405),
+        (get("/user").without_host(), 400),
+        (get("/user").header("X-Large", &"x".repeat(16 * 1024)), 431),
+        (delete("/api/v1/auth/sessions").bearer(&bob.token), 422),
+        // Header credentials say nothing about whose page it is, and let the others past the check of the place.
+        (login().bearer(&bob.token).json(&json!([])), 400),
+        (login().bearer(&bob.token).body("text/plain", b"x"), 415),
+        (login().bearer(&bob.token).body("application/json", &[b' '; 9000]), 413),
+        (login().bearer(&bob.token).json(&json!({})), 422),
+        (login().bearer(&bob.token).json(&json!({"username": BOB, "password": "wrong password"})), 401),
+    ]);
+    asks
+}
+
+#[tokio::test]
+async fn every_answer_is_readable_by_listed_origins_and_nobody_else() {
+    let server = Server::with(SETTINGS).await;
+    for origin in LISTED.into_iter().chain(OTHERS) {
+        for (ask, status) in asks(&server).await {
+            let what = format!("{origin} {ask:?}");
+            let reply = server.send(ask.header("Origin", origin)).await;
+            assert_eq!(reply.status, status, "{what}: {}", reply.text());
+            assert_readable_by(&reply, LISTED.contains(&origin).then_some(origin), &what);
+        }
+    }
+    for (ask, status) in asks(&server).await {
+        let what = format!("{ask:?}");
+        let reply = server.send(ask).await;
+        assert_eq!(reply.status, status, "{what}");
+        assert_readable_by(&reply, None, &what);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_preflight_tells_listed_origins_what_they_may_send() {
+    let server = Server::with(SETTINGS).await;
+    for (path, method) in [
+        ("/auth/login", "POST"),
+        ("/api/user", "GET"),
+        ("/api/v1/logout", "POST"),
+        ("/api/v1/auth/logout", "POST"),
+        ("/api/v1/auth/sessions?scope=all", "DELETE"),
+        ("/api/v1/auth/sessions/garbage", "DELETE"),
+    ] {
+        for origin in LISTED.into_iter().chain(OTHERS) {
+            let reply = server.send(preflight(path, origin, method)).await;
+            assert_eq!((reply.status, reply.body.len(), reply.all("set-cookie").len()), (204, 0, 0), "{path}");
+            assert!(reply.header("x-api-commit").is_some());
+            assert_readable_by(&reply, LISTED.contains(&origin).then_some(origin), path);
+            if LISTED.contains(&origin) {
+                assert_eq!(reply.header("access-control-allow-methods"), Some("GET, POST, DELETE"));
+                let headers = "Content-Type, Authorization, X-User-Id, X-Auth-Token, X-Requested-With, X-Request-Id";
+                assert_eq!(reply.header("access-control-allow-headers"), Some(headers));
+            }
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_preflight_to_nowhere_is_refused_in_the_words_of_the_paths_owner() {
+    let server = Server::with(SETTINGS).await;
+    for (path, body) in [
+        ("/nothing", json!({"error": {"code": 404, "message": "no such route"}})),
+        ("/api/v1/nothing", json!({"success": false, "error": "Not found"})),
+        ("/api/v1/auth/nothing", json!({"code": 404, "detail": "No such route", "type": "not_found_error"})),
+    ] {
+        for origin in [LISTED[0], OTHERS[0]] {
+            let reply = server.send(preflight(path, origin, "POST")).await;
+            assert_eq!((reply.status, reply.json()), (404, body.clone()));
+            assert_readable_by(&reply, LISTED.contains(&origin).then_some(origin), path);
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_page_of_another_origin_reads_nothing_and_a_listed_one_logs_in() {
+    let server = Server::with(SETTINGS).await;
+    let login = |origin: &str| {
+        let body = json!({"username": BOB, "password": PASSWORD});
+        post("/auth/login").json(&body).header("Origin", origin).header("Sec-Fetch-Site", "cross-site")
+    };
+    for (origin, status) in [(LISTED[0], 200), (LISTED[1], 200), (OTHERS[0], 403), ("null", 403), (OTHERS[3], 403)] {
+        let reply = server.send(login(origin)).await;
+        assert_eq!((reply.status, reply.cookie().is_some()), (status, status == 200), "{origin}");
+        assert_readable_by(&reply, (status == 200).then_some(origin), origin);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn two_origins_are_nobody() {
+    let server = Server::with(SETTINGS).await;
+    let reply = server.send(get("/user").header("Origin", LISTED[0]).header("Origin", LISTED[1])).await;
+    assert_readable_by(&reply, None, "two origins");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn without_listed_origins_nobody_reads_and_answers_do_not_vary() {
+    let server = Server::start().await;
+    for origin in LISTED.into_iter().chain(OTHERS) {
+        for ask in [get("/user").header("Origin", origin), preflight("/auth/login", origin, "POST")] {
+            let reply = server.send(ask).await;
+            for name in ["access-control-allow-origin", "access-control-allow-credentials", "vary"] {
+                assert_eq!(reply.header(name), None, "{origin} {name}");
+            }
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn options_on_verify_is_a_check_and_no_preflight() {
+    let server = Server::with(SETTINGS).await;
+    let bob = server.log_in(BOB).await;
+    for origin in [LISTED[0], OTHERS[0]] {
+        let refused = server.send(preflight("/verify", origin, "GET")).await;
+        let allowed = server.send(preflight("/verify", origin, "GET").cookie(&bob.token)).await;
+        assert_eq!((refused.status, refused.header("remote-user")), (401, None));
+        assert_eq!((allowed.status, allowed.header("remote-user")), (200, Some(BOB)));
+        for reply in [refused, allowed] {
+            let words = ["access-control-allow-methods", "access-control-allow-headers", "allow"];
+            assert_eq!(words.map(|name| reply.header(name)), [None; 3], "{origin}");
+            assert_readable_by(&reply, LISTED.contains(&origin).then_some(origin), "/verify");
+        }
+    }
+    server.stop().await;
+}

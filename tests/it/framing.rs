@@ -499,7 +499,7 @@ async fn a_panic_is_a_stamped_500_in_the_owners_words() {
     let dir = tempfile::tempdir().expect("a directory");
     let settings: Settings =
         toml::from_str(&format!("database_url = 'sqlite://{}/test.db'", dir.path().display())).expect("settings");
-    let config = Config::new(settings).expect("a configuration");
+    let config = Config::new(&settings).expect("a configuration");
     let Core { service, .. } = app::build(&config, true, Environment::default()).await.expect("built");
     let app = App::new(service, &config.http, Timeouts::default(), Arc::new(Metrics::default()));
     let broken = Router::new().fallback(any(async || -> &'static str { panic!("a secret of ours") }));

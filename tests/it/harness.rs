@@ -319,3 +319,35 @@ impl Reply {
         self.cookie().is_none() && self.all("set-cookie").iter().any(|line| line.starts_with("_me_sess=;"))
     }
 }
+
+/// The cleared cookie, as the contract writes it.
+pub const CLEARED: &str =
+    "_me_sess=; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; SameSite=Lax; Secure";
+
+/// A `Set-Cookie` line as its value and its attributes, whose order means nothing.
+pub fn attributes(line: &str) -> (&str, std::collections::BTreeSet<&str>) {
+    let mut parts = line.split("; ");
+    (parts.next().unwrap_or_default(), parts.collect())
+}
+
+impl Reply {
+    /// Whether it writes the cleared cookie exactly, and no other.
+    pub fn clears_exactly(&self) -> bool {
+        matches!(self.all("set-cookie").as_slice(), [line] if attributes(line) == attributes(CLEARED))
+    }
+}
+
+impl Server {
+    /// Lets a user log in no more, as the command line does it beside a running server.
+    pub async fn disable(&self, username: &str) {
+        let database = format!("database_url = 'sqlite://{}'\npassword_workers = 1", self.database().display());
+        let config = Config::new(&toml::from_str(&database).expect("settings")).expect("a configuration");
+        let environment = Environment { clock: self.clock.clone(), entropy: Arc::new(SystemEntropy) };
+        let core = app::build(&config, false, environment).await.expect("built");
+        let operator = core.service.operator();
+        let user = operator.user(username).await.expect("a user");
+        let ended = operator.set_disabled(user.id, true).await.expect("disabled");
+        assert_eq!(operator.confirm(ended.seq).await.expect("a store"), sessiond::store::Confirmed::Applied);
+        core.close().await;
+    }
+}

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::json;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqliteConnection};
+use sqlx::{ConnectOptions as _, Executor as _, SqliteConnection};
 
 use crate::harness::{ALICE, Ask, BOB, LoggedIn, PASSWORD, Reply, Server, delete, get, post};
 

@@ -293,9 +293,7 @@ impl Dialect for Canonical {
             Refusal::BadRequest(detail) | Refusal::BadPage(detail) => {
                 (S::BAD_REQUEST, "invalid_request_error", *detail)
             }
-            Refusal::Malformed => {
-                (S::BAD_REQUEST, "invalid_request_error", "The request is not what its content type says")
-            }
+            Refusal::Malformed => (S::BAD_REQUEST, "invalid_request_error", "The request cannot be read"),
             Refusal::UnknownRoute => (S::NOT_FOUND, "not_found_error", "No such route"),
             Refusal::WrongMethod => (S::METHOD_NOT_ALLOWED, "method_not_allowed_error", "Method not allowed"),
             Refusal::WrongPlace => (S::FORBIDDEN, "forbidden_error", "Cross-site request refused"),

@@ -18,8 +18,8 @@ use crate::domain::token::TokenHash;
 
 const TRANSACTION: &str = include_str!("logout.sql");
 
-/// Ends the sessions that tokens lead to, each token once. On an error nothing is durable, unless the commit itself
-/// failed: then nobody can tell.
+/// Ends the sessions that tokens lead to, each token once. After an error the connection is to be dropped, which rolls
+/// back whatever was begun; where the commit itself failed, nobody can tell.
 pub(super) async fn logout(
     connection: &mut SqliteConnection,
     logouts: &[&Logout],
@@ -32,12 +32,7 @@ pub(super) async fn logout(
         })
         .collect();
     let query = sqlx::query(TRANSACTION).bind(json(&wanted)?);
-    let rows = connection.fetch_all(query).await;
-    if rows.is_err() {
-        // Wherever it stopped; where nothing was begun this is refused, and that is fine.
-        let _ = connection.execute("ROLLBACK").await;
-    }
-    let row = rows.map_err(failed)?.pop();
+    let row = connection.fetch_all(query).await.map_err(failed)?.pop();
     let row = row.ok_or_else(|| StoreError::Inconsistent(String::from("a logout came to nothing at all")))?;
     let head: i64 = row.try_get("head").map_err(failed)?;
     let ended: String = row.try_get("ended").map_err(failed)?;

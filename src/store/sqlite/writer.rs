@@ -219,7 +219,10 @@ impl Task {
         };
         let revoked = match ended {
             Ok((revoked, revocation)) => self.heard(revocation).await.map(|()| revoked),
-            Err(error) => Err(self.failed(error)),
+            Err(error) => {
+                self.connection = None;
+                Err(error)
+            }
         };
         match revoked {
             Ok(revoked) => {
