@@ -119,9 +119,13 @@ pub fn router(routes: Vec<Route>, app: App) -> Router {
             router = router.route(path, handlers);
             continue;
         }
+        let head = allowed.contains(&"HEAD");
         let allowed = HeaderValue::try_from(allowed.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""));
         let refuse = move |request: Request| std::future::ready(other_method(&request, &allowed));
-        router = router.route(path, handlers.fallback(Guarded { handler: refuse, path, changes: false }));
+        let refuse = Guarded { handler: refuse, path, changes: false };
+        // Where GET changes something, HEAD must not go the way of GET.
+        let handlers = if head { handlers } else { handlers.on(MethodFilter::HEAD, refuse.clone()) };
+        router = router.route(path, handlers.fallback(refuse));
     }
     let unknown = |request: Request| async move { Owner::of(request.uri().path()).refuse(&Refusal::UnknownRoute) };
     router.fallback(Guarded { handler: unknown, path: "(none)", changes: false }).with_state(app)
