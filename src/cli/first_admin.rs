@@ -1,6 +1,6 @@
 //! The first user: made when there is none, so that a fresh start can be logged in to.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
@@ -81,10 +81,15 @@ fn keep(config: &Config, password: &str) -> Result<PathBuf, Failed> {
     let database = config.database_url.reveal();
     let path = PathBuf::from(format!("{}.first-password", database.strip_prefix("sqlite://").unwrap_or("sessiond")));
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&path).and_then(|mut file| {
+    // A file that lies there already may be open to others, and so would be its next content.
+    let gone = match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    };
+    let written = gone.and_then(|()| options.open(&path)).and_then(|mut file| {
         writeln!(file, "{password}")?;
         file.sync_all()
     });
