@@ -1,10 +1,11 @@
 //! The embedded store: one SQLite file, one writer task, a few readers beside it.
 //!
 //! `lock` keeps a second server off the file; `writer` commits what is queued together; `logout` and `operations` are
-//! what it commits; `checkpoint` folds the log; `rows` turns rows into the domain's words.
+//! what it commits; `log` and `checkpoint` keep the write-ahead log quick; `rows` turns rows into the domain's words.
 
 mod checkpoint;
 mod lock;
+mod log;
 mod logout;
 mod operations;
 mod rows;
@@ -65,6 +66,9 @@ impl Sqlite {
             Role::Serve(sink) => (Some(sink), Some(ServeLock::take(&path).await?)),
             Role::Command => (None, None),
         };
+        if lock.is_some() {
+            log::make_room(&path);
+        }
         let mut connection = open_writer(&path).await?;
         let outdated = |error| StoreError::Inconsistent(format!("cannot migrate {}: {error}", path.display()));
         sqlx::migrate!("migrations/sqlite").run(&mut connection).await.map_err(outdated)?;
@@ -302,7 +306,7 @@ async fn open_writer(path: &Path) -> Result<SqliteConnection> {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .pragma("wal_autocheckpoint", checkpoint::WRITERS_SHARE)
+        .pragma("wal_autocheckpoint", log::WRITERS_SHARE)
         .connect()
         .await
         .map_err(failed)?;

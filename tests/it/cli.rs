@@ -97,7 +97,11 @@ async fn sessions_are_listed_newest_first_and_revoked_by_id_and_by_user() {
     assert_eq!((server.check(&old.token).await, server.check(&alice.token).await), (401, 200));
 
     server.stop().await;
-    assert_eq!(home.run(&["session", "revoke", "--user", ALICE]).await.done(), "1 sessions ended\n", "without a server");
+    assert_eq!(
+        home.run(&["session", "revoke", "--user", ALICE]).await.done(),
+        "1 sessions ended\n",
+        "without a server"
+    );
     assert_eq!(home.serve().await.check(&alice.token).await, 401);
 }
 
@@ -122,7 +126,6 @@ async fn what_a_command_ended_is_refused_by_the_server_when_the_command_returns(
 }
 
 #[tokio::test]
-#[ignore = "reported: after a logout of the server's own, a command that ends nothing waits in vain"]
 async fn disabling_a_user_without_sessions_is_confirmed_after_a_logout() {
     let (home, server) = serving().await;
     let alice = server.log_in(ALICE).await;
@@ -284,7 +287,7 @@ async fn a_first_password_that_cannot_be_set_is_refused_and_no_user_is_made() {
     let mut command = home.server();
     command.env("SESSIOND_ADMIN_PASSWORD", "short");
     let sentence = finish(command, "").await.refused();
-    assert!(sentence.contains("admin_password must have at least 8 bytes"), "{sentence}");
+    assert!(sentence.contains("password must have at least 8 bytes"), "{sentence}");
     assert_eq!(home.run(&["user", "list"]).await.done(), "");
 }
 

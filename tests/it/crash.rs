@@ -46,12 +46,11 @@ async fn assert_nothing_is_half_done(home: &Home) {
     .await
     .expect("read");
     assert_eq!(odd, 0, "half done");
-    let (logins, sessions): (i64, i64) = sqlx::query_as(
-        "SELECT (SELECT count(*) FROM events WHERE kind = 'login_ok'), (SELECT count(*) FROM sessions)",
-    )
-    .fetch_one(&mut connection)
-    .await
-    .expect("read");
+    let (logins, sessions): (i64, i64) =
+        sqlx::query_as("SELECT (SELECT count(*) FROM events WHERE kind = 'login_ok'), (SELECT count(*) FROM sessions)")
+            .fetch_one(&mut connection)
+            .await
+            .expect("read");
     assert_eq!(logins, sessions);
 }
 

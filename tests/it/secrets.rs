@@ -10,11 +10,12 @@ const ODD: &str = "odd-password-in-a-bad-request";
 /// Everything that clients do, right and wrong. Returns every secret that went over the wire.
 async fn scenario(server: &Process) -> Vec<String> {
     let mut secrets: Vec<String> = [PASSWORD, WRONG, NEXT, ODD].map(String::from).into();
-    let json = |path: &str, password: &str| {
-        post(path).json(&serde_json::json!({"username": ALICE, "password": password}))
-    };
+    let json =
+        |path: &str, password: &str| post(path).json(&serde_json::json!({"username": ALICE, "password": password}));
     let asked = async |ask| server.send(ask).await;
-    let token = |reply: &Reply, pointer: &str| reply.json().pointer(pointer).and_then(|t| t.as_str()).expect(pointer).to_owned();
+    let token = |reply: &Reply, pointer: &str| {
+        reply.json().pointer(pointer).and_then(|t| t.as_str()).expect(pointer).to_owned()
+    };
 
     // Logins in every dialect, by cookie, by token and by form.
     let medama = asked(json("/auth/login", PASSWORD)).await.cookie().expect("a cookie");

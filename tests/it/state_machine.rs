@@ -121,7 +121,9 @@ impl ReferenceStateMachine for Model {
     type Transition = Step;
 
     fn init_state() -> BoxedStrategy<Self> {
-        any::<bool>().prop_map(|cached| Self { cached, now: BEGIN, users: Default::default(), sessions: vec![] }).boxed()
+        any::<bool>()
+            .prop_map(|cached| Self { cached, now: BEGIN, users: Default::default(), sessions: vec![] })
+            .boxed()
     }
 
     fn transitions(_: &Self) -> BoxedStrategy<Step> {
@@ -255,7 +257,9 @@ impl Real {
                         assert!(!model.users[user].disabled);
                         self.sessions.push(logged_in);
                     }
-                    Err(error) => assert!(matches!(error, Error::BadCredentials) && model.users[user].disabled, "{error}"),
+                    Err(error) => {
+                        assert!(matches!(error, Error::BadCredentials) && model.users[user].disabled, "{error}")
+                    }
                 }
             }
             Step::WrongPassword(user) => {
@@ -355,7 +359,7 @@ impl StateMachineTest for Service {
             dir.path().display(),
             if model.cached { "on" } else { "off" },
         );
-        let config = Config::new(toml::from_str(&toml).expect("settings")).expect("a configuration");
+        let config = Config::new(&toml::from_str(&toml).expect("settings")).expect("a configuration");
         let environment = Environment { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
         let (core, users) = runtime.block_on(async {
             let core = build(&config, true, environment).await.expect("built");

@@ -2,7 +2,7 @@
 //!
 //! SQLite by itself does this within a commit, every 1,000 pages, which then takes some 20 ms. A passive checkpoint on
 //! another connection blocks nobody. The log starts over once all of it is folded; under a load that never pauses the
-//! writer does the small rest itself, at 64 MiB.
+//! writer does the small rest itself, at 16 MiB.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,8 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::options;
 
-/// At how many pages in the log the writer does it itself, after all.
-pub(super) const WRITERS_SHARE: &str = "16384";
 const EVERY: Duration = Duration::from_millis(100);
 /// Fewer committed operations are not worth two fsyncs.
 const WORTH_IT: usize = 250;

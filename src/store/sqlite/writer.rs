@@ -336,17 +336,18 @@ impl Task {
             return Ok(());
         }
         let missed = ended_by_others(connection, after, Seq(i64::MAX)).await?;
-        if let Some(newest) = missed.last().map(|revocation| revocation.seq) {
-            for revocation in &missed {
-                sink.hear(revocation);
-            }
-            self.heard = newest;
-            let connection = self.connection().await?;
-            sqlx::query!("UPDATE replicas SET beat = beat + 1, applied = ?1", newest.0)
-                .execute(connection)
-                .await
-                .map_err(failed)?;
+        for revocation in &missed {
+            sink.hear(revocation);
+            self.heard = revocation.seq;
         }
+        // Whatever was committed beside: a command may also wait for a number of our own, or for one that was heard
+        // while committing.
+        let applied = self.heard.0;
+        let connection = self.connection().await?;
+        sqlx::query!("UPDATE replicas SET beat = beat + 1, applied = ?1", applied)
+            .execute(connection)
+            .await
+            .map_err(failed)?;
         self.version = Some(version);
         Ok(())
     }

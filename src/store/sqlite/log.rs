@@ -1,0 +1,52 @@
+//! Room for the write-ahead log, made once at the start.
+//!
+//! A commit that makes the log longer must have its new length written as well, which takes a half to twice as long as
+//! one that writes over what was there. So a server gives the log its full size at once, in zeros, which SQLite takes
+//! for an empty log.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// At how many pages in the log a commit folds it into the database itself, should nobody have done so before.
+pub(super) const WRITERS_SHARE: &str = "4096";
+/// As many pages with their headers, and the log's own.
+const SIZE: usize = 32 + 4096 * (24 + 4096);
+
+/// Makes a log of full size, unless there is one. Without it commits are slower, and that is all.
+pub(super) fn make_room(database: &Path) {
+    match fill(&with_ending(database, "-wal"), &with_ending(database, "-wal.new")) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => tracing::warn!(%error, "cannot make room for the write-ahead log"),
+    }
+}
+
+fn fill(log: &Path, new: &Path) -> io::Result<()> {
+    if log.exists() {
+        return Ok(());
+    }
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(new).and_then(|mut file| {
+        // The space belongs to the data first.
+        let disk = rustix::fs::fstatvfs(&file)?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < 8 * SIZE as u64 {
+            return Ok(());
+        }
+        file.write_all(&vec![0; SIZE])?;
+        file.sync_all()?;
+        // Whole or not at all, and never over a log that a command has begun meanwhile.
+        fs::hard_link(new, log)
+    });
+    fs::remove_file(new)?;
+    written
+}
+
+fn with_ending(database: &Path, ending: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
