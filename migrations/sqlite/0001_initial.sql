@@ -31,9 +31,11 @@ CREATE TABLE sessions (
     revoked_at      INTEGER, -- set: a tombstone, kept until the absolute expiry
     revoked_by      TEXT,
     revoked_why     TEXT,
-    revoked_seq     INTEGER  -- the number in the revocation log
+    revoked_seq     INTEGER, -- the number in the revocation log
+    buried          INTEGER NOT NULL DEFAULT 0 CHECK (buried IN (0, 1)) -- dead, and out of sessions_live
 ) STRICT;
-CREATE INDEX sessions_live ON sessions (user_id, created_at) WHERE revoked_at IS NULL;
+-- A logout does not write this index, whose pages lie all over the file: the user's next login buries their dead.
+CREATE INDEX sessions_live ON sessions (user_id, created_at) WHERE buried = 0;
 CREATE INDEX sessions_expiry ON sessions (expires_at);
 
 -- Append-only audit. Never a token, never a password.

@@ -89,7 +89,7 @@ impl Sqlite {
                    s.expires_at AS "expires_at?", s.remembered AS "remembered?", s.ip AS "ip?",
                    s.user_agent AS "user_agent?", s.host AS "host?"
                FROM (SELECT coalesce(max(seq), 0) AS seq FROM revocations) AS head
-               LEFT JOIN sessions AS s ON s.user_id = ?1 AND s.revoked_at IS NULL
+               LEFT JOIN sessions AS s ON s.user_id = ?1 AND s.buried = 0 AND s.revoked_at IS NULL
                    AND s.idle_expires_at > ?2 AND s.expires_at > ?2
                ORDER BY s.created_at DESC, s.number DESC"#,
             user,
@@ -307,6 +307,8 @@ async fn open_writer(path: &Path) -> Result<SqliteConnection> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("wal_autocheckpoint", log::WRITERS_SHARE)
+        // Up to 16 MiB of pages: the writer goes to many places, and 2 MiB would have it read the file all the time.
+        .pragma("cache_size", "-16384")
         .connect()
         .await
         .map_err(failed)?;

@@ -98,7 +98,7 @@ impl<'c> Batch<'c> {
         let rows = sqlx::query_as!(
             EndedRow,
             r#"UPDATE sessions SET revoked_at = ?1, revoked_by = ?2, revoked_why = ?3, revoked_seq = ?4
-               WHERE user_id = ?5 AND id IS NOT ?6
+               WHERE user_id = ?5 AND buried = 0 AND id IS NOT ?6
                    AND revoked_at IS NULL AND idle_expires_at > ?1 AND expires_at > ?1
                RETURNING id, token_hash, user_id"#,
             at,
@@ -309,7 +309,7 @@ impl Operation for CreateSession {
             "UPDATE sessions SET revoked_at = ?1, revoked_by = ?2, revoked_why = ?3, revoked_seq = ?4
              WHERE number IN (
                  SELECT number FROM sessions
-                 WHERE user_id = ?5 AND revoked_at IS NULL AND idle_expires_at > ?1 AND expires_at > ?1
+                 WHERE user_id = ?5 AND buried = 0 AND revoked_at IS NULL AND idle_expires_at > ?1 AND expires_at > ?1
                  ORDER BY last_seen_at DESC, number DESC LIMIT -1 OFFSET ?6)
              RETURNING id, token_hash, user_id",
             at,
@@ -324,6 +324,17 @@ impl Operation for CreateSession {
         .map_err(failed)?;
         let reason = Reason { at: now, by: Actor::System, why: Why::Cap, ip: None };
         let over = batch.ended(rows, number, &reason, false)?;
+        // Each dead session is buried once, so lists stay as short as the cap and a login costs no more for it.
+        sqlx::query!(
+            "UPDATE sessions SET buried = 1
+             WHERE user_id = ?1 AND buried = 0
+                 AND (revoked_at IS NOT NULL OR idle_expires_at <= ?2 OR expires_at <= ?2)",
+            user,
+            at
+        )
+        .execute(&mut *batch.connection)
+        .await
+        .map_err(failed)?;
         self.insert(batch).await?;
         if let Some(hash) = rehashed {
             let hash = hash.as_str();

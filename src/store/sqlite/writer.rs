@@ -174,6 +174,13 @@ impl Task {
                     if taken == 0 {
                         break;
                     }
+                    // Whoever is about to ask gets a turn; nobody is waited for.
+                    tokio::task::yield_now().await;
+                    while jobs.len() < MOST
+                        && let Ok(job) = queue.try_recv()
+                    {
+                        jobs.push(job);
+                    }
                     let (mut logouts, mut others, mut close) = (Vec::new(), Vec::new(), None);
                     for job in jobs.drain(..) {
                         match job {
@@ -182,7 +189,7 @@ impl Task {
                             Job::Close(done) => close = Some(done),
                         }
                     }
-                    self.committed.fetch_add(taken, Ordering::Relaxed);
+                    self.committed.fetch_add(logouts.len() + others.len(), Ordering::Relaxed);
                     self.log_out(logouts).await;
                     self.commit(others).await;
                     if let Some(done) = close {
