@@ -9,13 +9,14 @@ use crate::config::Config;
 
 /// Serves. The first line of the log says where; on a first start, how to log in comes next.
 pub(super) async fn run(config: &Config) -> Result<(), Failed> {
+    // First, so that whoever has read that it serves can also stop it in good order.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let core = build(config, true, Environment::default()).await?;
     let first_admin = FirstAdmin::make(config, &core).await?;
     let running = serve(config, core).await?;
     if let Some(first_admin) = first_admin {
         first_admin.announce(&format!("http://{}", running.listen), |line| say(line))?;
     }
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
