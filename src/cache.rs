@@ -8,8 +8,8 @@
 //!   Users share slots; a collision costs one read.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use hashbrown::HashTable;
 use parking_lot::Mutex;
@@ -37,7 +37,7 @@ pub enum Check {
     /// A live session.
     Live {
         /// Whose.
-        identity: Arc<Identity>,
+        identity: Identity,
         /// Set when its idle deadline is near: store that it was seen, at once.
         urgent: Option<Seen>,
     },
@@ -47,15 +47,15 @@ pub enum Check {
 
 struct Entry {
     token_hash: TokenHash,
-    identity: Arc<Identity>,
+    identity: Identity,
     /// As stored: a touch counts once it is committed.
     expiry: Expiry,
     seen_at: Timestamp,
     loaded: Seq,
     user_mark: u16,
     remembered: bool,
-    /// When it was last seen as far as the store knows, or is about to.
-    stored_at: Timestamp,
+    /// How much later it was seen than the store knows, or is about to, in milliseconds.
+    unstored: u32,
     /// Already handed out as urgent.
     urgent: bool,
 }
@@ -63,7 +63,7 @@ struct Entry {
 impl Entry {
     /// Whether the store should hear when it was last seen: once a flush interval is often enough.
     fn is_due(&self, lifetimes: &Lifetimes) -> bool {
-        self.seen_at.since(self.stored_at) >= lifetimes.of(self.remembered).flush_interval()
+        Duration::from_millis(self.unstored.into()) >= lifetimes.of(self.remembered).flush_interval()
     }
 
     fn seen(&self, lifetimes: &Lifetimes) -> Seen {
@@ -154,12 +154,13 @@ impl Cache {
             shard.remove(token);
             return Check::Ask;
         }
+        entry.unstored = entry.unstored.saturating_add(elapsed(entry.seen_at, now));
         entry.seen_at = entry.seen_at.max(now);
         let near = self.lifetimes.of(entry.remembered).flush_interval() * 2;
         let urgent = !entry.urgent && entry.expiry.idle < entry.expiry.absolute && entry.expiry.idle.since(now) < near;
         entry.urgent |= urgent;
         let urgent = urgent.then(|| entry.seen(&self.lifetimes));
-        Check::Live { identity: Arc::clone(&entry.identity), urgent }
+        Check::Live { identity: entry.identity.clone(), urgent }
     }
 
     /// To be taken before the store is read.
@@ -176,17 +177,17 @@ impl Cache {
         user: &User,
         now: Timestamp,
         ticket: Ticket,
-    ) -> (Arc<Identity>, Option<Seen>) {
-        let identity = Arc::new(Identity::new(user, session.id));
+    ) -> (Identity, Option<Seen>) {
+        let identity = Identity::new(user, session.id);
         let entry = Entry {
             token_hash: token,
-            identity: Arc::clone(&identity),
+            identity: identity.clone(),
             expiry: session.expiry,
             seen_at: now,
             loaded: ticket.0,
             user_mark: mark_of(user.id),
             remembered: session.remembered,
-            stored_at: session.last_seen_at,
+            unstored: elapsed(session.last_seen_at, now),
             urgent: false,
         };
         let Some(shard) = self.shard(&token) else { return (identity, None) };
@@ -243,7 +244,7 @@ impl Cache {
         let mut shard = shard.lock();
         let due = shard.entries.iter_mut().filter(|entry| entry.is_due(&self.lifetimes));
         due.map(|entry| {
-            entry.stored_at = entry.seen_at;
+            entry.unstored = 0;
             entry.seen(&self.lifetimes)
         })
         .collect()
@@ -276,6 +277,10 @@ impl std::fmt::Debug for Cache {
     }
 }
 
+fn elapsed(from: Timestamp, to: Timestamp) -> u32 {
+    u32::try_from(to.since(from).as_millis()).unwrap_or(u32::MAX)
+}
+
 fn mark_of(user: UserId) -> u16 {
     let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(user);
     u16::try_from(hash % USER_MARKS as u64).unwrap_or_default()
@@ -283,8 +288,6 @@ fn mark_of(user: UserId) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::domain::entropy::SystemEntropy;
     use crate::domain::id::SessionId;

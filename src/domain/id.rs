@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::entropy::{Entropy, NoEntropy};
 
-const LENGTH: usize = 17;
+/// How many letters an identifier has.
+pub(super) const LENGTH: usize = 17;
 const ALPHABET: &[u8] = b"23456789ABCDEFGHJKLMNPQRSTWXYZabcdefghijkmnopqrstuvwxyz";
 
 fn random(entropy: &dyn Entropy) -> Result<[u8; LENGTH], NoEntropy> {
@@ -50,6 +51,11 @@ macro_rules! id {
             /// [`NoEntropy`] when the random source fails.
             pub fn random(entropy: &dyn Entropy) -> Result<Self, NoEntropy> {
                 random(entropy).map(Self)
+            }
+
+            /// Takes back what `principal` packed.
+            pub(super) fn packed(text: Option<&str>) -> Self {
+                Self(text.and_then(|text| text.as_bytes().try_into().ok()).unwrap_or([b'-'; LENGTH]))
             }
 
             /// Its 17 characters.

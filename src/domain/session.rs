@@ -72,9 +72,9 @@ impl Lifetime {
         seen.after(self.idle).min(absolute)
     }
 
-    /// How often last-seen times are stored: the smaller of a minute and a twentieth of the idle timeout.
+    /// How often last-seen times are stored: the smaller of five minutes and a twentieth of the idle timeout.
     pub fn flush_interval(&self) -> Duration {
-        (self.idle / 20).min(Duration::from_mins(1))
+        (self.idle / 20).min(Duration::from_mins(5))
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
         #[test]
         fn a_flush_interval_is_short_beside_the_idle_timeout(idle in 20..100_000_000u64) {
             let interval = lifetime(idle, idle).flush_interval();
-            prop_assert!(interval <= Duration::from_mins(1));
+            prop_assert!(interval <= Duration::from_mins(5));
             prop_assert!(interval * 20 <= Duration::from_millis(idle));
         }
     }

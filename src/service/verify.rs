@@ -1,7 +1,5 @@
 //! Checks: who does this credential stand for? From memory where that is certain, else from the store.
 
-use std::sync::Arc;
-
 use super::{Error, Result, Service};
 use crate::cache::{Cache, Check};
 use crate::domain::id::UserId;
@@ -69,7 +67,7 @@ impl Service {
         (principal, source)
     }
 
-    fn remembered(&self, cache: &Cache, token: &TokenHash) -> Option<Arc<Identity>> {
+    fn remembered(&self, cache: &Cache, token: &TokenHash) -> Option<Identity> {
         match cache.check(token, self.parts.clock.now()) {
             Check::Live { identity, urgent } => {
                 if let Some(seen) = urgent {
@@ -85,7 +83,7 @@ impl Service {
     ///
     /// Whoever waited looks again and, where there is still nothing, reads for themselves: what a load found that
     /// began before this check did may have been revoked in between.
-    async fn load_once(&self, cache: &Cache, token: &TokenHash) -> Result<Arc<Identity>> {
+    async fn load_once(&self, cache: &Cache, token: &TokenHash) -> Result<Identity> {
         let turn = usize::try_from(token.prefix() % LOADS_IN_PREFIX).unwrap_or_default();
         let _turn = match self.loads.get(turn) {
             Some(turn) => Some(turn.lock().await),
@@ -104,14 +102,14 @@ impl Service {
     }
 
     /// Reads a session without keeping it.
-    async fn read(&self, token: &TokenHash) -> Result<Arc<Identity>> {
+    async fn read(&self, token: &TokenHash) -> Result<Identity> {
         let (session, user) = self.live(token).await?;
         let (now, life) = (self.parts.clock.now(), self.parts.lifetimes.of(session.remembered));
         if now.since(session.last_seen_at) >= life.flush_interval() {
             let idle_until = life.idle_until(now, session.expiry.absolute);
             self.parts.touches.urgent(Seen { token_hash: *token, at: now, idle_until });
         }
-        Ok(Arc::new(Identity::new(&user, session.id)))
+        Ok(Identity::new(&user, session.id))
     }
 
     /// The live session a token leads to. A refusal that reveals a revocation waits until that is settled.

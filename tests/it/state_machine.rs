@@ -34,7 +34,7 @@ const CAP: usize = 3;
 const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 const ABSOLUTE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Without a cache a check is stored only when the last one stored is this long ago.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(60);
+const FLUSH_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// What the service should know.
 #[derive(Clone, Debug)]

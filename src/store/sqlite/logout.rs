@@ -18,7 +18,7 @@ use crate::domain::token::TokenHash;
 
 const TRANSACTION: &str = include_str!("logout.sql");
 
-/// Ends the sessions that tokens lead to, each token once. After an error the connection is to be dropped, which rolls
+/// Ends the sessions that tokens lead to, each token once. After an error, other than that the file was busy, the connection is to be dropped, which rolls
 /// back whatever was begun; where the commit itself failed, nobody can tell.
 pub(super) async fn logout(
     connection: &mut SqliteConnection,

@@ -227,7 +227,10 @@ impl Task {
         let revoked = match ended {
             Ok((revoked, revocation)) => self.heard(revocation).await.map(|()| revoked),
             Err(error) => {
-                self.connection = None;
+                // One that was busy has not begun; any other may have stopped half way, and dropping it rolls back.
+                if !matches!(error, StoreError::TooSlow(_)) {
+                    self.connection = None;
+                }
                 Err(error)
             }
         };
