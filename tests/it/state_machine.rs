@@ -33,7 +33,7 @@ const USERS: [&str; 2] = ["ann", "bob"];
 const CAP: usize = 3;
 const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 const ABSOLUTE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Without a cache a check is stored only when the last one stored is this long ago.
+/// A check is stored only when the last one stored is this long ago.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// What the service should know.
@@ -101,7 +101,7 @@ impl Model {
     fn check(&mut self, session: usize) -> bool {
         let live = self.live(session);
         let seen = &mut self.sessions[session].seen;
-        if live && (self.cached || self.now.since(*seen) >= FLUSH_INTERVAL) {
+        if live && self.now.since(*seen) >= FLUSH_INTERVAL {
             *seen = self.now;
         }
         live
