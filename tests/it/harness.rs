@@ -313,11 +313,6 @@ impl Reply {
         let values = self.all("set-cookie").into_iter().filter_map(|line| line.strip_prefix("_me_sess="));
         values.filter_map(|rest| rest.split(';').next()).find(|value| !value.is_empty()).map(str::to_owned)
     }
-
-    /// Whether the cookie was cleared and not set.
-    pub fn clears_cookie(&self) -> bool {
-        self.cookie().is_none() && self.all("set-cookie").iter().any(|line| line.starts_with("_me_sess=;"))
-    }
 }
 
 /// The cleared cookie, as the contract writes it.

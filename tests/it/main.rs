@@ -1,7 +1,18 @@
 //! One test binary: what a user, a browser, a proxy or an operator would see, against the real server.
 
-// The lints that keep panics out of the product are the way a test fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+// The lints that keep panics out of the product are the way a test fails, and a deadline is not business time.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::pedantic,
+    clippy::print_stderr,
+    clippy::type_complexity,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests"
+)]
 
 mod harness;
 mod process;
