@@ -54,8 +54,8 @@ macro_rules! id {
             }
 
             /// Takes back what `principal` packed.
-            pub(super) fn packed(text: Option<&str>) -> Self {
-                Self(text.and_then(|text| text.as_bytes().try_into().ok()).unwrap_or([b'-'; LENGTH]))
+            pub(super) fn packed(letters: Option<&[u8]>) -> Self {
+                Self(letters.and_then(|letters| letters.try_into().ok()).unwrap_or([b'-'; LENGTH]))
             }
 
             /// Its 17 characters.
