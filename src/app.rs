@@ -14,9 +14,8 @@ use crate::coherence::Coherence;
 use crate::config::{CacheMode, Config};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
-use crate::http::layers::Stack;
 use crate::http::state::{App, Timeouts};
-use crate::http::{ops_routes, router, routes, server};
+use crate::http::{ops_routes, routes, server, stack};
 use crate::password::Hasher;
 use crate::purge;
 use crate::service::{self, Parts, Service};
@@ -147,7 +146,7 @@ pub async fn serve(config: &Config, core: Core) -> Result<Running, StartError> {
     let stop_listening = CancellationToken::new();
     let mut listeners = JoinSet::new();
     for (listener, routes) in [(listener, routes()), (ops_listener, ops_routes())] {
-        let stack = Stack::new(router(routes, app.clone()), app.clone());
+        let stack = stack(routes, app.clone());
         listeners.spawn(server::serve(
             listener,
             stack,

@@ -15,6 +15,9 @@ use crate::config::LogFormat;
 /// The commit this was built from; `development` when the build did not know.
 pub const COMMIT: &str = env!("SESSIOND_COMMIT");
 
+/// The route that is asked most.
+const CHECK: &str = "/verify";
+
 /// Sends log lines to standard error. `RUST_LOG` chooses which; `info` and above by default.
 pub fn log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -73,6 +76,8 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     checks: Family<CheckLabels, Counter>,
+    /// Of [`CHECK`].
+    allowed: Counter,
     accepted_from_memory: Counter,
     refused_by_tag: Counter,
     password_queue: Gauge,
@@ -84,7 +89,7 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("sessiond");
-        let requests = Family::default();
+        let requests = Family::<RequestLabels, Counter>::default();
         registry.register("http_requests", "Answers, by route template and status", requests.clone());
         let checks = Family::default();
         registry.register("checks", "Credentials checked, by result and by where it came from", checks.clone());
@@ -102,7 +107,9 @@ impl Default for Metrics {
             let counter: &Family<CheckLabels, Counter> = &checks;
             counter.get_or_create(&CheckLabels { result, source }).clone()
         };
+        let allowed = requests.get_or_create(&RequestLabels { route: CHECK, status: 200 }).clone();
         Self {
+            allowed,
             accepted_from_memory: checked(CheckResult::accepted, CheckSource::memory),
             refused_by_tag: checked(CheckResult::refused, CheckSource::tag),
             registry,
@@ -119,7 +126,11 @@ impl Default for Metrics {
 impl Metrics {
     /// Counts an answer.
     pub fn answered(&self, route: &'static str, status: u16) {
-        self.requests.get_or_create(&RequestLabels { route, status }).inc();
+        if route == CHECK && status == 200 {
+            self.allowed.inc();
+        } else {
+            self.requests.get_or_create(&RequestLabels { route, status }).inc();
+        }
     }
 
     /// Counts a check.

@@ -1,26 +1,27 @@
 //! What every request goes through and every answer carries: framing, deadline, panics, stamps, and the log line.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use futures_util::{FutureExt as _, poll};
+use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, HOST,
     REFERRER_POLICY, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use tower::Service as _;
 
 use super::dialect::Owner;
 use super::state::App;
+use super::verify;
 use super::wire::{Failure, Peer, Refusal, is_trusted};
 use crate::service::Error;
 use crate::telemetry::COMMIT;
@@ -39,60 +40,71 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone)]
 pub struct Stack {
     router: Router,
+    checks: bool,
     app: App,
 }
 
+/// An answer, and what went wrong inside, if anything.
+type Answered = (Response, Option<Failure>);
+
+/// What is kept of a request for its answer.
+struct About {
+    id: HeaderValue,
+    theirs: Option<String>,
+    readable_by: Option<HeaderValue>,
+    method: Method,
+    path: Cow<'static, str>,
+}
+
 impl Stack {
-    /// Puts the layers around `router`.
-    pub const fn new(router: Router, app: App) -> Self {
-        Self { router, app }
+    /// Puts the layers around `router`. A listener that `checks` has [`verify::NEUTRAL`] among its routes.
+    pub const fn new(router: Router, checks: bool, app: App) -> Self {
+        Self { router, checks, app }
     }
 
     /// Answers one request. Never fails, and never without its stamps.
-    pub async fn answer<B>(&self, peer: IpAddr, request: http::Request<B>) -> Response
+    ///
+    /// A check that needs no store is answered on the spot: its way through a router and the futures around it would
+    /// take a fifth of its time.
+    pub fn answer<B>(&self, peer: IpAddr, request: http::Request<B>) -> impl Future<Output = Response> + Send + use<B>
     where
         B: http_body::Body<Data = axum::body::Bytes, Error: Into<axum::BoxError>> + Send + 'static,
     {
-        let mut request = request.map(Body::new);
-        let owner = Owner::of(request.uri().path());
-        let (id, theirs) = self.request_id(peer, request.headers());
-        let readable_by = self.app.origins.may_read(request.headers());
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        // A check does not ask where it comes from.
-        if owner != Owner::Verify {
-            request.extensions_mut().insert(Peer(peer));
+        let checked = if self.checks && request.uri().path() == verify::NEUTRAL && framing(&request).is_ok() {
+            let answer = || verify::at_once(request.headers(), &self.app);
+            std::panic::catch_unwind(AssertUnwindSafe(answer)).ok().flatten()
+        } else {
+            None
+        };
+        match checked {
+            Some(response) => {
+                let about = self.about(peer, &request, Cow::Borrowed(verify::NEUTRAL));
+                Either::Left(std::future::ready(self.finish((response, None), about)))
+            }
+            None => Either::Right(Box::pin(self.clone().routed(peer, request))),
         }
-        let (mut response, failure) = match framing(&request) {
+    }
+
+    async fn routed<B>(self, peer: IpAddr, request: http::Request<B>) -> Response
+    where
+        B: http_body::Body<Data = axum::body::Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+    {
+        // Paths may be logged: no route takes a secret in its path. Queries may hold anything.
+        let about = self.about(peer, &request, Cow::Owned(request.uri().path().to_owned()));
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        let owner = Owner::of(request.uri().path());
+        let answered = match framing(&request) {
             Err(refusal) => (owner.refuse(&refusal), None),
             Ok(()) => self.guarded(owner, request).await,
         };
-        let failure = failure.or_else(|| response.extensions_mut().remove::<Failure>());
-        let status = response.status().as_u16();
-        // Paths may be logged: no route takes a secret in its path. Queries may hold anything.
-        let path = uri.path();
-        match failure {
-            Some(Failure(why)) => {
-                tracing::error!(request_id = ?id, their_request_id = theirs, %method, path, status, why, "failed");
-            }
-            None => tracing::debug!(request_id = ?id, their_request_id = theirs, %method, path, status, "answered"),
-        }
-        self.stamp(response.headers_mut(), id, readable_by);
-        if status == StatusCode::UNAUTHORIZED.as_u16() {
-            const SESSION: HeaderValue = HeaderValue::from_static("Session realm=\"sessiond\"");
-            response.headers_mut().insert(WWW_AUTHENTICATE, SESSION);
-        }
-        response
+        self.finish(answered, about)
     }
 
-    async fn guarded(&self, owner: Owner, request: Request) -> (Response, Option<Failure>) {
+    async fn guarded(&self, owner: Owner, request: Request) -> Answered {
         let mut router = self.router.clone();
-        let mut answer = pin!(AssertUnwindSafe(router.call(request)).catch_unwind());
-        // Nearly every check is answered at the first poll, and then needs no timer.
-        let answered = match poll!(answer.as_mut()) {
-            Poll::Ready(answered) => Ok(answered),
-            Poll::Pending => tokio::time::timeout(DEADLINE, answer).await,
-        };
-        match answered {
+        let answer = AssertUnwindSafe(router.call(request)).catch_unwind();
+        match tokio::time::timeout(DEADLINE, answer).await {
             Ok(Ok(Ok(response))) => (response, None),
             Ok(Err(panic)) => {
                 let words = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -102,6 +114,31 @@ impl Stack {
             }
             Err(_) => (owner.refuse(&Refusal::Deadline), Some(Failure(format!("no answer within {DEADLINE:?}")))),
         }
+    }
+
+    fn about<B>(&self, peer: IpAddr, request: &http::Request<B>, path: Cow<'static, str>) -> About {
+        let (id, theirs) = self.request_id(peer, request.headers());
+        let readable_by = self.app.origins.may_read(request.headers());
+        About { id, theirs, readable_by, method: request.method().clone(), path }
+    }
+
+    /// Writes the one line about a request, and stamps its answer.
+    fn finish(&self, (mut response, failure): Answered, about: About) -> Response {
+        let About { id, theirs, readable_by, method, path } = about;
+        let failure = failure.or_else(|| response.extensions_mut().remove::<Failure>());
+        let status = response.status().as_u16();
+        match failure {
+            Some(Failure(why)) => {
+                tracing::error!(request_id = ?id, their_request_id = theirs, %method, %path, status, why, "failed");
+            }
+            None => tracing::debug!(request_id = ?id, their_request_id = theirs, %method, %path, status, "answered"),
+        }
+        self.stamp(response.headers_mut(), id, readable_by);
+        if status == StatusCode::UNAUTHORIZED.as_u16() {
+            const SESSION: HeaderValue = HeaderValue::from_static("Session realm=\"sessiond\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, SESSION);
+        }
+        response
     }
 
     /// The id of a request, and the client's own when it is not taken over.
@@ -136,7 +173,7 @@ impl Stack {
 }
 
 /// What HTTP forbids and hyper lets through: RFC 9112 section 3.2 on `Host`, RFC 6585 section 5 on large heads.
-fn framing(request: &Request) -> Result<(), Refusal> {
+fn framing<B>(request: &http::Request<B>) -> Result<(), Refusal> {
     let headers = request.headers();
     let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let target = |uri: &Uri| uri.path().len() + uri.query().map_or(0, str::len);

@@ -16,6 +16,7 @@ use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, A
 use http::{HeaderValue, Method, StatusCode};
 
 use self::dialect::{Owner, canonical, medama, rocketchat};
+use self::layers::Stack;
 use self::state::App;
 use self::wire::Refusal;
 
@@ -67,7 +68,7 @@ pub fn routes() -> Vec<Route> {
         get("/api/v1/auth/sessions", canonical::sessions),
         delete("/api/v1/auth/sessions", canonical::revoke_many),
         delete("/api/v1/auth/sessions/{id}", canonical::revoke_one),
-        whatever("/verify", verify::neutral),
+        whatever(verify::NEUTRAL, verify::neutral),
     ]
 }
 
@@ -103,8 +104,14 @@ fn whatever<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> R
     Route { method: None, path, handler: any(Guarded { handler, path, changes: false }) }
 }
 
+/// Puts the layers around a table.
+pub fn stack(routes: Vec<Route>, app: App) -> Stack {
+    let checks = routes.iter().any(|route| route.path == verify::NEUTRAL);
+    Stack::new(router(routes, app.clone()), checks, app)
+}
+
 /// Mounts a table. Unknown routes and methods are refused in the words of the path's owner.
-pub fn router(routes: Vec<Route>, app: App) -> Router {
+fn router(routes: Vec<Route>, app: App) -> Router {
     let mut paths = BTreeMap::<_, (MethodRouter<App>, Vec<&str>)>::new();
     for Route { method, path, handler } in routes {
         let (merged, allowed) = paths.entry(path).or_default();

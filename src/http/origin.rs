@@ -38,6 +38,9 @@ impl Origins {
 
     /// The origin to echo, when its pages may read the answer.
     pub fn may_read(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        if !self.any_may_read() {
+            return None;
+        }
         match one(headers, &ORIGIN) {
             One::Value(origin) if self.is_allowed(origin) => headers.get(ORIGIN).cloned(),
             One::Value(_) | One::Absent | One::Several => None,

@@ -26,7 +26,30 @@ impl Service {
     /// [`Error::NoSession`] when it stands for no live session, once that is true everywhere; a store error when
     /// nobody can tell.
     pub async fn verify(&self, presented: &Presented) -> Result<Principal> {
-        let (result, source) = self.check(presented).await;
+        if let Some(told) = self.verify_at_once(presented) {
+            return told;
+        }
+        let token_hash = presented.token.hash();
+        let identity = match &self.parts.cache {
+            Some(cache) => self.load_once(cache, &token_hash).await,
+            None => self.read(&token_hash).await,
+        };
+        self.counted(identity.and_then(|identity| principal(presented, identity, token_hash)), CheckSource::store)
+    }
+
+    /// The same, where it takes no look at the store; none where it does.
+    pub fn verify_at_once(&self, presented: &Presented) -> Option<Result<Principal>> {
+        let token_hash = presented.token.hash();
+        let remembered = self.parts.cache.as_ref().and_then(|cache| self.remembered(cache, &token_hash));
+        match remembered {
+            Some(identity) => Some(self.counted(principal(presented, identity, token_hash), CheckSource::memory)),
+            // What is in memory was issued, so only now.
+            None if self.token_key.issued(&presented.token) => None,
+            None => Some(self.counted(Err(Error::NoSession), CheckSource::tag)),
+        }
+    }
+
+    fn counted(&self, result: Result<Principal>, source: CheckSource) -> Result<Principal> {
         let told = match &result {
             Ok(_) => CheckResult::accepted,
             Err(Error::NoSession) => CheckResult::refused,
@@ -44,27 +67,6 @@ impl Service {
         };
         self.parts.metrics.checked(told, source);
         result
-    }
-
-    async fn check(&self, presented: &Presented) -> (Result<Principal>, CheckSource) {
-        if !self.token_key.issued(&presented.token) {
-            return (Err(Error::NoSession), CheckSource::tag);
-        }
-        let token_hash = presented.token.hash();
-        let (identity, source) = match &self.parts.cache {
-            Some(cache) => match self.remembered(cache, &token_hash) {
-                Some(identity) => (Ok(identity), CheckSource::memory),
-                None => (self.load_once(cache, &token_hash).await, CheckSource::store),
-            },
-            None => (self.read(&token_hash).await, CheckSource::store),
-        };
-        let principal = identity.and_then(|identity| {
-            if presented.user.is_some_and(|user| user != identity.user_id()) {
-                return Err(Error::NoSession);
-            }
-            Ok(Principal { identity, token_hash })
-        });
-        (principal, source)
     }
 
     fn remembered(&self, cache: &Cache, token: &TokenHash) -> Option<Identity> {
@@ -129,6 +131,14 @@ impl Service {
             Lookup::Missing => Err(Error::NoSession),
         }
     }
+}
+
+/// The principal, if the session belongs to whom the credential names.
+fn principal(presented: &Presented, identity: Identity, token_hash: TokenHash) -> Result<Principal> {
+    if presented.user.is_some_and(|user| user != identity.user_id()) {
+        return Err(Error::NoSession);
+    }
+    Ok(Principal { identity, token_hash })
 }
 
 const LOADS_IN_PREFIX: u64 = super::LOADS as u64;

@@ -503,7 +503,7 @@ async fn a_panic_is_a_stamped_500_in_the_owners_words() {
     let Core { service, .. } = app::build(&config, true, Environment::default()).await.expect("built");
     let app = App::new(service, &config.http, Timeouts::default(), Arc::new(Metrics::default()));
     let broken = Router::new().fallback(any(async || -> &'static str { panic!("a secret of ours") }));
-    let stack = Stack::new(broken, app);
+    let stack = Stack::new(broken, false, app);
     for (path, body) in [
         ("/user", r#"{"error":{"code":500,"message":"internal server error"}}"#),
         ("/api/v1/me", r#"{"success":false,"error":"Internal server error"}"#),

@@ -12,6 +12,7 @@ use super::dialect::wordless;
 use super::state::App;
 use super::wire::{Failure, Refusal};
 use crate::domain::principal::Principal;
+use crate::service::verify::Presented;
 use crate::service::{Error, Result};
 
 const REMOTE_USER: HeaderName = HeaderName::from_static("remote-user");
@@ -21,12 +22,48 @@ const REMOTE_EMAIL: HeaderName = HeaderName::from_static("remote-email");
 const REMOTE_GROUPS: HeaderName = HeaderName::from_static("remote-groups");
 const REMOTE_SESSION_ID: HeaderName = HeaderName::from_static("remote-session-id");
 
+/// The path of the check for any service, without proxy headers or redirects.
+pub const NEUTRAL: &str = "/verify";
+
 /// Stands for "absent": some proxies let the client's own header through when ours is missing or empty.
 const ABSENT: HeaderValue = HeaderValue::from_static("-");
 
-/// `/verify`, any method: 200 with who is calling, or 401; 503 when nobody can tell.
+/// [`NEUTRAL`], any method: 200 with who is calling, or 401; 503 when nobody can tell.
 pub async fn neutral(State(app): State<App>, headers: HeaderMap) -> Response {
-    match decide(&headers, &app).await {
+    answer(decide(&headers, &app).await)
+}
+
+/// The same answer, where it takes no look at the store.
+pub fn at_once(headers: &HeaderMap, app: &App) -> Option<Response> {
+    let response = answer(decide_at_once(headers, app)?);
+    app.metrics.answered(NEUTRAL, response.status().as_u16());
+    Some(response)
+}
+
+/// The one decision.
+async fn decide(headers: &HeaderMap, app: &App) -> Result<Principal> {
+    match presented(headers, app) {
+        Some(presented) => app.service.verify(&presented).await,
+        None => Err(Error::NoSession),
+    }
+}
+
+fn decide_at_once(headers: &HeaderMap, app: &App) -> Option<Result<Principal>> {
+    match presented(headers, app) {
+        Some(presented) => app.service.verify_at_once(&presented),
+        None => Some(Err(Error::NoSession)),
+    }
+}
+
+fn presented(headers: &HeaderMap, app: &App) -> Option<Presented> {
+    match read_ours(headers, app.cookie.name(), &app.verify_credentials) {
+        Credential::Presented(presented, _) => Some(presented),
+        Credential::None | Credential::Invalid(_) => None,
+    }
+}
+
+fn answer(decision: Result<Principal>) -> Response {
+    match decision {
         Ok(principal) => allowed(&principal),
         Err(error) => {
             let failure = error.failure();
@@ -39,19 +76,11 @@ pub async fn neutral(State(app): State<App>, headers: HeaderMap) -> Response {
     }
 }
 
-/// The one decision.
-async fn decide(headers: &HeaderMap, app: &App) -> Result<Principal> {
-    match read_ours(headers, app.cookie.name(), &app.verify_credentials) {
-        Credential::Presented(presented, _) => app.service.verify(&presented).await,
-        Credential::None | Credential::Invalid(_) => Err(Error::NoSession),
-    }
-}
-
 fn allowed(principal: &Principal) -> Response {
     let identity = &principal.identity;
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
-    headers.reserve(16);
+    headers.reserve(12);
     headers.insert(REMOTE_USER, header(identity.username()));
     headers.insert(REMOTE_USER_ID, header(identity.user_id().as_str()));
     headers.insert(REMOTE_NAME, header(identity.name()));
