@@ -20,6 +20,7 @@ use self::layers::Stack;
 use self::state::App;
 use self::wire::Refusal;
 
+mod alarm;
 pub mod cookie;
 pub mod credential;
 pub mod dialect;

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::alarm::Alarm;
 use super::layers::Stack;
 use crate::telemetry::Metrics;
 
@@ -85,9 +86,11 @@ fn connection(
         async move { Ok::<_, Infallible>(stack.answer(peer.ip(), request).await) }
     });
     http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(Alarm::default())
         .header_read_timeout(head_timeout)
         .max_buf_size(BUFFER)
+        // Answers are small: one copy is cheaper than a list of pieces.
+        .writev(false)
         .serve_connection(TokioIo::new(stream), answer)
 }
 
