@@ -72,6 +72,14 @@ impl SessionCookie {
         &self.settings.name
     }
 
+    /// The token a request carries, which a login will overwrite.
+    pub fn carried(&self, request: &HeaderMap) -> Option<Token> {
+        match find(request, self.name()) {
+            Found::Token(token) => Some(token),
+            Found::Nothing | Found::Garbage | Found::Conflict => None,
+        }
+    }
+
     /// `Set-Cookie` values that leave the browser with `token` and nothing else of that name; `remember` keeps it
     /// for so long, otherwise until the browser closes.
     pub fn set(&self, token: &Token, remember: Option<Duration>, request: &HeaderMap) -> Vec<HeaderValue> {

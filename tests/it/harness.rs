@@ -23,6 +23,24 @@ pub const BOB_EMAIL: &str = "bob@example.com";
 /// When every test begins: 2026-01-02T03:04:05.678Z.
 pub const BEGIN: Timestamp = Timestamp::from_millis(1_767_323_045_678);
 
+/// Names and passwords that log nobody in, once Bob is disabled.
+pub fn nobodys_credentials() -> [(&'static str, String); 10] {
+    let long = "x".repeat(1025);
+    [
+        (ALICE, "wrong horse battery staple"),
+        ("nobody", PASSWORD),
+        ("nobody@example.com", PASSWORD),
+        (BOB, PASSWORD),
+        (BOB_EMAIL, PASSWORD),
+        (ALICE, "1234567"),
+        (ALICE, ""),
+        (ALICE, &long),
+        ("nobody", &long),
+        ("", PASSWORD),
+    ]
+    .map(|(name, password)| (name, password.to_owned()))
+}
+
 /// A server of this test's own.
 pub struct Server {
     /// Moves when told to.

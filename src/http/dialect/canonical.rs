@@ -8,7 +8,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, StatusCode, Uri};
 use serde::Serialize;
 
-use super::medama::carried;
 use crate::domain::device::Device;
 use crate::domain::id::SessionId;
 use crate::domain::session::Session;
@@ -121,7 +120,7 @@ pub async fn login(
         name: LoginName::either(&username),
         password,
         remembered: remember || in_body,
-        replaces: if in_body { None } else { carried(&headers, &app) },
+        replaces: if in_body { None } else { app.cookie.carried(&headers) },
         client,
     };
     let logged_in = app.service.login(login).await?;

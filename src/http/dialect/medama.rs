@@ -6,7 +6,6 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use crate::domain::text::LoginName;
-use crate::http::cookie::{self, Found};
 use crate::http::credential::Caller;
 use crate::http::leave::{Clearing, leave};
 use crate::http::state::App;
@@ -30,7 +29,7 @@ pub async fn login(
         name: LoginName::either(&fields.text("username")?),
         password: fields.text("password")?,
         remembered: false,
-        replaces: carried(&headers, &app),
+        replaces: app.cookie.carried(&headers),
         client,
     };
     let logged_in = app.service.login(login).await?;
@@ -66,14 +65,6 @@ pub async fn user(State(app): State<App>, caller: Caller<Medama>) -> Answer<Meda
         date_updated: user.updated_at.seconds(),
     };
     Ok(json(StatusCode::OK, &shown))
-}
-
-/// The token in the cookie that a login will overwrite.
-pub(super) fn carried(headers: &HeaderMap, app: &App) -> Option<crate::domain::token::Token> {
-    match cookie::find(headers, app.cookie.name()) {
-        Found::Token(token) => Some(token),
-        Found::Nothing | Found::Garbage | Found::Conflict => None,
-    }
 }
 
 impl Dialect for Medama {
