@@ -5,7 +5,6 @@ use std::process::Command;
 #[expect(clippy::disallowed_methods, reason = "a build script has no configuration but the environment")]
 fn main() {
     println!("cargo::rerun-if-env-changed=SESSIOND_COMMIT");
-    println!("cargo::rerun-if-changed=migrations");
     let commit = std::env::var("SESSIOND_COMMIT").ok().filter(|commit| !commit.is_empty());
     println!("cargo::rustc-env=SESSIOND_COMMIT={}", commit.or_else(from_git).unwrap_or_else(|| "development".into()));
 }

@@ -12,11 +12,8 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use hdrhistogram::Histogram;
+use rusqlite::Connection;
 use serde_json::json;
-use sqlx::{
-    ConnectOptions, Connection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
-};
 
 use crate::children;
 
@@ -43,40 +40,31 @@ pub fn argon2(length: Duration) -> Result<()> {
 
 /// One row updated by its key in each transaction, as durable as the server's own.
 pub fn commits(folder: &Path, length: Duration) -> Result<()> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        const ROWS: u32 = 10_000;
-        let mut connection = SqliteConnectOptions::new()
-            .filename(folder.join("commits.db"))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .connect()
-            .await?;
-        sqlx::raw_sql(
-            "CREATE TABLE IF NOT EXISTS counters (id INTEGER PRIMARY KEY, count INTEGER NOT NULL);
-                 WITH RECURSIVE ids (id) AS (SELECT 0 UNION ALL SELECT id + 1 FROM ids WHERE id < 9999)
-                 INSERT OR IGNORE INTO counters SELECT id, 0 FROM ids;",
-        )
-        .execute(&mut connection)
-        .await?;
-        let mut latency = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?;
-        let start = Instant::now();
-        let mut row = 0;
-        while start.elapsed() < length {
-            row = (row + 7_919) % ROWS;
-            let began = Instant::now();
-            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-            sqlx::query("UPDATE counters SET count = count + 1 WHERE id = ?1")
-                .bind(row)
-                .execute(&mut *transaction)
-                .await?;
-            transaction.commit().await?;
-            latency.saturating_record(began.elapsed().as_nanos() as u64);
-        }
-        let rate = latency.len() as f64 / start.elapsed().as_secs_f64();
-        connection.close().await?;
-        print(&json!({ "rate": rate, "p50_ns": latency.value_at_quantile(0.5) }))
-    })
+    const ROWS: u32 = 10_000;
+    let connection = Connection::open(folder.join("commits.db"))?;
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         CREATE TABLE IF NOT EXISTS counters (id INTEGER PRIMARY KEY, count INTEGER NOT NULL);
+         WITH RECURSIVE ids (id) AS (SELECT 0 UNION ALL SELECT id + 1 FROM ids WHERE id < 9999)
+         INSERT OR IGNORE INTO counters SELECT id, 0 FROM ids;",
+    )?;
+    let mut begin = connection.prepare("BEGIN IMMEDIATE")?;
+    let mut update = connection.prepare("UPDATE counters SET count = count + 1 WHERE id = ?1")?;
+    let mut commit = connection.prepare("COMMIT")?;
+    let mut latency = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?;
+    let start = Instant::now();
+    let mut row = 0;
+    while start.elapsed() < length {
+        row = (row + 7_919) % ROWS;
+        let began = Instant::now();
+        begin.execute([])?;
+        update.execute([row])?;
+        commit.execute([])?;
+        latency.saturating_record(began.elapsed().as_nanos() as u64);
+    }
+    let rate = latency.len() as f64 / start.elapsed().as_secs_f64();
+    print(&json!({ "rate": rate, "p50_ns": latency.value_at_quantile(0.5) }))
 }
 
 fn print(figures: &serde_json::Value) -> Result<()> {

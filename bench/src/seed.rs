@@ -11,11 +11,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use hmac::{Hmac, KeyInit, Mac};
+use rusqlite::{Connection, TransactionBehavior};
 use sha2::{Digest, Sha256};
-use sqlx::{
-    ConnectOptions, Connection, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
-};
 
 use crate::{
     requests::{Token, encode},
@@ -52,30 +49,27 @@ pub struct Seeded {
 
 /// Stores `size` users, who all have the first account's password, with one live session each.
 /// The server has made the tables and is not running.
-pub async fn fill(folder: &Path, size: usize) -> Result<Seeded> {
+pub fn fill(folder: &Path, size: usize) -> Result<Seeded> {
     let file = folder.join(DATABASE);
+    let mut database = Connection::open(&file).with_context(|| format!("opening {}", file.display()))?;
     // A crash here loses nothing that matters, so no journal and no waiting for the disk.
-    let mut database = SqliteConnectOptions::new()
-        .filename(&file)
-        .journal_mode(SqliteJournalMode::Off)
-        .synchronous(SqliteSynchronous::Off)
-        .foreign_keys(false)
-        .pragma("cache_size", "-1000000")
-        .connect()
-        .await
-        .with_context(|| format!("opening {}", file.display()))?;
-    let seeded = fill_connected(&mut database, size).await?;
-    sqlx::raw_sql("PRAGMA journal_mode = WAL").execute(&mut database).await?;
-    database.close().await?;
+    database.execute_batch(
+        "PRAGMA journal_mode = OFF;
+         PRAGMA synchronous = OFF;
+         PRAGMA foreign_keys = OFF;
+         PRAGMA cache_size = -1000000;",
+    )?;
+    let seeded = fill_connected(&mut database, size)?;
+    database.execute_batch("PRAGMA journal_mode = WAL")?;
+    database.close().map_err(|(_, error)| error)?;
     // What is still to be written must not be charged to the first benchmark.
     std::fs::File::open(&file)?.sync_all()?;
     Ok(seeded)
 }
 
-async fn fill_connected(database: &mut SqliteConnection, size: usize) -> Result<Seeded> {
-    let key: Vec<u8> = sqlx::query_scalar("SELECT value FROM secrets WHERE name = 'token_key'")
-        .fetch_one(&mut *database)
-        .await
+fn fill_connected(database: &mut Connection, size: usize) -> Result<Seeded> {
+    let key: Vec<u8> = database
+        .query_row("SELECT value FROM secrets WHERE name = 'token_key'", [], |row| row.get(0))
         .context("reading the token key")?;
     let key = TokenKey::new_from_slice(&key)?;
     let tokens = tokens(&key, 0..size);
@@ -84,7 +78,7 @@ async fn fill_connected(database: &mut SqliteConnection, size: usize) -> Result<
     let hours = |count: i64| now + count * 3_600_000;
     let numbers: Vec<usize> = (0..size).collect();
     for transaction in numbers.chunks(CHUNK * CHUNKS) {
-        let mut writing = database.begin_with("BEGIN IMMEDIATE").await?;
+        let writing = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for chunk in transaction.chunks(CHUNK) {
             let users = chunk.iter().map(|number| {
                 let name = username(*number);
@@ -95,29 +89,17 @@ async fn fill_connected(database: &mut SqliteConnection, size: usize) -> Result<
                     format!("Number {number:07}")
                 ])
             });
-            let users = sqlx::query(USERS)
-                .bind(serde_json::Value::from_iter(users).to_string())
-                .bind(ADMIN)
-                .bind(now)
-                .execute(&mut *writing)
-                .await?;
+            let users = serde_json::Value::from_iter(users).to_string();
+            let users = writing.execute(USERS, (users, ADMIN, now))?;
             let sessions = chunk.iter().map(|number| {
                 let token_hash = hex(&Sha256::digest(tokens[*number]));
                 serde_json::json!([id("session", *number), token_hash, id("user", *number)])
             });
-            let sessions = sqlx::query(SESSIONS)
-                .bind(serde_json::Value::from_iter(sessions).to_string())
-                .bind(now)
-                .bind(hours(2))
-                .bind(hours(24))
-                .execute(&mut *writing)
-                .await?;
-            ensure!(
-                [users.rows_affected(), sessions.rows_affected()] == [chunk.len() as u64; 2],
-                "some rows were not inserted"
-            );
+            let sessions = serde_json::Value::from_iter(sessions).to_string();
+            let sessions = writing.execute(SESSIONS, (sessions, now, hours(2), hours(24)))?;
+            ensure!([users, sessions] == [chunk.len(); 2], "some rows were not inserted");
         }
-        writing.commit().await?;
+        writing.commit()?;
     }
     Ok(Seeded { tokens, key })
 }
@@ -169,27 +151,24 @@ mod tests {
 
     const SCHEMA: &str = include_str!("../../migrations/sqlite/0001_initial.sql");
 
-    #[tokio::test]
-    async fn the_seed_fits_the_servers_tables() -> Result<()> {
-        let mut database = SqliteConnection::connect("sqlite::memory:").await?;
-        sqlx::raw_sql(SCHEMA).execute(&mut database).await?;
-        sqlx::raw_sql(
+    #[test]
+    fn the_seed_fits_the_servers_tables() -> Result<()> {
+        let mut database = Connection::open_in_memory()?;
+        database.execute_batch(SCHEMA)?;
+        database.execute_batch(
             "INSERT INTO secrets VALUES ('token_key', zeroblob(32));
              INSERT INTO users (id, username, username_key, name, password_hash, created_at, updated_at)
              VALUES ('first', 'admin', 'admin', 'Admin', '$argon2id$…', 0, 0);",
-        )
-        .execute(&mut database)
-        .await?;
+        )?;
 
-        let seeded = fill_connected(&mut database, CHUNK + 1).await?;
+        let seeded = fill_connected(&mut database, CHUNK + 1)?;
 
-        let found: String = sqlx::query_scalar(
+        let found: String = database.query_row(
             "SELECT username FROM sessions JOIN users ON users.id = user_id
              WHERE token_hash = ?1 AND password_hash = '$argon2id$…'",
-        )
-        .bind(Sha256::digest(seeded.tokens[CHUNK]).to_vec())
-        .fetch_one(&mut database)
-        .await?;
+            [Sha256::digest(seeded.tokens[CHUNK]).as_slice()],
+            |row| row.get(0),
+        )?;
         assert_eq!(found, username(CHUNK));
         Ok(())
     }

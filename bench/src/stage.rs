@@ -78,7 +78,7 @@ impl Population {
         let scratch = Scratch::new()?;
         Server::start(binary, scratch.path()).await?.stop().await?;
         let began = Instant::now();
-        let seeded = seed::fill(scratch.path(), size).await?;
+        let seeded = seed::fill(scratch.path(), size)?;
         println!("  seeded {} sessions in {:.1} s", number(size as f64), began.elapsed().as_secs_f64());
         Ok(Self { scratch, tokens: seeded.tokens, key: seeded.key })
     }

@@ -24,7 +24,7 @@ const FLOORS: [(&str, u8); 15] = [
 const SIBLINGS: [(&str, &str); 3] = [("coherence", "cache"), ("touch", "cache"), ("config", "domain")];
 /// Which modules may know which libraries.
 const LIBRARIES: [(&str, &[&str]); 4] =
-    [("sqlx", &["store"]), ("axum", &["http"]), ("hyper", &["http"]), ("http", &["http"])];
+    [("rusqlite", &["store"]), ("axum", &["http"]), ("hyper", &["http"]), ("http", &["http"])];
 
 #[test]
 fn every_import_goes_down() {
@@ -50,14 +50,14 @@ fn a_planted_violation_is_found() {
         ("service/login.rs", "\n\nuse crate::{\n    cache::Cache,\n    app::Running,\n};", vec![5]),
         (
             "service/login.rs",
-            "use axum::Router;\nuse sqlx::Row;\nuse http::StatusCode;\nuse hyper::body;",
+            "use axum::Router;\nuse rusqlite::Row;\nuse http::StatusCode;\nuse hyper::body;",
             vec![1, 2, 3, 4],
         ),
         ("service/mod.rs", "fn f() { crate::app::serve(); }", vec![1]),
         ("cache.rs", "use super::http::wire;", vec![1]),
         ("cache.rs", "use crate::touch::Flusher;", vec![1]),
         ("store/sqlite/writer.rs", "use super::super::super::service::Error;", vec![1]),
-        ("http/wire.rs", "use sqlx::Row;", vec![1]),
+        ("http/wire.rs", "use rusqlite::Row;", vec![1]),
         ("app.rs", "use axum::Router;", vec![1]),
     ] {
         let found: Vec<_> = check(file, text).into_iter().map(|v| v.split(": ").next().map(str::to_owned)).collect();
@@ -74,7 +74,7 @@ fn what_is_allowed_is_not_found() {
             "use crate::service::Error;\nuse super::dialect::Owner;\nuse axum::Router;\nuse http::Method;",
         ),
         ("app.rs", "use crate::http::state::App;"),
-        ("store/sqlite/writer.rs", "use super::super::{Logout, Result};\nuse sqlx::Row;"),
+        ("store/sqlite/writer.rs", "use super::super::{Logout, Result};\nuse rusqlite::Row;"),
         ("touch.rs", "use crate::cache::Cache;"),
         ("cache.rs", "//! See [`crate::http`].\n/// crate::app\nconst X: u8 = 1; // crate::app"),
         ("domain/id.rs", "#[cfg(test)]\nmod tests {\n    use crate::app::serve;\n}"),
@@ -180,7 +180,8 @@ fn first_names(rest: &str) -> Vec<(usize, String)> {
     names
 }
 
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+/// Every source file in a folder.
+pub fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     let mut files: Vec<PathBuf> = entries
         .flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] })

@@ -5,9 +5,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rusqlite::Connection;
 use serde_json::json;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Executor as _, SqliteConnection};
 
 use crate::harness::{ALICE, Ask, BOB, LoggedIn, PASSWORD, Reply, Server, delete, get, post};
 
@@ -23,12 +22,12 @@ const ROCKETCHAT_500: &str = r#"{"success":false,"error":"Internal server error"
 const ROCKETCHAT_503: &str = r#"{"success":false,"error":"Service unavailable"}"#;
 
 /// Another process at the same database.
-async fn beside(server: &Server) -> SqliteConnection {
-    SqliteConnectOptions::new().filename(server.database()).connect().await.expect("a connection")
+fn beside(server: &Server) -> Connection {
+    Connection::open(server.database()).expect("a connection")
 }
 
-async fn count(connection: &mut SqliteConnection, what: &'static str) -> i64 {
-    sqlx::query_scalar(what).fetch_one(connection).await.expect("a number")
+fn count(connection: &Connection, what: &str) -> i64 {
+    connection.query_row(what, [], |row| row.get(0)).expect("a number")
 }
 
 /// A login in each dialect.
@@ -65,9 +64,9 @@ fn assert_words(replies: &[Reply], words: &[(u16, &str)]) {
 async fn a_busy_database_is_too_slow_and_nothing_is_half_done() {
     let server = Server::start().await;
     let bob = server.log_in(BOB).await;
-    let mut other = beside(&server).await;
-    let events = count(&mut other, "SELECT count(*) FROM events").await;
-    other.execute("BEGIN IMMEDIATE").await.expect("the write lock");
+    let other = beside(&server);
+    let events = count(&other, "SELECT count(*) FROM events");
+    other.execute_batch("BEGIN IMMEDIATE").expect("the write lock");
 
     let too_slow = [(504, CANONICAL_504), (500, MEDAMA_500), (503, ROCKETCHAT_503)];
     assert_words(&send_all(&server, logouts(&bob)).await, &too_slow);
@@ -78,10 +77,10 @@ async fn a_busy_database_is_too_slow_and_nothing_is_half_done() {
         assert_eq!(reply.status, 200, "reading goes on");
     }
 
-    other.execute("ROLLBACK").await.expect("released");
+    other.execute_batch("ROLLBACK").expect("released");
     assert_eq!(server.check(&bob.token).await, 200, "still alive");
-    assert_eq!(count(&mut other, "SELECT count(*) FROM events").await, events, "none of it is on record");
-    assert_eq!(count(&mut other, "SELECT count(*) FROM sessions").await, 1, "no login came through");
+    assert_eq!(count(&other, "SELECT count(*) FROM events"), events, "none of it is on record");
+    assert_eq!(count(&other, "SELECT count(*) FROM sessions"), 1, "no login came through");
     for login in logins() {
         assert_eq!(server.send(login).await.status, 200, "over by itself");
     }
@@ -123,15 +122,15 @@ async fn a_store_that_makes_no_sense_is_a_bug_in_every_dialect() {
     let (alice, bob) = (server.log_in(ALICE).await, server.log_in(BOB).await);
     let server = server.restart("").await;
     assert_eq!(server.check(&alice.token).await, 200, "in memory from now on");
-    let mut other = beside(&server).await;
-    other.execute("ALTER TABLE sessions RENAME TO gone").await.expect("gone");
+    let other = beside(&server);
+    other.execute_batch("ALTER TABLE sessions RENAME TO gone").expect("gone");
 
     let words = [(500, CANONICAL_500), (500, MEDAMA_500), (500, ROCKETCHAT_500), (500, "")];
     assert_words(&send_all(&server, checks(&bob)).await, &words);
     assert_words(&send_all(&server, logouts(&bob)).await, &words[..3]);
     assert_eq!(server.check(&alice.token).await, 200, "what memory knows needs no store");
 
-    other.execute("ALTER TABLE gone RENAME TO sessions").await.expect("back");
+    other.execute_batch("ALTER TABLE gone RENAME TO sessions").expect("back");
     assert_eq!(server.check(&bob.token).await, 200, "over by itself");
     let [logout, ..] = logouts(&bob);
     assert_eq!(server.send(logout).await.status, 200);

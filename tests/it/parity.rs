@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use serde_json::json;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{Connection as _, Row as _};
 
 use crate::harness::{ALICE, Ask, BOB, LoggedIn, PASSWORD, Reply, Server, delete, get, post};
+use crate::process::reader;
 
 /// What a dialect decides. A new one is one row more in [`DIALECTS`].
 struct Dialect {
@@ -93,18 +93,17 @@ const EFFECTS: [(&str, &str, &[&str]); 9] = [
 
 /// Reads effects from the database, with sessions under the names this test gave them.
 struct Audit {
-    database: SqliteConnection,
+    database: Connection,
     names: BTreeMap<String, &'static str>,
     events_read: i64,
     effects: Vec<Effect>,
 }
 
 impl Audit {
-    async fn of(server: &Server) -> Self {
-        let options = SqliteConnectOptions::new().filename(server.database()).read_only(true);
-        let mut database = SqliteConnection::connect_with(&options).await.expect("the database");
+    fn of(server: &Server) -> Self {
+        let database = reader(&server.database());
         let newest = "SELECT coalesce(max(number), 0) FROM events";
-        let events_read = sqlx::query_scalar(newest).fetch_one(&mut database).await.expect("the newest event");
+        let events_read = database.query_row(newest, [], |row| row.get(0)).expect("the newest event");
         Self { database, names: BTreeMap::new(), events_read, effects: Vec::new() }
     }
 
@@ -112,20 +111,21 @@ impl Audit {
         self.names.insert(login.session.clone(), name);
     }
 
-    async fn step(&mut self, step: &'static str) {
-        let live = sqlx::query_scalar("SELECT id FROM sessions WHERE revoked_at IS NULL ORDER BY number");
-        let live: Vec<String> = live.fetch_all(&mut self.database).await.expect("sessions");
-        let live: Vec<&str> = live.iter().map(|id| self.names[id]).collect();
-        let events = "SELECT number, kind, session_id, detail FROM events WHERE number > ?1 ORDER BY number";
-        let events = sqlx::query(events).bind(self.events_read).fetch_all(&mut self.database).await.expect("events");
-        let mut told = Vec::new();
-        for event in events {
-            let text = |column| event.get::<Option<String>, _>(column).unwrap_or_default();
-            let session = text("session_id");
+    fn step(&mut self, step: &'static str) {
+        let live = "SELECT id FROM sessions WHERE revoked_at IS NULL ORDER BY number";
+        let mut live = self.database.prepare(live).expect("a statement");
+        let live = live.query_map([], |row| Ok(self.names[&row.get::<_, String>(0)?])).expect("sessions");
+        let live: Vec<&str> = live.collect::<Result<_, _>>().expect("sessions");
+        let events = "SELECT number, kind, coalesce(session_id, ''), coalesce(detail, '') FROM events
+                      WHERE number > ?1 ORDER BY number";
+        let mut events = self.database.prepare(events).expect("a statement");
+        let told = events.query_map([self.events_read], |row| {
+            let (number, kind, session, detail): (_, String, String, String) = row.try_into()?;
             let whose = self.names.get(&session).copied().unwrap_or(&session);
-            told.push(format!("{} {whose} {}", text("kind"), text("detail")).trim_end().to_owned());
-            self.events_read = event.get("number");
-        }
+            self.events_read = number;
+            Ok(format!("{kind} {whose} {detail}").trim_end().to_owned())
+        });
+        let told = told.expect("events").collect::<Result<_, _>>().expect("events");
         self.effects.push((step, live.join(" "), told));
     }
 }
@@ -158,11 +158,11 @@ async fn known_everywhere(server: &Server, login: &LoggedIn, username: Option<&s
 
 async fn live_through(dialect: &Dialect) -> Vec<Effect> {
     let server = Server::start().await;
-    let mut audit = Audit::of(&server).await;
+    let mut audit = Audit::of(&server);
     let (alice, bob) = (server.log_in(ALICE).await, server.log_in(BOB).await);
     audit.name(&alice, "alice");
     audit.name(&bob, "bob");
-    audit.step("others are there").await;
+    audit.step("others are there");
 
     let mut logins = Vec::new();
     for (name, agent) in [("one", CHROME), ("two", CURL), ("three", CURL)] {
@@ -172,12 +172,12 @@ async fn live_through(dialect: &Dialect) -> Vec<Effect> {
         logins.push(login);
     }
     let [one, two, three] = logins.try_into().expect("three");
-    audit.step("three logins").await;
+    audit.step("three logins");
 
     for login in [&one, &two, &three] {
         known_everywhere(&server, login, Some(BOB)).await;
     }
-    audit.step("each is checked").await;
+    audit.step("each is checked");
 
     let listed = server.send((dialect.present)(get(dialect.list), &one)).await.json();
     let rows = listed["sessions"].as_array().expect("rows");
@@ -186,25 +186,25 @@ async fn live_through(dialect: &Dialect) -> Vec<Effect> {
     let shown: Vec<_> = rows.iter().map(|row| (row["device"]["name"].as_str(), row["current"].as_bool())).collect();
     let (curl, chrome, none) = ((Some("curl"), Some(false)), (Some("Chrome"), Some(true)), (Some(""), Some(false)));
     assert_eq!(shown, [curl, curl, chrome, none], "{}", dialect.name);
-    audit.step("a list").await;
+    audit.step("a list");
 
     let ended = server.send((dialect.present)((dialect.log_out_other)(&two.session), &one)).await;
     assert_eq!((ended.status, ended.all("set-cookie").len()), (200, 0), "{}: {}", dialect.name, ended.text());
-    audit.step("one logs out two").await;
+    audit.step("one logs out two");
 
     known_everywhere(&server, &two, None).await;
-    audit.step("two is dead everywhere").await;
+    audit.step("two is dead everywhere");
 
     let left = server.send((dialect.present)(post(dialect.log_out), &one)).await;
     assert_eq!(left.status, dialect.logged_out, "{}: {}", dialect.name, left.text());
-    audit.step("one logs out").await;
+    audit.step("one logs out");
 
     known_everywhere(&server, &one, None).await;
-    audit.step("one is dead everywhere").await;
+    audit.step("one is dead everywhere");
 
     let again = server.send((dialect.present)(post(dialect.log_out), &one)).await;
     assert_eq!(again.status, 401, "{}: {}", dialect.name, again.text());
-    audit.step("one logs out again").await;
+    audit.step("one logs out again");
 
     for (login, username) in [(&three, BOB), (&bob, BOB), (&alice, ALICE)] {
         known_everywhere(&server, login, Some(username)).await;

@@ -5,9 +5,8 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rusqlite::{Connection, OpenFlags};
 use rustix::process::{Pid, Signal, kill_process};
-use sqlx::ConnectOptions as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -29,9 +28,10 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 }
 
 /// Reads a database from outside, whoever serves from it.
-pub async fn reader(database: &Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(database).read_only(true).busy_timeout(PATIENCE);
-    options.connect().await.expect("a database")
+pub fn reader(database: &Path) -> Connection {
+    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("a database");
+    connection.busy_timeout(PATIENCE).expect("patience");
+    connection
 }
 
 /// A directory of this test's own, with a database in it.

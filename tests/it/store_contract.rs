@@ -48,9 +48,11 @@ fn sqlite() -> (DatabaseUrl, TempDir) {
 
 fn sqlite_audit(fresh: &Fresh) -> BoxFuture<'_, Vec<Line>> {
     async {
-        let mut connection = reader(&fresh.dir.path().join("test.db")).await;
-        let all = sqlx::query_as("SELECT kind, user_id, session_id, actor, detail FROM events ORDER BY number");
-        all.fetch_all(&mut connection).await.expect("events")
+        let connection = reader(&fresh.dir.path().join("test.db"));
+        let all = "SELECT kind, user_id, session_id, actor, detail FROM events ORDER BY number";
+        let mut all = connection.prepare(all).expect("a statement");
+        let lines = all.query_map([], |row| Line::try_from(row)).expect("events");
+        lines.collect::<Result<_, _>>().expect("events")
     }
     .boxed()
 }
@@ -914,8 +916,8 @@ async fn sqlite_writes_ahead_in_files_that_are_its_owners_alone() {
             names.push(file.file_name().into_string().expect("UTF-8"));
         }
         assert_eq!(sorted(names), ["test.db", "test.db-shm", "test.db-wal", "test.db.lock"]);
-        let mut connection = reader(&fresh.dir.path().join("test.db")).await;
-        let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.expect("read");
+        let connection = reader(&fresh.dir.path().join("test.db"));
+        let journal: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).expect("read");
         assert_eq!(journal, "wal");
     })
     .await;

@@ -4,34 +4,56 @@
 //! another connection blocks nobody. The log starts over once all of it is folded; under a load that never pauses the
 //! writer does the small rest itself, at 16 MiB.
 
-use std::path::PathBuf;
+use std::convert::Infallible;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
-use tokio_util::sync::CancellationToken;
+use rusqlite::Connection;
 
-use super::options;
+use super::connection;
 
 const EVERY: Duration = Duration::from_millis(100);
 /// Fewer committed operations are not worth two fsyncs.
 const WORTH_IT: usize = 250;
 
-/// Checkpoints whenever enough was committed, until told to stop.
-pub(super) async fn run(path: PathBuf, committed: Arc<AtomicUsize>, stop: CancellationToken) {
-    let mut connection: Option<SqliteConnection> = None;
+/// A thread that checkpoints whenever enough was committed. It ends when this is dropped.
+pub(super) struct Checkpointer {
+    stop: Sender<Infallible>,
+    thread: JoinHandle<()>,
+}
+
+impl Checkpointer {
+    /// Starts it; `committed` counts operations.
+    pub(super) fn start(path: PathBuf, committed: Arc<AtomicUsize>) -> io::Result<Self> {
+        let (stop, stopped) = channel();
+        let thread = std::thread::Builder::new()
+            .name(String::from("checkpointer"))
+            .spawn(move || run(&path, &committed, &stopped))?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Ends it, and waits until its connection is closed.
+    pub(super) fn stop(self) {
+        drop(self.stop);
+        // If it panicked, the writer has done its work since.
+        let _ = self.thread.join();
+    }
+}
+
+fn run(path: &Path, committed: &AtomicUsize, stopped: &Receiver<Infallible>) {
+    let mut connection = None;
     let mut done = 0;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            () = tokio::time::sleep(EVERY) => {}
-        }
+    while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
         let now = committed.load(Ordering::Relaxed);
         if now.wrapping_sub(done) < WORTH_IT {
             continue;
         }
-        match checkpoint(&path, &mut connection).await {
+        match checkpoint(path, &mut connection) {
             Ok(()) => done = now,
             Err(error) => {
                 tracing::warn!(%error, "cannot checkpoint beside the writer; it will do so itself");
@@ -39,16 +61,12 @@ pub(super) async fn run(path: PathBuf, committed: Arc<AtomicUsize>, stop: Cancel
             }
         }
     }
-    if let Some(connection) = connection {
-        // Whoever closes last folds the rest.
-        let _ = connection.close().await;
-    }
 }
 
-async fn checkpoint(path: &std::path::Path, open: &mut Option<SqliteConnection>) -> sqlx::Result<()> {
-    let connection = match open.take() {
+fn checkpoint(path: &Path, open: &mut Option<Connection>) -> rusqlite::Result<()> {
+    let connection = match open {
         Some(connection) => connection,
-        None => options(path).connect().await?,
+        None => open.insert(connection::beside_the_writer(path)?),
     };
-    sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(open.insert(connection)).await.map(|_| ())
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }

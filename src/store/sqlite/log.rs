@@ -9,9 +9,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// At how many pages in the log a commit folds it into the database itself, should nobody have done so before.
-pub(super) const WRITERS_SHARE: &str = "4096";
+pub(super) const WRITERS_SHARE: u32 = 4096;
 /// As many pages with their headers, and the log's own.
-const SIZE: usize = 32 + 4096 * (24 + 4096);
+const SIZE: usize = 32 + WRITERS_SHARE as usize * (24 + 4096);
 
 /// Makes a log of full size, unless there is one. Without it commits are slower, and that is all.
 pub(super) fn make_room(database: &Path) {

@@ -1,25 +1,25 @@
-//! Group commit: one task takes whatever is queued and commits it together, so that 64 logouts cost one fsync.
+//! Group commit: one thread takes whatever is queued and commits it together, so that 64 logouts cost one fsync.
 //!
 //! Nothing waits to fill a batch: what arrives while one commits is the next one. Answers leave after the commit, and
 //! after the revocation sink has heard of what ended.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use sqlx::{Connection as _, SqliteConnection};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::MissedTickBehavior;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use parking_lot::RwLock;
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-use super::super::{Logout, Result, RevocationSink, Revoked, StoreError};
-use super::checkpoint;
-use super::logout::logout;
-use super::operations::{Batch, ended_by_others};
-use super::{failed, open_writer};
+use super::super::{Result, RevocationSink, StoreError};
+use super::batch::Batch;
+use super::checkpoint::Checkpointer;
+use super::connection::{self, failed};
+use super::revocations;
 use crate::domain::revocation::{Revocation, Seq};
 
 /// The most operations in one transaction: bounds how long one waits for its neighbours.
@@ -31,19 +31,17 @@ const POLL: Duration = Duration::from_millis(20);
 const DEADLINE: Duration = Duration::from_secs(3);
 
 /// One whole operation, to be run in a transaction with others. It may be run again, should the batch fail.
-#[async_trait]
-pub(super) trait Operation: Send + Sync + 'static {
+pub(super) trait Operation: Send + 'static {
     /// What it comes to.
     type Outcome: Send + 'static;
 
     /// Does it. An error undoes the whole batch, so what is merely refused is an outcome.
-    async fn apply(&self, batch: &mut Batch<'_>) -> Result<Self::Outcome>;
+    fn apply(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Self::Outcome>;
 }
 
 /// An operation in the queue, whatever its outcome.
-#[async_trait]
 trait Queued: Send {
-    async fn apply(&mut self, batch: &mut Batch<'_>) -> Result<()>;
+    fn apply(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()>;
     fn answer(self: Box<Self>, committed: Result<()>);
 }
 
@@ -53,10 +51,9 @@ struct Pending<O: Operation> {
     reply: oneshot::Sender<Result<O::Outcome>>,
 }
 
-#[async_trait]
 impl<O: Operation> Queued for Pending<O> {
-    async fn apply(&mut self, batch: &mut Batch<'_>) -> Result<()> {
-        self.outcome = Some(self.operation.apply(batch).await?);
+    fn apply(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+        self.outcome = Some(self.operation.apply(batch)?);
         Ok(())
     }
 
@@ -68,90 +65,76 @@ impl<O: Operation> Queued for Pending<O> {
     }
 }
 
-struct PendingLogout {
-    logout: Logout,
-    reply: oneshot::Sender<Result<Revoked>>,
-}
+type Job = Box<dyn Queued>;
 
-enum Job {
-    /// Logouts are many and alike: a batch of them is a few statements.
-    Logout(PendingLogout),
-    Other(Box<dyn Queued>),
-    Close(oneshot::Sender<()>),
-}
+/// The door to the writer's thread, which ends once this is closed or dropped and the queue is empty.
+pub(super) struct Writer(RwLock<Option<Open>>);
 
-/// The door to the writer task.
-pub(super) struct Writer {
-    jobs: mpsc::Sender<Job>,
+struct Open {
+    jobs: SyncSender<Job>,
+    thread: JoinHandle<()>,
 }
 
 impl Writer {
-    /// Starts the task. With a sink this is the serving process: it says so in the file, and hears of every revocation.
-    pub(super) async fn start(
-        path: PathBuf,
-        connection: SqliteConnection,
-        sink: Option<Arc<dyn RevocationSink>>,
-    ) -> Result<Self> {
-        let (jobs, queue) = mpsc::channel(QUEUE);
-        let committed = Arc::new(AtomicUsize::new(0));
-        let stop = CancellationToken::new();
-        if sink.is_some() {
-            #[expect(clippy::disallowed_methods, reason = "ends when the writer does, which drops the guard")]
-            tokio::spawn(checkpoint::run(path.clone(), Arc::clone(&committed), stop.clone()));
-        }
+    /// Starts the thread. With a sink this is the serving process: it says so in the file, and hears of every revocation.
+    pub(super) fn start(path: PathBuf, connection: Connection, sink: Option<Arc<dyn RevocationSink>>) -> Result<Self> {
+        let no_thread = |error: std::io::Error| StoreError::Unreachable(format!("cannot start a thread: {error}"));
+        let (jobs, queue) = sync_channel(QUEUE);
         let mut task = Task {
             path,
             connection: Some(connection),
             sink,
             heard: Seq::default(),
             version: None,
-            committed,
-            _stop: stop.drop_guard(),
+            committed: Arc::default(),
+            checkpointer: None,
         };
-        task.announce().await?;
-        #[expect(clippy::disallowed_methods, reason = "ends with the queue, which `close` empties")]
-        tokio::spawn(task.run(queue));
-        Ok(Self { jobs })
+        if task.sink.is_some() {
+            task.announce()?;
+            let beside = Checkpointer::start(task.path.clone(), Arc::clone(&task.committed));
+            task.checkpointer = Some(beside.map_err(no_thread)?);
+        }
+        let thread = std::thread::Builder::new().name(String::from("sqlite-writer"));
+        let thread = thread.spawn(move || task.run(&queue)).map_err(no_thread)?;
+        Ok(Self(RwLock::new(Some(Open { jobs, thread }))))
     }
 
     /// Queues an operation and waits until it is durable.
     pub(super) async fn commit<O: Operation>(&self, operation: O) -> Result<O::Outcome> {
         let (reply, outcome) = oneshot::channel();
-        self.ask(Job::Other(Box::new(Pending { operation, outcome: None, reply })), outcome).await
+        self.queue(Box::new(Pending { operation, outcome: None, reply }))?;
+        let late = |_| StoreError::TooSlow(format!("no commit within {DEADLINE:?}"));
+        tokio::time::timeout(DEADLINE, outcome).await.map_err(late)?.map_err(|_| stopped())?
     }
 
-    /// Queues a logout and waits until it is durable.
-    pub(super) async fn logout(&self, logout: Logout) -> Result<Revoked> {
-        let (reply, outcome) = oneshot::channel();
-        self.ask(Job::Logout(PendingLogout { logout, reply }), outcome).await
+    fn queue(&self, job: Job) -> Result<()> {
+        let open = self.0.read();
+        let Open { jobs, .. } = open.as_ref().ok_or_else(stopped)?;
+        jobs.try_send(job).map_err(|refused| match refused {
+            TrySendError::Full(_) => StoreError::TooSlow(format!("{QUEUE} operations wait for the writer")),
+            TrySendError::Disconnected(_) => stopped(),
+        })
     }
 
     /// Commits what is queued, takes this process off the file and closes the connection.
     pub(super) async fn close(&self) {
-        let (done, closed) = oneshot::channel();
-        if self.jobs.send(Job::Close(done)).await.is_ok() {
-            let _ = closed.await;
+        let Some(Open { jobs, thread }) = self.0.write().take() else { return };
+        drop(jobs);
+        let ended = tokio::task::spawn_blocking(move || thread.join()).await;
+        if !matches!(ended, Ok(Ok(()))) {
+            tracing::error!("the writer did not end as it should");
         }
-    }
-
-    async fn ask<T>(&self, job: Job, outcome: oneshot::Receiver<Result<T>>) -> Result<T> {
-        let answered = async {
-            self.jobs.send(job).await.map_err(|_| closed())?;
-            outcome.await.map_err(|_| closed())?
-        };
-        let late = |_| StoreError::TooSlow(format!("no commit within {DEADLINE:?}"));
-        tokio::time::timeout(DEADLINE, answered).await.map_err(late)?
     }
 }
 
-fn closed() -> StoreError {
+fn stopped() -> StoreError {
     StoreError::Unreachable(String::from("the writer has stopped"))
 }
 
 struct Task {
     path: PathBuf,
-    /// None after a failure that leaves its state in doubt; opened again for the next batch.
-    connection: Option<SqliteConnection>,
+    /// None after a failure that leaves its state in doubt; opened again when next needed.
+    connection: Option<Connection>,
     sink: Option<Arc<dyn RevocationSink>>,
     /// The newest number the sink has heard of.
     heard: Seq,
@@ -159,238 +142,209 @@ struct Task {
     version: Option<i64>,
     /// How many operations were committed, for the checkpointer.
     committed: Arc<AtomicUsize>,
-    /// Ends the checkpointer.
-    _stop: DropGuard,
+    /// A server's.
+    checkpointer: Option<Checkpointer>,
 }
 
 impl Task {
-    async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        let mut poll = tokio::time::interval(POLL);
-        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    fn run(mut self, queue: &Receiver<Job>) {
         let mut jobs = Vec::with_capacity(MOST);
+        let mut next_poll = Instant::now() + POLL;
         loop {
-            tokio::select! {
-                taken = queue.recv_many(&mut jobs, MOST) => {
-                    if taken == 0 {
-                        break;
-                    }
+            let job = match self.sink {
+                Some(_) => queue.recv_timeout(next_poll.saturating_duration_since(Instant::now())),
+                None => queue.recv().map_err(RecvTimeoutError::from),
+            };
+            match job {
+                Ok(job) => {
                     // Whoever is about to ask gets a turn; nobody is waited for.
-                    tokio::task::yield_now().await;
-                    while jobs.len() < MOST
-                        && let Ok(job) = queue.try_recv()
-                    {
-                        jobs.push(job);
-                    }
-                    let (mut logouts, mut others, mut close) = (Vec::new(), Vec::new(), None);
-                    for job in jobs.drain(..) {
-                        match job {
-                            Job::Logout(logout) => logouts.push(logout),
-                            Job::Other(operation) => others.push(operation),
-                            Job::Close(done) => close = Some(done),
-                        }
-                    }
-                    self.committed.fetch_add(logouts.len() + others.len(), Ordering::Relaxed);
-                    self.log_out(logouts).await;
-                    self.commit(others).await;
-                    if let Some(done) = close {
-                        queue.close();
-                        self.leave().await;
-                        let _ = done.send(());
-                        break;
-                    }
+                    std::thread::yield_now();
+                    jobs.push(job);
+                    jobs.extend(queue.try_iter().take(MOST - 1));
+                    self.commit(&mut jobs);
                 }
-                _ = poll.tick(), if self.sink.is_some() => {
-                    if let Err(error) = self.hear_commands().await {
-                        tracing::warn!(%error, "cannot look for changes made by commands");
-                    }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if self.sink.is_some() && next_poll <= Instant::now() {
+                if let Err(error) = self.hear_commands() {
+                    tracing::warn!(%error, "cannot look for changes made by commands");
                 }
+                next_poll = Instant::now() + POLL;
             }
         }
-    }
-
-    /// Commits logouts and answers. A token may be in a transaction once; whoever presents it too is in the next.
-    async fn log_out(&mut self, mut logouts: Vec<PendingLogout>) {
-        while !logouts.is_empty() {
-            let mut tokens = HashSet::with_capacity(logouts.len());
-            let (now, later) = logouts.into_iter().partition(|pending| tokens.insert(pending.logout.token));
-            self.log_out_distinct(now).await;
-            logouts = later;
-        }
-    }
-
-    async fn log_out_distinct(&mut self, logouts: Vec<PendingLogout>) {
-        let wanted: Vec<&Logout> = logouts.iter().map(|pending| &pending.logout).collect();
-        let ended = match self.connection().await {
-            Ok(connection) => logout(connection, &wanted).await,
-            Err(error) => Err(error),
-        };
-        let revoked = match ended {
-            Ok((revoked, revocation)) => self.heard(revocation).await.map(|()| revoked),
-            Err(error) => {
-                // One that was busy has not begun; any other may have stopped half way, and dropping it rolls back.
-                if !matches!(error, StoreError::TooSlow(_)) {
-                    self.connection = None;
-                }
-                Err(error)
-            }
-        };
-        match revoked {
-            Ok(revoked) => {
-                for (pending, revoked) in logouts.into_iter().zip(revoked) {
-                    let _ = pending.reply.send(Ok(revoked));
-                }
-            }
-            Err(error) => {
-                for pending in logouts {
-                    let _ = pending.reply.send(Err(error.clone()));
-                }
-            }
-        }
+        self.leave();
     }
 
     /// Commits a batch and answers. One that makes no sense for somebody is tried again one by one, so that it fails
     /// for them alone.
-    async fn commit(&mut self, mut operations: Vec<Box<dyn Queued>>) {
-        match self.attempt(&mut operations).await {
-            Ok(()) => {
-                for operation in operations {
-                    operation.answer(Ok(()));
-                }
-            }
-            Err(StoreError::Inconsistent(error)) if operations.len() > 1 => {
+    fn commit(&mut self, jobs: &mut Vec<Job>) {
+        let committed = self.attempt(jobs);
+        match committed {
+            Err(StoreError::Inconsistent(error)) if jobs.len() > 1 => {
                 tracing::error!(error, "a batch failed; trying its operations one by one");
-                for mut operation in operations {
-                    let committed = self.attempt(std::slice::from_mut(&mut operation)).await;
-                    operation.answer(committed);
+                for mut job in jobs.drain(..) {
+                    let committed = self.attempt(std::slice::from_mut(&mut job));
+                    job.answer(committed);
                 }
             }
-            Err(error) => {
-                for operation in operations {
-                    operation.answer(Err(error.clone()));
+            committed => {
+                for job in jobs.drain(..) {
+                    job.answer(committed.clone());
                 }
             }
         }
     }
 
     /// One transaction. On an error nothing of it is durable, unless the commit itself failed: then nobody can tell.
-    async fn attempt(&mut self, operations: &mut [Box<dyn Queued>]) -> Result<()> {
-        if operations.is_empty() {
-            return Ok(());
-        }
-        let result = async {
-            let connection = self.connection().await?;
-            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-            let mut batch = Batch::new(&mut transaction);
-            for operation in operations {
-                operation.apply(&mut batch).await?;
+    fn attempt(&mut self, jobs: &mut [Job]) -> Result<()> {
+        let revocation = self.with_connection(|connection| {
+            let mut batch = Batch::begin(connection)?;
+            for job in &mut *jobs {
+                job.apply(&mut batch)?;
             }
-            let revocation = batch.finish().await?;
-            transaction.commit().await.map_err(failed)?;
-            Ok(revocation)
-        }
-        .await;
-        match result {
-            Ok(revocation) => self.heard(revocation).await,
-            Err(error) => Err(self.failed(error)),
-        }
-    }
-
-    /// Drops a connection whose state is in doubt, which rolls back what can be.
-    fn failed(&mut self, error: StoreError) -> StoreError {
-        if matches!(error, StoreError::Unreachable(_)) {
-            self.connection = None;
-        }
-        error
-    }
-
-    /// Tells the sink of what was committed. A failure here is not one to commit, and must not be taken for it.
-    async fn heard(&mut self, revocation: Option<Revocation>) -> Result<()> {
-        let Some(revocation) = revocation else { return Ok(()) };
+            batch.commit()
+        })?;
+        self.committed.fetch_add(jobs.len(), Ordering::Relaxed);
+        // A failure here is not one to commit, and must not be taken for it.
         let unheard = |error| StoreError::TooSlow(format!("committed, but not applied: {error}"));
-        self.hear(&revocation).await.map_err(unheard)
+        revocation.map_or(Ok(()), |revocation| self.hear(&revocation).map_err(unheard))
     }
 
-    async fn connection(&mut self) -> Result<&mut SqliteConnection> {
-        let connection = match self.connection.take() {
+    /// Runs `work` on the connection, opening one if there is none. An error that leaves its state in doubt drops it.
+    fn with_connection<T>(&mut self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => {
-                self.version = None;
-                open_writer(&self.path).await?
-            }
+            None => connection::writer(&self.path)?,
         };
-        Ok(self.connection.insert(connection))
+        let done = work(&mut connection).map_err(failed);
+        if connection.is_autocommit() && !matches!(done, Err(StoreError::Unreachable(_))) {
+            self.connection = Some(connection);
+        } else {
+            self.version = None;
+        }
+        done
     }
 
     /// Tells the sink of a revocation of our own, after those of others that were numbered before it.
-    async fn hear(&mut self, revocation: &Revocation) -> Result<()> {
-        let Some(sink) = self.sink.clone() else { return Ok(()) };
-        if revocation.seq.0 > self.heard.0 + 1 {
-            let (after, before) = (self.heard, revocation.seq);
-            for missed in ended_by_others(self.connection().await?, after, before).await? {
-                sink.hear(&missed);
-            }
+    fn hear(&mut self, revocation: &Revocation) -> Result<()> {
+        if self.sink.is_some() && revocation.seq.0 > self.heard.0 + 1 {
+            self.hear_others(revocation.seq)?;
         }
-        sink.hear(revocation);
-        self.heard = revocation.seq;
+        self.tell(revocation);
         Ok(())
     }
 
-    /// Tells the sink what commands have ended, and them that it was told.
-    async fn hear_commands(&mut self) -> Result<()> {
-        let Some(sink) = self.sink.clone() else { return Ok(()) };
-        let (known, after) = (self.version, self.heard);
-        let connection = self.connection().await?;
-        let version: i64 =
-            sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *connection).await.map_err(failed)?;
-        if known == Some(version) {
-            return Ok(());
+    /// Tells the sink of every revocation it has not heard of, up to a number that is left out.
+    fn hear_others(&mut self, before: Seq) -> Result<()> {
+        let after = self.heard;
+        for missed in self.with_connection(|connection| revocations::between(connection, after, before))? {
+            self.tell(&missed);
         }
-        let missed = ended_by_others(connection, after, Seq(i64::MAX)).await?;
-        for revocation in &missed {
+        Ok(())
+    }
+
+    fn tell(&mut self, revocation: &Revocation) {
+        if let Some(sink) = &self.sink {
             sink.hear(revocation);
             self.heard = revocation.seq;
         }
+    }
+
+    /// Tells the sink what commands have ended, and them that it was told.
+    fn hear_commands(&mut self) -> Result<()> {
+        let version = self.with_connection(|connection| {
+            connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+        })?;
+        if self.version == Some(version) {
+            return Ok(());
+        }
+        self.hear_others(Seq(i64::MAX))?;
         // Whatever was committed beside: a command may also wait for a number of our own, or for one that was heard
         // while committing.
-        let applied = self.heard.0;
-        let connection = self.connection().await?;
-        sqlx::query!("UPDATE replicas SET beat = beat + 1, applied = ?1", applied)
-            .execute(connection)
-            .await
-            .map_err(failed)?;
+        let applied = self.heard;
+        self.with_connection(|connection| {
+            connection.prepare_cached("UPDATE replicas SET beat = beat + 1, applied = ?1")?.execute([applied])
+        })?;
         self.version = Some(version);
         Ok(())
     }
 
     /// A server begins with an empty cache, so it has applied all there is.
-    async fn announce(&mut self) -> Result<()> {
-        let Some(sink) = self.sink.clone() else { return Ok(()) };
-        let connection = self.connection().await?;
-        let head = sqlx::query_scalar!(r#"SELECT coalesce(max(seq), 0) AS "seq!: i64" FROM revocations"#)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(failed)?;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        sqlx::query!("DELETE FROM replicas").execute(&mut *transaction).await.map_err(failed)?;
-        sqlx::query!("INSERT INTO replicas (id, beat, applied) VALUES ('this', 0, ?1)", head)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        self.heard = Seq(head);
-        sink.hear(&Revocation { seq: self.heard, ..Revocation::default() });
+    fn announce(&mut self) -> Result<()> {
+        let seq = self.with_connection(|connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let head = revocations::head(&transaction)?;
+            transaction.execute("DELETE FROM replicas", [])?;
+            transaction.execute("INSERT INTO replicas (id, beat, applied) VALUES ('this', 0, ?1)", [head])?;
+            transaction.commit()?;
+            Ok(head)
+        })?;
+        self.tell(&Revocation { seq, ..Revocation::default() });
         Ok(())
     }
 
-    async fn leave(&mut self) {
-        let Some(mut connection) = self.connection.take() else { return };
-        if self.sink.is_some()
-            && let Err(error) = sqlx::query!("DELETE FROM replicas").execute(&mut connection).await
-        {
-            tracing::warn!(%error, "cannot take this server off the database");
+    fn leave(mut self) {
+        if let Some(checkpointer) = self.checkpointer.take() {
+            checkpointer.stop();
+            if let Err(error) = self.with_connection(|connection| connection.execute("DELETE FROM replicas", [])) {
+                tracing::warn!(%error, "cannot take this server off the database");
+            }
         }
-        if let Err(error) = connection.close().await {
+        // Whoever closes last folds the log into the file.
+        if let Some(Err((_, error))) = self.connection.map(Connection::close) {
             tracing::warn!(%error, "cannot close the database");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::super::{connection, migrate};
+    use super::*;
+
+    /// Takes until it is let go.
+    struct Slow(Receiver<()>);
+
+    impl Operation for Slow {
+        type Outcome = ();
+
+        fn apply(&self, _: &mut Batch<'_>) -> rusqlite::Result<()> {
+            let _ = self.0.recv();
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_sheds_at_once_and_what_is_in_it_is_committed_before_the_end() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("test.db");
+        connection::create_private(&path).expect("created");
+        let mut connection = connection::writer(&path).expect("opened");
+        migrate::migrate(&mut connection).expect("migrated");
+        let writer = Writer::start(path, connection, None).expect("started");
+
+        let (mut let_go, mut queued, mut shed) = (Vec::new(), Vec::new(), 0);
+        for _ in 0..=MOST + QUEUE {
+            let ((go, wait), (reply, outcome)) = (channel(), oneshot::channel());
+            match writer.queue(Box::new(Pending { operation: Slow(wait), outcome: None, reply })) {
+                Ok(()) => queued.push(outcome),
+                Err(error) => {
+                    assert!(matches!(error, StoreError::TooSlow(_)), "{error}");
+                    shed += 1;
+                }
+            }
+            let_go.push(go);
+        }
+        assert!((1..=MOST + 1).contains(&shed), "all but the queue, and the batch that the writer has taken: {shed}");
+        drop(let_go);
+        writer.close().await;
+        for mut outcome in queued {
+            assert!(matches!(outcome.try_recv(), Ok(Ok(()))));
+        }
+        let too_late = writer.commit(Slow(channel().1)).await;
+        assert!(matches!(too_late, Err(StoreError::Unreachable(_))));
     }
 }

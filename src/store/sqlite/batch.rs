@@ -1,0 +1,135 @@
+//! One transaction for many operations: what they may do in it, and the log entry it ends with.
+
+use rusqlite::{Connection, Params, Row, Transaction, TransactionBehavior};
+
+use super::super::Revoked;
+use super::revocations;
+use crate::domain::clock::Timestamp;
+use crate::domain::event::{Event, EventKind};
+use crate::domain::id::{SessionId, UserId};
+use crate::domain::revocation::{Reason, Revocation, Seq};
+use crate::domain::token::TokenHash;
+
+/// A transaction under way. Dropped, it is rolled back.
+pub(super) struct Batch<'c> {
+    transaction: Transaction<'c>,
+    /// The log's newest number when the transaction began.
+    head: Seq,
+    /// What ended so far, under the number that the batch takes if anything does.
+    ended: Revocation,
+    /// When the last of it ended; none while nothing has.
+    ended_at: Option<Timestamp>,
+}
+
+/// A live session, about to end.
+pub(super) struct Live {
+    number: i64,
+    id: SessionId,
+    token_hash: TokenHash,
+    /// Whose it is.
+    pub(super) user: UserId,
+}
+
+impl Live {
+    /// Reads `number, id, token_hash, user_id`.
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { number: row.get(0)?, id: row.get(1)?, token_hash: row.get(2)?, user: row.get(3)? })
+    }
+}
+
+impl<'c> Batch<'c> {
+    /// Begins, as the only writer.
+    pub(super) fn begin(connection: &'c mut Connection) -> rusqlite::Result<Self> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let head = revocations::head(&transaction)?;
+        let ended = Revocation { seq: Seq(head.0 + 1), ..Revocation::default() };
+        Ok(Self { transaction, head, ended, ended_at: None })
+    }
+
+    /// Runs a statement and returns how many rows it changed.
+    pub(super) fn run(&self, sql: &'static str, params: impl Params) -> rusqlite::Result<usize> {
+        self.transaction.prepare_cached(sql)?.execute(params)
+    }
+
+    /// Runs a statement that returns rows.
+    pub(super) fn rows<T>(
+        &self,
+        sql: &'static str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        self.transaction.prepare_cached(sql)?.query_map(params, read)?.collect()
+    }
+
+    /// Whether a query finds anything.
+    pub(super) fn exists(&self, sql: &'static str, params: impl Params) -> rusqlite::Result<bool> {
+        self.transaction.prepare_cached(sql)?.exists(params)
+    }
+
+    /// Writes a line of the audit.
+    pub(super) fn event(&self, event: &Event) -> rusqlite::Result<()> {
+        let Event { at, kind, actor, user, session, ip, detail } = event;
+        self.run(
+            "INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            (at, kind.as_str(), user, session, actor.as_str(), ip, detail),
+        )
+        .map(|_| ())
+    }
+
+    /// Once this number is settled, so is everything that has ended by now.
+    pub(super) const fn seq(&self) -> Seq {
+        if self.ended_at.is_some() { self.ended.seq } else { self.head }
+    }
+
+    /// Ends sessions, each for itself.
+    pub(super) fn end(&mut self, live: &[Live], reason: &Reason) -> rusqlite::Result<Revoked> {
+        self.ended.sessions.extend(live.iter().map(|session| session.token_hash));
+        self.bring_to_an_end(live, reason)
+    }
+
+    /// Ends every live session of a user but `keep`, and makes every cache ask anew about that user.
+    pub(super) fn end_all(
+        &mut self,
+        user: UserId,
+        keep: Option<SessionId>,
+        reason: &Reason,
+    ) -> rusqlite::Result<Revoked> {
+        let live = self.rows(
+            "SELECT number, id, token_hash, user_id FROM sessions
+             WHERE user_id = ?1 AND buried = 0 AND id IS NOT ?2
+                 AND revoked_at IS NULL AND idle_expires_at > ?3 AND expires_at > ?3",
+            (user, keep, reason.at),
+            Live::read,
+        )?;
+        if !live.is_empty() {
+            self.ended.users.push(user);
+        }
+        self.bring_to_an_end(&live, reason)
+    }
+
+    fn bring_to_an_end(&mut self, live: &[Live], reason: &Reason) -> rusqlite::Result<Revoked> {
+        let Reason { at, by, why, ip } = reason;
+        let kind = why.event();
+        let detail = (kind == EventKind::Revoked).then_some(why.as_str());
+        for session in live {
+            self.run(
+                "UPDATE sessions SET revoked_at = ?2, revoked_by = ?3, revoked_why = ?4, revoked_seq = ?5
+                 WHERE number = ?1",
+                (session.number, at, by.as_str(), why.as_str(), self.ended.seq),
+            )?;
+            let event = Event::about(session.user, kind, *by, *at);
+            self.event(&Event { session: Some(session.id), ip: ip.clone(), detail, ..event })?;
+            self.ended_at = self.ended_at.max(Some(*at));
+        }
+        Ok(Revoked { sessions: live.iter().map(|session| session.id).collect(), seq: self.seq() })
+    }
+
+    /// Writes what ended to the log, as the last step, and commits. After an error nobody can tell whether it did.
+    pub(super) fn commit(self) -> rusqlite::Result<Option<Revocation>> {
+        if let Some(at) = self.ended_at {
+            revocations::append(&self.transaction, &self.ended, at)?;
+        }
+        self.transaction.commit()?;
+        Ok(self.ended_at.map(|_| self.ended))
+    }
+}

@@ -1,0 +1,54 @@
+//! Brings the tables up to date: `PRAGMA user_version` says how many migrations a file has had.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::super::{Result, StoreError};
+use super::connection::failed;
+
+/// Every migration there ever was, by name; what a file has had is never changed.
+const MIGRATIONS: [(&str, &str); 1] = [("0001_initial", include_str!("../../../migrations/sqlite/0001_initial.sql"))];
+
+/// Applies what is missing, in one transaction. Of two processes that start at once, the second finds nothing to do.
+pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let applied: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let Some(missing) = MIGRATIONS.get(applied as usize..) else {
+        return Err(StoreError::Inconsistent(format!(
+            "the database has had {applied} migrations and this sessiond knows {}: a newer one has written it, so run that",
+            MIGRATIONS.len()
+        )));
+    };
+    for (number, (name, sql)) in (applied + 1..).zip(missing) {
+        let log = |error: &rusqlite::Error| tracing::error!(migration = name, %error, "cannot migrate");
+        transaction.execute_batch(sql).inspect_err(log).map_err(failed)?;
+        transaction.pragma_update(None, "user_version", number).map_err(failed)?;
+    }
+    transaction.commit().map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::connection;
+    use super::*;
+
+    #[test]
+    fn of_many_that_start_at_once_one_migrates() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("test.db");
+        connection::create_private(&path).expect("created");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| migrate(&mut connection::writer(&path).expect("opened")).expect("migrated"));
+            }
+        });
+    }
+
+    #[test]
+    fn a_file_that_a_newer_version_has_written_is_refused_with_a_sentence() {
+        let mut connection = Connection::open_in_memory().expect("memory");
+        migrate(&mut connection).expect("migrated");
+        connection.pragma_update(None, "user_version", 1000).expect("set");
+        let refused = migrate(&mut connection).expect_err("refused").to_string();
+        assert!(refused.contains("has had 1000 migrations"), "{refused}");
+    }
+}

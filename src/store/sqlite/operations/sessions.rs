@@ -1,0 +1,177 @@
+//! Operations on sessions: one begins, some end, others are seen, and what ended for good goes.
+
+use rusqlite::Result;
+
+use super::super::super::{Created, Logout, NewSession, Revoked, Target};
+use super::super::batch::{Batch, Live};
+use super::super::writer::Operation;
+use crate::domain::clock::Timestamp;
+use crate::domain::event::{Actor, Event, EventKind};
+use crate::domain::id::UserId;
+use crate::domain::revocation::{Reason, Why};
+use crate::domain::session::{Client, Expiry, Seen, Session};
+use crate::domain::token::TokenHash;
+
+impl Operation for NewSession {
+    type Outcome = Created;
+
+    fn apply(&self, batch: &mut Batch<'_>) -> Result<Created> {
+        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed } = self;
+        let (user, now) = (session.user_id, session.created_at);
+        let as_checked = batch.exists(
+            "SELECT 1 FROM users WHERE id = ?1 AND auth_epoch = ?2 AND disabled_at IS NULL",
+            (user, auth_epoch),
+        )?;
+        if !as_checked {
+            return Ok(Created::Outrun);
+        }
+        let by = Actor::User(user);
+        let ip = Some(session.client.ip.clone());
+        if let Some(replaced) = replaces
+            && let Some(live) = live_by_token(batch, replaced, None, now)?
+        {
+            batch.end(&[live], &Reason { at: now, by, why: Why::Replaced, ip: ip.clone() })?;
+        }
+        let spare = i64::try_from(cap.saturating_sub(1)).unwrap_or(i64::MAX);
+        let over = batch.rows(
+            "SELECT number, id, token_hash, user_id FROM sessions
+             WHERE user_id = ?1 AND buried = 0 AND revoked_at IS NULL AND idle_expires_at > ?2 AND expires_at > ?2
+             ORDER BY last_seen_at DESC, number DESC LIMIT -1 OFFSET ?3",
+            (user, now, spare),
+            Live::read,
+        )?;
+        batch.end(&over, &Reason { at: now, by: Actor::System, why: Why::Cap, ip: None })?;
+        // Each dead session is buried once, so lists stay as short as the cap and a login costs no more for it.
+        batch.run(
+            "UPDATE sessions SET buried = 1
+             WHERE user_id = ?1 AND buried = 0
+                 AND (revoked_at IS NOT NULL OR idle_expires_at <= ?2 OR expires_at <= ?2)",
+            (user, now),
+        )?;
+        insert(batch, session, token_hash)?;
+        if let Some(hash) = rehashed {
+            batch.run("UPDATE users SET password_hash = ?2 WHERE id = ?1", (user, hash))?;
+        }
+        let event = Event::about(user, EventKind::LoginOk, by, now);
+        batch.event(&Event { session: Some(session.id), ip, ..event })?;
+        Ok(Created::Yes(batch.seq()))
+    }
+}
+
+fn insert(batch: &Batch<'_>, session: &Session, token: &TokenHash) -> Result<()> {
+    let Session { id, user_id, created_at, last_seen_at, expiry, remembered, client } = session;
+    let Expiry { idle, absolute } = expiry;
+    let Client { ip, user_agent, host } = client;
+    let inserted = batch.run(
+        "INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
+             remembered, ip, user_agent, host)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        (id, token, user_id, created_at, last_seen_at, idle, absolute, remembered, ip, user_agent, host),
+    );
+    inserted.map(|_| ())
+}
+
+impl Operation for Logout {
+    type Outcome = Revoked;
+
+    fn apply(&self, batch: &mut Batch<'_>) -> Result<Revoked> {
+        let Self { token, user, at, ip } = self;
+        let Some(live) = live_by_token(batch, token, *user, *at)? else {
+            return Ok(Revoked { sessions: Vec::new(), seq: batch.seq() });
+        };
+        let by = Actor::User(live.user);
+        batch.end(&[live], &Reason { at: *at, by, why: Why::Logout, ip: ip.clone() })
+    }
+}
+
+/// The session that a token leads to, if it is live and, where somebody is named, theirs.
+fn live_by_token(batch: &Batch<'_>, token: &TokenHash, user: Option<UserId>, now: Timestamp) -> Result<Option<Live>> {
+    let found = batch.rows(
+        "SELECT number, id, token_hash, user_id FROM sessions
+         WHERE token_hash = ?1 AND (?2 IS NULL OR user_id = ?2)
+             AND revoked_at IS NULL AND idle_expires_at > ?3 AND expires_at > ?3",
+        (token, user, now),
+        Live::read,
+    );
+    found.map(|mut live| live.pop())
+}
+
+/// Ends sessions by id or by user.
+pub(in crate::store::sqlite) struct Revoke {
+    pub target: Target,
+    pub reason: Reason,
+}
+
+impl Operation for Revoke {
+    type Outcome = Revoked;
+
+    fn apply(&self, batch: &mut Batch<'_>) -> Result<Revoked> {
+        match &self.target {
+            Target::Id(session, user) => {
+                let live = batch.rows(
+                    "SELECT number, id, token_hash, user_id FROM sessions
+                     WHERE id = ?1 AND (?2 IS NULL OR user_id = ?2)
+                         AND revoked_at IS NULL AND idle_expires_at > ?3 AND expires_at > ?3",
+                    (session, user, self.reason.at),
+                    Live::read,
+                )?;
+                batch.end(&live, &self.reason)
+            }
+            Target::All(user) => {
+                batch.run("UPDATE users SET auth_epoch = auth_epoch + 1 WHERE id = ?1", [user])?;
+                batch.end_all(*user, None, &self.reason)
+            }
+            Target::Others(user, keep) => batch.end_all(*user, Some(*keep), &self.reason),
+        }
+    }
+}
+
+/// Stores last-seen times.
+pub(in crate::store::sqlite) struct Touch {
+    pub seen: Vec<Seen>,
+    pub now: Timestamp,
+}
+
+impl Operation for Touch {
+    type Outcome = Vec<(TokenHash, Timestamp)>;
+
+    fn apply(&self, batch: &mut Batch<'_>) -> Result<Self::Outcome> {
+        let mut moved = Vec::with_capacity(self.seen.len());
+        for Seen { token_hash, at, idle_until } in &self.seen {
+            let deadline = batch.rows(
+                "UPDATE sessions SET last_seen_at = max(last_seen_at, ?2),
+                     idle_expires_at = min(expires_at, max(idle_expires_at, ?3))
+                 WHERE token_hash = ?1 AND revoked_at IS NULL AND idle_expires_at > ?4 AND expires_at > ?4
+                 RETURNING idle_expires_at",
+                (token_hash, at, idle_until, self.now),
+                |row| row.get(0),
+            )?;
+            moved.extend(deadline.into_iter().map(|deadline| (*token_hash, deadline)));
+        }
+        Ok(moved)
+    }
+}
+
+/// Deletes what ended for good, and the log's entries every cache has long applied.
+pub(in crate::store::sqlite) struct Purge {
+    pub before: Timestamp,
+    pub limit: u32,
+}
+
+impl Operation for Purge {
+    type Outcome = u64;
+
+    fn apply(&self, batch: &mut Batch<'_>) -> Result<u64> {
+        let deleted = batch.run(
+            "DELETE FROM sessions WHERE number IN
+                 (SELECT number FROM sessions WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+            (self.before, self.limit),
+        )?;
+        batch.run(
+            "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE seq < (SELECT max(seq) FROM revocations)
+                 ORDER BY seq LIMIT ?2) AND at < ?1",
+            (self.before, self.limit),
+        )?;
+        Ok(deleted as u64)
+    }
+}
