@@ -81,8 +81,8 @@ pub async fn build(config: &Config, serve: bool, environment: Environment) -> Re
     };
     let coherence = Arc::new(Coherence::new(cache.clone()));
     let role = if serve { Role::Serve(coherence.clone()) } else { Role::Command };
-    let store = connect(&config.database_url, role, &*entropy).await?;
-    let (flusher, touches) = Flusher::new(store.clone(), cache.clone(), clock.clone(), sessions.lifetimes);
+    let store = connect(&config.database_url, role, clock.clone(), &*entropy).await?;
+    let (flusher, touches) = Flusher::new(store.clone(), cache.clone(), sessions.lifetimes);
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     if serve {

@@ -8,7 +8,6 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
-use crate::domain::clock::Clock;
 use crate::domain::session::{Lifetimes, Seen};
 use crate::store::SharedStore;
 
@@ -33,7 +32,6 @@ impl Touches {
 pub struct Flusher {
     store: SharedStore,
     cache: Option<Arc<Cache>>,
-    clock: Arc<dyn Clock>,
     lifetimes: Lifetimes,
     urgent: mpsc::Receiver<Seen>,
     /// What the store did not take, for the next round.
@@ -42,14 +40,9 @@ pub struct Flusher {
 
 impl Flusher {
     /// Makes the flusher and the door to it.
-    pub fn new(
-        store: SharedStore,
-        cache: Option<Arc<Cache>>,
-        clock: Arc<dyn Clock>,
-        lifetimes: Lifetimes,
-    ) -> (Self, Touches) {
+    pub fn new(store: SharedStore, cache: Option<Arc<Cache>>, lifetimes: Lifetimes) -> (Self, Touches) {
         let (door, urgent) = mpsc::channel(URGENT);
-        (Self { store, cache, clock, lifetimes, urgent, backlog: Vec::new() }, Touches(door))
+        (Self { store, cache, lifetimes, urgent, backlog: Vec::new() }, Touches(door))
     }
 
     /// Visits one shard after the other, all of them once a flush interval; at the end, all at once.
@@ -94,7 +87,7 @@ impl Flusher {
 
     async fn flush(&mut self, seen: Vec<Seen>) {
         for chunk in seen.chunks(CHUNK) {
-            match self.store.touch(chunk.to_vec(), self.clock.now()).await {
+            match self.store.touch(chunk.to_vec()).await {
                 Ok(deadlines) => {
                     if let Some(cache) = &self.cache {
                         cache.touched(&deadlines);

@@ -1,6 +1,5 @@
 //! Revocations: what a session ended by, and the numbered log that tells every cache.
 
-use super::clock::Timestamp;
 use super::event::{Actor, EventKind};
 use super::id::UserId;
 use super::token::TokenHash;
@@ -64,13 +63,13 @@ impl Why {
     }
 }
 
-/// Who ends a session, when and why: written on the tombstone and into the audit.
+/// Who ends a session, and why: written on the tombstone and into the audit.
 #[derive(Clone, Debug)]
 pub struct Reason {
-    /// When.
-    pub at: Timestamp,
     /// By whom.
     pub by: Actor,
+    /// Through which session they asked for it. Only a live one may change anything, at the moment of the change.
+    pub through: Option<TokenHash>,
     /// Why.
     pub why: Why,
     /// From which address, when known.

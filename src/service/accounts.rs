@@ -1,5 +1,6 @@
 //! Users: one's own password, and what only an operator may do.
 
+use super::sessions::principal_reason;
 use super::{Error, Result, Service};
 use crate::domain::event::{Actor, Event, EventKind};
 use crate::domain::id::{SessionId, UserId};
@@ -10,7 +11,7 @@ use crate::domain::session::{Client, Session};
 use crate::domain::text::{BadText, Email, LoginName, Name, Username};
 use crate::domain::user::{NewUser, User};
 use crate::password::Verdict;
-use crate::store::{Added, Confirmed, PasswordChange, Revoked, Target};
+use crate::store::{Added, Changed, Confirmed, PasswordChange, Revoked, Target};
 
 impl Service {
     /// Sets one's own password, which ends every other session and every login still being checked.
@@ -18,7 +19,7 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a password that cannot be set; [`Error::BadCredentials`] when the current one is wrong,
-    /// or was changed meanwhile.
+    /// or was changed meanwhile; [`Error::NoSession`] when the session has ended since it was checked.
     pub async fn change_password(
         &self,
         principal: &Principal,
@@ -33,21 +34,18 @@ impl Service {
             Ok(current) => self.hashed(self.parts.hasher.verify(current, Some(known.password_hash)).await)?,
             Err(_) => Verdict::Wrong,
         };
-        let now = self.parts.clock.now();
-        let ip = Some(client.ip.clone());
         if matches!(verdict, Verdict::Wrong) {
+            let now = self.parts.clock.now();
             let event = Event::about(user, EventKind::LoginFailed, Actor::User(user), now);
-            let session = Some(principal.session_id());
+            let (session, ip) = (Some(principal.session_id()), Some(client.ip.clone()));
             self.parts.store.record(Event { session, ip, detail: Some("password"), ..event }).await?;
             return Err(Error::BadCredentials);
         }
         let hash = self.hashed(self.parts.hasher.hash(new).await)?;
         let change =
             PasswordChange { user, hash, auth_epoch: Some(known.auth_epoch), keep: Some(principal.session_id()) };
-        let reason = Reason { at: now, by: Actor::User(user), why: Why::Password, ip };
-        let revoked = self.parts.store.change_password(change, reason).await?.ok_or(Error::BadCredentials)?;
-        self.settled(revoked.seq).await?;
-        Ok(revoked.sessions.len())
+        let reason = principal_reason(principal, Why::Password, client);
+        self.done(self.parts.store.change_password(change, reason).await?).await
     }
 
     /// The powers of whoever may run commands on the machine. Nothing that arrives over the wire gets them.
@@ -89,7 +87,7 @@ impl Operator<'_> {
         };
         let hash = self.0.hashed(parts.hasher.hash(fit("password", password)?).await)?;
         let id = UserId::random(&*parts.entropy)?;
-        match parts.store.add_user(id, user, hash, Actor::CommandLine, parts.clock.now()).await? {
+        match parts.store.add_user(id, user, hash, Actor::CommandLine).await? {
             Added::Yes(user) => Ok(user),
             Added::UsernameTaken => Err(Error::Conflict("username")),
             Added::EmailTaken => Err(Error::Conflict("email")),
@@ -136,7 +134,7 @@ impl Operator<'_> {
     pub async fn set_password(&self, user: UserId, password: String) -> Result<Revoked> {
         let hash = self.0.hashed(self.0.parts.hasher.hash(fit("password", password)?).await)?;
         let change = PasswordChange { user, hash, auth_epoch: None, keep: None };
-        self.0.parts.store.change_password(change, self.because(Why::Password)).await?.ok_or(Error::NotFound)
+        ended(self.0.parts.store.change_password(change, because(Why::Password)).await?)
     }
 
     /// Lets a user log in no more, which ends every session of theirs; or lets them again.
@@ -144,8 +142,7 @@ impl Operator<'_> {
     /// # Errors
     /// [`Error::NotFound`] when the user is gone.
     pub async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<Revoked> {
-        let reason = self.because(Why::Disabled);
-        self.0.parts.store.set_disabled(user, disabled, reason).await?.ok_or(Error::NotFound)
+        self.0.parts.store.set_disabled(user, disabled, because(Why::Disabled)).await?.ok_or(Error::NotFound)
     }
 
     /// Ends one session.
@@ -153,7 +150,7 @@ impl Operator<'_> {
     /// # Errors
     /// As the store says; that nothing ended shows in the result.
     pub async fn revoke(&self, session: SessionId) -> Result<Revoked> {
-        Ok(self.0.parts.store.revoke(Target::Id(session, None), self.because(Why::Operator)).await?)
+        ended(self.0.parts.store.revoke(Target::Id(session, None), because(Why::Operator)).await?)
     }
 
     /// Ends every session of a user.
@@ -161,7 +158,7 @@ impl Operator<'_> {
     /// # Errors
     /// As the store says.
     pub async fn revoke_all(&self, user: UserId) -> Result<Revoked> {
-        Ok(self.0.parts.store.revoke(Target::All(user), self.because(Why::Operator)).await?)
+        ended(self.0.parts.store.revoke(Target::All(user), because(Why::Operator)).await?)
     }
 
     /// Waits until a running server refuses what `seq` ended.
@@ -171,8 +168,16 @@ impl Operator<'_> {
     pub async fn confirm(&self, seq: Seq) -> Result<Confirmed> {
         Ok(self.0.parts.store.confirm(seq).await?)
     }
+}
 
-    fn because(&self, why: Why) -> Reason {
-        Reason { at: self.0.parts.clock.now(), by: Actor::CommandLine, why, ip: None }
+const fn because(why: Why) -> Reason {
+    Reason { by: Actor::CommandLine, through: None, why, ip: None }
+}
+
+fn ended(changed: Changed) -> Result<Revoked> {
+    match changed {
+        Changed::Yes(revoked) => Ok(revoked),
+        // A command asks through no session.
+        Changed::Outrun | Changed::NoSession(_) => Err(Error::NotFound),
     }
 }

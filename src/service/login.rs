@@ -107,12 +107,7 @@ impl Service {
         if !self.token_key.issued(&presented.token) {
             return Err(Error::NoSession);
         }
-        let logout = Logout {
-            token: presented.token.hash(),
-            user: presented.user,
-            at: self.parts.clock.now(),
-            ip: Some(client.ip.clone()),
-        };
+        let logout = Logout { token: presented.token.hash(), user: presented.user, ip: Some(client.ip.clone()) };
         let revoked = self.parts.store.logout(logout).await?;
         self.settled(revoked.seq).await?;
         if revoked.sessions.is_empty() { Err(Error::NoSession) } else { Ok(()) }

@@ -7,7 +7,7 @@ use crate::domain::principal::Principal;
 use crate::domain::revocation::{Reason, Why};
 use crate::domain::session::{Client, Session};
 use crate::domain::user::User;
-use crate::store::Target;
+use crate::store::{Changed, Target};
 
 /// Which of one's sessions to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,8 @@ impl Service {
     /// Ends one live session of the user.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when it does not exist, has ended or is somebody else's: the same work for each.
+    /// [`Error::NotFound`] when it does not exist, has ended or is somebody else's: the same work for each;
+    /// [`Error::NoSession`] when the principal's own has ended since it was checked.
     pub async fn revoke(&self, principal: &Principal, id: SessionId, client: &Client) -> Result<()> {
         let why = if id == principal.session_id() { Why::Logout } else { Why::Owner };
         let target = Target::Id(id, Some(principal.user_id()));
@@ -62,7 +63,7 @@ impl Service {
     /// Ends several; returns how many.
     ///
     /// # Errors
-    /// As the store says.
+    /// [`Error::NoSession`] when the principal's own has ended since it was checked.
     pub async fn revoke_many(&self, principal: &Principal, scope: Scope, client: &Client) -> Result<usize> {
         let target = match scope {
             Scope::Others => Target::Others(principal.user_id(), principal.session_id()),
@@ -72,14 +73,32 @@ impl Service {
     }
 
     async fn end(&self, principal: &Principal, target: Target, why: Why, client: &Client) -> Result<usize> {
-        let reason = Reason {
-            at: self.parts.clock.now(),
-            by: Actor::User(principal.user_id()),
-            why,
-            ip: Some(client.ip.clone()),
-        };
-        let revoked = self.parts.store.revoke(target, reason).await?;
-        self.settled(revoked.seq).await?;
-        Ok(revoked.sessions.len())
+        let reason = principal_reason(principal, why, client);
+        self.done(self.parts.store.revoke(target, reason).await?).await
+    }
+
+    /// Tells how many sessions a change has ended, once they are refused everywhere.
+    pub(super) async fn done(&self, changed: Changed) -> Result<usize> {
+        match changed {
+            Changed::Yes(revoked) => {
+                self.settled(revoked.seq).await?;
+                Ok(revoked.sessions.len())
+            }
+            Changed::NoSession(seq) => {
+                self.settled(seq).await?;
+                Err(Error::NoSession)
+            }
+            Changed::Outrun => Err(Error::BadCredentials),
+        }
+    }
+}
+
+/// That a principal asked for it.
+pub(super) fn principal_reason(principal: &Principal, why: Why, client: &Client) -> Reason {
+    Reason {
+        by: Actor::User(principal.user_id()),
+        through: Some(principal.token_hash),
+        why,
+        ip: Some(client.ip.clone()),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::sqlite::Sqlite;
 use super::{RevocationSink, SharedStore, StoreError};
 use crate::config::DatabaseUrl;
+use crate::domain::clock::Clock;
 use crate::domain::entropy::Entropy;
 
 /// What the process wants of the store.
@@ -43,9 +44,14 @@ pub fn check(url: &DatabaseUrl) -> Result<(), ConnectError> {
 ///
 /// # Errors
 /// [`ConnectError`]; nothing is left open.
-pub async fn connect(url: &DatabaseUrl, role: Role, entropy: &dyn Entropy) -> Result<SharedStore, ConnectError> {
+pub async fn connect(
+    url: &DatabaseUrl,
+    role: Role,
+    clock: Arc<dyn Clock>,
+    entropy: &dyn Entropy,
+) -> Result<SharedStore, ConnectError> {
     match scheme(url)? {
-        Scheme::Sqlite(path) => Ok(Arc::new(Sqlite::open(path, role, entropy).await?)),
+        Scheme::Sqlite(path) => Ok(Arc::new(Sqlite::open(path, role, clock, entropy).await?)),
     }
 }
 

@@ -80,8 +80,6 @@ pub struct Logout {
     pub token: TokenHash,
     /// Whose it must be, where the credential named somebody.
     pub user: Option<UserId>,
-    /// When.
-    pub at: Timestamp,
     /// From which address.
     pub ip: Option<String>,
 }
@@ -104,6 +102,17 @@ pub struct Revoked {
     pub sessions: Vec<SessionId>,
     /// The number to be settled: its own, or where nothing ended, the newest of the log.
     pub seq: Seq,
+}
+
+/// What a change came to that was asked for through a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// It was made, and ended this.
+    Yes(Revoked),
+    /// It was not: the session has ended meanwhile, which is settled with this number.
+    NoSession(Seq),
+    /// It was not: there is no such user, or since the password was checked, it changed or the user was disabled.
+    Outrun,
 }
 
 /// A user's live sessions, and the log's newest number when they were read.
@@ -147,8 +156,9 @@ pub trait RevocationSink: Send + Sync + 'static {
 
 /// Where users, sessions and the audit are kept.
 ///
-/// Every method is one transaction and durable when it answers. `now` decides what is live:
-/// not revoked, and before both deadlines.
+/// Every method is one transaction and durable when it answers. Live is what is not revoked and before both deadlines;
+/// a change reads the clock for that once its transaction has begun, so what was told to be over is not brought back by
+/// a change that waited.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The key tokens are tagged with; made at the first start.
@@ -173,8 +183,7 @@ pub trait Store: Send + Sync + 'static {
     async fn users(&self) -> Result<Vec<User>>;
 
     /// Adds a user.
-    async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor, now: Timestamp)
-    -> Result<Added>;
+    async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor) -> Result<Added>;
 
     /// Makes a session, if its login was not outrun, and ends what it replaces and what is over the cap.
     async fn create_session(&self, new: NewSession) -> Result<Created>;
@@ -183,16 +192,16 @@ pub trait Store: Send + Sync + 'static {
     async fn logout(&self, logout: Logout) -> Result<Revoked>;
 
     /// Ends sessions.
-    async fn revoke(&self, target: Target, reason: Reason) -> Result<Revoked>;
+    async fn revoke(&self, target: Target, reason: Reason) -> Result<Changed>;
 
-    /// Sets a password and ends every session but the one to keep. `None`: there is no such user, or the change was outrun.
-    async fn change_password(&self, change: PasswordChange, reason: Reason) -> Result<Option<Revoked>>;
+    /// Sets a password and ends every session but the one to keep.
+    async fn change_password(&self, change: PasswordChange, reason: Reason) -> Result<Changed>;
 
     /// Disables a user and ends their sessions, or enables them again. `None`: there is no such user.
     async fn set_disabled(&self, user: UserId, disabled: bool, reason: Reason) -> Result<Option<Revoked>>;
 
-    /// Stores last-seen times of sessions still live at `now`; returns the deadlines that now hold.
-    async fn touch(&self, seen: Vec<Seen>, now: Timestamp) -> Result<Vec<(TokenHash, Timestamp)>>;
+    /// Stores last-seen times of sessions that are live; returns the deadlines that now hold.
+    async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>>;
 
     /// Writes an event that comes with no change, such as a refused login.
     async fn record(&self, event: Event) -> Result<()>;

@@ -31,10 +31,10 @@ use self::readers::Readers;
 use self::writer::Writer;
 use super::connect::{ConnectError, Role};
 use super::{
-    Added, Confirmed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Result, RevocationSink, Revoked,
-    Store, StoreError, Target,
+    Added, Changed, Confirmed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Result, RevocationSink,
+    Revoked, Store, StoreError, Target,
 };
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::Entropy;
 use crate::domain::event::{Actor, Event};
 use crate::domain::id::UserId;
@@ -63,6 +63,7 @@ impl Sqlite {
     pub(super) async fn open(
         path: PathBuf,
         role: Role,
+        clock: Arc<dyn Clock>,
         entropy: &dyn Entropy,
     ) -> std::result::Result<Self, ConnectError> {
         create_private(&path)?;
@@ -74,21 +75,26 @@ impl Sqlite {
         entropy.fill(&mut fresh_key).map_err(|error| StoreError::Unreachable(error.to_string()))?;
         let file = path.clone();
         // Once, so one thread at most.
-        let started = tokio::task::spawn_blocking(move || start(file, sink, fresh_key)).await;
+        let started = tokio::task::spawn_blocking(move || start(file, clock, sink, fresh_key)).await;
         let (writer, token_key) = started.map_err(|error| StoreError::Unreachable(error.to_string()))??;
         Ok(Self { readers: Readers::new(path.clone()), path, writer, token_key, lock })
     }
 }
 
 /// What of the start blocks.
-fn start(path: PathBuf, sink: Option<Arc<dyn RevocationSink>>, fresh_key: [u8; 32]) -> Result<(Writer, TokenKey)> {
+fn start(
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    sink: Option<Arc<dyn RevocationSink>>,
+    fresh_key: [u8; 32],
+) -> Result<(Writer, TokenKey)> {
     if sink.is_some() {
         log::make_room(&path);
     }
     let mut connection = connection::writer(&path)?;
     migrate::migrate(&mut connection)?;
     let token_key = token_key(&connection, fresh_key).map_err(failed)?;
-    Ok((Writer::start(path, connection, sink)?, token_key))
+    Ok((Writer::start(path, connection, clock, sink)?, token_key))
 }
 
 /// The key in the file, which is `fresh` if there was none.
@@ -204,15 +210,8 @@ impl Store for Sqlite {
             .await
     }
 
-    async fn add_user(
-        &self,
-        id: UserId,
-        user: NewUser,
-        hash: PasswordHash,
-        by: Actor,
-        now: Timestamp,
-    ) -> Result<Added> {
-        self.writer.commit(AddUser { id, user, hash, by, now }).await
+    async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor) -> Result<Added> {
+        self.writer.commit(AddUser { id, user, hash, by }).await
     }
 
     async fn create_session(&self, new: NewSession) -> Result<Created> {
@@ -223,11 +222,11 @@ impl Store for Sqlite {
         self.writer.commit(logout).await
     }
 
-    async fn revoke(&self, target: Target, reason: Reason) -> Result<Revoked> {
+    async fn revoke(&self, target: Target, reason: Reason) -> Result<Changed> {
         self.writer.commit(Revoke { target, reason }).await
     }
 
-    async fn change_password(&self, change: PasswordChange, reason: Reason) -> Result<Option<Revoked>> {
+    async fn change_password(&self, change: PasswordChange, reason: Reason) -> Result<Changed> {
         self.writer.commit(ChangePassword { change, reason }).await
     }
 
@@ -235,8 +234,8 @@ impl Store for Sqlite {
         self.writer.commit(SetDisabled { user, disabled, reason }).await
     }
 
-    async fn touch(&self, seen: Vec<Seen>, now: Timestamp) -> Result<Vec<(TokenHash, Timestamp)>> {
-        self.writer.commit(Touch { seen, now }).await
+    async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>> {
+        self.writer.commit(Touch { seen }).await
     }
 
     async fn record(&self, event: Event) -> Result<()> {

@@ -174,8 +174,10 @@ pub struct LoggedIn {
 /// A request to be sent.
 #[derive(Clone, Debug)]
 pub struct Ask {
-    method: String,
-    target: String,
+    /// Its method.
+    pub method: String,
+    /// Its path and query.
+    pub target: String,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
     host: bool,

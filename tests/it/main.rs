@@ -24,6 +24,7 @@ mod crash;
 mod csrf;
 mod framing;
 mod layering;
+mod meanwhile;
 mod medama;
 mod openapi;
 mod outage;

@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use rusqlite::Connection;
+use std::sync::Arc;
+
 use sessiond::config::DatabaseUrl;
+use sessiond::domain::clock::SystemClock;
 use sessiond::domain::entropy::SystemEntropy;
 use sessiond::store::connect::{Role, connect};
 
@@ -29,7 +32,7 @@ fn statements() -> Vec<String> {
 async fn migrated() -> (Home, Connection) {
     let home = Home::new();
     let url = DatabaseUrl::new(format!("sqlite://{}", home.database().display()));
-    connect(&url, Role::Command, &SystemEntropy).await.expect("a store").close().await;
+    connect(&url, Role::Command, Arc::new(SystemClock), &SystemEntropy).await.expect("a store").close().await;
     let connection = reader(&home.database());
     (home, connection)
 }

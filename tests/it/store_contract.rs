@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt as _, join_all};
 use sessiond::config::DatabaseUrl;
-use sessiond::domain::clock::Timestamp;
+use sessiond::domain::clock::{Clock as _, ManualClock, Timestamp};
 use sessiond::domain::entropy::SystemEntropy;
 use sessiond::domain::event::{Actor, Event, EventKind};
 use sessiond::domain::id::{SessionId, UserId};
@@ -20,8 +20,8 @@ use sessiond::domain::token::TokenHash;
 use sessiond::domain::user::{Credentials, NewUser, User};
 use sessiond::store::connect::{ConnectError, Role, connect};
 use sessiond::store::{
-    Added, Confirmed, Created, Logout, Lookup, NewSession, PasswordChange, RevocationSink, Revoked, SharedStore,
-    StoreError, Target,
+    Added, Changed, Confirmed, Created, Logout, Lookup, NewSession, PasswordChange, RevocationSink, Revoked,
+    SharedStore, StoreError, Target,
 };
 use tempfile::TempDir;
 
@@ -70,6 +70,7 @@ async fn for_each_store(test: impl AsyncFn(&Fresh)) {
 /// A store that serves, and what its sink has heard.
 struct Fresh {
     store: SharedStore,
+    clock: Arc<ManualClock>,
     heard: Arc<Heard>,
     url: DatabaseUrl,
     dir: TempDir,
@@ -98,6 +99,18 @@ impl Heard {
 const IDLE: Duration = Duration::from_secs(100);
 const ABSOLUTE: Duration = Duration::from_secs(1000);
 
+fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(BEGIN))
+}
+
+/// What ended by a change that was made.
+fn made(changed: Changed) -> Revoked {
+    match changed {
+        Changed::Yes(revoked) => revoked,
+        refused => panic!("{refused:?}"),
+    }
+}
+
 fn later(seconds: u64) -> Timestamp {
     BEGIN.after(Duration::from_secs(seconds))
 }
@@ -114,7 +127,7 @@ fn hash(text: &str) -> PasswordHash {
 }
 
 fn because(why: Why) -> Reason {
-    Reason { at: BEGIN, by: Actor::CommandLine, why, ip: None }
+    Reason { by: Actor::CommandLine, through: None, why, ip: None }
 }
 
 fn login_of(user: UserId, number: u64) -> NewSession {
@@ -131,14 +144,15 @@ fn login_of(user: UserId, number: u64) -> NewSession {
 }
 
 fn logout_of(number: u64) -> Logout {
-    Logout { token: token(number), user: None, at: BEGIN, ip: Some("192.0.2.2".into()) }
+    Logout { token: token(number), user: None, ip: Some("192.0.2.2".into()) }
 }
 
 impl Fresh {
     async fn open(kind: &Kind, sink: Arc<dyn RevocationSink>) -> Self {
         let (url, dir) = (kind.fresh)();
-        let store = connect(&url, Role::Serve(sink), &SystemEntropy).await.expect("a store");
-        Self { store, heard: Arc::default(), url, dir, audit: kind.audit }
+        let clock = clock();
+        let store = connect(&url, Role::Serve(sink), clock.clone(), &SystemEntropy).await.expect("a store");
+        Self { store, clock, heard: Arc::default(), url, dir, audit: kind.audit }
     }
 
     async fn add(&self, username: &str, email: Option<&str>) -> Added {
@@ -149,7 +163,7 @@ impl Fresh {
             admin: username == "ann",
         };
         let id = UserId::random(&SystemEntropy).expect("entropy");
-        self.store.add_user(id, user, hash("first"), Actor::CommandLine, BEGIN).await.expect("a store")
+        self.store.add_user(id, user, hash("first"), Actor::CommandLine).await.expect("a store")
     }
 
     async fn user(&self, username: &str) -> UserId {
@@ -204,20 +218,29 @@ impl Fresh {
     }
 
     async fn revoke(&self, target: Target) -> Revoked {
-        self.store.revoke(target, because(Why::Operator)).await.expect("a store")
+        made(self.store.revoke(target, because(Why::Operator)).await.expect("a store"))
     }
 
     async fn change_password(&self, change: PasswordChange) -> Option<Revoked> {
-        self.store.change_password(change, because(Why::Password)).await.expect("a store")
+        match self.store.change_password(change, because(Why::Password)).await.expect("a store") {
+            Changed::Outrun => None,
+            changed => Some(made(changed)),
+        }
     }
 
     async fn set_disabled(&self, user: UserId, disabled: bool) -> Option<Revoked> {
         self.store.set_disabled(user, disabled, because(Why::Disabled)).await.expect("a store")
     }
 
+    /// Moves the clock forward to `at`, if it is not there yet.
+    fn wait_until(&self, at: Timestamp) {
+        self.clock.advance(at.since(self.clock.now()));
+    }
+
     async fn touch(&self, number: u64, at: Timestamp) -> Option<Timestamp> {
+        self.wait_until(at);
         let seen = Seen { token_hash: token(number), at, idle_until: at.after(IDLE) };
-        let moved = self.store.touch(vec![seen], at).await.expect("a store");
+        let moved = self.store.touch(vec![seen]).await.expect("a store");
         assert!(moved.iter().all(|(hash, _)| *hash == token(number)));
         moved.first().map(|(_, idle)| *idle)
     }
@@ -394,9 +417,9 @@ async fn dead_sessions_do_not_count_towards_the_cap() {
         fresh.session(ann, 1).await;
         fresh.session(ann, 2).await;
         fresh.logout(logout_of(1)).await;
-        let mut after_the_idle_deadline = NewSession { cap: 1, ..login_of(ann, 3) };
-        after_the_idle_deadline.session.created_at = BEGIN.after(IDLE);
-        assert_eq!(fresh.create(after_the_idle_deadline).await, Created::Yes(Seq(1)), "no number but the logout's");
+        fresh.wait_until(BEGIN.after(IDLE));
+        let third = NewSession { cap: 1, ..login_of(ann, 3) };
+        assert_eq!(fresh.create(third).await, Created::Yes(Seq(1)), "no number but the logout's");
         assert_eq!(fresh.heard.numbers(), [0, 1], "nothing had to make room");
     })
     .await;
@@ -412,13 +435,54 @@ async fn a_session_is_logged_out_once_and_only_as_its_owner() {
 
         assert_eq!(fresh.logout(by(bob)).await, nothing(0), "somebody else's");
         assert_eq!(fresh.logout(logout_of(2)).await, nothing(0), "nobody's");
-        let too_late = Logout { at: BEGIN.after(IDLE), ..logout_of(1) };
-        assert_eq!(fresh.logout(too_late).await, nothing(0), "over by itself");
-        assert_eq!(fresh.states(1..2).await, ["live"]);
 
         assert_eq!(fresh.logout(by(ann)).await, Revoked { sessions: vec![id], seq: Seq(1) });
         assert!(matches!(fresh.lookup(1).await, Lookup::Revoked(Seq(1))));
         assert_eq!(fresh.logout(by(ann)).await, nothing(1), "a second time: to be told once 1 is settled");
+
+        fresh.session(ann, 3).await;
+        fresh.wait_until(BEGIN.after(IDLE));
+        assert_eq!(fresh.logout(logout_of(3)).await, nothing(1), "over by itself");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_asked_for_through_a_session_is_not_done_once_that_has_ended() {
+    for_each_store(async |fresh| {
+        let ann = fresh.user("ann").await;
+        let others = fresh.session(ann, 1).await;
+        let ids = [fresh.session(ann, 2).await, fresh.session(ann, 3).await];
+        let through = |number| Reason { through: Some(token(number)), ..because(Why::Owner) };
+        let revoke = async |target, number| fresh.store.revoke(target, through(number)).await.expect("a store");
+        let change = PasswordChange { user: ann, hash: hash("theirs"), auth_epoch: Some(0), keep: Some(ids[0]) };
+        fresh.logout(logout_of(2)).await;
+
+        for target in [Target::Id(others, Some(ann)), Target::Others(ann, ids[0]), Target::All(ann)] {
+            assert_eq!(revoke(target, 2).await, Changed::NoSession(Seq(1)));
+        }
+        assert_eq!(revoke(Target::All(ann), 77).await, Changed::NoSession(Seq(1)), "one never made");
+        let changed = fresh.store.change_password(change.clone(), through(2)).await.expect("a store");
+        assert_eq!(changed, Changed::NoSession(Seq(1)));
+        assert_eq!(fresh.credentials(ann).await.password_hash.as_str(), "first");
+        assert_eq!(fresh.states(1..4).await, ["live", "revoked", "live"]);
+
+        let changed = fresh.store.change_password(PasswordChange { keep: Some(ids[1]), ..change }, through(3)).await;
+        assert_eq!(made(changed.expect("a store")).sessions, [others]);
+        fresh.wait_until(BEGIN.after(IDLE));
+        assert_eq!(revoke(Target::All(ann), 3).await, Changed::NoSession(Seq(2)), "over by itself");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_last_seen_time_that_waited_past_the_deadline_brings_nobody_back() {
+    for_each_store(async |fresh| {
+        fresh.session(fresh.user("ann").await, 1).await;
+        fresh.wait_until(BEGIN.after(IDLE));
+        let seen = Seen { token_hash: token(1), at: later(99), idle_until: later(199) };
+        assert!(fresh.store.touch(vec![seen]).await.expect("a store").is_empty());
+        assert_eq!(fresh.found(1).await.0.expiry.idle, BEGIN.after(IDLE));
     })
     .await;
 }
@@ -630,14 +694,13 @@ async fn a_touch_moves_live_sessions_forward_and_never_past_their_end() {
         let (session, _) = fresh.found(1).await;
         assert_eq!((session.last_seen_at, session.expiry.idle), (later(50), later(150)));
 
-        assert_eq!(fresh.touch(1, later(150)).await, None, "over by itself");
         for at in (149..950).step_by(99) {
             fresh.touch(1, later(at)).await.expect("live");
         }
         assert_eq!(fresh.touch(1, later(950)).await, Some(later(1000)), "the end stands");
-        assert_eq!(fresh.touch(1, later(1000)).await, None);
+        assert_eq!(fresh.touch(1, later(1000)).await, None, "over by itself");
         assert_eq!(fresh.touch(2, later(1)).await, None, "nobody's");
-        assert!(fresh.store.touch(vec![], BEGIN).await.expect("a store").is_empty());
+        assert!(fresh.store.touch(vec![]).await.expect("a store").is_empty());
     })
     .await;
 }
@@ -651,7 +714,7 @@ async fn one_touch_stores_many_sessions() {
         }
         fresh.logout(logout_of(2)).await;
         let seen = |number| Seen { token_hash: token(number), at: later(10), idle_until: later(110) };
-        let moved = fresh.store.touch((1..5).map(seen).collect(), later(10)).await.expect("a store");
+        let moved = fresh.store.touch((1..5).map(seen).collect()).await.expect("a store");
         let mut moved: Vec<_> = moved.into_iter().map(|(hash, idle)| (hash.to_hex(), idle)).collect();
         moved.sort();
         assert_eq!(moved, [(token(1).to_hex(), later(110)), (token(3).to_hex(), later(110))]);
@@ -792,13 +855,13 @@ async fn an_operation_that_fails_spares_its_neighbours() {
         // Queued together; the third asks for a token that another session has.
         let (one, two, failed, created, disabled) = tokio::join!(
             fresh.store.logout(logout_of(0)),
-            fresh.store.revoke(Target::Id(fresh.found(1).await.0.id, None), because(Why::Operator)),
+            fresh.revoke(Target::Id(fresh.found(1).await.0.id, None)),
             fresh.store.create_session(login_of(ann, 2)),
             fresh.store.create_session(login_of(ann, 10)),
             fresh.store.logout(logout_of(3)),
         );
         assert!(matches!(failed, Err(StoreError::Inconsistent(_))), "{failed:?}");
-        assert_eq!([one, two, disabled].map(|ended| ended.expect("done").sessions.len()), [1, 1, 1]);
+        assert_eq!([one.expect("done"), two, disabled.expect("done")].map(|ended| ended.sessions.len()), [1, 1, 1]);
         assert!(matches!(created, Ok(Created::Yes(_))));
         assert_eq!(fresh.states(0..4).await, ["revoked", "revoked", "live", "revoked"]);
         assert_eq!(fresh.states(10..11).await, ["live"]);
@@ -826,7 +889,7 @@ async fn everything_is_there_after_closing_and_opening_again() {
         drop(store);
 
         let heard = Arc::new(Heard::default());
-        let store = connect(&url, Role::Serve(heard.clone()), &SystemEntropy).await.expect("a store");
+        let store = connect(&url, Role::Serve(heard.clone()), clock(), &SystemEntropy).await.expect("a store");
         store.ping().await.expect("open");
         assert!(store.token_key().await.expect("a store").issued(&issued), "the same key");
         assert!(matches!(store.lookup(&token(1)).await, Ok(Lookup::Revoked(Seq(1)))));
@@ -844,12 +907,12 @@ async fn a_server_hears_what_a_command_beside_it_ends_and_says_so() {
         let ann = fresh.user("ann").await;
         let id = fresh.session(ann, 1).await;
         fresh.session(ann, 2).await;
-        let beside = connect(&fresh.url, Role::Command, &SystemEntropy).await.expect("a store");
+        let beside = connect(&fresh.url, Role::Command, clock(), &SystemEntropy).await.expect("a store");
 
-        let one = beside.revoke(Target::Id(id, None), because(Why::Operator)).await.expect("a store");
+        let one = made(beside.revoke(Target::Id(id, None), because(Why::Operator)).await.expect("a store"));
         assert_eq!(beside.confirm(one.seq).await.expect("a store"), Confirmed::Applied);
         assert_eq!((fresh.heard.newest().seq, fresh.heard.newest().sessions), (one.seq, vec![token(1)]));
-        let all = beside.revoke(Target::All(ann), because(Why::Operator)).await.expect("a store");
+        let all = made(beside.revoke(Target::All(ann), because(Why::Operator)).await.expect("a store"));
         assert_eq!(beside.confirm(all.seq).await.expect("a store"), Confirmed::Applied);
         assert_eq!((fresh.heard.newest().seq, fresh.heard.newest().users), (all.seq, vec![ann]));
 
@@ -865,7 +928,7 @@ async fn a_command_that_ends_nothing_is_confirmed_after_the_server_ended_somethi
         let (ann, bob) = (fresh.user("ann").await, fresh.user("bob").await);
         fresh.session(ann, 1).await;
         fresh.logout(logout_of(1)).await;
-        let beside = connect(&fresh.url, Role::Command, &SystemEntropy).await.expect("a store");
+        let beside = connect(&fresh.url, Role::Command, clock(), &SystemEntropy).await.expect("a store");
         let disabled = beside.set_disabled(bob, true, because(Why::Disabled)).await.expect("a store").expect("a user");
         assert_eq!(beside.confirm(disabled.seq).await.expect("a store"), Confirmed::Applied);
         beside.close().await;
@@ -877,11 +940,11 @@ async fn a_command_that_ends_nothing_is_confirmed_after_the_server_ended_somethi
 async fn a_command_is_confirmed_by_a_server_busy_with_logouts() {
     for_each_store(async |fresh| {
         let (ann, bob) = (fresh.user("ann").await, fresh.user("bob").await);
-        let beside = connect(&fresh.url, Role::Command, &SystemEntropy).await.expect("a store");
+        let beside = connect(&fresh.url, Role::Command, clock(), &SystemEntropy).await.expect("a store");
         for number in 0..5 {
             fresh.session(ann, number).await;
             let id = fresh.session(bob, 100 + number).await;
-            let ended = beside.revoke(Target::Id(id, None), because(Why::Operator)).await.expect("a store");
+            let ended = made(beside.revoke(Target::Id(id, None), because(Why::Operator)).await.expect("a store"));
             fresh.logout(logout_of(number)).await;
             assert_eq!(beside.confirm(ended.seq).await.expect("a store"), Confirmed::Applied);
         }
@@ -897,7 +960,7 @@ async fn without_a_server_there_is_nobody_to_confirm() {
     for_each_store(async |fresh| {
         fresh.store.close().await;
         let (url, _dir) = sqlite();
-        let alone = connect(&url, Role::Command, &SystemEntropy).await.expect("a store");
+        let alone = connect(&url, Role::Command, clock(), &SystemEntropy).await.expect("a store");
         assert_eq!(alone.confirm(Seq(1)).await.expect("a store"), Confirmed::NoServer);
         alone.close().await;
     })
@@ -929,7 +992,7 @@ async fn sqlite_takes_a_file_that_others_can_read_for_its_owner_alone() {
     let path = dir.path().join("test.db");
     std::fs::write(&path, "").expect("written");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("set");
-    let store = connect(&url, Role::Command, &SystemEntropy).await.expect("a store");
+    let store = connect(&url, Role::Command, clock(), &SystemEntropy).await.expect("a store");
     assert_eq!(std::fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o600);
     store.close().await;
 }
@@ -937,7 +1000,7 @@ async fn sqlite_takes_a_file_that_others_can_read_for_its_owner_alone() {
 #[tokio::test]
 async fn sqlite_is_served_by_one_at_a_time() {
     let (url, _dir) = sqlite();
-    let serve = || connect(&url, Role::Serve(Arc::new(Heard::default())), &SystemEntropy);
+    let serve = || connect(&url, Role::Serve(Arc::new(Heard::default())), clock(), &SystemEntropy);
     let first = serve().await.expect("a store");
     assert!(matches!(serve().await, Err(ConnectError::AlreadyServed(_))));
     first.close().await;
@@ -957,9 +1020,9 @@ async fn a_file_that_is_no_database_and_a_url_that_is_no_store_are_refused() {
     let (url, dir) = sqlite();
     std::fs::write(dir.path().join("test.db"), "not a database, but long enough to be looked at as one".repeat(20))
         .expect("written");
-    assert!(matches!(connect(&url, Role::Command, &SystemEntropy).await, Err(ConnectError::Store(_))));
+    assert!(matches!(connect(&url, Role::Command, clock(), &SystemEntropy).await, Err(ConnectError::Store(_))));
     for odd in ["mysql://x", "sqlite://", "test.db"] {
-        let refused = connect(&DatabaseUrl::new(odd.into()), Role::Command, &SystemEntropy).await;
+        let refused = connect(&DatabaseUrl::new(odd.into()), Role::Command, clock(), &SystemEntropy).await;
         assert!(matches!(refused, Err(ConnectError::UnknownScheme(_))), "{odd}");
     }
 }

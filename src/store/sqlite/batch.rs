@@ -4,7 +4,7 @@ use rusqlite::{Connection, Params, Row, Transaction, TransactionBehavior};
 
 use super::super::Revoked;
 use super::revocations;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::revocation::{Reason, Revocation, Seq};
@@ -15,10 +15,10 @@ pub(super) struct Batch<'c> {
     transaction: Transaction<'c>,
     /// The log's newest number when the transaction began.
     head: Seq,
+    /// When it began: decides what is live, and is stamped on what changes.
+    now: Timestamp,
     /// What ended so far, under the number that the batch takes if anything does.
     ended: Revocation,
-    /// When the last of it ended; none while nothing has.
-    ended_at: Option<Timestamp>,
 }
 
 /// A live session, about to end.
@@ -38,12 +38,18 @@ impl Live {
 }
 
 impl<'c> Batch<'c> {
-    /// Begins, as the only writer.
-    pub(super) fn begin(connection: &'c mut Connection) -> rusqlite::Result<Self> {
+    /// Begins, as the only writer, and reads the clock then: what expired while an operation waited is over.
+    pub(super) fn begin(connection: &'c mut Connection, clock: &dyn Clock) -> rusqlite::Result<Self> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let now = clock.now();
         let head = revocations::head(&transaction)?;
         let ended = Revocation { seq: Seq(head.0 + 1), ..Revocation::default() };
-        Ok(Self { transaction, head, ended, ended_at: None })
+        Ok(Self { transaction, head, now, ended })
+    }
+
+    /// When it began.
+    pub(super) const fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// Runs a statement and returns how many rows it changed.
@@ -78,7 +84,22 @@ impl<'c> Batch<'c> {
 
     /// Once this number is settled, so is everything that has ended by now.
     pub(super) const fn seq(&self) -> Seq {
-        if self.ended_at.is_some() { self.ended.seq } else { self.head }
+        if self.has_ended_anything() { self.ended.seq } else { self.head }
+    }
+
+    const fn has_ended_anything(&self) -> bool {
+        !self.ended.sessions.is_empty() || !self.ended.users.is_empty()
+    }
+
+    /// Whether what was asked for through a session may be done: only while that is live. What is not asked for through
+    /// any may.
+    pub(super) fn allows(&self, reason: &Reason) -> rusqlite::Result<bool> {
+        let Some(through) = reason.through else { return Ok(true) };
+        self.exists(
+            "SELECT 1 FROM sessions
+             WHERE token_hash = ?1 AND revoked_at IS NULL AND idle_expires_at > ?2 AND expires_at > ?2",
+            (through, self.now),
+        )
     }
 
     /// Ends sessions, each for itself.
@@ -98,7 +119,7 @@ impl<'c> Batch<'c> {
             "SELECT number, id, token_hash, user_id FROM sessions
              WHERE user_id = ?1 AND buried = 0 AND id IS NOT ?2
                  AND revoked_at IS NULL AND idle_expires_at > ?3 AND expires_at > ?3",
-            (user, keep, reason.at),
+            (user, keep, self.now),
             Live::read,
         )?;
         if !live.is_empty() {
@@ -108,28 +129,28 @@ impl<'c> Batch<'c> {
     }
 
     fn bring_to_an_end(&mut self, live: &[Live], reason: &Reason) -> rusqlite::Result<Revoked> {
-        let Reason { at, by, why, ip } = reason;
+        let Reason { by, through: _, why, ip } = reason;
         let kind = why.event();
         let detail = (kind == EventKind::Revoked).then_some(why.as_str());
         for session in live {
             self.run(
                 "UPDATE sessions SET revoked_at = ?2, revoked_by = ?3, revoked_why = ?4, revoked_seq = ?5
                  WHERE number = ?1",
-                (session.number, at, by.as_str(), why.as_str(), self.ended.seq),
+                (session.number, self.now, by.as_str(), why.as_str(), self.ended.seq),
             )?;
-            let event = Event::about(session.user, kind, *by, *at);
+            let event = Event::about(session.user, kind, *by, self.now);
             self.event(&Event { session: Some(session.id), ip: ip.clone(), detail, ..event })?;
-            self.ended_at = self.ended_at.max(Some(*at));
         }
         Ok(Revoked { sessions: live.iter().map(|session| session.id).collect(), seq: self.seq() })
     }
 
     /// Writes what ended to the log, as the last step, and commits. After an error nobody can tell whether it did.
     pub(super) fn commit(self) -> rusqlite::Result<Option<Revocation>> {
-        if let Some(at) = self.ended_at {
-            revocations::append(&self.transaction, &self.ended, at)?;
+        let numbered = self.has_ended_anything();
+        if numbered {
+            revocations::append(&self.transaction, &self.ended, self.now)?;
         }
         self.transaction.commit()?;
-        Ok(self.ended_at.map(|_| self.ended))
+        Ok(numbered.then_some(self.ended))
     }
 }

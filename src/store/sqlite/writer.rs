@@ -20,6 +20,7 @@ use super::batch::Batch;
 use super::checkpoint::Checkpointer;
 use super::connection::{self, failed};
 use super::revocations;
+use crate::domain::clock::Clock;
 use crate::domain::revocation::{Revocation, Seq};
 
 /// The most operations in one transaction: bounds how long one waits for its neighbours.
@@ -77,12 +78,18 @@ struct Open {
 
 impl Writer {
     /// Starts the thread. With a sink this is the serving process: it says so in the file, and hears of every revocation.
-    pub(super) fn start(path: PathBuf, connection: Connection, sink: Option<Arc<dyn RevocationSink>>) -> Result<Self> {
+    pub(super) fn start(
+        path: PathBuf,
+        connection: Connection,
+        clock: Arc<dyn Clock>,
+        sink: Option<Arc<dyn RevocationSink>>,
+    ) -> Result<Self> {
         let no_thread = |error: std::io::Error| StoreError::Unreachable(format!("cannot start a thread: {error}"));
         let (jobs, queue) = sync_channel(QUEUE);
         let mut task = Task {
             path,
             connection: Some(connection),
+            clock,
             sink,
             heard: Seq::default(),
             version: None,
@@ -135,6 +142,7 @@ struct Task {
     path: PathBuf,
     /// None after a failure that leaves its state in doubt; opened again when next needed.
     connection: Option<Connection>,
+    clock: Arc<dyn Clock>,
     sink: Option<Arc<dyn RevocationSink>>,
     /// The newest number the sink has heard of.
     heard: Seq,
@@ -198,8 +206,9 @@ impl Task {
 
     /// One transaction. On an error nothing of it is durable, unless the commit itself failed: then nobody can tell.
     fn attempt(&mut self, jobs: &mut [Job]) -> Result<()> {
+        let clock = Arc::clone(&self.clock);
         let revocation = self.with_connection(|connection| {
-            let mut batch = Batch::begin(connection)?;
+            let mut batch = Batch::begin(connection, &*clock)?;
             for job in &mut *jobs {
                 job.apply(&mut batch)?;
             }
@@ -304,6 +313,7 @@ mod tests {
 
     use super::super::{connection, migrate};
     use super::*;
+    use crate::domain::clock::SystemClock;
 
     /// Takes until it is let go.
     struct Slow(Receiver<()>);
@@ -324,7 +334,7 @@ mod tests {
         connection::create_private(&path).expect("created");
         let mut connection = connection::writer(&path).expect("opened");
         migrate::migrate(&mut connection).expect("migrated");
-        let writer = Writer::start(path, connection, None).expect("started");
+        let writer = Writer::start(path, connection, Arc::new(SystemClock), None).expect("started");
 
         let (mut let_go, mut queued, mut shed) = (Vec::new(), Vec::new(), 0);
         for _ in 0..=MOST + QUEUE {

@@ -2,10 +2,9 @@
 
 use rusqlite::Result;
 
-use super::super::super::{Added, PasswordChange, Revoked};
+use super::super::super::{Added, Changed, PasswordChange, Revoked};
 use super::super::batch::Batch;
 use super::super::writer::Operation;
-use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event, EventKind};
 use crate::domain::id::UserId;
 use crate::domain::password::PasswordHash;
@@ -19,14 +18,13 @@ pub(in crate::store::sqlite) struct AddUser {
     pub user: NewUser,
     pub hash: PasswordHash,
     pub by: Actor,
-    pub now: Timestamp,
 }
 
 impl Operation for AddUser {
     type Outcome = Added;
 
     fn apply(&self, batch: &mut Batch<'_>) -> Result<Added> {
-        let Self { id, user, hash, by, now } = self;
+        let (Self { id, user, hash, by }, now) = (self, batch.now());
         let NewUser { username, email, name, admin } = user;
         let (username_key, email_key) = (username.key(), email.as_ref().map(Email::key));
         if batch.exists("SELECT 1 FROM users WHERE username_key = ?1", [&username_key])? {
@@ -40,7 +38,7 @@ impl Operation for AddUser {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
             (id, username, username_key, email, email_key, name, admin, hash, now),
         )?;
-        batch.event(&Event::about(*id, EventKind::UserCreated, *by, *now))?;
+        batch.event(&Event::about(*id, EventKind::UserCreated, *by, now))?;
         Ok(Added::Yes(User {
             id: *id,
             username: username.clone(),
@@ -48,8 +46,8 @@ impl Operation for AddUser {
             name: name.clone(),
             admin: *admin,
             disabled_at: None,
-            created_at: *now,
-            updated_at: *now,
+            created_at: now,
+            updated_at: now,
         }))
     }
 }
@@ -61,22 +59,25 @@ pub(in crate::store::sqlite) struct ChangePassword {
 }
 
 impl Operation for ChangePassword {
-    type Outcome = Option<Revoked>;
+    type Outcome = Changed;
 
-    fn apply(&self, batch: &mut Batch<'_>) -> Result<Option<Revoked>> {
-        let PasswordChange { user, hash, auth_epoch, keep } = &self.change;
+    fn apply(&self, batch: &mut Batch<'_>) -> Result<Changed> {
+        let Self { change: PasswordChange { user, hash, auth_epoch, keep }, reason } = self;
+        if !batch.allows(reason)? {
+            return Ok(Changed::NoSession(batch.seq()));
+        }
         // Whoever changes their own password must still be allowed to: enabled, and checked against today's password.
         let changed = batch.run(
             "UPDATE users SET password_hash = ?2, auth_epoch = auth_epoch + 1, updated_at = ?3
              WHERE id = ?1 AND (?4 IS NULL OR auth_epoch = ?4 AND disabled_at IS NULL)",
-            (user, hash, self.reason.at, auth_epoch),
+            (user, hash, batch.now(), auth_epoch),
         )?;
         if changed == 0 {
-            return Ok(None);
+            return Ok(Changed::Outrun);
         }
-        let event = Event::about(*user, EventKind::PasswordChanged, self.reason.by, self.reason.at);
-        batch.event(&Event { ip: self.reason.ip.clone(), ..event })?;
-        batch.end_all(*user, *keep, &self.reason).map(Some)
+        let event = Event::about(*user, EventKind::PasswordChanged, reason.by, batch.now());
+        batch.event(&Event { ip: reason.ip.clone(), ..event })?;
+        batch.end_all(*user, *keep, reason).map(Changed::Yes)
     }
 }
 
@@ -91,16 +92,16 @@ impl Operation for SetDisabled {
     type Outcome = Option<Revoked>;
 
     fn apply(&self, batch: &mut Batch<'_>) -> Result<Option<Revoked>> {
-        let Self { user, disabled, reason } = self;
+        let (Self { user, disabled, reason }, now) = (self, batch.now());
         let changed = batch.run(
             "UPDATE users SET disabled_at = ?2, auth_epoch = auth_epoch + 1, updated_at = ?3 WHERE id = ?1",
-            (user, disabled.then_some(reason.at), reason.at),
+            (user, disabled.then_some(now), now),
         )?;
         if changed == 0 {
             return Ok(None);
         }
         let kind = if *disabled { EventKind::UserDisabled } else { EventKind::UserEnabled };
-        batch.event(&Event::about(*user, kind, reason.by, reason.at))?;
+        batch.event(&Event::about(*user, kind, reason.by, now))?;
         if *disabled {
             batch.end_all(*user, None, reason).map(Some)
         } else {

@@ -2,7 +2,7 @@
 
 use rusqlite::Result;
 
-use super::super::super::{Created, Logout, NewSession, Revoked, Target};
+use super::super::super::{Changed, Created, Logout, NewSession, Revoked, Target};
 use super::super::batch::{Batch, Live};
 use super::super::writer::Operation;
 use crate::domain::clock::Timestamp;
@@ -17,7 +17,7 @@ impl Operation for NewSession {
 
     fn apply(&self, batch: &mut Batch<'_>) -> Result<Created> {
         let Self { session, token_hash, auth_epoch, cap, replaces, rehashed } = self;
-        let (user, now) = (session.user_id, session.created_at);
+        let (user, now) = (session.user_id, batch.now());
         let as_checked = batch.exists(
             "SELECT 1 FROM users WHERE id = ?1 AND auth_epoch = ?2 AND disabled_at IS NULL",
             (user, auth_epoch),
@@ -28,9 +28,9 @@ impl Operation for NewSession {
         let by = Actor::User(user);
         let ip = Some(session.client.ip.clone());
         if let Some(replaced) = replaces
-            && let Some(live) = live_by_token(batch, replaced, None, now)?
+            && let Some(live) = live_by_token(batch, replaced, None)?
         {
-            batch.end(&[live], &Reason { at: now, by, why: Why::Replaced, ip: ip.clone() })?;
+            batch.end(&[live], &Reason { by, through: None, why: Why::Replaced, ip: ip.clone() })?;
         }
         let spare = i64::try_from(cap.saturating_sub(1)).unwrap_or(i64::MAX);
         let over = batch.rows(
@@ -40,7 +40,7 @@ impl Operation for NewSession {
             (user, now, spare),
             Live::read,
         )?;
-        batch.end(&over, &Reason { at: now, by: Actor::System, why: Why::Cap, ip: None })?;
+        batch.end(&over, &Reason { by: Actor::System, through: None, why: Why::Cap, ip: None })?;
         // Each dead session is buried once, so lists stay as short as the cap and a login costs no more for it.
         batch.run(
             "UPDATE sessions SET buried = 1
@@ -75,22 +75,22 @@ impl Operation for Logout {
     type Outcome = Revoked;
 
     fn apply(&self, batch: &mut Batch<'_>) -> Result<Revoked> {
-        let Self { token, user, at, ip } = self;
-        let Some(live) = live_by_token(batch, token, *user, *at)? else {
+        let Self { token, user, ip } = self;
+        let Some(live) = live_by_token(batch, token, *user)? else {
             return Ok(Revoked { sessions: Vec::new(), seq: batch.seq() });
         };
         let by = Actor::User(live.user);
-        batch.end(&[live], &Reason { at: *at, by, why: Why::Logout, ip: ip.clone() })
+        batch.end(&[live], &Reason { by, through: None, why: Why::Logout, ip: ip.clone() })
     }
 }
 
 /// The session that a token leads to, if it is live and, where somebody is named, theirs.
-fn live_by_token(batch: &Batch<'_>, token: &TokenHash, user: Option<UserId>, now: Timestamp) -> Result<Option<Live>> {
+fn live_by_token(batch: &Batch<'_>, token: &TokenHash, user: Option<UserId>) -> Result<Option<Live>> {
     let found = batch.rows(
         "SELECT number, id, token_hash, user_id FROM sessions
          WHERE token_hash = ?1 AND (?2 IS NULL OR user_id = ?2)
              AND revoked_at IS NULL AND idle_expires_at > ?3 AND expires_at > ?3",
-        (token, user, now),
+        (token, user, batch.now()),
         Live::read,
     );
     found.map(|mut live| live.pop())
@@ -103,16 +103,19 @@ pub(in crate::store::sqlite) struct Revoke {
 }
 
 impl Operation for Revoke {
-    type Outcome = Revoked;
+    type Outcome = Changed;
 
-    fn apply(&self, batch: &mut Batch<'_>) -> Result<Revoked> {
-        match &self.target {
+    fn apply(&self, batch: &mut Batch<'_>) -> Result<Changed> {
+        if !batch.allows(&self.reason)? {
+            return Ok(Changed::NoSession(batch.seq()));
+        }
+        let revoked = match &self.target {
             Target::Id(session, user) => {
                 let live = batch.rows(
                     "SELECT number, id, token_hash, user_id FROM sessions
                      WHERE id = ?1 AND (?2 IS NULL OR user_id = ?2)
                          AND revoked_at IS NULL AND idle_expires_at > ?3 AND expires_at > ?3",
-                    (session, user, self.reason.at),
+                    (session, user, batch.now()),
                     Live::read,
                 )?;
                 batch.end(&live, &self.reason)
@@ -122,14 +125,14 @@ impl Operation for Revoke {
                 batch.end_all(*user, None, &self.reason)
             }
             Target::Others(user, keep) => batch.end_all(*user, Some(*keep), &self.reason),
-        }
+        };
+        revoked.map(Changed::Yes)
     }
 }
 
 /// Stores last-seen times.
 pub(in crate::store::sqlite) struct Touch {
     pub seen: Vec<Seen>,
-    pub now: Timestamp,
 }
 
 impl Operation for Touch {
@@ -143,7 +146,7 @@ impl Operation for Touch {
                      idle_expires_at = min(expires_at, max(idle_expires_at, ?3))
                  WHERE token_hash = ?1 AND revoked_at IS NULL AND idle_expires_at > ?4 AND expires_at > ?4
                  RETURNING idle_expires_at",
-                (token_hash, at, idle_until, self.now),
+                (token_hash, at, idle_until, batch.now()),
                 |row| row.get(0),
             )?;
             moved.extend(deadline.into_iter().map(|deadline| (*token_hash, deadline)));
