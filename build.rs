@@ -1,4 +1,4 @@
-//! Finds out which commit is being built: `SESSIOND_COMMIT`, else git, else `development`.
+//! Finds out which commit is being built (`SESSIOND_COMMIT`, else git, else `development`), and what tests may do here.
 
 use std::process::Command;
 
@@ -6,6 +6,11 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-env-changed=SESSIOND_COMMIT");
     let commit = std::env::var("SESSIOND_COMMIT").ok().filter(|commit| !commit.is_empty());
+    // A test that needs what this machine does not give is ignored, and not passed.
+    println!("cargo::rustc-check-cfg=cfg(may_mount)");
+    if Command::new("unshare").args(["--mount", "true"]).output().is_ok_and(|output| output.status.success()) {
+        println!("cargo::rustc-cfg=may_mount");
+    }
     println!("cargo::rustc-env=SESSIOND_COMMIT={}", commit.or_else(from_git).unwrap_or_else(|| "development".into()));
 }
 

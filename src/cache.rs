@@ -227,6 +227,13 @@ impl Cache {
         self.applied.fetch_max(seq.0, Ordering::AcqRel);
     }
 
+    /// Forgets everything and keeps nothing from now on.
+    pub fn abandon(&self) {
+        for shard in &self.shards {
+            *shard.lock() = Shard { revoked: Seq(i64::MAX), ..Shard::default() };
+        }
+    }
+
     /// Notes the idle deadlines that are now stored.
     pub fn touched(&self, deadlines: &[(TokenHash, Timestamp)]) {
         for (token, idle) in deadlines {
@@ -372,6 +379,15 @@ mod tests {
         cache.forget(&Revocation { seq: Seq(1), sessions: vec![token(7)], users: vec![] });
         cache.insert(token(7), &session(&user), &user, NOW, ticket);
         assert!(!live(&cache, &token(7), NOW));
+    }
+
+    #[test]
+    fn an_abandoned_cache_knows_nobody_and_keeps_nobody() {
+        let (cache, user) = (cache(1000), user());
+        keep(&cache, token(1), &user);
+        cache.abandon();
+        keep(&cache, token(2), &user);
+        assert!(!live(&cache, &token(1), NOW) && !live(&cache, &token(2), NOW));
     }
 
     #[test]

@@ -61,6 +61,12 @@ impl RevocationSink for Coherence {
             newer
         });
     }
+
+    fn lose(&self) {
+        if let Some(cache) = &self.cache {
+            cache.abandon();
+        }
+    }
 }
 
 #[cfg(test)]

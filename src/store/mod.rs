@@ -152,6 +152,9 @@ pub struct PasswordChange {
 pub trait RevocationSink: Send + Sync + 'static {
     /// Forgets what `revocation` ended. Must not block.
     fn hear(&self, revocation: &Revocation);
+
+    /// Forgets everything, for good: the store is not the one it was.
+    fn lose(&self);
 }
 
 /// Where users, sessions and the audit are kept.

@@ -1,6 +1,7 @@
 //! The embedded store: one SQLite file, one thread that writes, a few readers beside it.
 //!
-//! `lock` keeps a second server off the file, `connection` opens it and `migrate` makes its tables. `writer` commits what
+//! `files` makes the file and watches it, `lock` keeps a second server off it, `connection` opens it and `migrate` makes
+//! its tables. `writer` commits what
 //! is queued together: a `batch` of `operations`, which ends with an entry in `revocations`. `readers` answer the rest,
 //! and `columns` says what rows mean. `log` and `checkpoint` keep the write-ahead log quick.
 
@@ -8,6 +9,7 @@ mod batch;
 mod checkpoint;
 mod columns;
 mod connection;
+mod files;
 mod lock;
 mod log;
 mod migrate;
@@ -23,16 +25,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _};
 
-use self::connection::{create_private, failed};
+use self::connection::failed;
+use self::files::{Files, beside, make_private};
 use self::lock::ServeLock;
+use self::operations::Beat;
 use self::operations::accounts::{AddUser, ChangePassword, SetDisabled};
 use self::operations::sessions::{Purge, Revoke, Touch};
 use self::readers::Readers;
-use self::writer::Writer;
+use self::writer::{Surroundings, Writer};
 use super::connect::{ConnectError, Role};
 use super::{
-    Added, Changed, Confirmed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Result, RevocationSink,
-    Revoked, Store, StoreError, Target,
+    Added, Changed, Confirmed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Result, Revoked, Store,
+    StoreError, Target,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::Entropy;
@@ -66,35 +70,33 @@ impl Sqlite {
         clock: Arc<dyn Clock>,
         entropy: &dyn Entropy,
     ) -> std::result::Result<Self, ConnectError> {
-        create_private(&path)?;
+        let path = make_private(&path)?;
         let (sink, lock) = match role {
             Role::Serve(sink) => (Some(sink), Some(ServeLock::take(&path).await?)),
             Role::Command => (None, None),
         };
         let mut fresh_key = [0; 32];
         entropy.fill(&mut fresh_key).map_err(|error| StoreError::Unreachable(error.to_string()))?;
-        let file = path.clone();
+        let lock_file = lock.as_ref().map(|_| beside(&path, lock::ENDING));
+        let watched: Vec<_> = [Some(&path), lock_file.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
+        let files = Arc::new(Files::remember(&watched)?);
+        let around = Surroundings { path: path.clone(), files: Arc::clone(&files), clock, sink };
         // Once, so one thread at most.
-        let started = tokio::task::spawn_blocking(move || start(file, clock, sink, fresh_key)).await;
+        let started = tokio::task::spawn_blocking(move || start(around, fresh_key)).await;
         let (writer, token_key) = started.map_err(|error| StoreError::Unreachable(error.to_string()))??;
-        Ok(Self { readers: Readers::new(path.clone()), path, writer, token_key, lock })
+        Ok(Self { readers: Readers::new(path.clone(), files), path, writer, token_key, lock })
     }
 }
 
 /// What of the start blocks.
-fn start(
-    path: PathBuf,
-    clock: Arc<dyn Clock>,
-    sink: Option<Arc<dyn RevocationSink>>,
-    fresh_key: [u8; 32],
-) -> Result<(Writer, TokenKey)> {
-    if sink.is_some() {
-        log::make_room(&path);
+fn start(around: Surroundings, fresh_key: [u8; 32]) -> Result<(Writer, TokenKey)> {
+    if around.sink.is_some() {
+        log::make_room(&around.path);
     }
-    let mut connection = connection::writer(&path)?;
+    let mut connection = connection::writer(&around.path)?;
     migrate::migrate(&mut connection)?;
     let token_key = token_key(&connection, fresh_key).map_err(failed)?;
-    Ok((Writer::start(path, connection, clock, sink)?, token_key))
+    Ok((Writer::start(around, connection)?, token_key))
 }
 
 /// The key in the file, which is `fresh` if there was none.
@@ -248,7 +250,8 @@ impl Store for Sqlite {
 
     async fn ping(&self) -> Result<()> {
         // A query of a table: SQLite answers one of constants without a look at the file.
-        self.has_users().await.map(|_| ())
+        self.has_users().await?;
+        if self.writer.in_trouble() { self.writer.commit(Beat).await } else { Ok(()) }
     }
 
     async fn confirm(&self, seq: Seq) -> Result<Confirmed> {

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use crate::harness::{ALICE, Ask, BOB, LoggedIn, PASSWORD, Reply, Server, delete, get, post};
+use crate::process::until;
 
 const CANONICAL_500: &str = r#"{"code":500,"detail":"Internal server error","type":"internal_server_error"}"#;
 const CANONICAL_502: &str = r#"{"code":502,"detail":"The session store cannot be reached","type":"bad_gateway_error"}"#;
@@ -60,6 +61,16 @@ fn assert_words(replies: &[Reply], words: &[(u16, &str)]) {
     assert_eq!(replies.len(), words.len());
 }
 
+/// Logs in and out again, as if nothing had been.
+async fn assert_is_over(server: &Server, bob: &LoggedIn) {
+    for login in logins() {
+        assert_eq!(server.send(login).await.status, 200, "over by itself");
+    }
+    let [logout, ..] = logouts(bob);
+    assert_eq!(server.send(logout).await.status, 200);
+    assert_eq!(server.check(&bob.token).await, 401);
+}
+
 #[tokio::test]
 async fn a_busy_database_is_too_slow_and_nothing_is_half_done() {
     let server = Server::start().await;
@@ -81,12 +92,7 @@ async fn a_busy_database_is_too_slow_and_nothing_is_half_done() {
     assert_eq!(server.check(&bob.token).await, 200, "still alive");
     assert_eq!(count(&other, "SELECT count(*) FROM events"), events, "none of it is on record");
     assert_eq!(count(&other, "SELECT count(*) FROM sessions"), 1, "no login came through");
-    for login in logins() {
-        assert_eq!(server.send(login).await.status, 200, "over by itself");
-    }
-    let [logout, ..] = logouts(&bob);
-    assert_eq!(server.send(logout).await.status, 200);
-    assert_eq!(server.check(&bob.token).await, 401);
+    assert_is_over(&server, &bob).await;
     server.stop().await;
 }
 
@@ -117,6 +123,30 @@ async fn what_cannot_be_read_is_neither_allowed_nor_refused() {
 }
 
 #[tokio::test]
+async fn a_database_that_was_replaced_while_in_use_serves_nobody() {
+    for file in ["test.db", "test.db.lock"] {
+        let server = Server::start().await;
+        let (alice, bob) = (server.log_in(ALICE).await, server.log_in(BOB).await);
+        assert_eq!(server.check(&alice.token).await, 200, "in memory from now on");
+        let (path, kept) = (server.dir.path().join(file), server.dir.path().join("kept"));
+        std::fs::rename(&path, &kept).expect("moved away");
+        std::fs::copy(&kept, &path).expect("another of the same name");
+
+        let replies = send_all(&server, logouts(&bob)).await;
+        assert_words(&replies, &[(502, CANONICAL_502), (500, MEDAMA_500), (503, ROCKETCHAT_503)]);
+        until("memory is forgotten", async || server.check(&alice.token).await == 503).await;
+        assert_eq!(server.ops("/readyz").await.status, 503);
+
+        std::fs::rename(&kept, &path).expect("back");
+        assert_eq!(server.check(&alice.token).await, 503, "until a restart");
+        let server = server.restart("").await;
+        assert_eq!(server.check(&alice.token).await, 200);
+        assert_eq!(server.check(&bob.token).await, 200, "never logged out");
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_makes_no_sense_is_a_bug_in_every_dialect() {
     let server = Server::start().await;
     let (alice, bob) = (server.log_in(ALICE).await, server.log_in(BOB).await);
@@ -142,7 +172,6 @@ async fn a_store_that_makes_no_sense_is_a_bug_in_every_dialect() {
 struct Small(PathBuf);
 
 impl Small {
-    /// None where this process may not mount one.
     fn mount(at: &Path) -> Option<Self> {
         let made = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at).output().ok()?;
         made.status.success().then(|| Self(at.to_owned()))
@@ -156,12 +185,10 @@ impl Drop for Small {
 }
 
 #[tokio::test]
+#[cfg_attr(not(may_mount), ignore = "needs the right to mount a file system")]
 async fn a_full_disk_is_an_unreachable_store_until_there_is_room() {
     let dir = tempfile::tempdir().expect("a directory");
-    let Some(small) = Small::mount(dir.path()) else {
-        eprintln!("not run: needs a right to mount");
-        return;
-    };
+    let small = Small::mount(dir.path()).expect("mounted");
     let server = Server::with(&format!("database_url = 'sqlite://{}/test.db'", small.0.display())).await;
     let bob = server.log_in(BOB).await;
     let filler = small.0.join("filler");
@@ -181,15 +208,12 @@ async fn a_full_disk_is_an_unreachable_store_until_there_is_room() {
     assert_words(&send_all(&server, logouts(&bob)).await, &words);
     assert_words(&send_all(&server, logins()).await, &words);
     assert_eq!(server.check(&bob.token).await, 200, "still alive");
+    assert_eq!(server.ops("/readyz").await.status, 503, "reading is not enough");
 
     std::fs::remove_file(&filler).expect("room");
     drop(file);
-    for login in logins() {
-        assert_eq!(server.send(login).await.status, 200, "over by itself");
-    }
-    let [logout, ..] = logouts(&bob);
-    assert_eq!(server.send(logout).await.status, 200);
-    assert_eq!(server.check(&bob.token).await, 401);
+    assert_eq!(server.ops("/readyz").await.status, 200, "without waiting for a login");
+    assert_is_over(&server, &bob).await;
     server.stop().await;
 }
 

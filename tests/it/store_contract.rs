@@ -84,6 +84,10 @@ impl RevocationSink for Heard {
     fn hear(&self, revocation: &Revocation) {
         self.0.lock().expect("no panic").push(revocation.clone());
     }
+
+    fn lose(&self) {
+        panic!("nobody touches these files");
+    }
 }
 
 impl Heard {
@@ -644,6 +648,10 @@ impl RevocationSink for Slow {
             std::thread::yield_now();
         }
     }
+
+    fn lose(&self) {
+        panic!("nobody touches these files");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -987,17 +995,6 @@ async fn sqlite_writes_ahead_in_files_that_are_its_owners_alone() {
 }
 
 #[tokio::test]
-async fn sqlite_takes_a_file_that_others_can_read_for_its_owner_alone() {
-    let (url, dir) = sqlite();
-    let path = dir.path().join("test.db");
-    std::fs::write(&path, "").expect("written");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("set");
-    let store = connect(&url, Role::Command, clock(), &SystemEntropy).await.expect("a store");
-    assert_eq!(std::fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o600);
-    store.close().await;
-}
-
-#[tokio::test]
 async fn sqlite_is_served_by_one_at_a_time() {
     let (url, _dir) = sqlite();
     let serve = || connect(&url, Role::Serve(Arc::new(Heard::default())), clock(), &SystemEntropy);
@@ -1013,6 +1010,40 @@ async fn sqlite_is_served_by_one_at_a_time() {
         Err(_) => false,
     })
     .await;
+}
+
+#[tokio::test]
+async fn sqlite_is_one_database_under_whatever_name() {
+    let (url, dir) = sqlite();
+    let sink = || Role::Serve(Arc::new(Heard::default()));
+    let store = connect(&url, sink(), clock(), &SystemEntropy).await.expect("a store");
+    let named = |name: &str| DatabaseUrl::new(format!("sqlite://{}", dir.path().join(name).display()));
+    std::os::unix::fs::symlink(dir.path().join("test.db"), dir.path().join("alias.db")).expect("linked");
+    let alias = connect(&named("alias.db"), sink(), clock(), &SystemEntropy).await;
+    assert!(matches!(alias, Err(ConnectError::AlreadyServed(_))), "a symbolic link");
+    store.close().await;
+
+    std::fs::hard_link(dir.path().join("test.db"), dir.path().join("twin.db")).expect("linked");
+    let twin = connect(&named("twin.db"), sink(), clock(), &SystemEntropy).await;
+    let Err(ConnectError::Store(StoreError::Unreachable(why))) = twin else { panic!("a hard link was taken") };
+    assert!(why.contains("hard links"), "{why}");
+}
+
+#[tokio::test]
+async fn sqlite_keeps_what_was_restored_beside_it_for_its_owner_alone() {
+    let (url, dir) = sqlite();
+    for name in ["test.db", "test.db.lock"] {
+        std::fs::write(dir.path().join(name), "").expect("written");
+        std::fs::set_permissions(dir.path().join(name), std::fs::Permissions::from_mode(0o666)).expect("set");
+    }
+    let store = connect(&url, Role::Command, clock(), &SystemEntropy).await.expect("a store");
+    for name in ["test.db", "test.db.lock"] {
+        let mode = std::fs::metadata(dir.path().join(name)).expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    store.close().await;
+    std::os::unix::fs::symlink("elsewhere", dir.path().join("test.db-shm")).expect("linked");
+    assert!(connect(&url, Role::Command, clock(), &SystemEntropy).await.is_err(), "a link in its place");
 }
 
 #[tokio::test]

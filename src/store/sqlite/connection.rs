@@ -1,4 +1,4 @@
-//! Opening the file: for its owner alone, durable to the last commit, and with errors in the store's words.
+//! Opening the database: durable to the last commit, and with errors in the store's words.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,30 +14,6 @@ use super::log;
 pub(super) const BUSY: Duration = Duration::from_millis(800);
 /// More than there are statements, so that each is prepared once.
 const STATEMENTS: usize = 64;
-
-/// Makes the file readable by its owner alone; SQLite gives its companions the same mode.
-pub(super) fn create_private(path: &Path) -> Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-        options.mode(0o600);
-        let file = options.open(path).map_err(|error| unreachable_file(path, &error))?;
-        let mode = file.metadata().map_err(|error| unreachable_file(path, &error))?.permissions().mode();
-        if mode & 0o077 != 0 {
-            let private = std::fs::Permissions::from_mode(0o600);
-            std::fs::set_permissions(path, private).map_err(|error| unreachable_file(path, &error))?;
-        }
-    }
-    #[cfg(not(unix))]
-    options.open(path).map_err(|error| unreachable_file(path, &error))?;
-    Ok(())
-}
-
-fn unreachable_file(path: &Path, error: &std::io::Error) -> StoreError {
-    StoreError::Unreachable(format!("{}: {error}", path.display()))
-}
 
 /// Opens the one connection that writes, and asserts that what it commits survives a power cut.
 pub(super) fn writer(path: &Path) -> Result<Connection> {
@@ -126,7 +102,7 @@ mod tests {
     fn the_writer_gets_what_it_asks_for() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("test.db");
-        create_private(&path).expect("created");
+        super::super::files::make_private(&path).expect("made");
         let connection = writer(&path).expect("opened");
         for (pragma, expected) in
             [("synchronous", 2), ("foreign_keys", 1), ("wal_autocheckpoint", 4096), ("cache_size", -16384)]
@@ -140,7 +116,7 @@ mod tests {
     fn a_reader_cannot_write() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("test.db");
-        create_private(&path).expect("created");
+        super::super::files::make_private(&path).expect("made");
         let _writer = writer(&path).expect("opened");
         let refused = reader(&path).expect("opened").execute_batch("CREATE TABLE t (x)").expect_err("refused");
         assert!(matches!(failed(refused), StoreError::Unreachable(_)));

@@ -1,11 +1,15 @@
 //! The lock that makes one process authoritative for a database file.
 
 use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::super::StoreError;
 use super::super::connect::ConnectError;
+use super::files::{beside, unreachable_file};
+
+/// What the lock's name ends with.
+pub(super) const ENDING: &str = ".lock";
 
 /// Held by the process that serves from the file, on a file beside it.
 #[derive(Debug)]
@@ -19,7 +23,7 @@ impl ServeLock {
             match file.try_lock() {
                 Ok(()) => return Ok(Self(file)),
                 Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(20)).await,
-                Err(TryLockError::Error(error)) => return Err(unreachable(database, &error).into()),
+                Err(TryLockError::Error(error)) => return Err(unreachable_file(database, &error).into()),
             }
         }
         Err(ConnectError::AlreadyServed(database.to_owned()))
@@ -30,26 +34,16 @@ impl ServeLock {
         match open(database)?.try_lock_shared() {
             Ok(()) => Ok(false),
             Err(TryLockError::WouldBlock) => Ok(true),
-            Err(TryLockError::Error(error)) => Err(unreachable(database, &error)),
+            Err(TryLockError::Error(error)) => Err(unreachable_file(database, &error)),
         }
     }
 }
 
 fn open(database: &Path) -> Result<File, StoreError> {
-    let path = beside(database);
+    let path = beside(database, ENDING);
     let mut options = File::options();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(&path).map_err(|error| unreachable(&path, &error))
-}
-
-fn beside(database: &Path) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".lock");
-    PathBuf::from(name)
-}
-
-fn unreachable(path: &Path, error: &std::io::Error) -> StoreError {
-    StoreError::Unreachable(format!("{}: {error}", path.display()))
+    options.open(&path).map_err(|error| unreachable_file(&path, &error))
 }

@@ -6,7 +6,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use super::files::beside;
 
 /// At how many pages in the log a commit folds it into the database itself, should nobody have done so before.
 pub(super) const WRITERS_SHARE: u32 = 4096;
@@ -15,7 +17,7 @@ const SIZE: usize = 32 + WRITERS_SHARE as usize * (24 + 4096);
 
 /// Makes a log of full size, unless there is one. Without it commits are slower, and that is all.
 pub(super) fn make_room(database: &Path) {
-    match fill(&with_ending(database, "-wal"), &with_ending(database, "-wal.new")) {
+    match fill(&beside(database, "-wal"), &beside(database, "-wal.new")) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => tracing::warn!(%error, "cannot make room for the write-ahead log"),
@@ -26,8 +28,13 @@ fn fill(log: &Path, new: &Path) -> io::Result<()> {
     if log.exists() {
         return Ok(());
     }
+    match fs::remove_file(new) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
     let mut options = File::options();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = options.open(new).and_then(|mut file| {
@@ -45,8 +52,18 @@ fn fill(log: &Path, new: &Path) -> io::Result<()> {
     written
 }
 
-fn with_ending(database: &Path, ending: &str) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_in_its_place_is_not_followed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (database, theirs) = (dir.path().join("test.db"), dir.path().join("theirs"));
+        fs::write(&theirs, "theirs").expect("written");
+        std::os::unix::fs::symlink(&theirs, beside(&database, "-wal.new")).expect("linked");
+        make_room(&database);
+        assert_eq!(fs::read(&theirs).expect("still there"), b"theirs");
+        assert_eq!(fs::symlink_metadata(beside(&database, "-wal")).expect("made").len(), SIZE as u64);
+    }
 }

@@ -35,7 +35,7 @@ mod tests {
     fn of_many_that_start_at_once_one_migrates() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("test.db");
-        connection::create_private(&path).expect("created");
+        super::super::files::make_private(&path).expect("made");
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| migrate(&mut connection::writer(&path).expect("opened")).expect("migrated"));

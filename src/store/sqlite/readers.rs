@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::super::{Result, StoreError};
 use super::connection::{self, BUSY, failed};
+use super::files::Files;
 
 /// The most reads at a time.
 const MOST: u32 = 4;
@@ -21,14 +22,15 @@ pub(super) struct Readers(Arc<Pool>);
 
 struct Pool {
     path: PathBuf,
+    files: Arc<Files>,
     turns: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Readers {
     /// Opens nothing yet.
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self(Arc::new(Pool { path, turns: Arc::new(Semaphore::new(MOST as usize)), idle: Mutex::default() }))
+    pub(super) fn new(path: PathBuf, files: Arc<Files>) -> Self {
+        Self(Arc::new(Pool { path, files, turns: Arc::new(Semaphore::new(MOST as usize)), idle: Mutex::default() }))
     }
 
     /// Runs `query` on a connection that it has alone.
@@ -63,6 +65,7 @@ impl Readers {
 
 impl Pool {
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        self.files.check()?;
         let idle = self.idle.lock().pop();
         let connection = idle.map_or_else(|| connection::reader(&self.path), Ok).map_err(failed)?;
         let read = query(&connection).map_err(failed);
@@ -87,8 +90,9 @@ mod tests {
     async fn a_reader_who_leaves_takes_no_turn_along() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("test.db");
-        connection::create_private(&path).expect("created");
-        let readers = Readers::new(path);
+        let path = super::super::files::make_private(&path).expect("made");
+        let files = Arc::new(Files::remember(&[&path]).expect("there"));
+        let readers = Readers::new(path, files);
         let (mut let_go, mut left) = (Vec::new(), tokio::task::JoinSet::new());
         for _ in 0..MOST {
             let (go, wait) = channel::<()>();

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use super::super::{Result, RevocationSink, StoreError};
 use super::batch::Batch;
 use super::checkpoint::Checkpointer;
 use super::connection::{self, failed};
+use super::files::Files;
 use super::revocations;
 use crate::domain::clock::Clock;
 use crate::domain::revocation::{Revocation, Seq};
@@ -68,8 +69,24 @@ impl<O: Operation> Queued for Pending<O> {
 
 type Job = Box<dyn Queued>;
 
+/// What a writer works with.
+pub(super) struct Surroundings {
+    /// The database's.
+    pub path: PathBuf,
+    /// Watched before anything is done.
+    pub files: Arc<Files>,
+    /// Says what is live.
+    pub clock: Arc<dyn Clock>,
+    /// Hears of every revocation, where this is the serving process.
+    pub sink: Option<Arc<dyn RevocationSink>>,
+}
+
 /// The door to the writer's thread, which ends once this is closed or dropped and the queue is empty.
-pub(super) struct Writer(RwLock<Option<Open>>);
+pub(super) struct Writer {
+    open: RwLock<Option<Open>>,
+    /// Whether the last commit failed because of the file.
+    in_trouble: Arc<AtomicBool>,
+}
 
 struct Open {
     jobs: SyncSender<Job>,
@@ -77,33 +94,34 @@ struct Open {
 }
 
 impl Writer {
-    /// Starts the thread. With a sink this is the serving process: it says so in the file, and hears of every revocation.
-    pub(super) fn start(
-        path: PathBuf,
-        connection: Connection,
-        clock: Arc<dyn Clock>,
-        sink: Option<Arc<dyn RevocationSink>>,
-    ) -> Result<Self> {
+    /// Starts the thread. The serving process says in the file that it is there.
+    pub(super) fn start(around: Surroundings, connection: Connection) -> Result<Self> {
         let no_thread = |error: std::io::Error| StoreError::Unreachable(format!("cannot start a thread: {error}"));
         let (jobs, queue) = sync_channel(QUEUE);
+        let in_trouble = Arc::new(AtomicBool::new(false));
         let mut task = Task {
-            path,
+            around,
             connection: Some(connection),
-            clock,
-            sink,
+            in_trouble: Arc::clone(&in_trouble),
+            deaf: false,
             heard: Seq::default(),
             version: None,
             committed: Arc::default(),
             checkpointer: None,
         };
-        if task.sink.is_some() {
+        if task.around.sink.is_some() {
             task.announce()?;
-            let beside = Checkpointer::start(task.path.clone(), Arc::clone(&task.committed));
+            let beside = Checkpointer::start(task.around.path.clone(), Arc::clone(&task.committed));
             task.checkpointer = Some(beside.map_err(no_thread)?);
         }
         let thread = std::thread::Builder::new().name(String::from("sqlite-writer"));
         let thread = thread.spawn(move || task.run(&queue)).map_err(no_thread)?;
-        Ok(Self(RwLock::new(Some(Open { jobs, thread }))))
+        Ok(Self { open: RwLock::new(Some(Open { jobs, thread })), in_trouble })
+    }
+
+    /// Whether the last commit failed because of the file, a full disk for instance.
+    pub(super) fn in_trouble(&self) -> bool {
+        self.in_trouble.load(Ordering::Relaxed)
     }
 
     /// Queues an operation and waits until it is durable.
@@ -115,7 +133,7 @@ impl Writer {
     }
 
     fn queue(&self, job: Job) -> Result<()> {
-        let open = self.0.read();
+        let open = self.open.read();
         let Open { jobs, .. } = open.as_ref().ok_or_else(stopped)?;
         jobs.try_send(job).map_err(|refused| match refused {
             TrySendError::Full(_) => StoreError::TooSlow(format!("{QUEUE} operations wait for the writer")),
@@ -125,7 +143,7 @@ impl Writer {
 
     /// Commits what is queued, takes this process off the file and closes the connection.
     pub(super) async fn close(&self) {
-        let Some(Open { jobs, thread }) = self.0.write().take() else { return };
+        let Some(Open { jobs, thread }) = self.open.write().take() else { return };
         drop(jobs);
         let ended = tokio::task::spawn_blocking(move || thread.join()).await;
         if !matches!(ended, Ok(Ok(()))) {
@@ -139,11 +157,12 @@ fn stopped() -> StoreError {
 }
 
 struct Task {
-    path: PathBuf,
+    around: Surroundings,
     /// None after a failure that leaves its state in doubt; opened again when next needed.
     connection: Option<Connection>,
-    clock: Arc<dyn Clock>,
-    sink: Option<Arc<dyn RevocationSink>>,
+    in_trouble: Arc<AtomicBool>,
+    /// Whether the last look for changes made by commands failed.
+    deaf: bool,
     /// The newest number the sink has heard of.
     heard: Seq,
     /// `PRAGMA data_version` when last looked at: it moves when another process commits.
@@ -159,7 +178,7 @@ impl Task {
         let mut jobs = Vec::with_capacity(MOST);
         let mut next_poll = Instant::now() + POLL;
         loop {
-            let job = match self.sink {
+            let job = match self.around.sink {
                 Some(_) => queue.recv_timeout(next_poll.saturating_duration_since(Instant::now())),
                 None => queue.recv().map_err(RecvTimeoutError::from),
             };
@@ -174,10 +193,14 @@ impl Task {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if self.sink.is_some() && next_poll <= Instant::now() {
-                if let Err(error) = self.hear_commands() {
-                    tracing::warn!(%error, "cannot look for changes made by commands");
+            if self.around.sink.is_some() && next_poll <= Instant::now() {
+                let heard = self.hear_commands();
+                if let Err(error) = &heard
+                    && !self.deaf
+                {
+                    tracing::warn!(%error, "cannot look for changes made by commands, and will try on");
                 }
+                self.deaf = heard.is_err();
                 next_poll = Instant::now() + POLL;
             }
         }
@@ -206,14 +229,16 @@ impl Task {
 
     /// One transaction. On an error nothing of it is durable, unless the commit itself failed: then nobody can tell.
     fn attempt(&mut self, jobs: &mut [Job]) -> Result<()> {
-        let clock = Arc::clone(&self.clock);
-        let revocation = self.with_connection(|connection| {
+        let clock = Arc::clone(&self.around.clock);
+        let committed = self.with_connection(|connection| {
             let mut batch = Batch::begin(connection, &*clock)?;
             for job in &mut *jobs {
                 job.apply(&mut batch)?;
             }
             batch.commit()
-        })?;
+        });
+        self.in_trouble.store(matches!(committed, Err(StoreError::Unreachable(_))), Ordering::Relaxed);
+        let revocation = committed?;
         self.committed.fetch_add(jobs.len(), Ordering::Relaxed);
         // A failure here is not one to commit, and must not be taken for it.
         let unheard = |error| StoreError::TooSlow(format!("committed, but not applied: {error}"));
@@ -222,9 +247,14 @@ impl Task {
 
     /// Runs `work` on the connection, opening one if there is none. An error that leaves its state in doubt drops it.
     fn with_connection<T>(&mut self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let checked = self.around.files.check();
+        if let (Err(_), Some(sink)) = (&checked, &self.around.sink) {
+            sink.lose();
+        }
+        checked?;
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connection::writer(&self.path)?,
+            None => connection::writer(&self.around.path)?,
         };
         let done = work(&mut connection).map_err(failed);
         if connection.is_autocommit() && !matches!(done, Err(StoreError::Unreachable(_))) {
@@ -237,7 +267,7 @@ impl Task {
 
     /// Tells the sink of a revocation of our own, after those of others that were numbered before it.
     fn hear(&mut self, revocation: &Revocation) -> Result<()> {
-        if self.sink.is_some() && revocation.seq.0 > self.heard.0 + 1 {
+        if self.around.sink.is_some() && revocation.seq.0 > self.heard.0 + 1 {
             self.hear_others(revocation.seq)?;
         }
         self.tell(revocation);
@@ -254,7 +284,7 @@ impl Task {
     }
 
     fn tell(&mut self, revocation: &Revocation) {
-        if let Some(sink) = &self.sink {
+        if let Some(sink) = &self.around.sink {
             sink.hear(revocation);
             self.heard = revocation.seq;
         }
@@ -311,7 +341,7 @@ impl Task {
 mod tests {
     use std::sync::mpsc::channel;
 
-    use super::super::{connection, migrate};
+    use super::super::{connection, files, migrate};
     use super::*;
     use crate::domain::clock::SystemClock;
 
@@ -331,10 +361,12 @@ mod tests {
     async fn a_full_queue_sheds_at_once_and_what_is_in_it_is_committed_before_the_end() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("test.db");
-        connection::create_private(&path).expect("created");
+        let path = files::make_private(&path).expect("made");
         let mut connection = connection::writer(&path).expect("opened");
         migrate::migrate(&mut connection).expect("migrated");
-        let writer = Writer::start(path, connection, Arc::new(SystemClock), None).expect("started");
+        let files = Arc::new(Files::remember(&[&path]).expect("there"));
+        let around = Surroundings { path, files, clock: Arc::new(SystemClock), sink: None };
+        let writer = Writer::start(around, connection).expect("started");
 
         let (mut let_go, mut queued, mut shed) = (Vec::new(), Vec::new(), 0);
         for _ in 0..=MOST + QUEUE {

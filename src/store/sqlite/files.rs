@@ -1,0 +1,130 @@
+//! The store's files: made for their owner alone, and watched, so that nobody serves from ones that were replaced.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::super::{Result, StoreError};
+
+/// What SQLite and the lock put beside a database.
+const COMPANIONS: [&str; 3] = ["-wal", "-shm", super::lock::ENDING];
+
+/// Makes the database unless it is there, sees to it that its owner alone can read it and what lies beside it, and
+/// returns its one name: a server under another would not see this one's lock.
+pub(super) fn make_private(path: &Path) -> Result<PathBuf> {
+    let odd = |error| unreachable_file(path, &error);
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let database = options.open(path).and_then(|file| file.metadata()).map_err(odd)?;
+    let path = path.canonicalize().map_err(odd)?;
+    if links(&database) > 1 {
+        return Err(StoreError::Unreachable(format!(
+            "{} is one of several hard links to a file, and its log would be beside one of them only: copy it instead",
+            path.display()
+        )));
+    }
+    tighten(&path, &database)?;
+    for ending in COMPANIONS {
+        let companion = beside(&path, ending);
+        match companion.symlink_metadata() {
+            Ok(found) if found.is_symlink() => {
+                let what = format!("{} is a symbolic link: remove it", companion.display());
+                return Err(StoreError::Unreachable(what));
+            }
+            Ok(found) => tighten(&companion, &found)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(unreachable_file(&companion, &error)),
+        }
+    }
+    Ok(path)
+}
+
+/// The file beside a database whose name has this ending.
+pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// An error of the file system in the store's words.
+pub(super) fn unreachable_file(path: &Path, error: &io::Error) -> StoreError {
+    StoreError::Unreachable(format!("{}: {error}", path.display()))
+}
+
+#[cfg(unix)]
+fn tighten(path: &Path, found: &Metadata) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let others = found.permissions().mode() & 0o077;
+    if others == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|error| unreachable_file(path, &error))
+}
+
+#[cfg(not(unix))]
+const fn tighten(_: &Path, _: &Metadata) -> Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn links(found: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::nlink(found)
+}
+
+#[cfg(not(unix))]
+const fn links(_: &Metadata) -> u64 {
+    1
+}
+
+/// Which file is meant, whatever its name.
+#[cfg(unix)]
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(path).map(|_| (0, 0))
+}
+
+/// The files as they were when the store was opened.
+#[derive(Debug)]
+pub(super) struct Files {
+    opened: Vec<(PathBuf, (u64, u64))>,
+    lost: AtomicBool,
+}
+
+impl Files {
+    /// Remembers which files these are.
+    pub(super) fn remember(paths: &[&Path]) -> Result<Self> {
+        let opened = paths.iter().map(|&path| match identity(path) {
+            Ok(identity) => Ok((path.to_owned(), identity)),
+            Err(error) => Err(unreachable_file(path, &error)),
+        });
+        Ok(Self { opened: opened.collect::<Result<_>>()?, lost: AtomicBool::new(false) })
+    }
+
+    /// Fails for good once one of them was removed or replaced: what is written to a file without a name is lost, and
+    /// what is read from another is not what was written.
+    pub(super) fn check(&self) -> Result<()> {
+        let replaced = self.opened.iter().find(|(path, opened)| identity(path).ok() != Some(*opened));
+        if let Some((path, _)) = replaced
+            && !self.lost.swap(true, Ordering::AcqRel)
+        {
+            tracing::error!(path = %path.display(), "removed or replaced while in use; nothing is served until a restart");
+        }
+        if self.lost() {
+            return Err(StoreError::Unreachable(String::from("the database was removed or replaced while in use")));
+        }
+        Ok(())
+    }
+
+    /// Whether a check has failed.
+    pub(super) fn lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+}
