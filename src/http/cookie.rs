@@ -106,7 +106,9 @@ impl SessionCookie {
         let host = request.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
         let host = host.rsplit_once(':').map_or(host, |(name, port)| if is_port(port) { name } else { host });
-        let named = host.parse::<std::net::Ipv4Addr>().is_err() && !host.contains(['[', ':']);
+        // What is no plain name could be attributes of its own.
+        let plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
+        let named = plain && host.parse::<std::net::Ipv4Addr>().is_err();
         let above = std::iter::successors(named.then_some(host), |host| host.split_once('.').map(|(_, above)| above));
         let domains = above.take_while(|domain| domain.contains('.')).take(8).map(Some);
         std::iter::once(None)
@@ -242,6 +244,29 @@ mod tests {
         assert_eq!(domains(&host_only), [exact.clone(), app.clone(), example.clone(), None]);
         let shared = SessionCookie::new(&config::Cookie { domain: example.clone(), ..settings() });
         assert_eq!(domains(&shared), [None, exact, app, example]);
+    }
+
+    #[test]
+    fn a_host_that_is_no_plain_name_writes_nothing_into_a_cookie() {
+        let cookie = SessionCookie::new(&settings());
+        for host in [
+            "a.b; Max-Age=999; Domain=victim.example",
+            "a.b; Max-Age=999:80",
+            "a.b,victim.example",
+            "a b.example",
+            "a.b/victim.example",
+            "[2001:db8::1]:8080",
+            "192.0.2.1:8080",
+            "a.b\u{e9}",
+        ] {
+            let mut request = headers(&[b"_me_sess=a; _me_sess=b"]);
+            request.insert(HOST, HeaderValue::from_bytes(host.as_bytes()).expect("a header value"));
+            let host_only = SessionCookie::new(&settings()).clear(&HeaderMap::new());
+            assert_eq!(cookie.clear(&request), host_only, "{host}");
+            let shared = SessionCookie::new(&config::Cookie { domain: Some("a.b".into()), ..settings() });
+            let cleared = [host_only, shared.clear(&HeaderMap::new())].concat();
+            assert_eq!(shared.clear(&request), cleared, "{host}");
+        }
     }
 
     proptest! {
