@@ -16,6 +16,7 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, HOST,
     REFERRER_POLICY, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use tower::Service as _;
 
@@ -176,7 +177,14 @@ impl Stack {
 fn framing<B>(request: &http::Request<B>) -> Result<(), Refusal> {
     let headers = request.headers();
     let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    let target = |uri: &Uri| uri.path().len() + uri.query().map_or(0, str::len);
+    let length = |part: Option<&str>| part.map_or(0, str::len);
+    // The whole of an absolute one, whose authority may be as long as the rest (RFC 9112 section 3.2.2).
+    let target = |uri: &Uri| {
+        length(uri.scheme_str())
+            + length(uri.authority().map(Authority::as_str))
+            + uri.path().len()
+            + length(uri.query())
+    };
     if headers.len() > MOST_HEADERS || size + target(request.uri()) > LARGEST_HEAD {
         return Err(Refusal::HeadTooLarge);
     }

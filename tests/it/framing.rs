@@ -186,6 +186,8 @@ async fn too_many_or_too_large_headers_are_refused_by_us() {
         assert_eq!(server.send(large(16 * 1024, path)).await.status, 431, "{path}");
         let target = format!("{path}?{}", "x".repeat(16 * 1024));
         assert_eq!(server.send(get(&target)).await.status, 431, "{path}");
+        let target = format!("http://{}{path}", "x".repeat(16 * 1024));
+        assert_eq!(server.send(get(&target)).await.status, 431, "{path}");
     }
     server.stop().await;
 }
