@@ -165,11 +165,17 @@ pub async fn check(headers: &HeaderMap, app: &App) -> Result<(Principal, Present
 }
 
 /// Whose session the cookie of a request stands for, whatever else it presents; to know whether ending sessions
-/// ended that one too.
-pub async fn cookie_principal(headers: &HeaderMap, app: &App) -> Option<Principal> {
+/// ends that one too.
+///
+/// # Errors
+/// As the store says, when nobody can tell: then nothing may be ended, since the cookie could not be judged.
+pub async fn cookie_principal(headers: &HeaderMap, app: &App) -> Result<Option<Principal>> {
     match from_cookie(headers, app.cookie.name()) {
-        Credential::None | Credential::Invalid(_) => None,
-        Credential::Presented(presented, _) => app.service.verify(&presented).await.ok(),
+        Credential::None | Credential::Invalid(_) => Ok(None),
+        Credential::Presented(presented, _) => match app.service.verify(&presented).await {
+            Err(Error::NoSession) => Ok(None),
+            told => told.map(Some),
+        },
     }
 }
 

@@ -51,14 +51,15 @@ pub async fn leave<D: Dialect>(
         app.service.verify(&presented).await.map_err(|error| refused(error, via))?;
         collect(body, app.timeouts.body).await?;
     }
-    app.service.logout(&presented, &client).await.map_err(|error| refused(error, via))?;
     let clears = match (clearing, cookie::find(headers, app.cookie.name())) {
         (Clearing::Never, _) | (Clearing::IfCarried, Found::Nothing) => false,
+        (Clearing::Always | Clearing::IfCarried, _) if via == Via::Cookie => true,
         // A cookie that stands for another session, still alive, stays.
-        (Clearing::Always | Clearing::IfCarried, _) => {
-            via == Via::Cookie || credential::cookie_principal(headers, app).await.is_none()
-        }
+        (Clearing::Always | Clearing::IfCarried, _) => credential::cookie_principal(headers, app)
+            .await?
+            .is_none_or(|carried| carried.token_hash == presented.token.hash()),
     };
+    app.service.logout(&presented, &client).await.map_err(|error| refused(error, via))?;
     Ok(if clears { app.cookie.clear(headers) } else { Vec::new() })
 }
 
@@ -70,8 +71,11 @@ pub struct Carried<'r> {
 
 impl<'r> Carried<'r> {
     /// Looks at the cookie of a request.
-    pub async fn by(headers: &'r HeaderMap, app: &App) -> Self {
-        Self { headers, principal: credential::cookie_principal(headers, app).await }
+    ///
+    /// # Errors
+    /// See [`credential::cookie_principal`].
+    pub async fn by(headers: &'r HeaderMap, app: &App) -> Result<Self, Error> {
+        Ok(Self { headers, principal: credential::cookie_principal(headers, app).await? })
     }
 
     /// `Set-Cookie` values for an answer that ended one session.

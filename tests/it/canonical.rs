@@ -320,6 +320,28 @@ async fn a_logout_by_header_leaves_the_cookie_of_another_live_session() {
 }
 
 #[tokio::test]
+async fn a_cookie_that_nobody_can_judge_stops_the_change_and_stays() {
+    let server = Server::start().await;
+    let (mine, other, unreadable) = (server.log_in(BOB).await, server.log_in(BOB).await, server.log_in(BOB).await);
+    let database = rusqlite::Connection::open(server.database()).expect("a database");
+    database.execute("UPDATE sessions SET id = 'spoilt' WHERE id = ?1", [&unreadable.session]).expect("spoilt");
+    let server = server.restart("").await;
+    let user_logout = post("/api/v1/users.logout");
+    for ask in [
+        post(LOGOUT),
+        post("/auth/logout"),
+        one(&other.session),
+        delete("/api/v1/auth/sessions?scope=all"),
+        user_logout,
+    ] {
+        let reply = server.send(ask.clone().bearer(&mine.token).cookie(&unreadable.token)).await;
+        assert_eq!((reply.status, reply.all("set-cookie").len()), (500, 0), "{ask:?}");
+    }
+    assert_eq!(alive(&server, &[&mine, &other]).await, [true, true]);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn nobody_is_told_anything_without_a_live_session() {
     let server = Server::start().await;
     let dead = server.log_in(BOB).await;

@@ -162,7 +162,7 @@ pub async fn password(
 ) -> Answer<Canonical> {
     let mut fields = body.json()?;
     let (current, new) = (fields.text("current_password")?, fields.text("new_password")?);
-    let carried = Carried::by(&headers, &app).await;
+    let carried = Carried::by(&headers, &app).await?;
     let revoked = app.service.change_password(&caller.principal, current, new, &client).await?;
     let cookies = carried.after_many(&caller.principal, Scope::Others, &app);
     Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked }), cookies))
@@ -221,7 +221,7 @@ pub async fn revoke_one(
 ) -> Answer<Canonical> {
     // What is not even UTF-8 is nobody's id either.
     let id: SessionId = id.ok().and_then(|Path(id)| id.parse().ok()).ok_or(Error::NotFound)?;
-    let carried = Carried::by(&headers, &app).await;
+    let carried = Carried::by(&headers, &app).await?;
     app.service.revoke(&caller.principal, id, &client).await?;
     Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked: 1 }), carried.after_one(id, &app)))
 }
@@ -240,7 +240,7 @@ pub async fn revoke_many(
         Some(_) => Scope::Others,
         None => return Err(FieldError { place: Place::Query, field: "scope".into(), problem: Problem::Missing }.into()),
     };
-    let carried = Carried::by(&headers, &app).await;
+    let carried = Carried::by(&headers, &app).await?;
     let revoked = app.service.revoke_many(&caller.principal, scope, &client).await?;
     let cookies = carried.after_many(&caller.principal, scope, &app);
     Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked }), cookies))

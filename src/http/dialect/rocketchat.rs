@@ -331,7 +331,7 @@ pub async fn logout_me(
     let id = fields.text("sessionId")?;
     fields.nothing_else()?;
     let session: SessionId = id.parse().map_err(|_| Error::NotFound)?;
-    let carried = Carried::by(&headers, &app).await;
+    let carried = Carried::by(&headers, &app).await?;
     app.service.revoke(&caller.principal, session, &client).await?;
     let shown = LoggedOut { session_id: &id, success: true };
     Ok(with_cookies(json(StatusCode::OK, &shown), carried.after_one(session, &app)))
@@ -362,7 +362,7 @@ pub async fn users_logout(
     if wanted.is_some_and(|wanted| wanted != user.as_str()) {
         return Err(Error::Forbidden.into());
     }
-    let carried = Carried::by(&headers, &app).await;
+    let carried = Carried::by(&headers, &app).await?;
     app.service.revoke_many(&caller.principal, Scope::All, &client).await?;
     let shown = LoggedOut { message: format!("User {user} has been logged out!"), success: true };
     Ok(with_cookies(json(StatusCode::OK, &shown), carried.after_many(&caller.principal, Scope::All, &app)))
@@ -376,7 +376,7 @@ pub async fn remove_other_tokens(
     headers: HeaderMap,
     _: Payload<RocketChat>,
 ) -> Answer<RocketChat> {
-    let carried = Carried::by(&headers, &app).await;
+    let carried = Carried::by(&headers, &app).await?;
     app.service.revoke_many(&caller.principal, Scope::Others, &client).await?;
     let cookies = carried.after_many(&caller.principal, Scope::Others, &app);
     Ok(with_cookies(json(StatusCode::OK, &SUCCESS), cookies))
@@ -398,7 +398,7 @@ pub async fn logout_other_clients(
         success: bool,
     }
     let (session, _) = app.service.current(&caller.principal).await?;
-    let carried = Carried::by(&headers, &app).await;
+    let carried = Carried::by(&headers, &app).await?;
     app.service.revoke_many(&caller.principal, Scope::Others, &client).await?;
     let token = caller.presented.token.reveal();
     let shown = LoggedOut { token, token_expires: session.expiry.absolute.rfc3339(), success: true };
