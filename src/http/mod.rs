@@ -30,6 +30,7 @@ pub mod leave;
 pub mod ops;
 pub mod origin;
 pub mod server;
+mod stall;
 pub mod state;
 pub mod verify;
 pub mod wire;

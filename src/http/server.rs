@@ -1,4 +1,4 @@
-//! Connections: accepted up to a cap, closed when silent, drained at the end. `axum::serve` has none of this.
+//! Connections: accepted up to a cap, closed when silent or deaf, drained at the end. `axum::serve` has none of this.
 
 use std::convert::Infallible;
 use std::io;
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::alarm::Alarm;
 use super::layers::Stack;
+use super::stall::Stall;
 use crate::telemetry::Metrics;
 
 /// What hyper buffers of a head. It answers larger ones by itself; ours refuses, stamped, from 16 KiB.
@@ -75,7 +76,7 @@ fn connection(
     stack: Stack,
     head_timeout: Duration,
 ) -> http1::Connection<
-    TokioIo<TcpStream>,
+    Stall<TokioIo<TcpStream>>,
     impl hyper::service::HttpService<hyper::body::Incoming, ResBody = axum::body::Body, Error = Infallible, Future: Send>,
 > {
     // An answer is one write; waiting for more to send only delays it.
@@ -91,7 +92,7 @@ fn connection(
         .max_buf_size(BUFFER)
         // Answers are small: one copy is cheaper than a list of pieces.
         .writev(false)
-        .serve_connection(TokioIo::new(stream), answer)
+        .serve_connection(Stall::new(TokioIo::new(stream), head_timeout), answer)
 }
 
 async fn pause_if_out_of_descriptors(error: &io::Error) {

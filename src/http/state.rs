@@ -13,7 +13,7 @@ use crate::telemetry::Metrics;
 /// How long clients may take. Constants of the service; tests shorten them.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// For a head to arrive, and for a connection to be idle: one timer governs both.
+    /// For a head to arrive, for a connection to be idle (one timer governs both), and for an answer to be taken.
     pub head: Duration,
     /// For a body to arrive.
     pub body: Duration,

@@ -15,7 +15,7 @@ use sessiond::http::state::{App, Timeouts};
 use sessiond::http::{ops_routes, routes};
 use sessiond::telemetry::{COMMIT, Metrics};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::harness::{ALICE, BOB, PASSWORD, Reply, Server, ask, delete, exchange, get, post};
@@ -304,6 +304,21 @@ async fn connections_without_a_whole_head_are_closed() {
         let (said, idled, _) =
             tokio::join!(silent.end(), idle.end(), async { timeout(PATIENCE, dribble).await.expect("closed") });
         assert_eq!((said.len(), idled.len()), (0, 0));
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_and_never_reads_is_disconnected() {
+    let server = Server::impatient(Timeouts { head: Duration::from_millis(300), ..Timeouts::default() }).await;
+    let requests = "GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000);
+    for address in [server.address(), server.ops_address()] {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        // Whatever is left unread fills the server's side.
+        socket.set_recv_buffer_size(4096).expect("set");
+        let mut stream = socket.connect(address.parse().expect("an address")).await.expect("a connection");
+        let disconnected = async { while stream.write_all(requests.as_bytes()).await.is_ok() {} };
+        timeout(PATIENCE, disconnected).await.expect("disconnected");
     }
     server.stop().await;
 }
