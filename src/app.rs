@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
 use crate::coherence::Coherence;
-use crate::config::{CacheMode, Config};
+use crate::config::{self, CacheMode, Config};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
 use crate::http::state::{App, Timeouts};
@@ -133,30 +133,20 @@ pub struct Running {
     stop_listening: CancellationToken,
 }
 
-/// Serves: binds both listeners, and says so in the first line of the log.
-///
-/// # Errors
-/// [`StartError::Listen`], by name of the address.
-pub async fn serve(config: &Config, core: Core) -> Result<Running, StartError> {
-    let Core { service, timeouts, store, metrics, tasks, stop } = core;
-    let (listener, listen) = bind(config.http.listen).await?;
-    let (ops_listener, ops_listen) = bind(config.http.ops_listen).await?;
-    tracing::info!(%listen, ops = %ops_listen, store = %config.database_url, commit = COMMIT, "serving");
-    let app = App::new(service, &config.http, timeouts, metrics.clone());
-    let stop_listening = CancellationToken::new();
-    let mut listeners = JoinSet::new();
-    for (listener, routes) in [(listener, routes()), (ops_listener, ops_routes())] {
-        let stack = stack(routes, app.clone());
-        listeners.spawn(server::serve(
-            listener,
-            stack,
-            config.http.max_connections,
-            timeouts.head,
-            metrics.clone(),
-            stop_listening.clone(),
-        ));
+/// Both listeners, bound but not served yet: clients wait, and a start no longer fails for want of an address.
+pub struct Listeners {
+    public: (TcpListener, SocketAddr),
+    ops: (TcpListener, SocketAddr),
+}
+
+impl Listeners {
+    /// Binds both.
+    ///
+    /// # Errors
+    /// [`StartError::Listen`], by name of the address.
+    pub async fn bind(http: &config::Http) -> Result<Self, StartError> {
+        Ok(Self { public: bind(http.listen).await?, ops: bind(http.ops_listen).await? })
     }
-    Ok(Running { listen, ops_listen, app, store, tasks, stop, listeners, stop_listening })
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -164,6 +154,21 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+/// Serves on both listeners, and says so in the first line of the log.
+pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
+    let Core { service, timeouts, store, metrics, tasks, stop } = core;
+    let Listeners { public: (public, listen), ops: (ops, ops_listen) } = listeners;
+    tracing::info!(%listen, ops = %ops_listen, store = %config.database_url, commit = COMMIT, "serving");
+    let app = App::new(service, &config.http, timeouts, metrics.clone());
+    let stop_listening = CancellationToken::new();
+    let mut listeners = JoinSet::new();
+    for (listener, routes) in [(public, routes()), (ops, ops_routes())] {
+        let (stack, metrics, most) = (stack(routes, app.clone()), metrics.clone(), config.http.max_connections);
+        listeners.spawn(server::serve(listener, stack, most, timeouts.head, metrics, stop_listening.clone()));
+    }
+    Running { listen, ops_listen, app, store, tasks, stop, listeners, stop_listening }
 }
 
 impl Running {

@@ -292,6 +292,21 @@ async fn a_first_password_that_cannot_be_set_is_refused_and_no_user_is_made() {
 }
 
 #[tokio::test]
+async fn a_start_that_fails_makes_no_first_user_whose_password_nobody_was_told() {
+    let (_other, taken) = serving().await;
+    let home = Home::new();
+    let mut command = home.server();
+    command.env_remove("SESSIOND_ADMIN_PASSWORD").env("SESSIOND_OPS_LISTEN", &taken.ops);
+    let sentence = finish(command, "").await.refused();
+    assert!(sentence.contains(&format!("cannot listen on {}", taken.ops)), "{sentence}");
+    assert_eq!(home.run(&["user", "list"]).await.done(), "");
+    let mut command = home.server();
+    command.env_remove("SESSIOND_ADMIN_PASSWORD");
+    let server = Process::start(command).await;
+    until("it says where the password is", async || server.log().contains("password_file")).await;
+}
+
+#[tokio::test]
 async fn serving_is_the_default_and_a_taken_address_is_named() {
     let (home, server) = serving().await;
     let other = Home::new();

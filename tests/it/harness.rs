@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sessiond::app::{self, Environment, Running};
+use sessiond::app::{self, Environment, Listeners, Running};
 use sessiond::config::{Config, Settings};
 use sessiond::domain::clock::{Clock, ManualClock, Timestamp};
 use sessiond::domain::entropy::SystemEntropy;
@@ -94,7 +94,8 @@ impl Server {
             add(ALICE, None, true).await;
             add(BOB, Some(BOB_EMAIL), false).await;
         }
-        let running = app::serve(&config, core).await.expect("serving");
+        let listeners = Listeners::bind(&config.http).await.expect("bound");
+        let running = app::serve(&config, core, listeners);
         Self { clock, dir, running }
     }
 
