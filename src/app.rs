@@ -14,6 +14,7 @@ use crate::coherence::Coherence;
 use crate::config::{self, CacheMode, Config};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
+use crate::http::descriptors::connections;
 use crate::http::state::{App, Timeouts};
 use crate::http::{ops_routes, routes, server, stack};
 use crate::password::Hasher;
@@ -23,6 +24,9 @@ use crate::store::SharedStore;
 use crate::store::connect::{ConnectError, Role, connect};
 use crate::telemetry::{COMMIT, Metrics};
 use crate::touch::Flusher;
+
+/// Connections of operations open at a time: theirs alone, so that clients cannot keep a health check out.
+const OPS_CONNECTIONS: usize = 32;
 
 /// The service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -164,8 +168,10 @@ pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
     let app = App::new(service, &config.http, timeouts, metrics.clone());
     let stop_listening = CancellationToken::new();
     let mut listeners = JoinSet::new();
-    for (listener, routes) in [(public, routes()), (ops, ops_routes())] {
-        let (stack, metrics, most) = (stack(routes, app.clone()), metrics.clone(), config.http.max_connections);
+    for (listener, routes, most) in
+        [(public, routes(), connections(config.http.max_connections)), (ops, ops_routes(), OPS_CONNECTIONS)]
+    {
+        let (stack, metrics) = (stack(routes, app.clone()), metrics.clone());
         listeners.spawn(server::serve(listener, stack, most, timeouts.head, metrics, stop_listening.clone()));
     }
     Running { listen, ops_listen, app, store, tasks, stop, listeners, stop_listening }

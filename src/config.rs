@@ -91,7 +91,7 @@ settings! {
     password_workers / "SESSIOND_PASSWORD_WORKERS": NonZeroUsize,
     /// Logins that may wait for such a thread; more get 503 [default: 64 for each]
     password_queue / "SESSIOND_PASSWORD_QUEUE": usize,
-    /// Connections open at a time on each listener [default: 10000]
+    /// Connections of clients open at a time [default: 10000, or what open files allow]
     max_connections / "SESSIOND_MAX_CONNECTIONS": NonZeroUsize,
     /// The first user's name, used when there is no user yet [default: admin]
     admin_username / "SESSIOND_ADMIN_USERNAME": String,

@@ -23,6 +23,7 @@ use self::wire::Refusal;
 mod alarm;
 pub mod cookie;
 pub mod credential;
+pub mod descriptors;
 pub mod dialect;
 pub mod fields;
 pub mod layers;

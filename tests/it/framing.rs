@@ -1,6 +1,7 @@
 //! What HTTP itself demands, and what slow, large and broken requests get: over raw TCP, against the real server.
 
 use std::collections::HashSet;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +17,12 @@ use sessiond::http::{ops_routes, routes};
 use sessiond::telemetry::{COMMIT, Metrics};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::harness::{ALICE, BOB, PASSWORD, Reply, Server, ask, delete, exchange, get, post};
 use crate::openapi;
+use crate::process::{Home, Process, until};
 
 /// One unknown path of each owner.
 const NOWHERE: [&str; 4] = ["/nothing", "/api/v1/nothing", "/api/v1/auth/nothing", "/verify/nothing"];
@@ -363,6 +366,89 @@ async fn a_connection_over_the_cap_waits_for_one_to_close() {
     second.send(ask).await;
     assert_eq!(second.reply().await.status, 401, "nobody was pushed out");
     server.stop().await;
+}
+
+#[tokio::test]
+async fn operations_are_answered_while_clients_fill_every_connection() {
+    let server = Server::with("max_connections = 2").await;
+    let mut wires = Vec::new();
+    for _ in 0..2 {
+        let mut wire = Wire::to(&server.address()).await;
+        wire.send("GET /user HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(wire.reply().await.status, 401);
+        wires.push(wire);
+    }
+    // More connections than clients may have, all at once.
+    let mut operators = Vec::new();
+    for _ in 0..4 {
+        let mut wire = Wire::to(&server.ops_address()).await;
+        wire.send("GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(wire.reply().await.status, 200);
+        operators.push(wire);
+    }
+    server.stop().await;
+}
+
+/// The server under a limit of so many file descriptors.
+fn limited(home: &Home, soft: u32, hard: u32) -> Command {
+    let server = home.server();
+    let (server, limits) =
+        (server.as_std(), format!("ulimit -S -n {soft} && ulimit -H -n {hard} && exec \"$0\" \"$@\""));
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", &limits])
+        .arg(server.get_program())
+        .args(server.get_args())
+        .env_clear()
+        .envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(home.dir.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+#[tokio::test]
+async fn connections_never_use_up_the_descriptors_that_the_service_needs() {
+    let home = Home::new();
+    let server = Process::start(limited(&home, 48, 96)).await;
+    until("it says so", async || server.log().contains("max_connections=32")).await;
+    let alice = server.log_in(ALICE).await;
+    let mut wires = Vec::new();
+    for _ in 0..32 {
+        let mut wire = Wire::to(&server.listen).await;
+        wire.send("GET /user HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(wire.reply().await.status, 401);
+        wires.push(wire);
+    }
+    let mut waiting = Wire::to(&server.listen).await;
+    waiting.send("GET /user HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let ready = exchange(&server.ops, &get("/readyz").bytes("a")).await;
+    assert_eq!(ready.status, 200, "{}", ready.text());
+    wires[0]
+        .send(&format!("POST /auth/logout HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n", alice.token))
+        .await;
+    assert_eq!(wires[0].reply().await.status, 204);
+    drop(wires);
+    assert_eq!(waiting.reply().await.status, 401);
+    assert!(!server.log().contains("cannot accept"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn a_soft_limit_of_descriptors_is_raised_rather_than_kept_to() {
+    let home = Home::new();
+    let mut command = limited(&home, 48, 1024);
+    command.env("SESSIOND_MAX_CONNECTIONS", "200");
+    let server = Process::start(command).await;
+    let mut wires = Vec::new();
+    for _ in 0..100 {
+        let mut wire = Wire::to(&server.listen).await;
+        wire.send("GET /user HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(wire.reply().await.status, 401);
+        wires.push(wire);
+    }
+    assert!(!server.log().contains("max_connections"), "{}", server.log());
 }
 
 #[tokio::test]
