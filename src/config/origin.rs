@@ -1,0 +1,40 @@
+//! Origins, as settings name them.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer};
+use url::Url;
+
+use super::{BadConfig, bad};
+
+/// A scheme, host and port: where a page was loaded from (RFC 6454).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(String);
+from_text!(Origin);
+
+impl Origin {
+    /// The origin as browsers write it in the `Origin` header.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Origin {
+    type Err = BadConfig;
+
+    fn from_str(text: &str) -> Result<Self, BadConfig> {
+        if text == "*" {
+            return bad(
+                "`*` cannot be an origin, since credentials travel: list each one, such as https://app.example.com",
+            );
+        }
+        let wrong =
+            || format!("`{text}` is not an origin: write scheme, host and port alone, such as https://app.example.com");
+        let Ok(url) = Url::parse(text) else { return bad(wrong()) };
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        if !matches!(url.scheme(), "http" | "https") || !bare || url.has_authority() && !url.username().is_empty() {
+            return bad(wrong());
+        }
+        Ok(Self(url.origin().ascii_serialization()))
+    }
+}

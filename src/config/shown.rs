@@ -1,0 +1,53 @@
+//! The configuration as `check-config` prints it.
+
+use std::fmt;
+
+use super::{Config, Http, Origin, Sessions};
+
+impl fmt::Display for Config {
+    /// As the TOML that would give the same, with secrets hidden.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |items: Vec<String>| {
+            format!("[{}]", items.iter().map(|i| format!("\"{i}\"")).collect::<Vec<_>>().join(", "))
+        };
+        let word = |value: &dyn fmt::Debug| format!("\"{}\"", format!("{value:?}").to_lowercase());
+        let origins = |all: &[Origin]| quoted(all.iter().map(|o| o.as_str().to_owned()).collect());
+        let Http {
+            listen,
+            ops_listen,
+            max_connections,
+            public_url,
+            cors_origins,
+            trusted_proxies,
+            verify_credentials,
+            cookie,
+        } = &self.http;
+        writeln!(f, "listen = \"{listen}\"\nops_listen = \"{ops_listen}\"\nmax_connections = {max_connections}")?;
+        writeln!(f, "database_url = \"{}\"", self.database_url)?;
+        if let Some(origin) = public_url {
+            writeln!(f, "public_url = \"{}\"", origin.as_str())?;
+        }
+        writeln!(f, "cors_origins = {}", origins(cors_origins))?;
+        writeln!(f, "trusted_proxies = {}", quoted(trusted_proxies.iter().map(ToString::to_string).collect()))?;
+        let kinds = verify_credentials.iter().map(|kind| format!("{kind:?}").to_lowercase()).collect();
+        writeln!(f, "verify_credentials = {}", quoted(kinds))?;
+        writeln!(f, "cookie_name = \"{}\"\ncookie_secure = {}", cookie.name, cookie.secure)?;
+        if let Some(domain) = &cookie.domain {
+            writeln!(f, "cookie_domain = \"{domain}\"")?;
+        }
+        writeln!(f, "cookie_samesite = {}", word(&cookie.same_site))?;
+        let Sessions { lifetimes, per_user, cache, cache_entries } = self.sessions;
+        writeln!(f, "cache = {}\ncache_entries = {cache_entries}", word(&cache))?;
+        for (kind, life) in [("session", lifetimes.plain), ("remembered", lifetimes.remembered)] {
+            writeln!(f, "{kind}_idle = \"{}\"", humantime::format_duration(life.idle))?;
+            writeln!(f, "{kind}_absolute = \"{}\"", humantime::format_duration(life.absolute))?;
+        }
+        writeln!(f, "sessions_per_user = {per_user}")?;
+        writeln!(f, "password_workers = {}\npassword_queue = {}", self.passwords.workers, self.passwords.queue)?;
+        writeln!(f, "admin_username = \"{}\"", self.first_admin.username)?;
+        if self.first_admin.password.is_some() {
+            writeln!(f, "# admin_password is set (hidden)")?;
+        }
+        writeln!(f, "log_format = {}", word(&self.log_format))
+    }
+}
