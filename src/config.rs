@@ -170,7 +170,7 @@ impl Config {
     /// # Errors
     /// [`BadConfig`] with the first thing that cannot be.
     pub fn load(given: Settings, file: Option<&Path>) -> Result<Self, BadConfig> {
-        settings::refuse_unknown_variables(settings::environment())?;
+        let given = given.or(settings::from_environment()?);
         let given = match file {
             None => given,
             Some(path) => given.or(settings::read_file(path)?),
@@ -187,7 +187,7 @@ impl Config {
             secret::secret("database_url", settings.database_url.clone(), settings.database_url_file.as_deref())?;
         let password = secret::secret(
             "admin_password",
-            settings.admin_password.clone().map(|Hidden(password)| password),
+            settings.admin_password.as_ref().map(|password| password.reveal().to_owned()),
             settings.admin_password_file.as_deref(),
         )?;
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -207,7 +207,7 @@ impl Config {
             },
             first_admin: FirstAdmin {
                 username: settings.admin_username.clone().unwrap_or_else(|| String::from("admin")),
-                password: password.map(Hidden),
+                password: password.map(Hidden::new),
             },
             log_format: settings.log_format.unwrap_or(LogFormat::Text),
         })

@@ -11,10 +11,15 @@ use super::{BadConfig, bad};
 
 /// A secret setting: never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Hidden(pub(super) String);
+pub struct Hidden(String);
 from_text!(Hidden);
 
 impl Hidden {
+    /// Takes the secret.
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
     /// The secret itself.
     pub fn reveal(&self) -> &str {
         &self.0

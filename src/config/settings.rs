@@ -1,5 +1,6 @@
 //! Every setting, and where it comes from: flags, environment, and a file.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -9,25 +10,38 @@ use serde::{Deserialize, Deserializer};
 
 use super::{BadConfig, CacheMode, CredentialKind, Hidden, LogFormat, Origin, SameSite, Span, bad};
 
-/// Declares every setting once: its key in the file, its flag, its variable, its help.
+/// Declares every setting once: its key in the file, its flag, its variable, its help; and the secrets, which have no
+/// flag, since other users of the machine can read arguments.
 macro_rules! settings {
-    ($($(#[$help:meta])* $name:ident / $variable:literal : $type:ty,)*) => {
+    (
+        $($(#[$help:meta])* $name:ident / $variable:literal : $type:ty,)*;
+        $($(#[$about:meta])* $secret:ident / $hidden:literal,)*
+    ) => {
         /// The settings somebody gave, from one source or from several.
         #[derive(Debug, Default, Clone, clap::Args, Deserialize)]
         #[command(next_help_heading = "Settings")]
         #[serde(deny_unknown_fields)]
         pub struct Settings {
             $($(#[$help])* #[arg(long, global = true, env = $variable, hide_env_values = true)] pub $name: Option<$type>,)*
+            $($(#[$about])* #[arg(skip)] pub $secret: Option<Hidden>,)*
         }
 
         impl Settings {
             /// These, and for what they leave open, `other`.
             pub(super) fn or(self, other: Self) -> Self {
-                Self { $($name: self.$name.or(other.$name),)* }
+                Self { $($name: self.$name.or(other.$name),)* $($secret: self.$secret.or(other.$secret),)* }
             }
 
             /// The environment variables that are read.
-            const VARIABLES: &'static [&'static str] = &[$($variable,)*];
+            const VARIABLES: &'static [&'static str] = &[$($variable,)* $($hidden,)*];
+
+            /// The secret that `variable` sets.
+            fn secret(&mut self, variable: &str) -> Option<&mut Option<Hidden>> {
+                match variable {
+                    $($hidden => Some(&mut self.$secret),)*
+                    _ => None,
+                }
+            }
         }
     };
 }
@@ -82,13 +96,13 @@ settings! {
     max_connections / "SESSIOND_MAX_CONNECTIONS": NonZeroUsize,
     /// The first user's name, used when there is no user yet [default: admin]
     admin_username / "SESSIOND_ADMIN_USERNAME": String,
-    /// The first user's password [default: a random one, shown once]
-    #[arg(hide = true)]
-    admin_password / "SESSIOND_ADMIN_PASSWORD": Hidden,
-    /// A file that holds the first user's password
+    /// A file that holds the first user's password; `SESSIOND_ADMIN_PASSWORD` can, too [default: a random one, shown once]
     admin_password_file / "SESSIOND_ADMIN_PASSWORD_FILE": PathBuf,
     /// text or json [default: text]
     log_format / "SESSIOND_LOG_FORMAT": LogFormat,
+    ;
+    /// The first user's password; without one, a random one is made
+    admin_password / "SESSIOND_ADMIN_PASSWORD",
 }
 
 /// Serde's view of networks, so that a bad one is named.
@@ -108,22 +122,34 @@ pub(super) fn read_file(path: &Path) -> Result<Settings, BadConfig> {
     toml::from_str(&text).map_err(|error| BadConfig(format!("the configuration file {shown} is wrong: {error}")))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-pub(super) fn environment() -> impl Iterator<Item = String> {
-    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())
+/// What only the environment gives: the secrets. Everything else in it is read together with the flags.
+pub(super) fn from_environment() -> Result<Settings, BadConfig> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    from_variables(variables)
+}
+
+fn from_variables(variables: impl Iterator<Item = (String, OsString)>) -> Result<Settings, BadConfig> {
+    let mut settings = Settings::default();
+    for (name, value) in variables.filter(|(name, _)| name.starts_with("SESSIOND_")) {
+        match settings.secret(&name) {
+            Some(secret) => match value.into_string() {
+                Ok(text) => *secret = Some(Hidden::new(text)),
+                Err(_) => return bad(format!("{name} is not UTF-8: write it in letters that are")),
+            },
+            None => refuse_unknown(&name)?,
+        }
+    }
+    Ok(settings)
 }
 
 /// A misspelt variable would otherwise be a setting that silently does nothing.
-pub(super) fn refuse_unknown_variables(names: impl Iterator<Item = String>) -> Result<(), BadConfig> {
-    let known =
-        |name: &str| Settings::VARIABLES.contains(&name) || name == "SESSIOND_CONFIG" || name == "SESSIOND_COMMIT";
-    match names.filter(|name| name.starts_with("SESSIOND_")).find(|name| !known(name)) {
-        None => Ok(()),
-        Some(name) => {
-            let close = Settings::VARIABLES.iter().min_by_key(|known| differing(known, &name)).unwrap_or(&"");
-            bad(format!("{name} is not a setting: did you mean {close}?"))
-        }
+fn refuse_unknown(name: &str) -> Result<(), BadConfig> {
+    if Settings::VARIABLES.contains(&name) || matches!(name, "SESSIOND_CONFIG" | "SESSIOND_COMMIT") {
+        return Ok(());
     }
+    let close = Settings::VARIABLES.iter().min_by_key(|known| differing(known, name)).unwrap_or(&"");
+    bad(format!("{name} is not a setting: did you mean {close}?"))
 }
 
 /// How many letters stand at the wrong place, roughly: enough to find the setting that was meant.
@@ -139,8 +165,9 @@ mod tests {
 
     #[test]
     fn a_misspelt_variable_is_refused_and_the_right_one_named() {
-        let names = ["PATH", "SESSIOND_LISTEN", "SESSIOND_DATABSE_URL"].map(String::from);
-        let error = refuse_unknown_variables(names.into_iter()).expect_err("misspelt").to_string();
+        let names = ["PATH", "SESSIOND_LISTEN", "SESSIOND_DATABSE_URL"];
+        let variables = names.into_iter().map(|name| (name.to_owned(), OsString::from("x")));
+        let error = from_variables(variables).expect_err("misspelt").to_string();
         assert_eq!(error, "SESSIOND_DATABSE_URL is not a setting: did you mean SESSIOND_DATABASE_URL?");
     }
 }

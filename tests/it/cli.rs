@@ -64,6 +64,8 @@ async fn a_password_comes_from_standard_input_alone() {
     let home = Home::new();
     let argument = home.run(&["user", "add", BOB, "--password", PASSWORD]).await.refused();
     assert!(argument.contains("unexpected argument"), "{argument}");
+    let argument = home.run(&["check-config", "--admin-password", PASSWORD]).await.refused();
+    assert!(argument.contains("unexpected argument") && !argument.contains(PASSWORD), "{argument}");
     let nowhere = home.run(&["user", "add", BOB]).await.refused();
     assert!(nowhere.contains("--password-stdin"), "{nowhere}");
     let short = home.run_reading(&["user", "add", BOB, "--password-stdin"], "short\n").await.refused();
