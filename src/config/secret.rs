@@ -43,6 +43,7 @@ impl fmt::Debug for Hidden {
 /// The store's URL. Its password, should it hold one, is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl(String);
+from_text!(DatabaseUrl);
 
 impl DatabaseUrl {
     /// Takes a URL; whether a store answers to it is for `store::connect` to say.
@@ -56,15 +57,28 @@ impl DatabaseUrl {
     }
 }
 
+impl FromStr for DatabaseUrl {
+    type Err = BadConfig;
+
+    fn from_str(text: &str) -> Result<Self, BadConfig> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
 impl fmt::Display for DatabaseUrl {
+    /// The whole of it where no part can be a secret, else its scheme alone: a password with an odd letter in it ends
+    /// up in any part.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Url::parse(&self.0) {
-            Ok(mut url) if url.password().is_some() => {
-                let hidden = url.set_password(Some("hidden"));
-                if hidden.is_ok() { f.write_str(url.as_str()) } else { f.write_str("(hidden)") }
-            }
-            Ok(_) | Err(_) => f.write_str(&self.0),
-        }
+        let is_scheme = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase());
+        let Some((scheme, rest)) = self.0.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) else {
+            return f.write_str("(hidden)");
+        };
+        // Behind `sqlite://` stands a path, which need not be a URL's.
+        let open = match scheme {
+            "sqlite" => !rest.contains(['?', '#']),
+            _ => !rest.contains(['@', '?', '#']) && Url::parse(&self.0).is_ok(),
+        };
+        if open { f.write_str(&self.0) } else { write!(f, "{scheme}://(hidden)") }
     }
 }
 
@@ -75,13 +89,54 @@ impl fmt::Debug for DatabaseUrl {
 }
 
 /// A secret given as such or in a file, not both.
-pub(super) fn secret(key: &str, text: Option<String>, file: Option<&Path>) -> Result<Option<String>, BadConfig> {
-    match (text, file) {
+pub(super) fn one<S>(
+    key: &str,
+    given: Option<S>,
+    file: Option<&Path>,
+    new: impl FnOnce(String) -> S,
+) -> Result<Option<S>, BadConfig> {
+    match (given, file) {
         (Some(_), Some(_)) => bad(format!("{key} and {key}_file are both set: keep one")),
-        (text, None) => Ok(text),
+        (given, None) => Ok(given),
         (None, Some(path)) => match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
+            Ok(text) => Ok(Some(new(text.trim_end_matches(['\r', '\n']).to_owned()))),
             Err(error) => bad(format!("{key}_file {} cannot be read: {error}", path.display())),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Settings};
+
+    #[test]
+    fn a_database_url_is_shown_only_where_no_part_can_be_a_secret() {
+        for (url, shown) in [
+            ("sqlite://sessiond.db", "sqlite://sessiond.db"),
+            ("sqlite:///srv/me@here/the sessions.db", "sqlite:///srv/me@here/the sessions.db"),
+            ("sqlite://x.db?key=s3cret", "sqlite://(hidden)"),
+            ("postgres://db.example:5432/x", "postgres://db.example:5432/x"),
+            ("postgres://me:s3cret@db/x", "postgres://(hidden)"),
+            ("postgres://me:s3cret#pw@db/x", "postgres://(hidden)"),
+            ("postgres://me:12#s3cret@db/x", "postgres://(hidden)"),
+            ("postgres://me:12/s3cret@db/x", "postgres://(hidden)"),
+            ("postgres://me:s3cret/x", "postgres://(hidden)"),
+            ("postgres://db/x?user=me&password=s3cret", "postgres://(hidden)"),
+            ("me:s3cret@db", "(hidden)"),
+            ("s3cret", "(hidden)"),
+            ("my s3cret://x", "(hidden)"),
+        ] {
+            let url = DatabaseUrl::new(url.into());
+            assert_eq!((url.to_string(), format!("{url:?}")), (shown.into(), shown.into()));
+        }
+    }
+
+    #[test]
+    fn secrets_are_never_printed() {
+        let toml = "admin_password = 'sup3rs3cret'\ndatabase_url = 'postgres://me:s3cret@db/x'";
+        let settings: Settings = toml::from_str(toml).expect("fine");
+        let config = Config::new(&settings).expect("fine");
+        assert!(!format!("{settings:?} {config} {config:?}").contains("s3cret"));
     }
 }

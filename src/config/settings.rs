@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
-use super::{BadConfig, CacheMode, CredentialKind, Hidden, LogFormat, Origin, SameSite, Span, bad};
+use super::{BadConfig, CacheMode, CredentialKind, DatabaseUrl, Hidden, LogFormat, Origin, SameSite, Span, bad};
 
 /// Declares every setting once: its key in the file, its flag, its variable, its help; and the secrets, which have no
 /// flag, since other users of the machine can read arguments.
@@ -52,7 +52,7 @@ settings! {
     /// Where liveness, readiness and metrics are served [default: 127.0.0.1:9090]
     ops_listen / "SESSIOND_OPS_LISTEN": SocketAddr,
     /// The store [default: <sqlite://sessiond.db>]
-    database_url / "SESSIOND_DATABASE_URL": String,
+    database_url / "SESSIOND_DATABASE_URL": DatabaseUrl,
     /// A file that holds the store's URL
     database_url_file / "SESSIOND_DATABASE_URL_FILE": PathBuf,
     /// The origin browsers see, such as <https://login.example.com>
@@ -119,7 +119,19 @@ pub(super) fn read_file(path: &Path) -> Result<Settings, BadConfig> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| BadConfig(format!("the configuration file {shown} cannot be read: {error}")))?;
-    toml::from_str(&text).map_err(|error| BadConfig(format!("the configuration file {shown} is wrong: {error}")))
+    toml::from_str(&text)
+        .map_err(|error| BadConfig(format!("the configuration file {shown} is wrong{}", place(&text, error))))
+}
+
+/// Where a file is wrong and why: the line's number and the key, never the line, which may hold a secret.
+fn place(text: &str, mut error: toml::de::Error) -> String {
+    let before = error.span().map(|span| text.bytes().take(span.start));
+    let line =
+        before.map_or(String::new(), |before| format!(" in line {}", before.filter(|byte| *byte == b'\n').count() + 1));
+    // What it shows without its input is the message and the key.
+    error.set_input(None);
+    let why: Vec<_> = error.to_string().lines().map(str::to_owned).collect();
+    format!("{line}: {}", why.join(", "))
 }
 
 /// What only the environment gives: the secrets. Everything else in it is read together with the flags.

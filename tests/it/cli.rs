@@ -233,6 +233,41 @@ async fn a_configuration_that_cannot_be_is_refused_with_what_to_write_instead() 
 }
 
 #[tokio::test]
+async fn nothing_secret_is_repeated_of_a_configuration_that_is_refused() {
+    const SECRET: &str = "hunter2-secret-pw";
+    let home = Home::new();
+    let file = home.dir.path().join("sessiond.toml");
+    for (toml, words) in [
+        (
+            format!("listen = '127.0.0.1:1'\nadmin_pasword = '{SECRET}'"),
+            &["line 2", "unknown field `admin_pasword`"][..],
+        ),
+        (format!("admin_password = '{SECRET}\nlisten = 1"), &["line 1"]),
+        (format!("admin_password = \"{SECRET}"), &["line 1"]),
+        (format!("admin_password = {SECRET}"), &["line 1"]),
+        (format!("admin_password = ['{SECRET}']"), &["line 1", "admin_password", "in quotes"]),
+        (String::from("cache = 'on'\n\nadmin_password = 20240117"), &["line 3", "admin_password", "in quotes"]),
+        (String::from("database_url = 20240117"), &["line 1", "database_url", "in quotes"]),
+        (format!("admin_password = 'one'\nadmin_password = '{SECRET}'"), &["line 2", "duplicate"]),
+        (SECRET.to_owned(), &["line 1"]),
+        (format!("database_url = 'postgres://u:{SECRET}@h/db'"), &["`postgres://(hidden)` names no store"]),
+        (format!("database_url = 'postgres://u:{SECRET}#@h/db'"), &["`postgres://(hidden)`"]),
+        (format!("database_url = 'postgres://h/db?user=u&password={SECRET}'"), &["`postgres://(hidden)`"]),
+        (format!("database_url = 'sqlite://x.db?key={SECRET}'"), &["`sqlite://(hidden)`"]),
+        (format!("database_url = '{SECRET}'"), &["`(hidden)`"]),
+    ] {
+        std::fs::write(&file, &toml).expect("written");
+        let mut command = home.command(&["check-config", "--config", "sessiond.toml"]);
+        command.env_remove("SESSIOND_DATABASE_URL");
+        let sentence = finish(command, "").await.refused();
+        for word in words {
+            assert!(sentence.contains(word), "{toml}: {word} is not in {sentence}");
+        }
+        assert!(!sentence.contains(SECRET) && !sentence.contains("20240117"), "{toml}: {sentence}");
+    }
+}
+
+#[tokio::test]
 async fn completions_are_printed_whatever_the_configuration() {
     let home = Home::new();
     for shell in ["bash", "zsh", "fish"] {

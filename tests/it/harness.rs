@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sessiond::app::{self, Environment, Listeners, Running};
-use sessiond::config::{Config, Settings};
+use sessiond::config::{Config, DatabaseUrl, Settings};
 use sessiond::domain::clock::{Clock, ManualClock, Timestamp};
 use sessiond::domain::entropy::SystemEntropy;
 use sessiond::http::state::Timeouts;
@@ -81,7 +81,9 @@ impl Server {
         let any = "127.0.0.1:0".parse().ok();
         settings.listen = any;
         settings.ops_listen = any;
-        settings.database_url.get_or_insert_with(|| format!("sqlite://{}/test.db", dir.path().display()));
+        settings
+            .database_url
+            .get_or_insert_with(|| DatabaseUrl::new(format!("sqlite://{}/test.db", dir.path().display())));
         let config = Config::new(&settings).expect("a configuration");
         let environment = Environment { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
         let mut core = app::build(&config, true, environment).await.expect("built");
