@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
+use crate::domain::password::Password;
 use crate::domain::session::{Lifetime, Lifetimes};
 
 /// A configuration that cannot be used, in a sentence that says what to write instead.
@@ -164,6 +165,10 @@ pub struct FirstAdmin {
     pub password: Option<Hidden>,
 }
 
+/// More would need more memory than they save time.
+const MOST_WORKERS: usize = 64;
+/// Far more than can be answered before the last of them gives up.
+const LONGEST_QUEUE: usize = 100_000;
 const HOUR: u64 = 60 * 60;
 const DAY: u64 = 24 * HOUR;
 
@@ -188,10 +193,6 @@ impl Config {
     pub fn new(settings: &Settings) -> Result<Self, BadConfig> {
         let (url, file) = (settings.database_url.clone(), settings.database_url_file.as_deref());
         let database_url = secret::one("database_url", url, file, DatabaseUrl::new)?;
-        let (password, file) = (settings.admin_password.clone(), settings.admin_password_file.as_deref());
-        let password = secret::one("admin_password", password, file, Hidden::new)?;
-        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let workers = settings.password_workers.unwrap_or_else(|| cores.min(NonZeroUsize::MIN.saturating_add(2)));
         Ok(Self {
             http: http(settings)?,
             database_url: database_url.unwrap_or_else(|| DatabaseUrl::new(String::from("sqlite://sessiond.db"))),
@@ -201,14 +202,8 @@ impl Config {
                 cache: settings.cache.unwrap_or(CacheMode::On),
                 cache_entries: settings.cache_entries.map_or(1 << 20, NonZeroUsize::get),
             },
-            passwords: Passwords {
-                workers,
-                queue: settings.password_queue.unwrap_or_else(|| workers.get().saturating_mul(64)),
-            },
-            first_admin: FirstAdmin {
-                username: settings.admin_username.clone().unwrap_or_else(|| String::from("admin")),
-                password,
-            },
+            passwords: passwords(settings)?,
+            first_admin: first_admin(settings)?,
             log_format: settings.log_format.unwrap_or(LogFormat::Text),
         })
     }
@@ -254,6 +249,33 @@ fn lifetimes(settings: &Settings) -> Result<Lifetimes, BadConfig> {
     Ok(Lifetimes { plain, remembered })
 }
 
+fn passwords(settings: &Settings) -> Result<Passwords, BadConfig> {
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let workers = settings.password_workers.unwrap_or_else(|| cores.min(NonZeroUsize::MIN.saturating_add(2)));
+    if workers.get() > MOST_WORKERS {
+        return bad(format!(
+            "password_workers is {workers}, each of which takes 19 MiB: write one for a core, {MOST_WORKERS} at most"
+        ));
+    }
+    let queue = settings.password_queue.unwrap_or_else(|| workers.get().saturating_mul(64));
+    if queue > LONGEST_QUEUE {
+        return bad(format!(
+            "password_queue is {queue}, whose last could not be answered in time: write 64 for each worker, {LONGEST_QUEUE} at most"
+        ));
+    }
+    Ok(Passwords { workers, queue })
+}
+
+fn first_admin(settings: &Settings) -> Result<FirstAdmin, BadConfig> {
+    let (given, file) = (settings.admin_password.clone(), settings.admin_password_file.as_deref());
+    let password = secret::one("admin_password", given, file, Hidden::new)?;
+    if let Some(Err(unfit)) = password.as_ref().map(|password| Password::chosen(password.reveal().to_owned())) {
+        return bad(format!("admin_password {unfit}: choose another, or leave it out and a random one is made"));
+    }
+    let username = settings.admin_username.clone().unwrap_or_else(|| String::from("admin"));
+    Ok(FirstAdmin { username, password })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,8 +299,26 @@ mod tests {
             ("cookie_samesite = 'none'\ncookie_secure = false", "cookie_secure = true"),
             ("cookie_name = '__Host-s'\ncookie_domain = 'example.com'", "drop cookie_domain"),
             ("cookie_name = '__Secure-s'\ncookie_secure = false", "cookie_secure = true"),
+            ("cookie_name = '__host-s'\ncookie_domain = 'example.com'", "drop cookie_domain"),
+            ("cookie_name = '__HOST-s'\ncookie_secure = false", "cookie_secure = true"),
+            ("cookie_name = '__sEcUrE-s'\ncookie_secure = false", "cookie_secure = true"),
             ("cookie_name = 'a b'", "letters"),
-            ("cookie_domain = '.example.com'", "without a leading dot"),
+            ("cookie_domain = '.example.com'", "without a dot at either end"),
+            ("cookie_domain = 'example.com.'", "without a dot at either end"),
+            ("cookie_domain = 'a..example.com'", "write one such as example.com"),
+            ("cookie_domain = 'a b.example.com'", "write one such as example.com"),
+            ("cookie_domain = ''", "write one such as example.com"),
+            ("cookie_domain = '.'", "write one such as example.com"),
+            ("cookie_domain = '192.0.2.1'", "is an address"),
+            ("cookie_domain = '192.0.1'", "is an address"),
+            ("cookie_domain = '2001:db8::1'", "is an address"),
+            ("cookie_domain = 'com'", "is a single label"),
+            ("cookie_domain = 'localhost'", "is a single label"),
+            ("password_workers = 65", "64 at most"),
+            ("password_queue = 100001", "100000 at most"),
+            ("password_queue = 9223372036854775807", "100000 at most"),
+            ("admin_password = ''", "must have at least 8 bytes: choose another"),
+            ("admin_password = 'password123'", "is one of the most common passwords: choose another"),
             ("public_url = 'http://example.com'", "https"),
             ("public_url = 'https://example.com'\ncookie_domain = 'example.org'", "does not cover"),
             ("session_idle = '25h'", "session_absolute"),
@@ -295,6 +335,9 @@ mod tests {
             ("listne = '127.0.0.1:1'", "listne"),
             ("cors_origins = ['*']", "list each one"),
             ("cors_origins = ['https://a.example/path']", "scheme, host and port"),
+            ("public_url = 'https://me@a.example'", "no user and no password"),
+            ("public_url = 'https://:word@a.example'", "no user and no password"),
+            ("public_url = 'https://@a.example'", "no user and no password"),
             ("session_idle = 'soon'", "90s"),
             ("trusted_proxies = ['here']", "10.0.0.0/8"),
         ] {

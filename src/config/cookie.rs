@@ -1,5 +1,7 @@
 //! The session cookie's attributes, and which of them contradict each other.
 
+use std::net::IpAddr;
+
 use serde::Deserialize;
 use url::Url;
 
@@ -39,12 +41,14 @@ pub(super) fn cookie(settings: &Settings) -> Result<Cookie, BadConfig> {
     if name.is_empty() || !name.bytes().all(token) {
         return bad(format!("cookie_name `{name}` is not a cookie name: use letters, digits, - and _"));
     }
-    if !secure && name.starts_with("__") && (name.starts_with("__Host-") || name.starts_with("__Secure-")) {
+    // Whatever the case of the prefix (RFC 6265bis, section 5.7).
+    let prefixed = |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    if !secure && (prefixed("__Host-") || prefixed("__Secure-")) {
         return bad(format!(
             "browsers refuse a cookie named `{name}` that is not Secure: set cookie_secure = true or choose another cookie_name"
         ));
     }
-    if domain.is_some() && name.starts_with("__Host-") {
+    if domain.is_some() && prefixed("__Host-") {
         return bad(format!(
             "browsers refuse a cookie named `{name}` that has a Domain: drop cookie_domain or name it __Secure-…"
         ));
@@ -55,12 +59,7 @@ pub(super) fn cookie(settings: &Settings) -> Result<Cookie, BadConfig> {
         );
     }
     if let Some(domain) = &domain {
-        let label = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
-        if domain.is_empty() || domain.starts_with('.') || !domain.bytes().all(label) {
-            return bad(format!(
-                "cookie_domain `{domain}` is not a domain: write one such as example.com, without a leading dot"
-            ));
-        }
+        refuse_unfit_domain(domain)?;
     }
     if let Some(public) = settings.public_url.as_ref().map(Origin::as_str) {
         let host = Url::parse(public).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
@@ -76,4 +75,27 @@ pub(super) fn cookie(settings: &Settings) -> Result<Cookie, BadConfig> {
         }
     }
     Ok(Cookie { name, secure, domain, same_site })
+}
+
+/// What browsers refuse as a cookie's `Domain` (RFC 6265bis, section 5.1.3), or take for something else.
+fn refuse_unfit_domain(domain: &str) -> Result<(), BadConfig> {
+    let fits =
+        |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let last = domain.rsplit_once('.').map(|(_, last)| last);
+    // A name whose last label is a number is an IPv4 address (WHATWG URL, section 3.5).
+    let numeric = |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit());
+    if domain.parse::<IpAddr>().is_ok() || last.is_some_and(numeric) {
+        return bad(format!("cookie_domain `{domain}` is an address, which shares no cookie: drop cookie_domain"));
+    }
+    if !domain.split('.').all(fits) {
+        return bad(format!(
+            "cookie_domain `{domain}` is not a domain: write one such as example.com, without a dot at either end"
+        ));
+    }
+    if last.is_none() {
+        return bad(format!(
+            "cookie_domain `{domain}` is a single label, which browsers refuse: write one such as example.com, or drop cookie_domain"
+        ));
+    }
+    Ok(())
 }

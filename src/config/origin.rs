@@ -28,11 +28,16 @@ impl FromStr for Origin {
                 "`*` cannot be an origin, since credentials travel: list each one, such as https://app.example.com",
             );
         }
+        if text.contains('@') {
+            return bad(
+                "an origin holds no user and no password: write scheme, host and port alone, such as https://app.example.com",
+            );
+        }
         let wrong =
             || format!("`{text}` is not an origin: write scheme, host and port alone, such as https://app.example.com");
         let Ok(url) = Url::parse(text) else { return bad(wrong()) };
         let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-        if !matches!(url.scheme(), "http" | "https") || !bare || url.has_authority() && !url.username().is_empty() {
+        if !matches!(url.scheme(), "http" | "https") || !bare {
             return bad(wrong());
         }
         Ok(Self(url.origin().ascii_serialization()))

@@ -206,7 +206,9 @@ async fn a_configuration_that_cannot_be_is_refused_with_what_to_write_instead() 
         file.to_str().expect("UTF-8").to_owned()
     };
     let (unknown, broken) = (toml("listne = '127.0.0.1:1'"), toml("session_idle = 'a while ago'"));
-    let cases: [(&[(&str, &str)], &[&str], &str); 12] = [
+    let cases: [(&[(&str, &str)], &[&str], &str); 14] = [
+        (&[("SESSIOND_PASSWORD_QUEUE", "18446744073709551615")], &[], "100000 at most"),
+        (&[("SESSIOND_ADMIN_PASSWORD", "")], &[], "admin_password must have at least 8 bytes: choose another"),
         (&[("SESSIOND_LISTNE", "x")], &[], "did you mean SESSIOND_LISTEN?"),
         (&[("SESSIOND_COOKIE_SECUR", "x")], &[], "did you mean SESSIOND_COOKIE_SECURE?"),
         (&[("SESSIOND_LISTEN", "here")], &[], "invalid value 'here'"),
