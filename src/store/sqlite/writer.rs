@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::super::{Result, RevocationSink, StoreError};
@@ -69,6 +69,19 @@ impl<O: Operation> Queued for Pending<O> {
 
 type Job = Box<dyn Queued>;
 
+/// Operations that were committed together, or not, and are to be answered.
+type Done = (Vec<Job>, Result<()>);
+
+/// Answers whole batches at a time. Were each answer to come from the writer's own thread, each would wake the runtime
+/// anew, and on a single core the two would take turns for every one of them.
+async fn answer(mut batches: mpsc::UnboundedReceiver<Done>) {
+    while let Some((jobs, committed)) = batches.recv().await {
+        for job in jobs {
+            job.answer(committed.clone());
+        }
+    }
+}
+
 /// What a writer works with.
 pub(super) struct Surroundings {
     /// The database's.
@@ -98,9 +111,13 @@ impl Writer {
     pub(super) fn start(around: Surroundings, connection: Connection) -> Result<Self> {
         let no_thread = |error: std::io::Error| StoreError::Unreachable(format!("cannot start a thread: {error}"));
         let (jobs, queue) = sync_channel(QUEUE);
+        let (done, batches) = mpsc::unbounded_channel();
+        #[expect(clippy::disallowed_methods, reason = "ends when the writer's thread does, which drops the sender")]
+        tokio::spawn(answer(batches));
         let in_trouble = Arc::new(AtomicBool::new(false));
         let mut task = Task {
             around,
+            done,
             connection: Some(connection),
             in_trouble: Arc::clone(&in_trouble),
             deaf: false,
@@ -158,6 +175,8 @@ fn stopped() -> StoreError {
 
 struct Task {
     around: Surroundings,
+    /// To [`answer`].
+    done: mpsc::UnboundedSender<Done>,
     /// None after a failure that leaves its state in doubt; opened again when next needed.
     connection: Option<Connection>,
     in_trouble: Arc<AtomicBool>,
@@ -175,7 +194,6 @@ struct Task {
 
 impl Task {
     fn run(mut self, queue: &Receiver<Job>) {
-        let mut jobs = Vec::with_capacity(MOST);
         let mut next_poll = Instant::now() + POLL;
         loop {
             let job = match self.around.sink {
@@ -186,9 +204,7 @@ impl Task {
                 Ok(job) => {
                     // Whoever is about to ask gets a turn; nobody is waited for.
                     std::thread::yield_now();
-                    jobs.push(job);
-                    jobs.extend(queue.try_iter().take(MOST - 1));
-                    self.commit(&mut jobs);
+                    self.commit(std::iter::once(job).chain(queue.try_iter().take(MOST - 1)).collect());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -209,22 +225,22 @@ impl Task {
 
     /// Commits a batch and answers. One that makes no sense for somebody is tried again one by one, so that it fails
     /// for them alone.
-    fn commit(&mut self, jobs: &mut Vec<Job>) {
-        let committed = self.attempt(jobs);
-        match committed {
+    fn commit(&mut self, mut jobs: Vec<Job>) {
+        match self.attempt(&mut jobs) {
             Err(StoreError::Inconsistent(error)) if jobs.len() > 1 => {
                 tracing::error!(error, "a batch failed; trying its operations one by one");
-                for mut job in jobs.drain(..) {
+                for mut job in jobs {
                     let committed = self.attempt(std::slice::from_mut(&mut job));
-                    job.answer(committed);
+                    self.answer(vec![job], committed);
                 }
             }
-            committed => {
-                for job in jobs.drain(..) {
-                    job.answer(committed.clone());
-                }
-            }
+            committed => self.answer(jobs, committed),
         }
+    }
+
+    fn answer(&self, jobs: Vec<Job>, committed: Result<()>) {
+        // It fails when the runtime is gone, and whoever asked with it.
+        let _ = self.done.send((jobs, committed));
     }
 
     /// One transaction. On an error nothing of it is durable, unless the commit itself failed: then nobody can tell.
