@@ -47,21 +47,22 @@ pub enum Check {
     Ask,
 }
 
-/// Three cache lines, and no pointer to follow: with a million sessions the time of a check is that of its misses.
-#[repr(align(64))]
+/// Three cache lines, and no pointer to follow: with a million sessions the time of a check is that of its misses. The
+/// first line is what decides, the others are what is told.
+#[repr(C, align(64))]
 struct Entry {
     token_hash: TokenHash,
-    identity: Identity,
     /// As stored: a touch counts once it is committed.
     expiry: Expiry,
     seen_at: Timestamp,
     loaded: Seq,
-    user_mark: u16,
-    remembered: bool,
     /// How much later it was seen than the store knows, or is about to, in milliseconds.
     unstored: u32,
+    user_mark: u16,
+    remembered: bool,
     /// Already handed out as urgent.
     urgent: bool,
+    identity: Identity,
 }
 
 impl Entry {

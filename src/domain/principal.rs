@@ -10,8 +10,8 @@ use super::user::User;
 /// What a check tells about a user and a session. Kept in memory for every cached session, so it is packed, and in
 /// place: behind a pointer it would cost every check a cache miss more.
 ///
-/// Behind one another: the user's id, the session's id, a letter for the rank, and then the username, the name and the
-/// e-mail address, each ended by a NUL, which `domain::text` keeps out of all three.
+/// Behind one another: the user's id, the session's id, a letter for the rank, where each of three texts ends, and the
+/// texts: username, name and e-mail address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity(SmallVec<[u8; IN_PLACE]>);
 
@@ -19,6 +19,10 @@ pub struct Identity(SmallVec<[u8; IN_PLACE]>);
 const IN_PLACE: usize = 112;
 const ADMIN: u8 = b'a';
 const USER: u8 = b'u';
+const RANK: usize = 2 * LENGTH;
+const ENDS: usize = RANK + 1;
+/// Two bytes for each text's end, counted from here.
+const TEXTS: usize = ENDS + 3 * 2;
 
 impl Identity {
     /// Packs what a check needs.
@@ -30,9 +34,14 @@ impl Identity {
         packed.extend_from_slice(user.id.as_str().as_bytes());
         packed.extend_from_slice(session_id.as_str().as_bytes());
         packed.push(rank);
+        let mut end = 0;
+        for text in texts {
+            end += text.len();
+            // `domain::text` keeps all three together far below 64 KiB.
+            packed.extend_from_slice(&u16::try_from(end).unwrap_or(u16::MAX).to_le_bytes());
+        }
         for text in texts {
             packed.extend_from_slice(text.as_bytes());
-            packed.push(0);
         }
         packed.shrink_to_fit();
         Self(packed)
@@ -45,12 +54,12 @@ impl Identity {
 
     /// The session that was checked.
     pub fn session_id(&self) -> SessionId {
-        SessionId::packed(self.0.get(LENGTH..2 * LENGTH))
+        SessionId::packed(self.0.get(LENGTH..RANK))
     }
 
     /// See [`User::admin`].
     pub fn admin(&self) -> bool {
-        self.0.get(2 * LENGTH) == Some(&ADMIN)
+        self.0.get(RANK) == Some(&ADMIN)
     }
 
     /// See [`User::username`].
@@ -69,8 +78,12 @@ impl Identity {
     }
 
     fn text(&self, number: usize) -> &str {
-        let texts = self.0.get(2 * LENGTH + 1..).unwrap_or_default();
-        let text = texts.split(|&byte| byte == 0).nth(number).unwrap_or_default();
+        let end = |number: usize| {
+            let at = self.0.get(ENDS + 2 * number..)?.first_chunk()?;
+            Some(TEXTS + usize::from(u16::from_le_bytes(*at)))
+        };
+        let start = if number == 0 { Some(TEXTS) } else { end(number - 1) };
+        let text = start.zip(end(number)).and_then(|(start, end)| self.0.get(start..end)).unwrap_or_default();
         // It was text when it was packed, so this never takes the empty branch.
         std::str::from_utf8(text).unwrap_or_default()
     }

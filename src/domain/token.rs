@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
+use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
 use super::entropy::{Entropy, NoEntropy};
@@ -92,7 +92,10 @@ impl TokenHash {
 
 impl PartialEq for TokenHash {
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        // Eight bytes at a time: byte by byte it would take so many steps that a processor cannot look past them.
+        let pairs = self.0.as_chunks::<8>().0.iter().zip(other.0.as_chunks::<8>().0);
+        let same = |(one, other): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*one).ct_eq(&u64::from_le_bytes(*other));
+        pairs.map(same).fold(Choice::from(1), |all, same| all & same).into()
     }
 }
 
