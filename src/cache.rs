@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use self::index::Index;
+use self::index::{Index, MOST};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::UserId;
 use crate::domain::principal::Identity;
@@ -88,23 +88,25 @@ struct Shard {
 impl Shard {
     fn find(&self, token: &TokenHash) -> Option<usize> {
         let same = |at: u32| self.entries.get(at as usize).is_some_and(|entry| entry.token_hash == *token);
-        self.index.find(tag(token), same).map(|at| at as usize)
+        self.index.find(hash(token), same).map(|at| at as usize)
     }
 
     fn remove(&mut self, token: &TokenHash) -> Option<Entry> {
         let at = self.find(token)?;
         let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        self.index.remove(tag(token), place(at));
+        let entries = &self.entries;
+        self.index.remove(hash(token), place(at), |at| hash_at(entries, at));
         let removed = self.entries.swap_remove(at);
         if let Some(moved) = self.entries.get(at) {
-            self.index.moved(tag(&moved.token_hash), place(self.entries.len()), place(at));
+            self.index.moved(hash(&moved.token_hash), place(self.entries.len()), place(at));
         }
         Some(removed)
     }
 
     fn push(&mut self, entry: Entry) {
         let Ok(at) = u32::try_from(self.entries.len()) else { return };
-        self.index.insert(tag(&entry.token_hash), at);
+        let entries = &self.entries;
+        self.index.insert(hash(&entry.token_hash), at, |at| hash_at(entries, at));
         self.entries.push(entry);
     }
 
@@ -139,7 +141,7 @@ impl Cache {
             user_marks: (0..USER_MARKS).map(|_| AtomicI64::default()).collect(),
             newest_mark: AtomicI64::default(),
             applied: AtomicI64::default(),
-            per_shard: entries.div_ceil(SHARDS).clamp(1, u32::MAX as usize),
+            per_shard: entries.div_ceil(SHARDS).clamp(1, MOST),
             lifetimes,
         }
     }
@@ -292,8 +294,12 @@ impl std::fmt::Debug for Cache {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is meant")]
-fn tag(token: &TokenHash) -> u32 {
+fn hash(token: &TokenHash) -> u32 {
     token.prefix() as u32
+}
+
+fn hash_at(entries: &[Entry], at: u32) -> u32 {
+    entries.get(at as usize).map_or(0, |entry| hash(&entry.token_hash))
 }
 
 fn elapsed(from: Timestamp, to: Timestamp) -> u32 {
