@@ -96,7 +96,10 @@ pub fn run() -> ExitCode {
 
 fn dispatch(cli: Cli) -> Result<(), Failed> {
     if let Some(Command::Completions(CompletionsArgs { shell })) = cli.command {
-        clap_complete::generate(shell, &mut Cli::command(), "sessiond", &mut io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "sessiond", &mut script);
+        // Whoever reads only the beginning of it has had enough.
+        let _ = io::Write::write_all(&mut io::stdout(), &script);
         return Ok(());
     }
     let config = Config::load(cli.settings, cli.config.as_deref())?;

@@ -18,6 +18,12 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
             MIGRATIONS.len()
         )));
     };
+    let made_by_others = "SELECT 1 FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'";
+    if applied == 0 && transaction.prepare(made_by_others).and_then(|mut any| any.exists([])).map_err(failed)? {
+        return Err(StoreError::Inconsistent(String::from(
+            "the database has tables of somebody else's: give sessiond one of its own",
+        )));
+    }
     for (number, (name, sql)) in (applied + 1..).zip(missing) {
         let log = |error: &rusqlite::Error| tracing::error!(migration = name, %error, "cannot migrate");
         transaction.execute_batch(sql).inspect_err(log).map_err(failed)?;
@@ -41,6 +47,16 @@ mod tests {
                 scope.spawn(|| migrate(&mut connection::writer(&path).expect("opened")).expect("migrated"));
             }
         });
+    }
+
+    #[test]
+    fn a_file_with_tables_of_somebody_elses_is_refused_and_left_alone() {
+        let mut connection = Connection::open_in_memory().expect("memory");
+        connection.execute_batch("CREATE TABLE notes (text TEXT)").expect("made");
+        let refused = migrate(&mut connection).expect_err("refused").to_string();
+        assert!(refused.contains("give sessiond one of its own"), "{refused}");
+        let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
+        assert_eq!(tables, Ok(1));
     }
 
     #[test]
