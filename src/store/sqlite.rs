@@ -90,12 +90,15 @@ impl Sqlite {
 
 /// What of the start blocks.
 fn start(around: Surroundings, fresh_key: [u8; 32]) -> Result<(Writer, TokenKey)> {
-    if around.sink.is_some() {
-        log::make_room(&around.path);
-    }
     let mut connection = connection::writer(&around.path)?;
     migrate::migrate(&mut connection)?;
     let token_key = token_key(&connection, fresh_key).map_err(failed)?;
+    if around.sink.is_some() {
+        // Closing folds and removes the log there is; beside an empty database SQLite would remove the new one too.
+        connection.close().map_err(|(_, error)| failed(error))?;
+        log::make_room(&around.path);
+        connection = connection::writer(&around.path)?;
+    }
     Ok((Writer::start(around, connection)?, token_key))
 }
 

@@ -1057,3 +1057,13 @@ async fn a_file_that_is_no_database_and_a_url_that_is_no_store_are_refused() {
         assert!(matches!(refused, Err(ConnectError::UnknownScheme(_))), "{odd}");
     }
 }
+
+#[tokio::test]
+async fn sqlite_has_room_for_its_log_from_the_first_start_on() {
+    let (url, dir) = sqlite();
+    let sink = Role::Serve(Arc::new(Heard::default()));
+    let store = connect(&url, sink, clock(), &SystemEntropy).await.expect("a store");
+    let log = std::fs::metadata(dir.path().join("test.db-wal")).expect("a log").len();
+    assert!(log > 16 << 20, "{log} bytes");
+    store.close().await;
+}
