@@ -94,12 +94,22 @@ impl<'c> Batch<'c> {
     /// Whether what was asked for through a session may be done: only while that is live. What is not asked for through
     /// any may.
     pub(super) fn allows(&self, reason: &Reason) -> rusqlite::Result<bool> {
-        let Some(through) = reason.through else { return Ok(true) };
-        self.exists(
-            "SELECT 1 FROM sessions
-             WHERE token_hash = ?1 AND revoked_at IS NULL AND idle_expires_at > ?2 AND expires_at > ?2",
-            (through, self.now),
-        )
+        match &reason.through {
+            Some(through) => self.live_by_token(through, None).map(|live| live.is_some()),
+            None => Ok(true),
+        }
+    }
+
+    /// The session that a token leads to, if it is live and, where somebody is named, theirs.
+    pub(super) fn live_by_token(&self, token: &TokenHash, user: Option<UserId>) -> rusqlite::Result<Option<Live>> {
+        let found = self.rows(
+            "SELECT number, id, token_hash, user_id FROM sessions
+             WHERE token_hash = ?1 AND (?2 IS NULL OR user_id = ?2)
+                 AND revoked_at IS NULL AND idle_expires_at > ?3 AND expires_at > ?3",
+            (token, user, self.now),
+            Live::read,
+        );
+        found.map(|mut live| live.pop())
     }
 
     /// Ends sessions, each for itself.

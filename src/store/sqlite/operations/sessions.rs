@@ -7,7 +7,6 @@ use super::super::batch::{Batch, Live};
 use super::super::writer::Operation;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event, EventKind};
-use crate::domain::id::UserId;
 use crate::domain::revocation::{Reason, Why};
 use crate::domain::session::{Client, Expiry, Seen, Session};
 use crate::domain::token::TokenHash;
@@ -28,7 +27,7 @@ impl Operation for NewSession {
         let by = Actor::User(user);
         let ip = Some(session.client.ip.clone());
         if let Some(replaced) = replaces
-            && let Some(live) = live_by_token(batch, replaced, None)?
+            && let Some(live) = batch.live_by_token(replaced, None)?
         {
             batch.end(&[live], &Reason { by, through: None, why: Why::Replaced, ip: ip.clone() })?;
         }
@@ -76,24 +75,12 @@ impl Operation for Logout {
 
     fn apply(&self, batch: &mut Batch<'_>) -> Result<Revoked> {
         let Self { token, user, ip } = self;
-        let Some(live) = live_by_token(batch, token, *user)? else {
+        let Some(live) = batch.live_by_token(token, *user)? else {
             return Ok(Revoked { sessions: Vec::new(), seq: batch.seq() });
         };
         let by = Actor::User(live.user);
         batch.end(&[live], &Reason { by, through: None, why: Why::Logout, ip: ip.clone() })
     }
-}
-
-/// The session that a token leads to, if it is live and, where somebody is named, theirs.
-fn live_by_token(batch: &Batch<'_>, token: &TokenHash, user: Option<UserId>) -> Result<Option<Live>> {
-    let found = batch.rows(
-        "SELECT number, id, token_hash, user_id FROM sessions
-         WHERE token_hash = ?1 AND (?2 IS NULL OR user_id = ?2)
-             AND revoked_at IS NULL AND idle_expires_at > ?3 AND expires_at > ?3",
-        (token, user, batch.now()),
-        Live::read,
-    );
-    found.map(|mut live| live.pop())
 }
 
 /// Ends sessions by id or by user.
