@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 
 use self::connection::failed;
 use self::files::{Files, beside, make_private};
@@ -121,52 +121,41 @@ impl Store for Sqlite {
             LoginName::Email(key) => (None, Some(key)),
         };
         self.readers
-            .read(move |connection| {
-                connection
-                    .prepare_cached(
-                        "SELECT id, username, email, name, admin, disabled_at, created_at, updated_at,
-                             password_hash, auth_epoch
-                         FROM users WHERE username_key = ?1 OR email_key = ?2",
-                    )?
-                    .query_row(keys, columns::credentials)
-                    .optional()
-            })
+            .read_one(
+                "SELECT id, username, email, name, admin, disabled_at, created_at, updated_at, password_hash, auth_epoch
+                 FROM users WHERE username_key = ?1 OR email_key = ?2",
+                keys,
+                columns::credentials,
+            )
             .await
     }
 
     async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>> {
         self.readers
-            .read(move |connection| {
-                connection
-                    .prepare_cached(
-                        "SELECT id, username, email, name, admin, disabled_at, created_at, updated_at,
-                             password_hash, auth_epoch
-                         FROM users WHERE id = ?1",
-                    )?
-                    .query_row([user], columns::credentials)
-                    .optional()
-            })
+            .read_one(
+                "SELECT id, username, email, name, admin, disabled_at, created_at, updated_at, password_hash, auth_epoch
+                 FROM users WHERE id = ?1",
+                [user],
+                columns::credentials,
+            )
             .await
     }
 
     async fn lookup(&self, token: &TokenHash) -> Result<Lookup> {
-        let token = *token;
-        self.readers
-            .read(move |connection| {
-                let found = connection
-                    .prepare_cached(
-                        "SELECT s.revoked_at, s.revoked_seq,
-                             s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
-                             s.remembered, s.ip, s.user_agent, s.host,
-                             u.id, u.username, u.email, u.name, u.admin, u.disabled_at, u.created_at, u.updated_at
-                         FROM sessions AS s JOIN users AS u ON u.id = s.user_id
-                         WHERE s.token_hash = ?1",
-                    )?
-                    .query_row([token], columns::lookup)
-                    .optional()?;
-                Ok(found.unwrap_or(Lookup::Missing))
-            })
-            .await
+        let found = self
+            .readers
+            .read_one(
+                "SELECT s.revoked_at, s.revoked_seq,
+                     s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
+                     s.remembered, s.ip, s.user_agent, s.host,
+                     u.id, u.username, u.email, u.name, u.admin, u.disabled_at, u.created_at, u.updated_at
+                 FROM sessions AS s JOIN users AS u ON u.id = s.user_id
+                 WHERE s.token_hash = ?1",
+                [*token],
+                columns::lookup,
+            )
+            .await?;
+        Ok(found.unwrap_or(Lookup::Missing))
     }
 
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Listing> {
@@ -263,15 +252,8 @@ impl Store for Sqlite {
             if self.lock.is_none() && !ServeLock::held(&self.path)? {
                 return Ok(Confirmed::NoServer);
             }
-            let applied: Option<Seq> = self
-                .readers
-                .read(|connection| {
-                    connection
-                        .prepare_cached("SELECT applied FROM replicas")?
-                        .query_row([], |row| row.get(0))
-                        .optional()
-                })
-                .await?;
+            let applied: Option<Seq> =
+                self.readers.read_one("SELECT applied FROM replicas", [], |row| row.get(0)).await?;
             if applied.is_some_and(|applied| applied >= seq) {
                 return Ok(Confirmed::Applied);
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use tokio::sync::Semaphore;
 
 use super::super::{Result, StoreError};
@@ -52,6 +52,16 @@ impl Readers {
         };
         let late = |_| StoreError::TooSlow(format!("nothing read within {DEADLINE:?}"));
         tokio::time::timeout(DEADLINE, read).await.map_err(late)?
+    }
+
+    /// Reads the one row that a statement finds, if it finds any.
+    pub(super) async fn read_one<T: Send + 'static>(
+        &self,
+        sql: &'static str,
+        params: impl Params + Send + 'static,
+        read: fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>> {
+        self.read(move |connection| connection.prepare_cached(sql)?.query_row(params, read).optional()).await
     }
 
     /// Lets reads under way finish, and closes the connections.
