@@ -53,11 +53,6 @@ macro_rules! id {
                 random(entropy).map(Self)
             }
 
-            /// Takes back what `principal` packed.
-            pub(super) fn packed(letters: Option<&[u8]>) -> Self {
-                Self(letters.and_then(|letters| letters.try_into().ok()).unwrap_or([b'-'; LENGTH]))
-            }
-
             /// Its 17 characters.
             pub fn as_str(&self) -> &str {
                 // The alphabet is ASCII, so this never takes the empty branch.
@@ -95,6 +90,22 @@ id!(
     /// Names a session: safe to list, to log and to put in a URL.
     SessionId
 );
+id!(
+    /// Names a process that serves from a store, from its start or return until it leaves or is given up.
+    ReplicaId
+);
+
+macro_rules! packed {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// Takes back what `principal` packed.
+            pub(super) fn packed(letters: Option<&[u8]>) -> Self {
+                Self(letters.and_then(|letters| letters.try_into().ok()).unwrap_or([b'-'; LENGTH]))
+            }
+        }
+    )*};
+}
+packed!(UserId SessionId);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The durable truth, behind one trait of whole operations: each is one transaction, audit included.
 //!
-//! `connect` picks an implementation by URL; `sqlite` is the embedded one.
+//! `connect` picks an implementation by URL; `sqlite` is the embedded one. `replicas` is what a store offers beside that
+//! if many processes may serve from it.
 
 use std::sync::Arc;
 
@@ -17,7 +18,10 @@ use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Credentials, NewUser, User};
 
 pub mod connect;
+pub mod replicas;
 mod sqlite;
+
+pub use replicas::{Replica, Replicas};
 
 /// Why an operation has no result. A row that is not there is an outcome, not an error.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -217,6 +221,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Waits until the process that serves from this store has applied `seq`, for a change made beside it.
     async fn confirm(&self, seq: Seq) -> Result<Confirmed>;
+
+    /// The processes that serve from this store, or have until lately.
+    async fn replicas(&self) -> Result<Vec<Replica>>;
+
+    /// What keeps many processes on this store of one mind; none where only one can serve.
+    fn shared(&self) -> Option<Arc<dyn Replicas>>;
 
     /// Hands in what is pending and closes.
     async fn close(&self);

@@ -35,13 +35,13 @@ use self::readers::Readers;
 use self::writer::{Surroundings, Writer};
 use super::connect::{ConnectError, Role};
 use super::{
-    Added, Changed, Confirmed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Result, Revoked, Store,
-    StoreError, Target,
+    Added, Changed, Confirmed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result,
+    Revoked, Store, StoreError, Target,
 };
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::entropy::Entropy;
+use crate::domain::entropy::{Entropy, NoEntropy};
 use crate::domain::event::{Actor, Event};
-use crate::domain::id::UserId;
+use crate::domain::id::{ReplicaId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::{Reason, Seq};
 use crate::domain::session::Seen;
@@ -75,12 +75,14 @@ impl Sqlite {
             Role::Serve(sink) => (Some(sink), Some(ServeLock::take(&path).await?)),
             Role::Command => (None, None),
         };
+        let no_entropy = |error: NoEntropy| StoreError::Unreachable(error.to_string());
         let mut fresh_key = [0; 32];
-        entropy.fill(&mut fresh_key).map_err(|error| StoreError::Unreachable(error.to_string()))?;
+        entropy.fill(&mut fresh_key).map_err(no_entropy)?;
+        let replica = ReplicaId::random(entropy).map_err(no_entropy)?;
         let lock_file = lock.as_ref().map(|_| beside(&path, lock::ENDING));
         let watched: Vec<_> = [Some(&path), lock_file.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
         let files = Arc::new(Files::remember(&watched)?);
-        let around = Surroundings { path: path.clone(), files: Arc::clone(&files), clock, sink };
+        let around = Surroundings { path: path.clone(), files: Arc::clone(&files), replica, clock, sink };
         // Once, so one thread at most.
         let started = tokio::task::spawn_blocking(move || start(around, fresh_key)).await;
         let (writer, token_key) = started.map_err(|error| StoreError::Unreachable(error.to_string()))??;
@@ -262,6 +264,19 @@ impl Store for Sqlite {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    async fn replicas(&self) -> Result<Vec<Replica>> {
+        self.readers
+            .read(|connection| {
+                let mut rows = connection.prepare_cached("SELECT id, beat, applied FROM replicas")?;
+                rows.query_map([], columns::replica)?.collect()
+            })
+            .await
+    }
+
+    fn shared(&self) -> Option<Arc<dyn Replicas>> {
+        None
     }
 
     async fn close(&self) {

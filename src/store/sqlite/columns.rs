@@ -3,9 +3,9 @@
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 
-use super::super::Lookup;
+use super::super::{Lookup, Replica};
 use crate::domain::clock::Timestamp;
-use crate::domain::id::{SessionId, UserId};
+use crate::domain::id::{ReplicaId, SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Seq;
 use crate::domain::session::{Client, Expiry, Session};
@@ -32,6 +32,7 @@ macro_rules! column {
 }
 column!(UserId, id => id.as_str(), value => value.as_str()?.parse().map_err(FromSqlError::other));
 column!(SessionId, id => id.as_str(), value => value.as_str()?.parse().map_err(FromSqlError::other));
+column!(ReplicaId, id => id.as_str(), value => value.as_str()?.parse().map_err(FromSqlError::other));
 column!(Username, name => name.as_str(), value => String::column_result(value).map(Self::stored));
 column!(Email, email => email.as_str(), value => String::column_result(value).map(Self::stored));
 column!(Name, name => name.as_str(), value => String::column_result(value).map(Self::stored));
@@ -100,6 +101,11 @@ pub(super) fn numbered_session(row: &Row<'_>) -> rusqlite::Result<(Seq, Option<S
     let number = columns.next()?;
     let session = if row.get_ref(1)? == ValueRef::Null { None } else { Some(columns.session()?) };
     Ok((number, session))
+}
+
+/// A replica's columns.
+pub(super) fn replica(row: &Row<'_>) -> rusqlite::Result<Replica> {
+    Ok(Replica { id: row.get(0)?, beat: row.get(1)?, applied: row.get(2)? })
 }
 
 /// When a session was revoked and under which number, then its columns, then its user's.

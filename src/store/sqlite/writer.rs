@@ -22,6 +22,7 @@ use super::connection::{self, failed};
 use super::files::Files;
 use super::revocations;
 use crate::domain::clock::Clock;
+use crate::domain::id::ReplicaId;
 use crate::domain::revocation::{Revocation, Seq};
 
 /// The most operations in one transaction: bounds how long one waits for its neighbours.
@@ -88,6 +89,8 @@ pub(super) struct Surroundings {
     pub path: PathBuf,
     /// Watched before anything is done.
     pub files: Arc<Files>,
+    /// What the serving process calls itself.
+    pub replica: ReplicaId,
     /// Says what is live.
     pub clock: Arc<dyn Clock>,
     /// Hears of every revocation, where this is the serving process.
@@ -327,11 +330,13 @@ impl Task {
 
     /// A server begins with an empty cache, so it has applied all there is.
     fn announce(&mut self) -> Result<()> {
+        let replica = self.around.replica;
         let seq = self.with_connection(|connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let head = revocations::head(&transaction)?;
             transaction.execute("DELETE FROM replicas", [])?;
-            transaction.execute("INSERT INTO replicas (id, beat, applied) VALUES ('this', 0, ?1)", [head])?;
+            let insert = "INSERT INTO replicas (id, beat, applied) VALUES (?1, 0, ?2)";
+            transaction.execute(insert, (replica, head))?;
             transaction.commit()?;
             Ok(head)
         })?;
@@ -360,6 +365,7 @@ mod tests {
     use super::super::{connection, files, migrate};
     use super::*;
     use crate::domain::clock::SystemClock;
+    use crate::domain::entropy::SystemEntropy;
 
     /// Takes until it is let go.
     struct Slow(Receiver<()>);
@@ -381,7 +387,8 @@ mod tests {
         let mut connection = connection::writer(&path).expect("opened");
         migrate::migrate(&mut connection).expect("migrated");
         let files = Arc::new(Files::remember(&[&path]).expect("there"));
-        let around = Surroundings { path, files, clock: Arc::new(SystemClock), sink: None };
+        let replica = ReplicaId::random(&SystemEntropy).expect("entropy");
+        let around = Surroundings { path, files, clock: Arc::new(SystemClock), sink: None, replica };
         let writer = Writer::start(around, connection).expect("started");
 
         let (mut let_go, mut queued, mut shed) = (Vec::new(), Vec::new(), 0);

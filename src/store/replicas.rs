@@ -1,0 +1,62 @@
+//! What a store offers to the processes that share it: a row each, and the log of revocations to read.
+//!
+//! Who may rely on what for how long is not decided here but in `coherence`.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::Result;
+use crate::domain::id::ReplicaId;
+use crate::domain::revocation::{Revocation, Seq};
+
+/// How long any of this may take, connecting included. Late, its outcome is unknown.
+pub const DEADLINE: Duration = Duration::from_millis(500);
+
+/// The row of a process that serves from memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// Whose.
+    pub id: ReplicaId,
+    /// How often it has said that it lives.
+    pub beat: i64,
+    /// Up to which number of the log it has forgotten what was revoked.
+    pub applied: Seq,
+}
+
+/// What there is to know, as of one moment after it was asked for.
+#[derive(Clone, Debug)]
+pub struct News {
+    /// The newest number of the log.
+    pub head: Seq,
+    /// What follows the number that was asked from, without a gap unless the log was cut; perhaps not up to `head`.
+    pub revocations: Vec<Revocation>,
+    /// Every row.
+    pub replicas: Vec<Replica>,
+}
+
+/// The rows and the log. Each method is one round trip or two, on a connection of its own, within [`DEADLINE`].
+#[async_trait]
+pub trait Replicas: Send + Sync + 'static {
+    /// Makes a row, durably; it has applied the newest number, which is returned.
+    async fn join(&self, id: ReplicaId) -> Result<Seq>;
+
+    /// Counts the row's beat up and stores what it has applied, durably, and only then reads the news after `applied`.
+    /// None when the row is gone.
+    async fn beat(&self, id: ReplicaId, applied: Seq) -> Result<Option<News>>;
+
+    /// Reads the news after `applied`, and changes nothing.
+    async fn news(&self, applied: Seq) -> Result<News>;
+
+    /// Stores what the row has applied, in time for others to read, perhaps not durably. Says nothing of its life.
+    async fn acknowledge(&self, id: ReplicaId, applied: Seq) -> Result<()>;
+
+    /// Deletes a row, unless it has beaten since it was read.
+    async fn reap(&self, replica: Replica) -> Result<()>;
+
+    /// Deletes a row.
+    async fn leave(&self, id: ReplicaId) -> Result<()>;
+
+    /// Returns when something may have been revoked. A hint and no more: it may never come, or for nothing.
+    async fn hint(&self);
+}
