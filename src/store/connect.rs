@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::postgres::{self, Postgres};
 use super::sqlite::Sqlite;
 use super::{RevocationSink, SharedStore, StoreError};
 use crate::config::DatabaseUrl;
@@ -22,8 +23,13 @@ pub enum Role {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// No store answers to such a URL.
-    #[error("database_url `{0}` names no store: write sqlite:// and a path, such as sqlite://sessiond.db")]
+    #[error(
+        "database_url `{0}` names no store: write sqlite:// and a path, such as sqlite://sessiond.db, or postgres://user@host/database"
+    )]
     UnknownScheme(DatabaseUrl),
+    /// The URL names PostgreSQL, and cannot be understood.
+    #[error("database_url cannot be used: {0}")]
+    BadUrl(String),
     /// Another process serves from this file.
     #[error("{} is held by another running `sessiond serve`: stop that one, or give this one a database of its own", .0.display())]
     AlreadyServed(PathBuf),
@@ -35,9 +41,12 @@ pub enum ConnectError {
 /// Says whether a store answers to `url`, without opening it.
 ///
 /// # Errors
-/// [`ConnectError::UnknownScheme`].
+/// [`ConnectError::UnknownScheme`] and [`ConnectError::BadUrl`].
 pub fn check(url: &DatabaseUrl) -> Result<(), ConnectError> {
-    scheme(url).map(|_| ())
+    match scheme(url)? {
+        Scheme::Sqlite(_) => Ok(()),
+        Scheme::Postgres => postgres::check(url),
+    }
 }
 
 /// Opens the store at `url`, migrating it first.
@@ -52,14 +61,20 @@ pub async fn connect(
 ) -> Result<SharedStore, ConnectError> {
     match scheme(url)? {
         Scheme::Sqlite(path) => Ok(Arc::new(Sqlite::open(path, role, clock, entropy).await?)),
+        // Nobody is told here of what was revoked: whoever serves reads the log.
+        Scheme::Postgres => Ok(Arc::new(Postgres::open(url, clock, entropy).await?)),
     }
 }
 
 enum Scheme {
     Sqlite(PathBuf),
+    Postgres,
 }
 
 fn scheme(url: &DatabaseUrl) -> Result<Scheme, ConnectError> {
+    if url.reveal().starts_with("postgres://") || url.reveal().starts_with("postgresql://") {
+        return Ok(Scheme::Postgres);
+    }
     match url.reveal().strip_prefix("sqlite://") {
         Some(path) if !path.is_empty() && !path.contains(['?', '#']) => Ok(Scheme::Sqlite(PathBuf::from(path))),
         Some(_) | None => Err(ConnectError::UnknownScheme(url.clone())),

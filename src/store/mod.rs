@@ -1,6 +1,7 @@
 //! The durable truth, behind one trait of whole operations: each is one transaction, audit included.
 //!
-//! `connect` picks an implementation by URL; `sqlite` is the embedded one. `replicas` is what a store offers beside that
+//! `connect` picks an implementation by URL; `sqlite` is the embedded one,
+//! `postgres` the one that many processes share. `replicas` is what a store offers beside that
 //! if many processes may serve from it.
 
 use std::sync::Arc;
@@ -18,10 +19,11 @@ use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Credentials, NewUser, User};
 
 pub mod connect;
+mod postgres;
 pub mod replicas;
 mod sqlite;
 
-pub use replicas::{Replica, Replicas};
+pub use replicas::{News, Replica, Replicas};
 
 /// Why an operation has no result. A row that is not there is an outcome, not an error.
 #[derive(Clone, Debug, thiserror::Error)]

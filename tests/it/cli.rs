@@ -252,9 +252,10 @@ async fn nothing_secret_is_repeated_of_a_configuration_that_is_refused() {
         (String::from("database_url = 20240117"), &["line 1", "database_url", "in quotes"]),
         (format!("admin_password = 'one'\nadmin_password = '{SECRET}'"), &["line 2", "duplicate"]),
         (SECRET.to_owned(), &["line 1"]),
-        (format!("database_url = 'postgres://u:{SECRET}@h/db'"), &["`postgres://(hidden)` names no store"]),
-        (format!("database_url = 'postgres://u:{SECRET}#@h/db'"), &["`postgres://(hidden)`"]),
-        (format!("database_url = 'postgres://h/db?user=u&password={SECRET}'"), &["`postgres://(hidden)`"]),
+        (format!("database_url = 'mysql://u:{SECRET}@h/db'"), &["`mysql://(hidden)` names no store"]),
+        (format!("database_url = 'mysql://u:{SECRET}#@h/db'"), &["`mysql://(hidden)`"]),
+        (format!("database_url = 'mysql://h/db?user=u&password={SECRET}'"), &["`mysql://(hidden)`"]),
+        (format!("database_url = 'postgres://u:{SECRET}@h/db?colour=1'"), &["database_url cannot be used"]),
         (format!("database_url = 'sqlite://x.db?key={SECRET}'"), &["`sqlite://(hidden)`"]),
         (format!("database_url = '{SECRET}'"), &["`(hidden)`"]),
     ] {

@@ -23,8 +23,14 @@ const FLOORS: [(&str, u8); 15] = [
 /// Who may import from whom on the same floor.
 const SIBLINGS: [(&str, &str); 3] = [("coherence", "cache"), ("touch", "cache"), ("config", "domain")];
 /// Which modules may know which libraries.
-const LIBRARIES: [(&str, &[&str]); 4] =
-    [("rusqlite", &["store"]), ("axum", &["http"]), ("hyper", &["http"]), ("http", &["http"])];
+const LIBRARIES: [(&str, &[&str]); 6] = [
+    ("rusqlite", &["store"]),
+    ("tokio_postgres", &["store"]),
+    ("rustls", &["store"]),
+    ("axum", &["http"]),
+    ("hyper", &["http"]),
+    ("http", &["http"]),
+];
 
 #[test]
 fn every_import_goes_down() {

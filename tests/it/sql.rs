@@ -18,6 +18,9 @@ fn statements() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
     let mut found = Vec::new();
     for file in rust_files(&folder) {
+        if file.components().any(|part| part.as_os_str().to_string_lossy().starts_with("postgres")) {
+            continue;
+        }
         let text = std::fs::read_to_string(file).expect("a file");
         for begin in ["\"SELECT ", "\"INSERT ", "\"UPDATE ", "\"DELETE "] {
             let literals = text.match_indices(begin).filter_map(|(at, _)| text[at + 1..].split('"').next());

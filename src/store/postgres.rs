@@ -1,0 +1,324 @@
+//! The store that many processes share: PostgreSQL, 15 or newer.
+//!
+//! `address` reads the URL, `connection` is one connection, `pool` some of them with the deadline on everything;
+//! `migrate` makes the tables. `change` is a transaction and what it ends with: `sessions` and `accounts` are the
+//! operations in it, `queue` puts many logouts into one. `replicas` is what keeps processes of one mind, and `columns`
+//! says what rows mean.
+
+mod accounts;
+mod address;
+mod change;
+mod columns;
+mod connection;
+mod migrate;
+mod pool;
+mod queue;
+mod replicas;
+mod sessions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+
+use self::accounts::{AddUser, ChangePassword, SetDisabled};
+use self::address::Address;
+use self::change::commit;
+use self::columns::Columns;
+use self::connection::{Connection, Params};
+use self::pool::{Pool, within};
+use self::queue::Queue;
+use self::replicas::Membership;
+use self::sessions::Revoke;
+use super::connect::ConnectError;
+use super::{
+    Added, Changed, Confirmed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result,
+    Revoked, Store, StoreError, Target,
+};
+use crate::config::DatabaseUrl;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::entropy::{Entropy, NoEntropy};
+use crate::domain::event::{Actor, Event};
+use crate::domain::id::UserId;
+use crate::domain::password::PasswordHash;
+use crate::domain::revocation::{Reason, Seq};
+use crate::domain::session::Seen;
+use crate::domain::text::LoginName;
+use crate::domain::token::{TokenHash, TokenKey};
+use crate::domain::user::{Credentials, NewUser, User};
+
+/// The most connections that read, and that change something, at a time. Checks that must ask the store cannot keep a
+/// logout out, nor logins a check.
+const READERS: usize = 8;
+const WRITERS: usize = 6;
+/// After this long nobody relies on memory that has not heard of a change, whoever is silent.
+const CONFIRMATION: Duration = Duration::from_secs(1);
+
+/// The store in a PostgreSQL database.
+pub(super) struct Postgres {
+    readers: Pool,
+    writers: Arc<Pool>,
+    logouts: Queue,
+    membership: Arc<Membership>,
+    clock: Arc<dyn Clock>,
+    token_key: TokenKey,
+}
+
+/// Says whether a URL can be understood, without connecting.
+pub(super) fn check(url: &DatabaseUrl) -> std::result::Result<(), ConnectError> {
+    address(url).map(drop)
+}
+
+fn address(url: &DatabaseUrl) -> std::result::Result<Address, ConnectError> {
+    Address::parse(url.reveal()).map_err(ConnectError::BadUrl)
+}
+
+impl Postgres {
+    /// Connects, and migrates the database.
+    pub(super) async fn open(
+        url: &DatabaseUrl,
+        clock: Arc<dyn Clock>,
+        entropy: &dyn Entropy,
+    ) -> std::result::Result<Self, ConnectError> {
+        let address = Arc::new(address(url)?);
+        let mut fresh_key = [0; 32];
+        entropy.fill(&mut fresh_key).map_err(|error: NoEntropy| StoreError::Unreachable(error.to_string()))?;
+        let first = within(Connection::open(&address, None)).await?;
+        migrate::migrate(&first).await?;
+        let token_key = within(token_key(&first, fresh_key)).await?;
+        let writers = Arc::new(Pool::new(Arc::clone(&address), WRITERS));
+        Ok(Self {
+            readers: Pool::new(Arc::clone(&address), READERS),
+            logouts: Queue::start(Arc::clone(&writers), Arc::clone(&clock)),
+            writers,
+            membership: Arc::new(Membership::new(address)),
+            clock,
+            token_key,
+        })
+    }
+
+    async fn read_one<T>(
+        &self,
+        sql: &'static str,
+        params: Params<'_>,
+        read: fn(&Row) -> Result<T>,
+    ) -> Result<Option<T>> {
+        self.readers.query(sql, params).await?.first().map(read).transpose()
+    }
+
+    async fn read_all<T>(&self, sql: &'static str, params: Params<'_>, read: fn(&Row) -> Result<T>) -> Result<Vec<T>> {
+        self.readers.query(sql, params).await?.iter().map(read).collect()
+    }
+}
+
+/// The key in the database, which is `fresh` if there was none.
+async fn token_key(connection: &Connection, fresh: [u8; 32]) -> Result<TokenKey> {
+    let insert = "INSERT INTO secrets (name, value) VALUES ('token_key', $1) ON CONFLICT (name) DO NOTHING";
+    connection.execute(insert, &[&fresh.as_slice()]).await?;
+    let rows = connection.query("SELECT value FROM secrets WHERE name = 'token_key'", &[]).await?;
+    let unfit = || StoreError::Inconsistent(String::from("the token key in the database is not one"));
+    let key: &[u8] = Columns::of(rows.first().ok_or_else(unfit)?).next()?;
+    Ok(TokenKey::new(key.try_into().map_err(|_| unfit())?))
+}
+
+#[async_trait]
+impl Store for Postgres {
+    async fn token_key(&self) -> Result<TokenKey> {
+        Ok(self.token_key.clone())
+    }
+
+    async fn credentials(&self, name: &LoginName) -> Result<Option<Credentials>> {
+        let (username, email) = match name {
+            LoginName::Username(key) => (Some(key), None),
+            LoginName::Email(key) => (None, Some(key)),
+        };
+        self.read_one(
+            "SELECT id, username, email, name, admin, disabled_at, created_at, updated_at, password_hash, auth_epoch
+             FROM users WHERE username_key = $1 OR email_key = $2",
+            &[&username, &email],
+            columns::credentials,
+        )
+        .await
+    }
+
+    async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>> {
+        self.read_one(
+            "SELECT id, username, email, name, admin, disabled_at, created_at, updated_at, password_hash, auth_epoch
+             FROM users WHERE id = $1",
+            &[&user],
+            columns::credentials,
+        )
+        .await
+    }
+
+    async fn lookup(&self, token: &TokenHash) -> Result<Lookup> {
+        let found = self
+            .read_one(
+                "SELECT s.revoked_at, s.revoked_seq,
+                     s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
+                     s.remembered, s.ip, s.user_agent, s.host,
+                     u.id, u.username, u.email, u.name, u.admin, u.disabled_at, u.created_at, u.updated_at
+                 FROM sessions AS s JOIN users AS u ON u.id = s.user_id
+                 WHERE s.token_hash = $1",
+                &[token],
+                columns::lookup,
+            )
+            .await?;
+        Ok(found.unwrap_or(Lookup::Missing))
+    }
+
+    async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Listing> {
+        // The left join answers with the log's newest number even when no session is left.
+        let rows = self
+            .read_all(
+                "SELECT head.seq,
+                     s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
+                     s.remembered, s.ip, s.user_agent, s.host
+                 FROM coherence AS head
+                 LEFT JOIN sessions AS s ON s.user_id = $1 AND NOT s.buried AND s.revoked_at IS NULL
+                     AND s.idle_expires_at > $2 AND s.expires_at > $2
+                 ORDER BY s.created_at DESC, s.number DESC",
+                &[&user, &now],
+                columns::numbered_session,
+            )
+            .await?;
+        let seq = rows.first().map(|(seq, _)| *seq).unwrap_or_default();
+        Ok(Listing { sessions: rows.into_iter().filter_map(|(_, session)| session).collect(), seq })
+    }
+
+    async fn has_users(&self) -> Result<bool> {
+        let any = self.read_one("SELECT EXISTS (SELECT 1 FROM users)", &[], |row| Columns::of(row).next()).await?;
+        Ok(any.unwrap_or_default())
+    }
+
+    async fn users(&self) -> Result<Vec<User>> {
+        self.read_all(
+            "SELECT id, username, email, name, admin, disabled_at, created_at, updated_at
+             FROM users ORDER BY username_key",
+            &[],
+            columns::user,
+        )
+        .await
+    }
+
+    async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor) -> Result<Added> {
+        commit(&self.writers, &*self.clock, AddUser { id, user, hash, by }).await
+    }
+
+    async fn create_session(&self, new: NewSession) -> Result<Created> {
+        commit(&self.writers, &*self.clock, new).await
+    }
+
+    async fn logout(&self, logout: Logout) -> Result<Revoked> {
+        self.logouts.commit(logout).await
+    }
+
+    async fn revoke(&self, target: Target, reason: Reason) -> Result<Changed> {
+        commit(&self.writers, &*self.clock, Revoke { target, reason }).await
+    }
+
+    async fn change_password(&self, change: PasswordChange, reason: Reason) -> Result<Changed> {
+        commit(&self.writers, &*self.clock, ChangePassword { change, reason }).await
+    }
+
+    async fn set_disabled(&self, user: UserId, disabled: bool, reason: Reason) -> Result<Option<Revoked>> {
+        commit(&self.writers, &*self.clock, SetDisabled { user, disabled, reason }).await
+    }
+
+    async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>> {
+        let tokens: Vec<_> = seen.iter().map(|seen| seen.token_hash).collect();
+        let at: Vec<_> = seen.iter().map(|seen| seen.at).collect();
+        let idle_until: Vec<_> = seen.iter().map(|seen| seen.idle_until).collect();
+        let rows = self
+            .writers
+            .query(
+                "WITH live AS MATERIALIZED (
+                     SELECT s.number, seen.at, seen.idle_until
+                     FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) AS seen (token_hash, at, idle_until)
+                     JOIN sessions AS s ON s.token_hash = seen.token_hash
+                     WHERE s.revoked_at IS NULL AND s.idle_expires_at > $4 AND s.expires_at > $4
+                     ORDER BY s.number FOR UPDATE OF s)
+                 UPDATE sessions AS s SET last_seen_at = greatest(s.last_seen_at, live.at),
+                     idle_expires_at = least(s.expires_at, greatest(s.idle_expires_at, live.idle_until))
+                 FROM live WHERE s.number = live.number
+                 RETURNING s.token_hash, s.idle_expires_at",
+                &[&tokens, &at, &idle_until, &self.clock.now()],
+            )
+            .await?;
+        let moved = |row| {
+            let mut columns = Columns::of(row);
+            Ok((columns.next()?, columns.next()?))
+        };
+        rows.iter().map(moved).collect()
+    }
+
+    async fn record(&self, event: Event) -> Result<()> {
+        let Event { at, kind, actor, user, session, ip, detail } = event;
+        self.writers
+            .execute(
+                "INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                &[&at, &kind.as_str(), &user, &session, &actor.as_str(), &ip, &detail],
+            )
+            .await
+            .map(drop)
+    }
+
+    async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        // Every replica purges, each what no other is at.
+        let deleted = self
+            .writers
+            .execute(
+                "DELETE FROM sessions WHERE number IN
+                     (SELECT number FROM sessions WHERE expires_at < $1 ORDER BY expires_at LIMIT $2
+                      FOR UPDATE SKIP LOCKED)",
+                &[&before, &i64::from(limit)],
+            )
+            .await?;
+        // What somebody has not applied yet is kept, so that they need not forget everything.
+        self.writers
+            .execute(
+                "DELETE FROM revocations WHERE seq IN
+                     (SELECT seq FROM revocations
+                      WHERE at < $1 AND seq <= (SELECT coalesce(min(applied), 9223372036854775807) FROM replicas)
+                      ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED)",
+                &[&before, &i64::from(limit)],
+            )
+            .await?;
+        Ok(deleted)
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.has_users().await.map(drop)
+    }
+
+    async fn confirm(&self, seq: Seq) -> Result<Confirmed> {
+        let asked = tokio::time::Instant::now();
+        loop {
+            let replicas = self.replicas().await?;
+            if replicas.is_empty() {
+                return Ok(Confirmed::NoServer);
+            }
+            // Whoever has not heard of it by then relies on memory no longer.
+            if replicas.iter().all(|replica| replica.applied >= seq) || asked.elapsed() > CONFIRMATION {
+                return Ok(Confirmed::Applied);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn replicas(&self) -> Result<Vec<Replica>> {
+        self.read_all("SELECT id, beat, applied FROM replicas", &[], columns::replica).await
+    }
+
+    fn shared(&self) -> Option<Arc<dyn Replicas>> {
+        Some(Arc::clone(&self.membership) as Arc<dyn Replicas>)
+    }
+
+    async fn close(&self) {
+        self.logouts.close().await;
+        self.membership.close().await;
+        self.readers.close();
+        self.writers.close();
+    }
+}

@@ -1,0 +1,123 @@
+//! Operations on accounts: one is made, gets another password, is disabled or enabled.
+
+use super::super::{Added, Changed, PasswordChange, Result, Revoked};
+use super::change::{Change, Operation, Told};
+use super::columns::Columns;
+use super::sessions::revoked;
+use crate::domain::clock::Timestamp;
+use crate::domain::event::{Actor, Event, EventKind};
+use crate::domain::id::UserId;
+use crate::domain::password::PasswordHash;
+use crate::domain::revocation::Reason;
+use crate::domain::text::Email;
+use crate::domain::user::{NewUser, User};
+
+/// Adds a user.
+pub(super) struct AddUser {
+    pub(super) id: UserId,
+    pub(super) user: NewUser,
+    pub(super) hash: PasswordHash,
+    pub(super) by: Actor,
+}
+
+impl Operation for AddUser {
+    type Outcome = Added;
+
+    async fn apply(&self, change: &mut Change<'_>) -> Result<Told<Added>> {
+        let (Self { id, user, hash, by }, now) = (self, change.now());
+        let NewUser { username, email, name, admin } = user;
+        let (username_key, email_key) = (username.key(), email.as_ref().map(Email::key));
+        // Waits for whoever is about to take the same name.
+        let added = change
+            .query(
+                "INSERT INTO users (id, username, username_key, email, email_key, name, admin, password_hash, created_at, updated_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) ON CONFLICT DO NOTHING RETURNING 1",
+                &[id, username, &username_key, email, &email_key, name, admin, hash, &now],
+            )
+            .await?;
+        if added.is_empty() {
+            let taken = change.query("SELECT 1 FROM users WHERE username_key = $1", &[&username_key]).await?;
+            let taken = if taken.is_empty() { Added::EmailTaken } else { Added::UsernameTaken };
+            return Ok(Box::new(|_| taken));
+        }
+        change.event(Event::about(*id, EventKind::UserCreated, *by, now));
+        let added = Added::Yes(User {
+            id: *id,
+            username: username.clone(),
+            email: email.clone(),
+            name: name.clone(),
+            admin: *admin,
+            disabled_at: None,
+            created_at: now,
+            updated_at: now,
+        });
+        Ok(Box::new(|_| added))
+    }
+}
+
+/// Sets a password and ends what was opened with the old one.
+pub(super) struct ChangePassword {
+    pub(super) change: PasswordChange,
+    pub(super) reason: Reason,
+}
+
+impl Operation for ChangePassword {
+    type Outcome = Changed;
+
+    async fn apply(&self, change: &mut Change<'_>) -> Result<Told<Changed>> {
+        let Self { change: PasswordChange { user, hash, auth_epoch, keep }, reason } = self;
+        let known =
+            change.query("SELECT auth_epoch, disabled_at FROM users WHERE id = $1 FOR NO KEY UPDATE", &[user]).await?;
+        let live = change.live_by_user(*user, reason.through).await?;
+        if reason.through.is_some_and(|through| live.iter().all(|session| session.token_hash != through)) {
+            return Ok(Box::new(Changed::NoSession));
+        }
+        let Some(known) = known.first() else { return Ok(Box::new(|_| Changed::Outrun)) };
+        let mut known = Columns::of(known);
+        let (epoch, disabled): (i64, Option<Timestamp>) = (known.next()?, known.next()?);
+        // Whoever changes their own password must still be allowed to: enabled, and checked against today's password.
+        if auth_epoch.is_some_and(|checked| checked != epoch || disabled.is_some()) {
+            return Ok(Box::new(|_| Changed::Outrun));
+        }
+        change
+            .query(
+                "UPDATE users SET password_hash = $2, auth_epoch = auth_epoch + 1, updated_at = $3 WHERE id = $1",
+                &[user, hash, &change.now()],
+            )
+            .await?;
+        let event = Event::about(*user, EventKind::PasswordChanged, reason.by, change.now());
+        change.event(Event { ip: reason.ip.clone(), ..event });
+        let others: Vec<_> =
+            live.into_iter().filter(|session| session.user == *user && Some(session.id) != *keep).collect();
+        Ok(revoked(change.end_all(*user, &others, reason)))
+    }
+}
+
+/// Disables a user, or enables them again.
+pub(super) struct SetDisabled {
+    pub(super) user: UserId,
+    pub(super) disabled: bool,
+    pub(super) reason: Reason,
+}
+
+impl Operation for SetDisabled {
+    type Outcome = Option<Revoked>;
+
+    async fn apply(&self, change: &mut Change<'_>) -> Result<Told<Option<Revoked>>> {
+        let (Self { user, disabled, reason }, now) = (self, change.now());
+        let changed = change
+            .query(
+                "UPDATE users SET disabled_at = $2, auth_epoch = auth_epoch + 1, updated_at = $3 WHERE id = $1 RETURNING 1",
+                &[user, &disabled.then_some(now), &now],
+            )
+            .await?;
+        if changed.is_empty() {
+            return Ok(Box::new(|_| None));
+        }
+        let kind = if *disabled { EventKind::UserDisabled } else { EventKind::UserEnabled };
+        change.event(Event::about(*user, kind, reason.by, now));
+        let live = if *disabled { change.live_by_user(*user, None).await? } else { Vec::new() };
+        let sessions = change.end_all(*user, &live, reason);
+        Ok(Box::new(|seq| Some(Revoked { sessions, seq })))
+    }
+}

@@ -1,0 +1,267 @@
+//! One transaction that changes something: what it may do, and the audit and the log entry that it ends with.
+
+use std::collections::HashMap;
+
+use futures_util::future::{join, try_join_all};
+use tokio_postgres::Row;
+
+use super::super::{Result, StoreError};
+use super::columns;
+use super::connection::Params;
+use super::pool::{Lease, Pool, within};
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::event::{Event, EventKind};
+use crate::domain::id::{SessionId, UserId};
+use crate::domain::revocation::{Reason, Seq};
+use crate::domain::token::TokenHash;
+
+/// A whole operation. What it comes to may tell a number, which is only known at the end of the transaction.
+pub(super) trait Operation: Sync {
+    /// What it comes to.
+    type Outcome: Send;
+
+    /// Does it. An error closes the connection, so that nothing of it is durable.
+    fn apply(&self, change: &mut Change<'_>) -> impl Future<Output = Result<Told<Self::Outcome>>> + Send;
+}
+
+/// What an operation comes to, given the number to be settled before anybody is told.
+pub(super) type Told<T> = Box<dyn FnOnce(Seq) -> T + Send>;
+
+/// Runs an operation in a transaction. After an error nobody can tell whether it was committed.
+pub(super) async fn commit<O: Operation>(pool: &Pool, clock: &dyn Clock, operation: O) -> Result<O::Outcome> {
+    within(async {
+        let mut change = Change { lease: pool.take().await?, begun: false, now: clock.now(), ended: Ended::default() };
+        let told = operation.apply(&mut change).await?;
+        Ok(told(change.commit().await?))
+    })
+    .await
+}
+
+/// A transaction under way.
+pub(super) struct Change<'p> {
+    lease: Lease<'p>,
+    begun: bool,
+    now: Timestamp,
+    ended: Ended,
+}
+
+/// What ended so far, and what is to be said about it.
+#[derive(Default)]
+struct Ended {
+    sessions: Vec<(Live, Tombstone)>,
+    /// Which of them are told to caches one by one.
+    tokens: Vec<TokenHash>,
+    /// Whose sessions are in doubt as a whole.
+    users: Vec<UserId>,
+    events: Vec<Event>,
+}
+
+/// Who ended a session and why, as stored.
+struct Tombstone {
+    by: String,
+    why: &'static str,
+}
+
+/// A session that is live, and stays so until this transaction ends it: its row is locked.
+#[derive(Clone, Copy)]
+pub(super) struct Live {
+    pub(super) number: i64,
+    pub(super) id: SessionId,
+    pub(super) token_hash: TokenHash,
+    pub(super) user: UserId,
+}
+
+impl Change<'_> {
+    /// When it began.
+    pub(super) const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Runs a statement. The first one takes the transaction's beginning along.
+    pub(super) async fn query(&mut self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>> {
+        let connection = &self.lease.connection;
+        if std::mem::replace(&mut self.begun, true) {
+            return connection.query(sql, params).await;
+        }
+        connection.prepared(sql).await?;
+        let (begun, rows) = join(connection.run("BEGIN"), connection.query(sql, params)).await;
+        begun?;
+        rows
+    }
+
+    /// Runs statements that do not depend on one another's answers, in their order.
+    pub(super) async fn execute_all(&mut self, statements: &[(&'static str, Params<'_>)]) -> Result<()> {
+        let connection = &self.lease.connection;
+        for (sql, _) in statements {
+            connection.prepared(sql).await?;
+        }
+        if !std::mem::replace(&mut self.begun, true) {
+            connection.run("BEGIN").await?;
+        }
+        try_join_all(statements.iter().map(|(sql, params)| connection.execute(sql, params))).await.map(drop)
+    }
+
+    /// Locks the live sessions that `tokens` lead to. Everybody locks in the order of numbers, so nobody waits for two
+    /// who wait for each other.
+    pub(super) async fn live_by_token(&mut self, tokens: &[TokenHash]) -> Result<HashMap<TokenHash, Live>> {
+        let now = self.now;
+        let rows = self
+            .query(
+                "SELECT number, id, token_hash, user_id FROM sessions
+                 WHERE token_hash = ANY ($1) AND revoked_at IS NULL AND idle_expires_at > $2 AND expires_at > $2
+                 ORDER BY number FOR UPDATE",
+                &[&tokens, &now],
+            )
+            .await?;
+        rows.iter().map(|row| live(row).map(|live| (live.token_hash, live))).collect()
+    }
+
+    /// Locks the live session of that id, and the one a change is asked for through.
+    pub(super) async fn live_by_id(&mut self, id: SessionId, through: Option<TokenHash>) -> Result<Vec<Live>> {
+        let now = self.now;
+        let rows = self
+            .query(
+                "SELECT number, id, token_hash, user_id FROM sessions
+                 WHERE (id = $1 OR token_hash = $2) AND revoked_at IS NULL AND idle_expires_at > $3 AND expires_at > $3
+                 ORDER BY number FOR UPDATE",
+                &[&id, &through, &now],
+            )
+            .await?;
+        rows.iter().map(live).collect()
+    }
+
+    /// Locks every live session of a user, and the one a change is asked for through.
+    pub(super) async fn live_by_user(&mut self, user: UserId, through: Option<TokenHash>) -> Result<Vec<Live>> {
+        let now = self.now;
+        let rows = self
+            .query(
+                "SELECT number, id, token_hash, user_id FROM sessions
+                 WHERE (user_id = $1 AND NOT buried OR token_hash = $2)
+                     AND revoked_at IS NULL AND idle_expires_at > $3 AND expires_at > $3
+                 ORDER BY number FOR UPDATE",
+                &[&user, &through, &now],
+            )
+            .await?;
+        rows.iter().map(live).collect()
+    }
+
+    /// Writes a line of the audit.
+    pub(super) fn event(&mut self, event: Event) {
+        self.ended.events.push(event);
+    }
+
+    /// Ends sessions, each for itself.
+    pub(super) fn end(&mut self, sessions: &[Live], reason: &Reason) -> Vec<SessionId> {
+        self.ended.tokens.extend(sessions.iter().map(|session| session.token_hash));
+        self.bring_to_an_end(sessions, reason)
+    }
+
+    /// Ends sessions of one user, and makes every cache ask anew about all of theirs.
+    pub(super) fn end_all(&mut self, user: UserId, sessions: &[Live], reason: &Reason) -> Vec<SessionId> {
+        if !sessions.is_empty() {
+            self.ended.users.push(user);
+        }
+        self.bring_to_an_end(sessions, reason)
+    }
+
+    fn bring_to_an_end(&mut self, sessions: &[Live], reason: &Reason) -> Vec<SessionId> {
+        let Reason { by, through: _, why, ip } = reason;
+        let kind = why.event();
+        let detail = (kind == EventKind::Revoked).then_some(why.as_str());
+        for session in sessions {
+            let event = Event::about(session.user, kind, *by, self.now);
+            self.ended.events.push(Event { session: Some(session.id), ip: ip.clone(), detail, ..event });
+            let tombstone = Tombstone { by: by.as_str().to_owned(), why: why.as_str() };
+            self.ended.sessions.push((*session, tombstone));
+        }
+        sessions.iter().map(|session| session.id).collect()
+    }
+
+    /// Writes what ended under the next number, as the last step, and commits, in one round trip. Returns that number, or
+    /// the newest where nothing ended.
+    async fn commit(self) -> Result<Seq> {
+        let Self { lease, begun, now, ended } = self;
+        let Ended { sessions, tokens, users, events } = ended;
+        let numbers: Vec<_> = sessions.iter().map(|(live, _)| live.number).collect();
+        let by: Vec<_> = sessions.iter().map(|(_, tombstone)| tombstone.by.as_str()).collect();
+        let why: Vec<_> = sessions.iter().map(|(_, tombstone)| tombstone.why).collect();
+        let audit = Audit::new(&events);
+        let connection = &lease.connection;
+        // Whoever takes a number holds the row until the commit; whoever takes none waits for nobody.
+        let (sql, params): (_, Params<'_>) = if sessions.is_empty() {
+            (
+                "WITH audit AS (
+                     INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail)
+                     SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[]))
+                 SELECT seq FROM coherence",
+                &[&audit.at, &audit.kind, &audit.user, &audit.session, &audit.actor, &audit.ip, &audit.detail],
+            )
+        } else {
+            (
+                "WITH number AS (UPDATE coherence SET seq = seq + 1 RETURNING seq),
+                 tombstones AS (
+                     UPDATE sessions AS s SET revoked_at = $1, revoked_by = e.by, revoked_why = e.why, revoked_seq = number.seq
+                     FROM unnest($2::bigint[], $3::text[], $4::text[]) AS e (number, by, why), number
+                     WHERE s.number = e.number),
+                 entry AS (
+                     INSERT INTO revocations (seq, at, sessions, users)
+                     SELECT number.seq, $1, $5, $6 FROM number),
+                 audit AS (
+                     INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail)
+                     SELECT * FROM unnest($7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[]))
+                 SELECT seq, pg_notify('sessiond', '') FROM number",
+                &[
+                    &now, &numbers, &by, &why, &tokens, &users, &audit.at, &audit.kind, &audit.user, &audit.session,
+                    &audit.actor, &audit.ip, &audit.detail,
+                ],
+            )
+        };
+        connection.prepared(sql).await?;
+        let rows = if begun {
+            let (rows, committed) = join(connection.query(sql, params), connection.run("COMMIT")).await;
+            // Of a transaction that failed, COMMIT makes a rollback without a word.
+            let rows = rows?;
+            committed?;
+            rows
+        } else {
+            connection.query(sql, params).await?
+        };
+        lease.give_back();
+        let lost = || StoreError::Inconsistent(String::from("the table coherence is empty"));
+        columns::Columns::of(rows.first().ok_or_else(lost)?).next()
+    }
+}
+
+/// Reads `number, id, token_hash, user_id`.
+fn live(row: &Row) -> Result<Live> {
+    let mut columns = columns::Columns::of(row);
+    Ok(Live { number: columns.next()?, id: columns.next()?, token_hash: columns.next()?, user: columns.next()? })
+}
+
+/// Events, column by column.
+#[derive(Default)]
+struct Audit<'e> {
+    at: Vec<Timestamp>,
+    kind: Vec<&'static str>,
+    user: Vec<Option<UserId>>,
+    session: Vec<Option<SessionId>>,
+    actor: Vec<&'e str>,
+    ip: Vec<Option<&'e str>>,
+    detail: Vec<Option<&'static str>>,
+}
+
+impl<'e> Audit<'e> {
+    fn new(events: &'e [Event]) -> Self {
+        let mut audit = Self::default();
+        for Event { at, kind, actor, user, session, ip, detail } in events {
+            audit.at.push(*at);
+            audit.kind.push(kind.as_str());
+            audit.user.push(*user);
+            audit.session.push(*session);
+            audit.actor.push(actor.as_str());
+            audit.ip.push(ip.as_deref());
+            audit.detail.push(*detail);
+        }
+        audit
+    }
+}

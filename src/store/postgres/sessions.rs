@@ -1,0 +1,143 @@
+//! Operations on sessions: one begins, some end.
+
+use super::super::{Changed, Created, Logout, NewSession, Result, Revoked, Target};
+use super::change::{Change, Operation, Told};
+use crate::domain::event::{Actor, Event, EventKind};
+use crate::domain::id::SessionId;
+use crate::domain::revocation::{Reason, Why};
+use crate::domain::session::{Client, Expiry, Session};
+
+impl Operation for NewSession {
+    type Outcome = Created;
+
+    async fn apply(&self, change: &mut Change<'_>) -> Result<Told<Created>> {
+        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed } = self;
+        let (user, now) = (session.user_id, change.now());
+        // Held to the end, so that neither the epoch nor the number of sessions changes meanwhile.
+        let as_checked = change
+            .query(
+                "SELECT 1 FROM users WHERE id = $1 AND auth_epoch = $2 AND disabled_at IS NULL FOR NO KEY UPDATE",
+                &[&user, auth_epoch],
+            )
+            .await?;
+        if as_checked.is_empty() {
+            return Ok(Box::new(|_| Created::Outrun));
+        }
+        let by = Actor::User(user);
+        let ip = Some(session.client.ip.clone());
+        let spare = i64::try_from(cap.saturating_sub(1)).unwrap_or(i64::MAX);
+        let over = change
+            .query(
+                "SELECT token_hash FROM sessions
+                 WHERE user_id = $1 AND NOT buried AND revoked_at IS NULL AND idle_expires_at > $2 AND expires_at > $2
+                     AND token_hash IS DISTINCT FROM $4
+                 ORDER BY last_seen_at DESC, number DESC OFFSET $3",
+                &[&user, &now, &spare, replaces],
+            )
+            .await?;
+        let mut doomed = over.iter().map(super::columns::token).collect::<Result<Vec<_>>>()?;
+        doomed.extend(replaces);
+        if !doomed.is_empty() {
+            let mut live = change.live_by_token(&doomed).await?;
+            if let Some(replaced) = replaces.and_then(|replaced| live.remove(&replaced)) {
+                change.end(&[replaced], &Reason { by, through: None, why: Why::Replaced, ip: ip.clone() });
+            }
+            let over: Vec<_> = doomed.iter().filter_map(|token| live.remove(token)).collect();
+            change.end(&over, &Reason { by: Actor::System, through: None, why: Why::Cap, ip: None });
+        }
+        let Session { id, user_id, created_at, last_seen_at, expiry, remembered, client } = session;
+        let Expiry { idle, absolute } = expiry;
+        let Client { ip: from, user_agent, host } = client;
+        change
+            .execute_all(&[
+                (
+                    // Each dead session is buried once, so lists stay as short as the cap and a login costs no more for it.
+                    "UPDATE sessions SET buried = true
+                     WHERE user_id = $1 AND NOT buried
+                         AND (revoked_at IS NOT NULL OR idle_expires_at <= $2 OR expires_at <= $2)",
+                    &[&user, &now],
+                ),
+                (
+                    "INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
+                         remembered, ip, user_agent, host)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                    &[id, token_hash, user_id, created_at, last_seen_at, idle, absolute, remembered, from, user_agent, host],
+                ),
+                ("UPDATE users SET password_hash = $2 WHERE id = $1 AND $2::text IS NOT NULL", &[&user, rehashed]),
+            ])
+            .await?;
+        let event = Event::about(user, EventKind::LoginOk, by, now);
+        change.event(Event { session: Some(session.id), ip, ..event });
+        Ok(Box::new(Created::Yes))
+    }
+}
+
+/// Logouts that are committed together.
+pub(super) struct Logouts(pub(super) Vec<Logout>);
+
+impl Operation for Logouts {
+    type Outcome = Vec<Revoked>;
+
+    async fn apply(&self, change: &mut Change<'_>) -> Result<Told<Vec<Revoked>>> {
+        let tokens: Vec<_> = self.0.iter().map(|logout| logout.token).collect();
+        let mut live = change.live_by_token(&tokens).await?;
+        let mut ended = Vec::with_capacity(self.0.len());
+        for Logout { token, user, ip } in &self.0 {
+            // Of several logouts of one session the first ends it.
+            let mine = live.get(token).is_some_and(|session| user.is_none_or(|user| user == session.user));
+            let session = if mine { live.remove(token) } else { None };
+            ended.push(session.map_or_else(Vec::new, |session| {
+                let by = Actor::User(session.user);
+                change.end(&[session], &Reason { by, through: None, why: Why::Logout, ip: ip.clone() })
+            }));
+        }
+        Ok(Box::new(|seq| ended.into_iter().map(|sessions| Revoked { sessions, seq }).collect()))
+    }
+}
+
+/// Ends sessions by id or by user.
+pub(super) struct Revoke {
+    pub(super) target: Target,
+    pub(super) reason: Reason,
+}
+
+impl Operation for Revoke {
+    type Outcome = Changed;
+
+    async fn apply(&self, change: &mut Change<'_>) -> Result<Told<Changed>> {
+        let Self { target, reason } = self;
+        // The user before the sessions, as everywhere.
+        if let Target::All(user) = target {
+            change.query("SELECT 1 FROM users WHERE id = $1 FOR NO KEY UPDATE", &[user]).await?;
+        }
+        let live = match target {
+            Target::Id(session, _) => change.live_by_id(*session, reason.through).await?,
+            Target::All(user) | Target::Others(user, _) => change.live_by_user(*user, reason.through).await?,
+        };
+        if reason.through.is_some_and(|through| live.iter().all(|session| session.token_hash != through)) {
+            return Ok(Box::new(Changed::NoSession));
+        }
+        let of = |wanted: &dyn Fn(&super::change::Live) -> bool| {
+            live.iter().copied().filter(|s| wanted(s)).collect::<Vec<_>>()
+        };
+        let ended = match target {
+            Target::Id(id, user) => {
+                let wanted = of(&|session| session.id == *id && user.is_none_or(|user| user == session.user));
+                change.end(&wanted, reason)
+            }
+            Target::All(user) => {
+                change.query("UPDATE users SET auth_epoch = auth_epoch + 1 WHERE id = $1", &[user]).await?;
+                change.end_all(*user, &of(&|session| session.user == *user), reason)
+            }
+            Target::Others(user, keep) => {
+                change.end_all(*user, &of(&|session| session.user == *user && session.id != *keep), reason)
+            }
+        };
+        Ok(revoked(ended))
+    }
+}
+
+/// That a change was made, and ended this.
+pub(super) fn revoked(sessions: Vec<SessionId>) -> Told<Changed> {
+    Box::new(|seq| Changed::Yes(Revoked { sessions, seq }))
+}
