@@ -6,9 +6,12 @@
 //!   that began before a revocation cannot put the dead session back;
 //! - each user has a slot in a table of newest revocations, and an entry older than that slot is asked for anew.
 //!   Users share slots; a collision costs one read. The table is looked at once for each new revocation of a user.
+//!
+//! Where part of the log was missed, [`Cache::clear`] forgets everything and begins a new epoch; a ticket of an older
+//! one is refused, whatever its number.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -31,7 +34,10 @@ const CANDIDATES: usize = 8;
 
 /// Taken before a load, handed in with what was loaded.
 #[derive(Clone, Copy, Debug)]
-pub struct Ticket(Seq);
+pub struct Ticket {
+    epoch: u64,
+    applied: Seq,
+}
 
 /// What memory says of a token.
 #[derive(Debug)]
@@ -82,6 +88,8 @@ struct Shard {
     index: Index,
     entries: Vec<Entry>,
     revoked: Seq,
+    /// How often the cache was cleared before anything in here was loaded.
+    epoch: u64,
     hand: usize,
 }
 
@@ -129,6 +137,7 @@ pub struct Cache {
     /// The newest number in `user_marks`.
     newest_mark: AtomicI64,
     applied: AtomicI64,
+    epoch: AtomicU64,
     per_shard: usize,
     lifetimes: Lifetimes,
 }
@@ -141,6 +150,7 @@ impl Cache {
             user_marks: (0..USER_MARKS).map(|_| AtomicI64::default()).collect(),
             newest_mark: AtomicI64::default(),
             applied: AtomicI64::default(),
+            epoch: AtomicU64::default(),
             per_shard: entries.div_ceil(SHARDS).clamp(1, MOST),
             lifetimes,
         }
@@ -171,7 +181,9 @@ impl Cache {
 
     /// To be taken before the store is read.
     pub fn ticket(&self) -> Ticket {
-        Ticket(Seq(self.applied.load(Ordering::Acquire)))
+        // The epoch first: whoever sees a new one also sees the number it began with.
+        let epoch = self.epoch.load(Ordering::Acquire);
+        Ticket { epoch, applied: Seq(self.applied.load(Ordering::Acquire)) }
     }
 
     /// Keeps what was loaded, unless something was revoked since `ticket` that it might not show.
@@ -190,7 +202,7 @@ impl Cache {
             identity: identity.clone(),
             expiry: session.expiry,
             seen_at: now,
-            loaded: ticket.0,
+            loaded: ticket.applied,
             user_mark: mark_of(user.id),
             remembered: session.remembered,
             unstored: elapsed(session.last_seen_at, now),
@@ -198,7 +210,7 @@ impl Cache {
         };
         let Some(shard) = self.shard(&token) else { return (identity, None) };
         let mut shard = shard.lock();
-        if shard.revoked > ticket.0 {
+        if shard.epoch != ticket.epoch || shard.revoked > ticket.applied {
             return (identity, entry.is_due(&self.lifetimes).then(|| entry.seen(&self.lifetimes)));
         }
         shard.remove(&token);
@@ -228,6 +240,28 @@ impl Cache {
         }
         // Last: a ticket with this number may rely on all of the above.
         self.applied.fetch_max(seq.0, Ordering::AcqRel);
+    }
+
+    /// Forgets everything and goes on from `seq`, which may be less than what was applied: all that was revoked up to it
+    /// shows in whatever is read from now on. Loads under way are not kept. The last-seen times that nobody has drained
+    /// are lost, so that some sessions seem idler than they are, by a flush interval.
+    ///
+    /// One caller at a time, and not beside [`Self::forget`].
+    pub fn clear(&self, seq: Seq) {
+        let epoch = self.epoch.load(Ordering::Acquire).wrapping_add(1);
+        for shard in &self.shards {
+            let old = std::mem::replace(&mut *shard.lock(), Shard { epoch, ..Shard::default() });
+            // A million sessions are not put away under a lock.
+            drop(old);
+        }
+        // Only once no entry is left that they guard. Numbers above `seq` are about to be given out again.
+        for mark in &self.user_marks {
+            mark.store(0, Ordering::Release);
+        }
+        self.newest_mark.store(0, Ordering::Release);
+        self.applied.store(seq.0, Ordering::Release);
+        // Last: a ticket of this epoch may rely on all of the above.
+        self.epoch.store(epoch, Ordering::Release);
     }
 
     /// Forgets everything and keeps nothing from now on.
@@ -395,6 +429,46 @@ mod tests {
         cache.abandon();
         keep(&cache, token(2), &user);
         assert!(!live(&cache, &token(1), NOW) && !live(&cache, &token(2), NOW));
+    }
+
+    #[test]
+    fn a_cleared_cache_knows_nobody_and_keeps_what_is_loaded_later() {
+        let (cache, user) = (cache(1000), user());
+        (0..100).for_each(|n| keep(&cache, token(n), &user));
+        cache.clear(Seq(5));
+        assert!(cache.is_empty() && (0..100).all(|n| !live(&cache, &token(n), NOW)));
+        keep(&cache, token(1), &user);
+        assert!(live(&cache, &token(1), NOW));
+    }
+
+    #[test]
+    fn a_load_across_a_clear_is_not_kept() {
+        let (cache, user) = (cache(1000), user());
+        let before = cache.ticket();
+        cache.clear(Seq(5));
+        cache.insert(token(1), &session(&user), &user, NOW, before);
+        assert!(!live(&cache, &token(1), NOW));
+        let between = cache.ticket();
+        cache.clear(Seq(5));
+        cache.insert(token(1), &session(&user), &user, NOW, between);
+        assert!(!live(&cache, &token(1), NOW), "even where the number is the same");
+    }
+
+    #[test]
+    fn numbers_that_are_given_out_again_revoke_again() {
+        let (cache, ann, bob) = (cache(1000), user(), user());
+        cache.forget(&Revocation { seq: Seq(100), sessions: vec![token(1)], users: vec![ann.id] });
+        cache.clear(Seq(50));
+        keep(&cache, token(1), &ann);
+        keep(&cache, token(2), &bob);
+        assert!(live(&cache, &token(1), NOW) && live(&cache, &token(2), NOW), "100 was never given out");
+        let ticket = cache.ticket();
+        cache.forget(&Revocation { seq: Seq(51), sessions: vec![token(2)], users: vec![ann.id] });
+        assert!(!live(&cache, &token(1), NOW) && !live(&cache, &token(2), NOW));
+        cache.insert(token(2), &session(&bob), &bob, NOW, ticket);
+        assert!(!live(&cache, &token(2), NOW), "a load that began before");
+        keep(&cache, token(1), &ann);
+        assert!(live(&cache, &token(1), NOW), "a load that began after");
     }
 
     #[test]
