@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
-use crate::coherence::Coherence;
+use crate::coherence::{Beats, Coherence, SystemBootClock};
 use crate::config::{self, CacheMode, Config};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
@@ -68,6 +68,8 @@ pub struct Core {
     pub timeouts: Timeouts,
     store: SharedStore,
     metrics: Arc<Metrics>,
+    /// Yet to be run, where others serve from the same store.
+    beats: Option<Beats>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -83,9 +85,18 @@ pub async fn build(config: &Config, serve: bool, environment: Environment) -> Re
         (true, CacheMode::On) => Some(Arc::new(Cache::new(sessions.cache_entries, sessions.lifetimes))),
         (true, CacheMode::Off) | (false, CacheMode::On | CacheMode::Off) => None,
     };
-    let coherence = Arc::new(Coherence::new(cache.clone()));
-    let role = if serve { Role::Serve(coherence.clone()) } else { Role::Command };
+    let metrics = Arc::new(Metrics::default());
+    let alone = Arc::new(Coherence::alone(cache.clone(), metrics.clone()));
+    let role = if serve { Role::Serve(alone.clone()) } else { Role::Command };
     let store = connect(&config.database_url, role, clock.clone(), &*entropy).await?;
+    let (coherence, beats) = match store.shared().filter(|_| serve) {
+        Some(replicas) => {
+            let boot = Arc::new(SystemBootClock);
+            let (among, beats) = Coherence::among(replicas, cache.clone(), boot, entropy.clone(), metrics.clone());
+            (among, Some(beats))
+        }
+        None => (alone, None),
+    };
     let (flusher, touches) = Flusher::new(store.clone(), cache.clone(), sessions.lifetimes);
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -93,7 +104,6 @@ pub async fn build(config: &Config, serve: bool, environment: Environment) -> Re
         tasks.spawn(flusher.run(stop.clone()));
         tasks.spawn(purge::run(store.clone(), clock.clone(), stop.clone()));
     }
-    let metrics = Arc::new(Metrics::default());
     let service = Service::new(Parts {
         store: store.clone(),
         cache,
@@ -107,7 +117,7 @@ pub async fn build(config: &Config, serve: bool, environment: Environment) -> Re
         sessions_per_user: NonZeroUsize::new(sessions.per_user).unwrap_or(NonZeroUsize::MIN),
     })
     .await?;
-    Ok(Core { service, timeouts: Timeouts::default(), store, metrics, tasks, stop })
+    Ok(Core { service, timeouts: Timeouts::default(), store, metrics, beats, tasks, stop })
 }
 
 impl Core {
@@ -162,9 +172,12 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
 
 /// Serves on both listeners, and says so in the first line of the log.
 pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
-    let Core { service, timeouts, store, metrics, tasks, stop } = core;
+    let Core { service, timeouts, store, metrics, beats, mut tasks, stop } = core;
     let Listeners { public: (public, listen), ops: (ops, ops_listen) } = listeners;
     tracing::info!(%listen, ops = %ops_listen, store = %config.database_url, commit = COMMIT, "serving");
+    if let Some(beats) = beats {
+        tasks.spawn(beats.run(stop.clone()));
+    }
     let app = App::new(service, &config.http, timeouts, metrics.clone());
     let stop_listening = CancellationToken::new();
     let mut listeners = JoinSet::new();
@@ -178,7 +191,7 @@ pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
 }
 
 impl Running {
-    /// Stops accepting, lets requests under way finish, stores what is pending, and closes.
+    /// Stops accepting, lets requests under way finish, stores what is pending, leaves the other replicas, and closes.
     pub async fn stop(mut self) {
         self.app.drain();
         self.stop_listening.cancel();

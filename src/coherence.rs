@@ -1,18 +1,44 @@
-//! Who must have heard of a revocation before anybody is told of it.
+//! Who must have heard of a revocation before anybody is told of it, and whether memory may be believed.
 //!
-//! The store's writer hands every revocation to [`Coherence::hear`] in the order of the log, and whoever is about to
-//! reveal number N awaits [`Coherence::settled`]. With one process both are a matter of its own memory.
+//! Whoever is about to reveal number N awaits [`Coherence::settled`], and whoever is about to believe the cache asks
+//! [`Coherence::trusted`] first.
+//!
+//! With one process both are a matter of its own memory: the store's writer hands every revocation to
+//! [`Coherence::hear`] in the order of the log. With many, each has a row in the store and a task, [`Beats`], that says
+//! there that it lives and up to which number it has forgotten what was revoked:
+//! - an answered beat which leaves the cache up to date lets it be believed for a [`LEASE`] from before it was sent, less
+//!   a margin for clocks that go at different speeds (`trust`);
+//! - a number is settled once every row has applied it, or a lease after it was committed: whoever had not heard of it
+//!   by then is not believed any more;
+//! - a row that does not beat for a lease is given up (`silence`), so that a dead process delays nobody for long.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use self::trust::Trust;
 use crate::cache::Cache;
+use crate::domain::entropy::Entropy;
 use crate::domain::revocation::{Revocation, Seq};
-use crate::store::RevocationSink;
+use crate::store::{Replicas, RevocationSink};
+use crate::telemetry::Metrics;
 
-/// How long a revocation may take to be heard of; then its outcome is not told.
+mod beats;
+mod silence;
+#[cfg(test)]
+mod tests;
+mod trust;
+
+pub use beats::Beats;
+pub use trust::{BootClock, SystemBootClock};
+
+/// How long after its beat a process may answer from memory at most.
+pub const LEASE: Duration = Duration::from_secs(1);
+
+/// How long a revocation may take to be heard of where one process serves; then its outcome is not told.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A revocation was not heard of in time, so nothing may be said of it.
@@ -20,46 +46,112 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[error("revocation {0:?} was not settled in time")]
 pub struct NotSettled(Seq);
 
-/// Applies revocations to the cache and knows how far it is.
-#[derive(Debug)]
+/// Applies revocations to the cache and knows how far everybody is.
 pub struct Coherence {
     cache: Option<Arc<Cache>>,
-    applied: watch::Sender<Seq>,
+    trust: Trust,
+    /// Why it was not trusted when it last was not.
+    doubt: Mutex<String>,
+    /// Up to which number everybody has applied the log.
+    settled: watch::Sender<Seq>,
+    /// How many wait for more. While somebody does, the rows of others are read again and again.
+    waiting: watch::Sender<usize>,
+    metrics: Arc<Metrics>,
 }
 
 impl Coherence {
-    /// Sees to `cache`; without one there is nothing to forget, and every check reads the store.
-    pub fn new(cache: Option<Arc<Cache>>) -> Self {
-        Self { cache, applied: watch::Sender::new(Seq::default()) }
+    /// Sees to `cache` where no other process serves from the store, which is to hand in every revocation. Without a
+    /// cache there is nothing to forget, and every check reads the store.
+    pub fn alone(cache: Option<Arc<Cache>>, metrics: Arc<Metrics>) -> Self {
+        Self::new(cache, Trust::always(), metrics)
     }
 
-    /// Waits until no check that begins from now on accepts what number `seq` ended.
+    /// Sees to `cache` where others serve from the same store, by a task that is yet to be run.
+    pub fn among(
+        replicas: Arc<dyn Replicas>,
+        cache: Option<Arc<Cache>>,
+        clock: Arc<dyn BootClock>,
+        entropy: Arc<dyn Entropy>,
+        metrics: Arc<Metrics>,
+    ) -> (Arc<Self>, Beats) {
+        let coherence = Arc::new(Self::new(cache, Trust::until_it_lapses(clock), metrics));
+        coherence.distrust("no beat has been answered yet");
+        (coherence.clone(), Beats::new(replicas, coherence, entropy))
+    }
+
+    fn new(cache: Option<Arc<Cache>>, trust: Trust, metrics: Arc<Metrics>) -> Self {
+        Self {
+            cache,
+            trust,
+            doubt: Mutex::default(),
+            settled: watch::Sender::default(),
+            waiting: watch::Sender::default(),
+            metrics,
+        }
+    }
+
+    /// Whether the cache may be believed now. To be asked anew for each look, before it.
+    pub fn trusted(&self) -> bool {
+        self.trust.holds()
+    }
+
+    /// Why the cache may not be believed; none where it may.
+    pub fn doubt(&self) -> Option<String> {
+        (!self.trusted()).then(|| self.doubt.lock().clone())
+    }
+
+    /// Waits until no check that begins from now on accepts what number `seq` ended. The number was committed before.
     ///
     /// # Errors
-    /// [`NotSettled`] after two seconds: answer 5xx, never 401 and never 2xx.
+    /// [`NotSettled`] where this process is alone and its own store did not hand in the number for two seconds: answer
+    /// 5xx, never 401 and never 2xx. Among others it takes a lease at most.
     pub async fn settled(&self, seq: Seq) -> Result<(), NotSettled> {
-        if *self.applied.borrow() >= seq {
-            return Ok(());
-        }
-        let mut applied = self.applied.subscribe();
-        let heard = applied.wait_for(|applied| *applied >= seq);
-        match tokio::time::timeout(PATIENCE, heard).await {
+        let began = Instant::now();
+        let outcome = if *self.settled.borrow() >= seq { Ok(()) } else { self.wait(seq).await };
+        self.metrics.coherence.settled(began.elapsed());
+        outcome
+    }
+
+    async fn wait(&self, seq: Seq) -> Result<(), NotSettled> {
+        let alone = self.trust.is_always();
+        let mut settled = self.settled.subscribe();
+        let _waiting = Waiting::begin(&self.waiting);
+        let patience = if alone { PATIENCE } else { LEASE };
+        match tokio::time::timeout(patience, settled.wait_for(|settled| *settled >= seq)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(NotSettled(seq)),
+            Ok(Err(_)) | Err(_) if alone => Err(NotSettled(seq)),
+            // Nobody is trusted any more who has not applied it, oneself included.
+            Ok(Err(_)) | Err(_) => Ok(()),
         }
+    }
+
+    /// Forgets what `revocation` ended.
+    fn apply(&self, revocation: &Revocation) {
+        if let Some(cache) = &self.cache {
+            cache.forget(revocation);
+        }
+        self.metrics.coherence.applied();
+    }
+
+    /// Tells whoever waits that everybody has applied `seq`.
+    fn settle(&self, seq: Seq) {
+        self.settled.send_if_modified(|settled| {
+            let newer = seq > *settled;
+            *settled = seq.max(*settled);
+            newer
+        });
+    }
+
+    fn distrust(&self, why: impl Into<String>) {
+        self.trust.end();
+        *self.doubt.lock() = why.into();
     }
 }
 
 impl RevocationSink for Coherence {
     fn hear(&self, revocation: &Revocation) {
-        if let Some(cache) = &self.cache {
-            cache.forget(revocation);
-        }
-        self.applied.send_if_modified(|applied| {
-            let newer = revocation.seq > *applied;
-            *applied = revocation.seq.max(*applied);
-            newer
-        });
+        self.apply(revocation);
+        self.settle(revocation.seq);
     }
 
     fn lose(&self) {
@@ -69,33 +161,24 @@ impl RevocationSink for Coherence {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn number(seq: i64) -> Revocation {
-        Revocation { seq: Seq(seq), ..Revocation::default() }
+impl std::fmt::Debug for Coherence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Coherence").field("settled", &self.settled).finish_non_exhaustive()
     }
+}
 
-    #[tokio::test]
-    async fn what_was_heard_is_settled_at_once() {
-        let coherence = Coherence::new(None);
-        coherence.hear(&number(3));
-        assert!(coherence.settled(Seq(3)).await.is_ok());
+/// Counts one who waits, for as long as it lives.
+struct Waiting<'c>(&'c watch::Sender<usize>);
+
+impl<'c> Waiting<'c> {
+    fn begin(count: &'c watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count)
     }
+}
 
-    #[tokio::test]
-    async fn what_was_not_heard_yet_is_waited_for() {
-        let coherence = Arc::new(Coherence::new(None));
-        let (settled, ()) = tokio::join!(coherence.settled(Seq(1)), async {
-            tokio::task::yield_now().await;
-            coherence.hear(&number(1));
-        });
-        assert!(settled.is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_never_heard_is_an_error_and_not_an_answer() {
-        assert!(Coherence::new(None).settled(Seq(1)).await.is_err());
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
     }
 }

@@ -9,7 +9,7 @@
 //! 5  http/        routes, layers and connections; one file a dialect; who is calling
 //! 4  service/     the only business rules; knows neither HTTP nor SQL
 //! 3  cache        token hash -> live session, in memory
-//!    coherence    who must have heard of a revocation before it is answered
+//!    coherence    beats, trust, and who must have heard of a revocation before it is answered
 //!    touch        last-seen times, batched
 //!    purge        what ended for good, in small batches
 //! 2  store/       the durable truth: a trait of whole operations, and the embedded SQLite

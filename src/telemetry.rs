@@ -10,7 +10,10 @@ use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
 
+use self::coherence::Coherence;
 use crate::config::LogFormat;
+
+pub mod coherence;
 
 /// The commit this was built from; `development` when the build did not know.
 pub const COMMIT: &str = env!("SESSIOND_COMMIT");
@@ -84,6 +87,8 @@ pub struct Metrics {
     cached_sessions: Gauge,
     connections: Gauge<i64>,
     shed: Counter<u64, AtomicU64>,
+    /// Of what keeps many processes of one mind.
+    pub coherence: Coherence,
 }
 
 impl Default for Metrics {
@@ -109,6 +114,7 @@ impl Default for Metrics {
         };
         let allowed = requests.get_or_create(&RequestLabels { route: CHECK, status: 200 }).clone();
         Self {
+            coherence: Coherence::new(&mut registry),
             allowed,
             accepted_from_memory: checked(CheckResult::accepted, CheckSource::memory),
             refused_by_tag: checked(CheckResult::refused, CheckSource::tag),
@@ -157,10 +163,11 @@ impl Metrics {
     }
 
     /// Prometheus text, with the gauges that are read only now.
-    pub fn render(&self, password_queue: usize, cached_sessions: usize) -> String {
+    pub fn render(&self, password_queue: usize, cached_sessions: usize, trusted: bool) -> String {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.password_queue.set(number(password_queue));
         self.cached_sessions.set(number(cached_sessions));
+        self.coherence.trusted(trusted);
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);

@@ -6,6 +6,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 use super::state::App;
+use crate::service::Memory;
 
 /// `GET /livez`: 200 while the process runs.
 pub async fn livez() -> Response {
@@ -16,22 +17,26 @@ pub async fn livez() -> Response {
 pub async fn readyz(State(app): State<App>) -> Response {
     let store = app.service.ready().await;
     let ready = store.is_ok() && !app.draining();
-    let mut lines = match &store {
+    let store = match &store {
         // Opening the store has migrated it.
-        Ok(()) => String::from("store: ready\nmigrations: done\n"),
-        Err(error) => format!("store: {error}\n"),
+        Ok(()) => String::from("ready\nmigrations: done"),
+        Err(error) => error.to_string(),
     };
-    lines.push_str(match app.service.cached_sessions() {
-        Some(_) => "cache: on\n",
-        None => "cache: off, each check reads the store\n",
-    });
-    lines.push_str(if app.draining() { "server: draining\n" } else { "server: accepting\n" });
+    let cache = match app.service.memory() {
+        Memory::Trusted => String::from("trusted"),
+        Memory::Doubted(why) => format!("not trusted, each check reads the store ({why})"),
+        Memory::Off => String::from("off, each check reads the store"),
+    };
+    let server = if app.draining() { "draining" } else { "accepting" };
+    let lines = format!("store: {store}\ncache: {cache}\nserver: {server}\n");
     text(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, lines)
 }
 
 /// `GET /metrics`: Prometheus text.
 pub async fn metrics(State(app): State<App>) -> Response {
-    let lines = app.metrics.render(app.service.passwords_waiting(), app.service.cached_sessions().unwrap_or_default());
+    let cached = app.service.cached_sessions().unwrap_or_default();
+    let trusted = app.service.memory() == Memory::Trusted;
+    let lines = app.metrics.render(app.service.passwords_waiting(), cached, trusted);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, kind)], lines).into_response()
 }

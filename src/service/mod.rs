@@ -63,6 +63,17 @@ pub struct Service {
     loads: Box<[Mutex<()>]>,
 }
 
+/// What checks are answered from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Nothing is kept in memory: each reads the store.
+    Off,
+    /// Memory, and the store for what is not in it.
+    Trusted,
+    /// The store, since what is in memory may be out of date, and why.
+    Doubted(String),
+}
+
 /// Enough that loads of different tokens seldom share one.
 const LOADS: usize = 1024;
 
@@ -93,6 +104,15 @@ impl Service {
     /// How many sessions are kept in memory; none when the cache is off.
     pub fn cached_sessions(&self) -> Option<usize> {
         self.parts.cache.as_ref().map(|cache| cache.len())
+    }
+
+    /// What checks are answered from now.
+    pub fn memory(&self) -> Memory {
+        match (&self.parts.cache, self.parts.coherence.doubt()) {
+            (None, _) => Memory::Off,
+            (Some(_), None) => Memory::Trusted,
+            (Some(_), Some(why)) => Memory::Doubted(why),
+        }
     }
 
     /// Waits until what `seq` ended is refused everywhere; only then may anybody be told of it.

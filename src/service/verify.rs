@@ -70,6 +70,9 @@ impl Service {
     }
 
     fn remembered(&self, cache: &Cache, token: &TokenHash) -> Option<Identity> {
+        if !self.parts.coherence.trusted() {
+            return None;
+        }
         match cache.check(token, self.parts.clock.now()) {
             Check::Live { identity, urgent } => {
                 if let Some(seen) = urgent {
@@ -81,7 +84,7 @@ impl Service {
         }
     }
 
-    /// Loads a session into memory, one load of a token at a time.
+    /// Loads a session into memory, one load of a token at a time, whether memory may be believed or not.
     ///
     /// Whoever waited looks again and, where there is still nothing, reads for themselves: what a load found that
     /// began before this check did may have been revoked in between.

@@ -1,0 +1,149 @@
+//! A small store in memory: what many processes share of one, and ways to fail.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use super::ms;
+use crate::domain::entropy::SystemEntropy;
+use crate::domain::id::ReplicaId;
+use crate::domain::revocation::{Revocation, Seq};
+use crate::domain::token::TokenHash;
+use crate::store::replicas::News;
+use crate::store::{Replica, Replicas, Result, StoreError};
+
+/// How long every call takes.
+pub(super) const ROUND_TRIP: Duration = Duration::from_millis(2);
+
+/// Rows, a log, and hints.
+#[derive(Default)]
+pub(super) struct Memory {
+    state: Mutex<State>,
+    pub(super) hint: Notify,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) rows: BTreeMap<ReplicaId, (i64, Seq)>,
+    pub(super) log: Vec<Revocation>,
+    pub(super) head: Seq,
+    /// Whether every call fails.
+    pub(super) down: bool,
+    /// How long a beat takes; from half a second on, it fails and nobody can tell what happened.
+    pub(super) slow: Duration,
+    /// How many entries one read returns.
+    pub(super) page: Option<usize>,
+    /// How often it was read.
+    pub(super) reads: usize,
+    pub(super) beats: usize,
+    pub(super) acknowledged: usize,
+}
+
+impl State {
+    fn news(&self, after: Seq) -> News {
+        let later = self.log.iter().filter(|entry| entry.seq > after).take(self.page.unwrap_or(usize::MAX));
+        let replicas =
+            self.rows.iter().map(|(id, (beat, applied))| Replica { id: *id, beat: *beat, applied: *applied });
+        News { head: self.head, revocations: later.cloned().collect(), replicas: replicas.collect() }
+    }
+}
+
+impl Memory {
+    /// Commits a revocation, without a hint.
+    pub(super) fn revoke(&self, token: TokenHash) -> Seq {
+        let mut state = self.state.lock();
+        state.head.0 += 1;
+        let seq = state.head;
+        state.log.push(Revocation { seq, sessions: vec![token], users: vec![] });
+        seq
+    }
+
+    pub(super) fn revoke_times(&self, times: usize, token: TokenHash) {
+        for _ in 0..times {
+            self.revoke(token);
+        }
+    }
+
+    pub(super) fn set<T>(&self, change: impl FnOnce(&mut State) -> T) {
+        change(&mut self.state.lock());
+    }
+
+    pub(super) fn get<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.state.lock())
+    }
+
+    async fn call<T>(&self, work: impl FnOnce(&mut State) -> T) -> Result<T> {
+        sleep(ROUND_TRIP).await;
+        let mut state = self.state.lock();
+        if state.down { Err(StoreError::Unreachable(String::from("down"))) } else { Ok(work(&mut state)) }
+    }
+
+    /// A row of a process that is not here.
+    pub(super) fn stranger(&self, applied: Seq) -> ReplicaId {
+        let id = ReplicaId::random(&SystemEntropy).expect("entropy");
+        self.set(|state| state.rows.insert(id, (0, applied)));
+        id
+    }
+
+    pub(super) fn has(&self, row: ReplicaId) -> bool {
+        self.get(|state| state.rows.contains_key(&row))
+    }
+}
+
+#[async_trait]
+impl Replicas for Memory {
+    async fn join(&self, id: ReplicaId) -> Result<Seq> {
+        self.call(|state| {
+            state.rows.insert(id, (0, state.head));
+            state.head
+        })
+        .await
+    }
+
+    async fn beat(&self, id: ReplicaId, applied: Seq) -> Result<Option<News>> {
+        let slow = self.get(|state| state.slow);
+        let answer = self.call(|state| {
+            state.beats += 1;
+            let (beat, told) = state.rows.get_mut(&id)?;
+            (*beat, *told) = (*beat + 1, applied);
+            Some(state.news(applied))
+        });
+        let answer = answer.await;
+        sleep(slow).await;
+        if slow >= ms(500) { Err(StoreError::TooSlow(String::from("late"))) } else { answer }
+    }
+
+    async fn news(&self, applied: Seq) -> Result<News> {
+        self.call(|state| {
+            state.reads += 1;
+            state.news(applied)
+        })
+        .await
+    }
+
+    async fn acknowledge(&self, id: ReplicaId, applied: Seq) -> Result<()> {
+        self.call(|state| {
+            state.acknowledged += 1;
+            if let Some((_, told)) = state.rows.get_mut(&id) {
+                *told = applied;
+            }
+        })
+        .await
+    }
+
+    async fn reap(&self, replica: Replica) -> Result<()> {
+        self.call(|state| state.rows.retain(|id, (beat, _)| *id != replica.id || *beat != replica.beat)).await
+    }
+
+    async fn leave(&self, id: ReplicaId) -> Result<()> {
+        self.call(|state| state.rows.remove(&id)).await.map(|_| ())
+    }
+
+    async fn hint(&self) {
+        self.hint.notified().await;
+    }
+}

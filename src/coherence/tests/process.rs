@@ -1,0 +1,109 @@
+//! A process that serves from the store, with a clock and a cache at hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::super::{BootClock, Coherence};
+use super::memory::Memory;
+use super::until;
+use crate::cache::{Cache, Check};
+use crate::domain::clock::Timestamp;
+use crate::domain::entropy::SystemEntropy;
+use crate::domain::id::{SessionId, UserId};
+use crate::domain::session::{Client, Lifetime, Lifetimes, Session};
+use crate::domain::text::{Name, Username};
+use crate::domain::token::TokenHash;
+use crate::domain::user::User;
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
+const LIFE: Lifetime = Lifetime { idle: Duration::from_secs(1000), absolute: Duration::from_secs(100_000) };
+
+/// tokio's paused time, and what was slept through.
+pub(super) struct Boot {
+    begin: Instant,
+    pub(super) asleep: Mutex<Duration>,
+}
+
+impl BootClock for Boot {
+    fn now(&self) -> Duration {
+        Duration::from_secs(1000) + self.begin.elapsed() + *self.asleep.lock()
+    }
+}
+
+/// A process that serves from the store.
+pub(super) struct Process {
+    pub(super) coherence: Arc<Coherence>,
+    cache: Option<Arc<Cache>>,
+    pub(super) clock: Arc<Boot>,
+    stop: CancellationToken,
+    pub(super) task: JoinSet<()>,
+}
+
+impl Process {
+    pub(super) fn start(store: &Arc<Memory>, cached: bool) -> Self {
+        let cache = cached.then(|| Arc::new(Cache::new(1000, Lifetimes { plain: LIFE, remembered: LIFE })));
+        let clock = Arc::new(Boot { begin: Instant::now(), asleep: Mutex::default() });
+        let (coherence, beats) =
+            Coherence::among(store.clone(), cache.clone(), clock.clone(), Arc::new(SystemEntropy), Arc::default());
+        let (stop, mut task) = (CancellationToken::new(), JoinSet::new());
+        task.spawn(beats.run(stop.clone()));
+        Self { coherence, cache, clock, stop, task }
+    }
+
+    /// One that has just begun to be trusted.
+    pub(super) async fn trusted(store: &Arc<Memory>) -> Self {
+        let process = Self::start(store, true);
+        process.until_trusted().await;
+        process
+    }
+
+    pub(super) async fn until_trusted(&self) {
+        until(async || self.coherence.trusted()).await;
+    }
+
+    pub(super) fn cache(&self) -> &Cache {
+        self.cache.as_ref().expect("a cache")
+    }
+
+    pub(super) fn keep(&self, token: TokenHash) {
+        let user = User {
+            id: UserId::random(&SystemEntropy).expect("entropy"),
+            username: Username::new("ann").expect("fit"),
+            email: None,
+            name: Name::new("Ann").expect("fit"),
+            admin: false,
+            disabled_at: None,
+            created_at: NOW,
+            updated_at: NOW,
+        };
+        let session = Session {
+            id: SessionId::random(&SystemEntropy).expect("entropy"),
+            user_id: user.id,
+            created_at: NOW,
+            last_seen_at: NOW,
+            expiry: LIFE.begin(NOW),
+            remembered: false,
+            client: Client::default(),
+        };
+        self.cache().insert(token, &session, &user, NOW, self.cache().ticket());
+    }
+
+    pub(super) fn knows(&self, token: &TokenHash) -> bool {
+        matches!(self.cache().check(token, NOW), Check::Live { .. })
+    }
+
+    /// Whether a metric is shown with this value.
+    pub(super) fn metric(&self, line: &str) -> bool {
+        self.coherence.metrics.render(0, 0, self.coherence.trusted()).lines().any(|shown| shown == line)
+    }
+
+    pub(super) async fn stop(mut self) {
+        self.stop.cancel();
+        while self.task.join_next().await.is_some() {}
+    }
+}

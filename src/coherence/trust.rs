@@ -1,0 +1,80 @@
+//! Trust in the cache: a lease that ends by itself, on a clock that nobody sets and that counts suspension.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Tells how long ago some fixed moment was. Passed in, so that tests can move it.
+pub trait BootClock: Send + Sync + 'static {
+    /// The time since then, suspension included.
+    fn now(&self) -> Duration;
+}
+
+/// The operating system's.
+#[derive(Debug, Default)]
+pub struct SystemBootClock;
+
+impl BootClock for SystemBootClock {
+    fn now(&self) -> Duration {
+        // Elsewhere the monotonic clock counts suspension, or there is none that does.
+        #[cfg(target_os = "linux")]
+        let clock = rustix::time::ClockId::Boottime;
+        #[cfg(not(target_os = "linux"))]
+        let clock = rustix::time::ClockId::Monotonic;
+        let now = rustix::time::clock_gettime(clock);
+        Duration::new(u64::try_from(now.tv_sec).unwrap_or_default(), u32::try_from(now.tv_nsec).unwrap_or_default())
+    }
+}
+
+/// A moment that no clock reaches.
+const NEVER: u64 = u64::MAX;
+
+/// Until when the cache may be believed.
+pub(super) struct Trust {
+    /// In nanoseconds of the clock.
+    until: AtomicU64,
+    clock: Arc<dyn BootClock>,
+}
+
+impl Trust {
+    /// One that never lapses.
+    pub(super) fn always() -> Self {
+        Self { until: AtomicU64::new(NEVER), clock: Arc::new(SystemBootClock) }
+    }
+
+    /// One that is given for a while at a time, and not yet.
+    pub(super) fn until_it_lapses(clock: Arc<dyn BootClock>) -> Self {
+        Self { until: AtomicU64::new(0), clock }
+    }
+
+    /// Whether it is of the kind that never lapses.
+    pub(super) fn is_always(&self) -> bool {
+        self.until.load(Ordering::Acquire) == NEVER
+    }
+
+    /// Whether it is given now. On the path of every check: one load, and where it can lapse, one look at the clock.
+    pub(super) fn holds(&self) -> bool {
+        // Whoever sees it given also sees the cache as it was left before.
+        let until = self.until.load(Ordering::Acquire);
+        until == NEVER || nanoseconds(self.clock.now()) < until
+    }
+
+    /// Gives it until then.
+    pub(super) fn give(&self, until: Duration) {
+        self.until.store(nanoseconds(until).min(NEVER - 1), Ordering::Release);
+    }
+
+    /// Takes it back.
+    pub(super) fn end(&self) {
+        self.until.store(0, Ordering::Release);
+    }
+
+    /// The time on its clock.
+    pub(super) fn now(&self) -> Duration {
+        self.clock.now()
+    }
+}
+
+fn nanoseconds(span: Duration) -> u64 {
+    span.as_secs().saturating_mul(1_000_000_000).saturating_add(span.subsec_nanos().into())
+}
