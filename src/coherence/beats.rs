@@ -237,6 +237,7 @@ impl Beats {
             if self.noted(acknowledged).is_none() {
                 // A beat says it too.
                 self.due = self.due.min(self.retry);
+                return;
             }
         }
         let own = self.row;

@@ -163,6 +163,20 @@ async fn a_row_that_is_gone_ends_trust_and_empties_the_cache_and_another_is_made
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_row_whose_making_was_not_confirmed_is_given_up_for_another() {
+    let store = Arc::new(Memory::default());
+    store.set(|state| state.mute = true);
+    let process = Process::start(&store, true);
+    sleep(ms(250)).await;
+    assert!(!process.coherence.trusted());
+    assert_eq!(store.get(|state| state.rows.len()), 3, "one an attempt, ten a second");
+    store.set(|state| state.mute = false);
+    process.until_trusted().await;
+    until(async || store.get(|state| state.rows.len()) == 1).await;
+    assert!(process.coherence.trusted());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_load_across_the_loss_of_the_row_is_not_kept() {
     let store = Arc::new(Memory::default());
     let process = Process::trusted(&store).await;

@@ -22,6 +22,7 @@ mod cli;
 mod cors;
 mod crash;
 mod csrf;
+mod doubt;
 mod framing;
 mod layering;
 mod meanwhile;

@@ -35,6 +35,8 @@ pub(super) struct State {
     pub(super) down: bool,
     /// How long a beat takes; from half a second on, it fails and nobody can tell what happened.
     pub(super) slow: Duration,
+    /// Whether joining succeeds and does not say so.
+    pub(super) mute: bool,
     /// How many entries one read returns.
     pub(super) page: Option<usize>,
     /// How often it was read.
@@ -97,11 +99,11 @@ impl Memory {
 #[async_trait]
 impl Replicas for Memory {
     async fn join(&self, id: ReplicaId) -> Result<Seq> {
-        self.call(|state| {
+        let head = self.call(|state| {
             state.rows.insert(id, (0, state.head));
-            state.head
-        })
-        .await
+            (!state.mute).then_some(state.head)
+        });
+        head.await?.ok_or_else(|| StoreError::TooSlow(String::from("late")))
     }
 
     async fn beat(&self, id: ReplicaId, applied: Seq) -> Result<Option<News>> {
