@@ -18,6 +18,7 @@ use crate::{service, telemetry};
 mod first_admin;
 mod healthcheck;
 mod password;
+mod replicas;
 mod serve;
 mod session;
 mod user;
@@ -45,6 +46,8 @@ enum Command {
     /// List and end sessions
     #[command(subcommand)]
     Session(session::Command),
+    /// List the servers on this database: alive or not, and how far behind
+    Replicas,
     /// Bring the database up to date, and do nothing else
     Migrate,
     /// Ask a running server whether it is ready; exits 0 if so
@@ -111,6 +114,7 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
         }
         Command::User(command) => beside(&config, async |core| user::run(command, core).await),
         Command::Session(command) => beside(&config, async |core| session::run(command, core).await),
+        Command::Replicas => beside(&config, async |core| replicas::run(core).await),
         Command::Migrate => beside(&config, async |_| Ok(())),
         Command::Healthcheck => healthcheck::run(&config),
         Command::CheckConfig => Ok(write!(io::stdout(), "{config}")?),

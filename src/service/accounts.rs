@@ -65,6 +65,13 @@ fn invalid(field: &'static str) -> impl Fn(BadText) -> Error {
 /// What the command line may do. A change that a running server must hear of returns the number to be confirmed.
 pub struct Operator<'s>(&'s Service);
 
+impl<'s> Operator<'s> {
+    /// What the powers are over.
+    pub(super) const fn service(&self) -> &'s Service {
+        self.0
+    }
+}
+
 impl Operator<'_> {
     /// Makes a user.
     ///

@@ -1,7 +1,7 @@
 //! Every business rule, once. Knows nothing of HTTP and nothing of SQL.
 //!
-//! `login` begins sessions, `verify` checks them, `sessions` lists and ends them, `accounts` is about users;
-//! `error` is all that can go wrong.
+//! `login` begins sessions, `verify` checks them, `sessions` lists and ends them, `accounts` is about users,
+//! `replicas` about the processes that serve; `error` is all that can go wrong.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use crate::touch::Touches;
 pub mod accounts;
 pub mod error;
 pub mod login;
+pub mod replicas;
 pub mod sessions;
 pub mod verify;
 

@@ -148,6 +148,27 @@ async fn a_stopped_server_has_not_confirmed_and_refuses_once_it_goes_on() {
 }
 
 #[tokio::test]
+async fn replicas_lists_the_server_and_says_whether_it_is_alive() {
+    let (home, server) = serving().await;
+    let listed = home.run(&["replicas"]).await.done();
+    let words: Vec<_> = listed.split_whitespace().collect();
+    assert!(matches!(words[..], [_, "serving", "beat", _, "applied", _, "lag", "-"]), "{listed}");
+    let bob = server.log_in(BOB).await;
+    home.run(&["session", "revoke", &bob.session]).await.done();
+    let listed = home.run(&["replicas"]).await.done();
+    assert!(listed.starts_with(words[0]) && listed.contains("  applied 1  "), "{listed}");
+
+    server.kill().await;
+    let listed = home.run(&["replicas"]).await.done();
+    assert!(listed.starts_with(&format!("{}  silent ", words[0])), "{listed}");
+    let server = home.serve().await;
+    let listed = home.run(&["replicas"]).await.done();
+    assert!(!listed.contains(words[0]) && listed.contains("  serving  "), "{listed}");
+    server.stop().await;
+    assert_eq!(home.run(&["replicas"]).await.done(), "");
+}
+
+#[tokio::test]
 async fn migrate_brings_a_database_up_to_date_and_does_nothing_else() {
     let home = Home::new();
     assert_eq!(home.run(&["migrate"]).await.done(), "");

@@ -1,0 +1,20 @@
+//! `sessiond replicas`: who serves from this database, and whether they are alive.
+
+use super::{Failed, say};
+use crate::app::Core;
+use crate::service::replicas::{Life, Standing};
+
+/// Lists them. Among many this takes a second, in which whoever is alive has beaten.
+pub(super) async fn run(core: &Core) -> Result<(), Failed> {
+    for Standing { replica, lag, life } in core.service.operator().replicas().await? {
+        let life = match life {
+            Life::Beating => "beating",
+            Life::Silent => "silent",
+            Life::Serving => "serving",
+        };
+        let (id, beat, applied) = (replica.id, replica.beat, replica.applied.0);
+        let lag = lag.map_or_else(|| String::from("-"), |lag| lag.to_string());
+        say(format_args!("{id}  {life:7}  beat {beat}  applied {applied}  lag {lag}"))?;
+    }
+    Ok(())
+}

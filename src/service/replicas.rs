@@ -1,0 +1,63 @@
+//! Which processes serve from the store, for whoever runs commands beside them.
+
+use super::accounts::Operator;
+use super::{Result, Service};
+use crate::coherence::LEASE;
+use crate::domain::revocation::Seq;
+use crate::store::{Confirmed, Replica, Replicas};
+
+/// A process that serves from the store, or has until lately.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Its row.
+    pub replica: Replica,
+    /// How many entries of the log it has yet to apply. None where it applies each before anybody is told of it.
+    pub lag: Option<i64>,
+    /// Whether it is alive.
+    pub life: Life,
+}
+
+/// Whether a process that has a row is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It has beaten within a lease, and may answer from memory.
+    Beating,
+    /// It has not, and answers nothing from memory; or it is gone.
+    Silent,
+    /// It holds the file, which nobody else can serve from.
+    Serving,
+}
+
+impl Operator<'_> {
+    /// The processes that serve from the store. Where many may, this watches them for a lease.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn replicas(&self) -> Result<Vec<Standing>> {
+        let Service { parts, .. } = self.service();
+        match parts.store.shared() {
+            Some(shared) => watched(&*shared).await,
+            None => {
+                let held = parts.store.confirm(Seq::default()).await? != Confirmed::NoServer;
+                // Its beat counts the changes that others make to the file, so it tells nothing of its life.
+                let life = if held { Life::Serving } else { Life::Silent };
+                let rows = parts.store.replicas().await?;
+                Ok(rows.into_iter().map(|replica| Standing { replica, lag: None, life }).collect())
+            }
+        }
+    }
+}
+
+async fn watched(shared: &dyn Replicas) -> Result<Vec<Standing>> {
+    // The newest number is wanted, and nothing of the log.
+    let newest = Seq(i64::MAX);
+    let before = shared.news(newest).await?.replicas;
+    tokio::time::sleep(LEASE).await;
+    let now = shared.news(newest).await?;
+    let standing = |replica: Replica| {
+        let silent = before.iter().any(|row| row.id == replica.id && row.beat == replica.beat);
+        let life = if silent { Life::Silent } else { Life::Beating };
+        Standing { replica, lag: Some(now.head.0.saturating_sub(replica.applied.0)), life }
+    };
+    Ok(now.replicas.iter().copied().map(standing).collect())
+}
