@@ -33,6 +33,8 @@ pub struct Beats {
     waiting: watch::Receiver<usize>,
     /// The own row; none before it is made, once it is lost, and where there is no cache.
     row: Option<ReplicaId>,
+    /// Which history of the store `applied` is of; unknown before the first read.
+    timeline: Option<u32>,
     /// The newest number applied; without a cache, the newest that was seen.
     applied: Seq,
     watch: Watch,
@@ -76,6 +78,7 @@ impl Beats {
             coherence,
             entropy,
             row: None,
+            timeline: None,
             applied: Seq::default(),
             watch: Watch::default(),
             due: now,
@@ -191,9 +194,13 @@ impl Beats {
 
     /// Takes in what was read: the cache forgets what it must, and whoever waits for what all have applied hears of it.
     fn read(&mut self, news: &News) -> Standing {
-        let News { head, revocations, replicas } = news;
+        let News { timeline, head, revocations, replicas } = news;
         if self.row.is_some_and(|own| replicas.iter().all(|row| row.id != own)) {
             self.lose(Clear::row_gone, None);
+            return Standing::StartedOver;
+        }
+        if self.timeline.replace(*timeline).is_some_and(|before| before != *timeline) {
+            self.lose(Clear::failover, Some(*head));
             return Standing::StartedOver;
         }
         if *head < self.applied {
@@ -257,6 +264,7 @@ impl Beats {
         let sentence = match why {
             Clear::row_gone => "another replica gave this one up, as it had not beaten in time",
             Clear::log_cut => "the log does not go back to what was applied last",
+            Clear::failover => "another server took over, and may have given out numbers twice",
             Clear::head_went_back => "the store has lost revocations it had committed",
         };
         self.coherence.distrust(sentence);

@@ -228,6 +228,26 @@ async fn a_head_that_went_back_empties_the_cache_and_the_numbers_follow() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn numbers_that_another_server_gave_out_twice_are_not_taken_for_those_applied() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    store.revoke_times(3, token(1));
+    until(async || *process.coherence.settled.borrow() == Seq(3)).await;
+    process.keep(token(2));
+    store.set(|state| {
+        state.timeline += 1;
+        state.log.truncate(2);
+        state.head = Seq(2);
+    });
+    // Number 3 for the second time, and one more, before the process looks.
+    store.revoke(token(2));
+    store.revoke(token(1));
+    until(async || !process.knows(&token(2))).await;
+    process.until_trusted().await;
+    assert!(process.metric("sessiond_cache_clears_total{reason=\"failover\"} 1"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_number_is_settled_once_every_row_has_applied_it() {
     let store = Arc::new(Memory::default());
     let (mine, other) = (Process::trusted(&store).await, Process::trusted(&store).await);

@@ -27,6 +27,9 @@ pub struct Replica {
 /// What there is to know, as of one moment after it was asked for.
 #[derive(Clone, Debug)]
 pub struct News {
+    /// Which history of the store it is of. Where another server took over, or a backup, numbers may have been given out
+    /// twice.
+    pub timeline: u32,
     /// The newest number of the log.
     pub head: Seq,
     /// What follows the number that was asked from, without a gap unless the log was cut; perhaps not up to `head`.

@@ -20,6 +20,8 @@ pub enum Clear {
     row_gone,
     /// What follows the last number applied was no longer in the log.
     log_cut,
+    /// Another server took over, or a backup.
+    failover,
     /// The store had lost numbers that were applied.
     head_went_back,
 }

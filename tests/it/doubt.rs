@@ -54,7 +54,7 @@ impl Replicas for Nobody {
         if self.down.load(Ordering::SeqCst) {
             return Err(StoreError::Unreachable(String::from("unplugged")));
         }
-        Ok(News { head: Seq(0), revocations: vec![], replicas: self.row.lock().expect("a lock").clone() })
+        Ok(News { timeline: 1, head: Seq(0), revocations: vec![], replicas: self.row.lock().expect("a lock").clone() })
     }
 
     async fn acknowledge(&self, _: ReplicaId, _: Seq) -> Result<()> {

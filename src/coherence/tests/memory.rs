@@ -31,6 +31,8 @@ pub(super) struct State {
     pub(super) rows: BTreeMap<ReplicaId, (i64, Seq)>,
     pub(super) log: Vec<Revocation>,
     pub(super) head: Seq,
+    /// Which history this is.
+    pub(super) timeline: u32,
     /// Whether every call fails.
     pub(super) down: bool,
     /// How long a beat takes; from half a second on, it fails and nobody can tell what happened.
@@ -50,7 +52,12 @@ impl State {
         let later = self.log.iter().filter(|entry| entry.seq > after).take(self.page.unwrap_or(usize::MAX));
         let replicas =
             self.rows.iter().map(|(id, (beat, applied))| Replica { id: *id, beat: *beat, applied: *applied });
-        News { head: self.head, revocations: later.cloned().collect(), replicas: replicas.collect() }
+        News {
+            timeline: self.timeline,
+            head: self.head,
+            revocations: later.cloned().collect(),
+            replicas: replicas.collect(),
+        }
     }
 }
 

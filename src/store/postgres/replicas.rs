@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::future::try_join3;
+use futures_util::future::{try_join, try_join3};
 use tokio::sync::{Mutex, Notify};
 
 use super::super::replicas::DEADLINE;
@@ -20,61 +20,76 @@ const MOST: i64 = 1024;
 /// See [`Replicas`].
 pub(super) struct Membership {
     address: Arc<Address>,
-    connection: Mutex<Option<Connection>>,
+    open: Mutex<Option<Listener>>,
     heard: Arc<Notify>,
+}
+
+/// A connection that listens, and the timeline it is on: a server that takes over is another, and begins a new one.
+struct Listener {
+    connection: Connection,
+    timeline: u32,
+}
+
+impl Listener {
+    async fn open(address: &Address, heard: &Arc<Notify>) -> Result<Self> {
+        let connection = Connection::open(address, Some(Arc::clone(heard))).await?;
+        connection.run("LISTEN sessiond").await?;
+        let rows = connection.query("SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)", &[]).await?;
+        let unfit = || StoreError::Inconsistent(String::from("the database does not tell its timeline"));
+        let timeline: &str = Columns::of(rows.first().ok_or_else(unfit)?).next()?;
+        let timeline = u32::from_str_radix(timeline, 16).map_err(|_| unfit())?;
+        // Whatever was said while nobody listened.
+        heard.notify_one();
+        Ok(Self { connection, timeline })
+    }
 }
 
 impl Membership {
     /// Opens nothing yet.
     pub(super) fn new(address: Arc<Address>) -> Self {
-        Self { address, connection: Mutex::default(), heard: Arc::default() }
+        Self { address, open: Mutex::default(), heard: Arc::default() }
     }
 
     /// Runs `work` on the connection, which is opened where there is none, and closed if `work` fails or is late.
-    async fn on_connection<T>(&self, work: impl AsyncFnOnce(&Connection) -> Result<T>) -> Result<T> {
+    async fn on<T>(&self, work: impl AsyncFnOnce(&Listener) -> Result<T>) -> Result<T> {
         let late = |_| StoreError::TooSlow(format!("no answer within {DEADLINE:?}"));
         let done = tokio::time::timeout(DEADLINE, async {
-            let mut slot = self.connection.lock().await;
-            let connection = match slot.take().filter(|connection| !connection.is_closed()) {
-                Some(connection) => connection,
-                None => {
-                    let connection = Connection::open(&self.address, Some(Arc::clone(&self.heard))).await?;
-                    connection.run("LISTEN sessiond").await?;
-                    // Whatever was said while nobody listened.
-                    self.heard.notify_one();
-                    connection
-                }
+            let mut slot = self.open.lock().await;
+            let listener = match slot.take().filter(|listener| !listener.connection.is_closed()) {
+                Some(listener) => listener,
+                None => Listener::open(&self.address, &self.heard).await?,
             };
-            let done = work(&connection).await?;
-            *slot = Some(connection);
+            let done = work(&listener).await?;
+            *slot = Some(listener);
             Ok(done)
         });
         done.await.map_err(late)?
     }
 
     async fn run(&self, sql: &'static str, params: Params<'_>) -> Result<u64> {
-        self.on_connection(async |connection| connection.execute(sql, params).await).await
+        self.on(async |listener| listener.connection.execute(sql, params).await).await
     }
 
-    /// Takes the row off as the process ends, and closes the connection.
+    /// Closes the connection.
     pub(super) async fn close(&self) {
-        drop(self.connection.lock().await.take());
+        drop(self.open.lock().await.take());
     }
 }
 
 /// Reads the newest number, the log and the rows, in this order: what is read later shows no less.
-async fn news(connection: &Connection, applied: Seq) -> Result<News> {
-    let (head, revocations, replicas) = try_join3(
-        connection.query("SELECT seq FROM coherence", &[]),
-        connection.query(
-            "SELECT seq, sessions, users FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2",
-            &[&applied, &MOST],
-        ),
-        connection.query("SELECT id, beat, applied FROM replicas", &[]),
-    )
-    .await?;
+async fn news(Listener { connection, timeline }: &Listener, applied: Seq) -> Result<News> {
+    const HEAD: &str = "SELECT seq FROM coherence";
+    const LOG: &str = "SELECT seq, sessions, users FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2";
+    const ROWS: &str = "SELECT id, beat, applied FROM replicas";
+    for sql in [HEAD, LOG, ROWS] {
+        connection.prepared(sql).await?;
+    }
+    let (head, revocations, replicas) =
+        try_join3(connection.query(HEAD, &[]), connection.query(LOG, &[&applied, &MOST]), connection.query(ROWS, &[]))
+            .await?;
     let lost = || StoreError::Inconsistent(String::from("the table coherence is empty"));
     Ok(News {
+        timeline: *timeline,
         head: Columns::of(head.first().ok_or_else(lost)?).next()?,
         revocations: revocations.iter().map(columns::revocation).collect::<Result<_>>()?,
         replicas: replicas.iter().map(columns::replica).collect::<Result<_>>()?,
@@ -84,7 +99,7 @@ async fn news(connection: &Connection, applied: Seq) -> Result<News> {
 #[async_trait]
 impl Replicas for Membership {
     async fn join(&self, id: ReplicaId) -> Result<Seq> {
-        self.on_connection(async |connection| {
+        self.on(async |Listener { connection, .. }| {
             let rows = connection
                 .query(
                     "INSERT INTO replicas (id, beat, applied) SELECT $1, 0, seq FROM coherence RETURNING applied",
@@ -98,20 +113,19 @@ impl Replicas for Membership {
     }
 
     async fn beat(&self, id: ReplicaId, applied: Seq) -> Result<Option<News>> {
-        self.on_connection(async |connection| {
-            let beat = "UPDATE replicas SET beat = beat + 1, applied = $2 WHERE id = $1";
-            connection.prepared(beat).await?;
+        self.on(async |listener| {
+            const BEAT: &str = "UPDATE replicas SET beat = beat + 1, applied = $2 WHERE id = $1";
+            listener.connection.prepared(BEAT).await?;
             // Sent behind one another, done one after the other: what is read is read after the beat is durable.
             let (beaten, news) =
-                futures_util::future::try_join(connection.execute(beat, &[&id, &applied]), news(connection, applied))
-                    .await?;
+                try_join(listener.connection.execute(BEAT, &[&id, &applied]), news(listener, applied)).await?;
             Ok((beaten == 1).then_some(news))
         })
         .await
     }
 
     async fn news(&self, applied: Seq) -> Result<News> {
-        self.on_connection(async |connection| news(connection, applied).await).await
+        self.on(async |listener| news(listener, applied).await).await
     }
 
     async fn acknowledge(&self, id: ReplicaId, applied: Seq) -> Result<()> {
