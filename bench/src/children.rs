@@ -27,7 +27,7 @@ const OPEN_FILES: u64 = 8192;
 
 /// Keeps this process off the server's CPU; call it before any thread is started.
 pub fn pin_load_generator() -> Result<()> {
-    pin(LOAD_CPU)?;
+    pin(&[LOAD_CPU])?;
     let now = rustix::process::getrlimit(Resource::Nofile);
     let wanted = now.maximum.map_or(OPEN_FILES, |hard| hard.min(OPEN_FILES));
     if now.current.is_some_and(|soft| soft < wanted) {
@@ -37,16 +37,16 @@ pub fn pin_load_generator() -> Result<()> {
     Ok(())
 }
 
-fn pin(cpu: usize) -> Result<()> {
+fn pin(cpus: &[usize]) -> Result<()> {
     let mut set = CpuSet::new();
-    set.set(cpu);
-    rustix::thread::sched_setaffinity(None, &set).with_context(|| format!("pinning to CPU {cpu} (two CPUs are needed)"))
+    cpus.iter().for_each(|cpu| set.set(*cpu));
+    rustix::thread::sched_setaffinity(None, &set).with_context(|| format!("pinning to CPU {cpus:?} (two are needed)"))
 }
 
-/// The hidden `pinned` command: turns this process into `command` on one CPU, to be killed when its
+/// The hidden `pinned` command: turns this process into `command` on these CPUs, to be killed when its
 /// parent dies, however that happens.
-pub fn become_pinned(cpu: usize, command: &[OsString]) -> Result<()> {
-    pin(cpu)?;
+pub fn become_pinned(cpus: &[usize], command: &[OsString]) -> Result<()> {
+    pin(cpus)?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let Some((program, arguments)) = command.split_first() else {
         bail!("no command to run");
@@ -66,6 +66,14 @@ fn pinned(program: &Path) -> Result<Command> {
         .stdin(Stdio::null())
         .kill_on_drop(true);
     Ok(command)
+}
+
+/// The beginning of a command that may run on both CPUs; the rest are its arguments.
+pub fn on_both_cpus() -> std::process::Command {
+    let [server, load] = [SERVER_CPU, LOAD_CPU].map(|cpu| cpu.to_string());
+    let mut command = std::process::Command::new("/proc/self/exe");
+    command.args(["pinned", "--cpu", &server, "--cpu", &load, "--"]);
+    command
 }
 
 /// Runs one of this program's hidden measuring commands on the server's CPU and reads its JSON.

@@ -1,15 +1,17 @@
 //! The load benchmark of the whole server: reads the command line, runs the benchmarks, prints the table.
 //!
 //! The server runs as a child on CPU 0 with its database on the real disk; the load comes from this
-//! process on CPU 1. Whatever is a ratio is taken within one run, in alternating rounds.
+//! process on CPU 1. PostgreSQL, where it is the store, may use both. Whatever is a ratio is taken within one run, in alternating rounds.
 
 mod children;
+mod cluster;
 mod hello;
 mod limits;
 mod load;
 mod login;
 mod logout;
 mod memory;
+mod replicas;
 mod report;
 mod requests;
 mod seed;
@@ -29,7 +31,10 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{report::Report, stage::Stage};
+use crate::{
+    report::Report,
+    stage::{Stage, Store},
+};
 
 /// Measures sessiond against the figures it has to reach.
 #[derive(Parser)]
@@ -46,6 +51,9 @@ struct Cli {
     /// The server's release binary [default: `sessiond` beside this program]
     #[arg(long, global = true)]
     server: Option<PathBuf>,
+    /// The store that it keeps its sessions in
+    #[arg(long, global = true, value_enum, default_value_t = Store::Sqlite)]
+    store: Store,
 }
 
 #[derive(Subcommand)]
@@ -64,6 +72,8 @@ enum What {
     Memory,
     /// Time from spawn to ready with 1,000,000 sessions stored
     Start,
+    /// Logouts on three replicas of one PostgreSQL, beside checks
+    Replicas,
     /// Everything, and the whole table
     All,
     /// The hello against itself: what the machine's noise does to a ratio
@@ -71,7 +81,7 @@ enum What {
     #[command(hide = true)]
     Pinned {
         #[arg(long)]
-        cpu: usize,
+        cpu: Vec<usize>,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<OsString>,
     },
@@ -96,7 +106,7 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<()> {
     let round = Duration::from_secs(cli.seconds);
     match &cli.what {
-        What::Pinned { cpu, command } => children::become_pinned(*cpu, command),
+        What::Pinned { cpu, command } => children::become_pinned(cpu, command),
         What::Hello { answer_bytes } => hello::serve(*answer_bytes),
         What::Argon2 => limits::argon2(round),
         What::Commits { folder } => limits::commits(folder, round),
@@ -128,7 +138,7 @@ async fn run(cli: Cli, round: Duration) -> Result<()> {
         report.print();
         return Ok(());
     }
-    let mut stage = Stage::new(server_binary(cli.server)?, cli.rounds, round)?;
+    let mut stage = Stage::new(server_binary(cli.server)?, cli.store, cli.rounds, round)?;
     match cli.what {
         What::Verify => verify::known(&mut stage, &mut report).await?,
         What::Unknown => verify::unknown(&mut stage, &mut report).await?,
@@ -137,6 +147,7 @@ async fn run(cli: Cli, round: Duration) -> Result<()> {
         What::Flood => login::flood(&mut stage, &mut report).await?,
         What::Memory => memory::run(&mut stage, &mut report).await?,
         What::Start => memory::start(&mut stage, &mut report).await?,
+        What::Replicas => replicas::run(&mut stage, &mut report).await?,
         _ => all(&mut stage, &mut report).await?,
     }
     report.print();
@@ -152,7 +163,11 @@ async fn all(stage: &mut Stage, report: &mut Report) -> Result<()> {
     verify::unknown(stage, report).await?;
     login::run(stage, report).await?;
     login::flood(stage, report).await?;
-    logout::run(stage, report).await
+    logout::run(stage, report).await?;
+    match stage.store {
+        Store::Sqlite => Ok(()),
+        Store::Postgres => replicas::run(stage, report).await,
+    }
 }
 
 fn server_binary(given: Option<PathBuf>) -> Result<PathBuf> {

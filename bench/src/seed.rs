@@ -15,8 +15,9 @@ use rusqlite::{Connection, TransactionBehavior};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    cluster,
     requests::{Token, encode},
-    server::{ADMIN, DATABASE},
+    server::ADMIN,
 };
 
 /// A MAC under the key that tells issued tokens from made-up ones.
@@ -49,9 +50,8 @@ pub struct Seeded {
 
 /// Stores `size` users, who all have the first account's password, with one live session each.
 /// The server has made the tables and is not running.
-pub fn fill(folder: &Path, size: usize) -> Result<Seeded> {
-    let file = folder.join(DATABASE);
-    let mut database = Connection::open(&file).with_context(|| format!("opening {}", file.display()))?;
+pub fn sqlite(file: &Path, size: usize) -> Result<Seeded> {
+    let mut database = Connection::open(file).with_context(|| format!("opening {}", file.display()))?;
     // A crash here loses nothing that matters, so no journal and no waiting for the disk.
     database.execute_batch(
         "PRAGMA journal_mode = OFF;
@@ -63,7 +63,7 @@ pub fn fill(folder: &Path, size: usize) -> Result<Seeded> {
     database.execute_batch("PRAGMA journal_mode = WAL")?;
     database.close().map_err(|(_, error)| error)?;
     // What is still to be written must not be charged to the first benchmark.
-    std::fs::File::open(&file)?.sync_all()?;
+    std::fs::File::open(file)?.sync_all()?;
     Ok(seeded)
 }
 
@@ -101,6 +101,48 @@ fn fill_connected(database: &mut Connection, size: usize) -> Result<Seeded> {
         }
         writing.commit()?;
     }
+    Ok(Seeded { tokens, key })
+}
+
+/// The same in a PostgreSQL database.
+pub async fn postgres(url: &str, size: usize) -> Result<Seeded> {
+    let client = cluster::connect(url).await?;
+    // What is lost in a crash here does not matter.
+    client.batch_execute("SET synchronous_commit = off").await?;
+    let key: Vec<u8> = client.query_one("SELECT value FROM secrets WHERE name = 'token_key'", &[]).await?.get(0);
+    let key = TokenKey::new_from_slice(&key)?;
+    let tokens = tokens(&key, 0..size);
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+    let hours = |count: i64| now + count * 3_600_000;
+    let numbers: Vec<usize> = (0..size).collect();
+    for chunk in numbers.chunks(CHUNK) {
+        let names: Vec<_> = chunk.iter().map(|number| username(*number)).collect();
+        let (users, sessions): (Vec<_>, Vec<_>) =
+            chunk.iter().map(|number| (id("user", *number), id("session", *number))).unzip();
+        let hashes: Vec<_> = chunk.iter().map(|number| Sha256::digest(tokens[*number]).to_vec()).collect();
+        client
+            .execute(
+                "INSERT INTO users (id, username, username_key, email, email_key, name, password_hash, created_at, updated_at)
+                 SELECT id, name, name, name || '@example.org', name || '@example.org', 'Number ' || right(name, 7),
+                     (SELECT password_hash FROM users WHERE username_key = $3), $4, $4
+                 FROM unnest($1::text[], $2::text[]) AS u (id, name)",
+                &[&users, &names, &ADMIN, &now],
+            )
+            .await?;
+        client
+            .execute(
+                "INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
+                                       remembered, ip, user_agent, host)
+                 SELECT id, hash, owner, $4, $4, $5, $6, false, '127.0.0.1',
+                     'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0', '127.0.0.1'
+                 FROM unnest($1::text[], $2::bytea[], $3::text[]) AS s (id, hash, owner)",
+                &[&sessions, &hashes, &users, &now, &hours(2), &hours(24)],
+            )
+            .await?;
+    }
+    // What is still to be written must not be charged to the first benchmark.
+    client.batch_execute("VACUUM ANALYZE").await?;
+    client.batch_execute("CHECKPOINT").await?;
     Ok(Seeded { tokens, key })
 }
 

@@ -28,12 +28,11 @@ pub struct Server {
 }
 
 impl Server {
-    pub async fn start(binary: &Path, folder: &Path) -> Result<Self> {
-        let database = folder.join(DATABASE);
+    pub async fn start(binary: &Path, folder: &Path, database: &str) -> Result<Self> {
         let environment = [
             ("SESSIOND_LISTEN", "127.0.0.1:0".to_owned()),
             ("SESSIOND_OPS_LISTEN", "127.0.0.1:0".to_owned()),
-            ("SESSIOND_DATABASE_URL", format!("sqlite://{}", database.display())),
+            ("SESSIOND_DATABASE_URL", database.to_owned()),
             ("SESSIOND_ADMIN_USERNAME", ADMIN.to_owned()),
             ("SESSIOND_ADMIN_PASSWORD", PASSWORD.to_owned()),
             ("NO_COLOR", "1".to_owned()),

@@ -14,41 +14,81 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
+    cluster::Cluster,
     load::Load,
     report::number,
     requests::{Each, Template, Token},
     seed::{self, TokenKey},
-    server::Server,
+    server::{DATABASE, Server},
 };
 
 pub const MILLION: usize = 1_000_000;
 
+/// Of folders and databases so far.
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
 /// How long a warm-up may take.
 const WARM_UP: Duration = Duration::from_secs(300);
 
+/// Where sessions are kept.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Store {
+    /// The embedded file
+    Sqlite,
+    /// A server of the benchmark's own
+    Postgres,
+}
+
 pub struct Stage {
     pub binary: PathBuf,
+    pub store: Store,
     pub rounds: u32,
     pub round: Duration,
     /// Seeding a million takes a while, so whoever needs them uses the same ones.
     million: Option<Rc<Population>>,
+    /// Started when it is first needed.
+    cluster: Option<Rc<Cluster>>,
 }
 
 impl Stage {
-    pub fn new(binary: PathBuf, rounds: u32, round: Duration) -> Result<Self> {
+    pub fn new(binary: PathBuf, store: Store, rounds: u32, round: Duration) -> Result<Self> {
         Scratch::sweep()?;
-        Ok(Self { binary, rounds, round, million: None })
+        Ok(Self { binary, store, rounds, round, million: None, cluster: None })
+    }
+
+    /// The PostgreSQL of this run.
+    pub fn cluster(&mut self) -> Result<Rc<Cluster>> {
+        let cluster = match &self.cluster {
+            Some(cluster) => Rc::clone(cluster),
+            None => Rc::new(Cluster::start()?),
+        };
+        self.cluster = Some(Rc::clone(&cluster));
+        Ok(cluster)
+    }
+
+    async fn seed(&mut self, size: usize) -> Result<Rc<Population>> {
+        let scratch = Scratch::new()?;
+        let (url, cluster) = match self.store {
+            Store::Sqlite => (format!("sqlite://{}", scratch.path().join(DATABASE).display()), None),
+            Store::Postgres => {
+                let cluster = self.cluster()?;
+                let name = format!("sessions_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+                cluster.create(&name).await?;
+                (cluster.url(&name), Some(cluster))
+            }
+        };
+        Ok(Rc::new(Population::seed(&self.binary, scratch, url, cluster, size).await?))
     }
 
     /// A stored population of live sessions, one user each; no server is running on it.
     pub async fn population(&mut self, size: usize) -> Result<Rc<Population>> {
         if size != MILLION {
-            return Ok(Rc::new(Population::seed(&self.binary, size).await?));
+            return self.seed(size).await;
         }
         if let Some(million) = &self.million {
             return Ok(Rc::clone(million));
         }
-        let seeded = Rc::new(Population::seed(&self.binary, size).await?);
+        let seeded = self.seed(size).await?;
         self.million = Some(Rc::clone(&seeded));
         Ok(seeded)
     }
@@ -62,25 +102,36 @@ impl Stage {
     }
 
     pub async fn serve(&self, population: &Population) -> Result<Server> {
-        Server::start(&self.binary, population.folder()).await
+        Server::start(&self.binary, population.folder(), &population.url).await
     }
 }
 
 /// A database of sessions whose tokens are known.
 pub struct Population {
-    scratch: Scratch,
+    pub url: String,
     pub tokens: Arc<[Token]>,
     key: TokenKey,
+    /// After the cluster's connections and before its folder.
+    _cluster: Option<Rc<Cluster>>,
+    scratch: Scratch,
 }
 
 impl Population {
-    async fn seed(binary: &Path, size: usize) -> Result<Self> {
-        let scratch = Scratch::new()?;
-        Server::start(binary, scratch.path()).await?.stop().await?;
+    async fn seed(
+        binary: &Path,
+        scratch: Scratch,
+        url: String,
+        cluster: Option<Rc<Cluster>>,
+        size: usize,
+    ) -> Result<Self> {
+        Server::start(binary, scratch.path(), &url).await?.stop().await?;
         let began = Instant::now();
-        let seeded = seed::fill(scratch.path(), size)?;
+        let seeded = match &cluster {
+            None => seed::sqlite(&scratch.path().join(DATABASE), size)?,
+            Some(_) => seed::postgres(&url, size).await?,
+        };
         println!("  seeded {} sessions in {:.1} s", number(size as f64), began.elapsed().as_secs_f64());
-        Ok(Self { scratch, tokens: seeded.tokens, key: seeded.key })
+        Ok(Self { url, tokens: seeded.tokens, key: seeded.key, _cluster: cluster, scratch })
     }
 
     pub fn folder(&self) -> &Path {
@@ -116,7 +167,6 @@ pub struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn new() -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         const TMPFS: i64 = 0x0102_1994;
         let turn = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = Self::parent()?.join(format!("{}-{turn}", std::process::id()));

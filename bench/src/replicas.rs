@@ -1,0 +1,80 @@
+//! Three servers on one PostgreSQL: how long a logout takes that all of them must know of, beside checks.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use futures_util::future::try_join_all;
+
+use crate::{
+    load::{Load, Outcome},
+    report::{self, Report, Target, as_milliseconds},
+    requests::{Checks, Each, Template},
+    stage::{Stage, Store},
+};
+
+/// Servers, and a second's logouts and checks over all of them.
+const REPLICAS: u32 = 3;
+const LOGOUTS: u32 = 200;
+const CHECKS: u32 = 5_000;
+/// Sessions that are checked all the time.
+const CHECKED: usize = 1_000;
+
+pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
+    stage.store = Store::Postgres;
+    let length = stage.round;
+    let seconds = stage.round.as_secs() as usize + 1;
+    let share = (LOGOUTS / REPLICAS + 1) as usize * seconds;
+    let population = stage.population(CHECKED + share * REPLICAS as usize * stage.rounds as usize).await?;
+    let mut servers = Vec::new();
+    for _ in 0..REPLICAS {
+        let server = stage.serve(&population).await?;
+        population.warm(&server, population.all()).await?;
+        servers.push(server);
+    }
+    let addresses: Vec<SocketAddr> = servers.iter().map(|server| server.address).collect();
+    let (mut logouts, mut checks) = (Outcome::empty()?, Outcome::empty()?);
+    let mut next = CHECKED;
+    for turn in 1..=stage.rounds {
+        let mut both = Vec::new();
+        for address in &addresses {
+            let (each, _) = Each::of(Template::logout(), &population.tokens, next..next + share);
+            next += share;
+            let checked = Checks::over(&population.tokens, 0..CHECKED);
+            both.push(async move {
+                tokio::try_join!(
+                    Load::new(*address, &[200]).over(16).open(LOGOUTS / REPLICAS, length, each),
+                    Load::new(*address, &[200]).over(16).open(CHECKS / REPLICAS, length, checked),
+                )
+            });
+        }
+        let mut round = Outcome::empty()?;
+        for (ended, checked) in try_join_all(both).await? {
+            round.add(&ended)?;
+            checks.add(&checked)?;
+        }
+        println!(
+            "  round {turn}: {} logouts, p50 {:.2} ms, p99 {:.2} ms",
+            round.answers(),
+            as_milliseconds(round.quantile(0.5)),
+            as_milliseconds(round.quantile(0.99))
+        );
+        logouts.add(&round)?;
+    }
+    let what = format!("logout, {REPLICAS} replicas, {LOGOUTS}/s beside {CHECKS} checks/s");
+    report.figure(
+        &format!("{what}: p99"),
+        as_milliseconds(logouts.quantile(0.99)),
+        report::milliseconds,
+        format!(
+            "p50 {:.2} ms; checks p50 {:.2} ms, p99 {:.2} ms",
+            as_milliseconds(logouts.quantile(0.5)),
+            as_milliseconds(checks.quantile(0.5)),
+            as_milliseconds(checks.quantile(0.99))
+        ),
+        Target::AtMost(20.0),
+    );
+    for server in servers {
+        server.stop().await?;
+    }
+    Ok(())
+}
