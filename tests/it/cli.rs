@@ -174,7 +174,7 @@ async fn migrate_brings_a_database_up_to_date_and_does_nothing_else() {
     assert_eq!(home.run(&["migrate"]).await.done(), "");
     assert_eq!(home.run(&["migrate"]).await.done(), "", "twice is fine");
     assert_eq!(home.run(&["user", "list"]).await.done(), "", "no first user");
-    assert!(!home.dir.path().join("test.db.lock").exists(), "nor a server");
+    assert_eq!(home.database.number("SELECT count(*) FROM replicas").await, 0, "nor a server");
 }
 
 #[tokio::test]
@@ -208,7 +208,7 @@ async fn check_config_shows_flags_over_environment_over_file_over_defaults_and_n
         assert!(lines.contains(&line), "{line} is not in {shown}");
     }
     assert!(shown.contains("# admin_password is set (hidden)") && !shown.contains("sup3rs3cret"), "{shown}");
-    assert!(!home.database().exists(), "it opens nothing");
+    assert!(home.database.is_untouched().await, "it opens nothing");
 
     std::fs::write(home.dir.path().join("secret"), "fr0mf1le\n").expect("written");
     let from_file = with(&home, &[("SESSIOND_ADMIN_PASSWORD_FILE", "secret")], &["check-config"]).await.done();
@@ -252,7 +252,7 @@ async fn a_configuration_that_cannot_be_is_refused_with_what_to_write_instead() 
         assert!(sentence.contains(words), "{variables:?} {arguments:?}: {sentence}");
         assert!(!sentence.contains("panicked"), "{sentence}");
     }
-    assert!(!home.database().exists(), "nothing was opened");
+    assert!(home.database.is_untouched().await, "nothing was opened");
 }
 
 #[tokio::test]
@@ -331,7 +331,7 @@ async fn a_first_start_without_a_terminal_keeps_the_password_in_a_file_that_work
 #[tokio::test]
 async fn a_first_password_is_nobody_elses_even_where_a_file_lay_already() {
     let home = Home::new();
-    let path = home.dir.path().join("test.db.first-password");
+    let path = home.database.first_password(home.dir.path());
     std::fs::write(&path, "left over\n").expect("written");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("set");
     let mut command = home.server();

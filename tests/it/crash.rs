@@ -1,12 +1,13 @@
-//! Killed, stopped, started twice: what was answered holds, and nothing is half done.
+//! Killed and stopped: what was answered holds, and nothing is half done.
 
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use crate::database::HALF_DONE;
 use crate::harness::{ALICE, Ask, PASSWORD, Reply, get, post};
-use crate::process::{Home, Process, attempt, finish, logged_in, login, reader, until};
+use crate::process::{Home, Process, attempt, logged_in, login, until};
 
 const ROUNDS: usize = 10;
 const AT_ONCE: usize = 6;
@@ -33,17 +34,10 @@ async fn kill_amid(server: Process, requests: Vec<Ask>, answers: usize) -> Vec<O
 }
 
 /// Panics when a session lacks its login in the audit, or a revocation its tombstone, its number or its event.
-fn assert_nothing_is_half_done(home: &Home) {
-    let connection = reader(&home.database());
-    let odd = "SELECT count(*) FROM sessions AS s
-         WHERE 1 <> (SELECT count(*) FROM events WHERE session_id = s.id AND kind = 'login_ok')
-             OR (revoked_at IS NOT NULL) <> (SELECT count(*) FROM events WHERE session_id = s.id AND kind IN ('logout', 'revoked'))
-             OR (revoked_at IS NOT NULL) <> (SELECT count(*) FROM revocations
-                 WHERE seq = s.revoked_seq AND instr(what, lower(hex(s.token_hash))) > 0)";
-    let count = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("read");
-    assert_eq!(count(odd), 0, "half done");
-    let logins = count("SELECT count(*) FROM events WHERE kind = 'login_ok'");
-    assert_eq!(logins, count("SELECT count(*) FROM sessions"));
+async fn assert_nothing_is_half_done(home: &Home) {
+    assert_eq!(home.database.number(HALF_DONE).await, 0, "half done");
+    let logins = home.database.number("SELECT count(*) FROM events WHERE kind = 'login_ok'").await;
+    assert_eq!(logins, home.database.number("SELECT count(*) FROM sessions").await);
 }
 
 #[tokio::test]
@@ -57,7 +51,7 @@ async fn an_answered_logout_outlives_kill_9() {
         }
         let logouts = logins.iter().map(|login| post("/api/v1/auth/logout").bearer(&login.token)).collect();
         let replies = kill_amid(server, logouts, 1 + round % AT_ONCE).await;
-        assert_nothing_is_half_done(&home);
+        assert_nothing_is_half_done(&home).await;
         server = home.serve().await;
         for (login, reply) in logins.iter().zip(replies) {
             let status = server.check(&login.token).await;
@@ -76,7 +70,7 @@ async fn an_answered_login_outlives_kill_9() {
     for round in 0..ROUNDS {
         let logins = vec![login(ALICE, PASSWORD); AT_ONCE];
         let replies = kill_amid(server, logins, 1 + round % AT_ONCE).await;
-        assert_nothing_is_half_done(&home);
+        assert_nothing_is_half_done(&home).await;
         server = home.serve().await;
         for reply in replies.into_iter().flatten() {
             assert_eq!(reply.status, 200, "{}", reply.text());
@@ -110,15 +104,4 @@ async fn sigterm_lets_a_request_under_way_finish_and_exits_0() {
     assert_eq!(server.ended().await.code(), Some(0));
     let again = home.serve().await;
     assert_eq!(again.check(&logged_in(&answer).token).await, 200);
-}
-
-#[tokio::test]
-async fn a_second_server_on_the_same_file_is_refused_with_a_sentence() {
-    let home = Home::new();
-    let server = home.serve().await;
-    let sentence = finish(home.server(), "").await.refused();
-    assert!(sentence.contains("held by another running `sessiond serve`"), "{sentence}");
-    assert_eq!(server.send(get("/verify")).await.status, 401, "the first one serves on");
-    assert_eq!(server.stop().await.code(), Some(0));
-    assert_eq!(home.serve().await.stop().await.code(), Some(0), "the file is free again");
 }

@@ -20,6 +20,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::database::Database;
 use crate::harness::{ALICE, BOB, PASSWORD, Reply, Server, ask, delete, exchange, get, post};
 use crate::openapi;
 use crate::process::{Home, Process, until};
@@ -599,9 +600,8 @@ async fn a_path_that_only_resembles_a_route_is_nobodys() {
 
 #[tokio::test]
 async fn a_panic_is_a_stamped_500_in_the_owners_words() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let settings: Settings =
-        toml::from_str(&format!("database_url = 'sqlite://{}/test.db'", dir.path().display())).expect("settings");
+    let database = Database::new();
+    let settings: Settings = toml::from_str(&format!("database_url = '{}'", database.url())).expect("settings");
     let config = Config::new(&settings).expect("a configuration");
     let Core { service, .. } = app::build(&config, true, Environment::default()).await.expect("built");
     let app = App::new(service, &config.http, Timeouts::default(), Arc::new(Metrics::default()));

@@ -8,9 +8,10 @@ use sessiond::config::{Config, DatabaseUrl, Settings};
 use sessiond::domain::clock::{Clock, ManualClock, Timestamp};
 use sessiond::domain::entropy::SystemEntropy;
 use sessiond::http::state::Timeouts;
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use crate::database::Database;
 
 /// An administrator in every test server.
 pub const ALICE: &str = "alice";
@@ -45,8 +46,8 @@ pub fn nobodys_credentials() -> [(&'static str, String); 10] {
 pub struct Server {
     /// Moves when told to.
     pub clock: Arc<ManualClock>,
-    /// Where its database lies.
-    pub dir: TempDir,
+    /// What it serves from.
+    pub database: Database,
     running: Running,
 }
 
@@ -58,32 +59,28 @@ impl Server {
 
     /// Starts with settings, as a configuration file would give them.
     pub async fn with(toml: &str) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
         let clock = Arc::new(ManualClock::new(BEGIN));
-        Self::over(dir, clock, toml, Timeouts::default()).await
+        Self::over(Database::new(), clock, toml, Timeouts::default()).await
     }
 
     /// Starts with little patience for slow clients.
     pub async fn impatient(timeouts: Timeouts) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        Self::over(dir, Arc::new(ManualClock::new(BEGIN)), "", timeouts).await
+        Self::over(Database::new(), Arc::new(ManualClock::new(BEGIN)), "", timeouts).await
     }
 
     /// Stops, and starts again over the same database at the same time.
     pub async fn restart(self, toml: &str) -> Self {
-        let Self { clock, dir, running } = self;
+        let Self { clock, database, running } = self;
         running.stop().await;
-        Self::over(dir, clock, toml, Timeouts::default()).await
+        Self::over(database, clock, toml, Timeouts::default()).await
     }
 
-    async fn over(dir: TempDir, clock: Arc<ManualClock>, toml: &str, timeouts: Timeouts) -> Self {
+    async fn over(database: Database, clock: Arc<ManualClock>, toml: &str, timeouts: Timeouts) -> Self {
         let mut settings: Settings = toml::from_str(toml).expect("settings");
         let any = "127.0.0.1:0".parse().ok();
         settings.listen = any;
         settings.ops_listen = any;
-        settings
-            .database_url
-            .get_or_insert_with(|| DatabaseUrl::new(format!("sqlite://{}/test.db", dir.path().display())));
+        settings.database_url.get_or_insert_with(|| DatabaseUrl::new(database.url()));
         let config = Config::new(&settings).expect("a configuration");
         let environment = Environment { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
         let mut core = app::build(&config, true, environment).await.expect("built");
@@ -98,7 +95,7 @@ impl Server {
         }
         let listeners = Listeners::bind(&config.http).await.expect("bound");
         let running = app::serve(&config, core, listeners);
-        Self { clock, dir, running }
+        Self { clock, database, running }
     }
 
     /// Where clients connect.
@@ -111,15 +108,9 @@ impl Server {
         self.running.ops_listen.to_string()
     }
 
-    /// The database's file.
-    pub fn database(&self) -> std::path::PathBuf {
-        self.dir.path().join("test.db")
-    }
-
     /// Drains and stops.
-    pub async fn stop(self) -> TempDir {
+    pub async fn stop(self) {
         self.running.stop().await;
-        self.dir
     }
 
     /// Moves the clock.
@@ -358,7 +349,7 @@ impl Reply {
 impl Server {
     /// Lets a user log in no more, as the command line does it beside a running server.
     pub async fn disable(&self, username: &str) {
-        let database = format!("database_url = 'sqlite://{}'\npassword_workers = 1", self.database().display());
+        let database = format!("database_url = '{}'\npassword_workers = 1", self.database.url());
         let config = Config::new(&toml::from_str(&database).expect("settings")).expect("a configuration");
         let environment = Environment { clock: self.clock.clone(), entropy: Arc::new(SystemEntropy) };
         let core = app::build(&config, false, environment).await.expect("built");
@@ -367,5 +358,14 @@ impl Server {
         let ended = operator.set_disabled(user.id, true).await.expect("disabled");
         assert_eq!(operator.confirm(ended.seq).await.expect("a store"), sessiond::store::Confirmed::Applied);
         core.close().await;
+    }
+}
+
+impl Database {
+    /// The number that is the answer to a query.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let rows = self.rows(sql).await;
+        let [row] = &rows[..] else { panic!("{rows:?}") };
+        row[0].as_deref().and_then(|number| number.parse().ok()).expect("a number")
     }
 }

@@ -1,6 +1,8 @@
 //! The picture in `lib.rs` holds: a file imports only from floors below its own, or from its own folder.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::statements::rust_files;
 
 /// Which floor a module stands on.
 const FLOORS: [(&str, u8); 15] = [
@@ -184,15 +186,4 @@ fn first_names(rest: &str) -> Vec<(usize, String)> {
         }
     }
     names
-}
-
-/// Every source file in a folder.
-pub fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    let mut files: Vec<PathBuf> = entries
-        .flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] })
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
-        .collect();
-    files.sort();
-    files
 }

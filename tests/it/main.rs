@@ -1,4 +1,6 @@
-//! One test binary: what a user, a browser, a proxy or an operator would see, against the real server.
+//! What a user, a browser, a proxy or an operator would see, against the real server, here on SQLite.
+//!
+//! `tests/postgres` holds the same against PostgreSQL: it has a `database` of its own, and takes the other files from here.
 
 // The lints that keep panics out of the product are the way a test fails, and a deadline is not business time.
 #![allow(
@@ -14,6 +16,8 @@
     reason = "tests"
 )]
 
+mod database;
+mod fresh;
 mod harness;
 mod process;
 
@@ -34,6 +38,8 @@ mod principal;
 mod rocketchat;
 mod secrets;
 mod sql;
+mod sqlite;
 mod state_machine;
+mod statements;
 mod store_contract;
 mod verify;

@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rusqlite::Connection;
 use serde_json::json;
 
 use crate::harness::{ALICE, Ask, BOB, LoggedIn, PASSWORD, Reply, Server, delete, get, post};
-use crate::process::reader;
 
 /// What a dialect decides. A new one is one row more in [`DIALECTS`].
 struct Dialect {
@@ -92,40 +90,39 @@ const EFFECTS: [(&str, &str, &[&str]); 9] = [
 ];
 
 /// Reads effects from the database, with sessions under the names this test gave them.
+#[derive(Default)]
 struct Audit {
-    database: Connection,
     names: BTreeMap<String, &'static str>,
     events_read: i64,
     effects: Vec<Effect>,
 }
 
 impl Audit {
-    fn of(server: &Server) -> Self {
-        let database = reader(&server.database());
-        let newest = "SELECT coalesce(max(number), 0) FROM events";
-        let events_read = database.query_row(newest, [], |row| row.get(0)).expect("the newest event");
-        Self { database, names: BTreeMap::new(), events_read, effects: Vec::new() }
+    async fn of(server: &Server) -> Self {
+        let events_read = server.database.number("SELECT coalesce(max(number), 0) FROM events").await;
+        Self { events_read, ..Self::default() }
     }
 
     fn name(&mut self, login: &LoggedIn, name: &'static str) {
         self.names.insert(login.session.clone(), name);
     }
 
-    fn step(&mut self, step: &'static str) {
-        let live = "SELECT id FROM sessions WHERE revoked_at IS NULL ORDER BY number";
-        let mut live = self.database.prepare(live).expect("a statement");
-        let live = live.query_map([], |row| Ok(self.names[&row.get::<_, String>(0)?])).expect("sessions");
-        let live: Vec<&str> = live.collect::<Result<_, _>>().expect("sessions");
-        let events = "SELECT number, kind, coalesce(session_id, ''), coalesce(detail, '') FROM events
-                      WHERE number > ?1 ORDER BY number";
-        let mut events = self.database.prepare(events).expect("a statement");
-        let told = events.query_map([self.events_read], |row| {
-            let (number, kind, session, detail): (_, String, String, String) = row.try_into()?;
+    async fn step(&mut self, server: &Server, step: &'static str) {
+        let live = server.database.rows("SELECT id FROM sessions WHERE revoked_at IS NULL ORDER BY number").await;
+        let live: Vec<_> = live.iter().flatten().flatten().map(|session| self.names[session]).collect();
+        let read = self.events_read;
+        let events = format!(
+            "SELECT number, kind, coalesce(session_id, ''), coalesce(detail, '') FROM events
+             WHERE number > {read} ORDER BY number"
+        );
+        let mut told = Vec::new();
+        for event in server.database.rows(&events).await {
+            let [number, kind, session, detail] =
+                event.try_into().map(|row: [_; 4]| row.map(Option::unwrap)).expect("four");
             let whose = self.names.get(&session).copied().unwrap_or(&session);
-            self.events_read = number;
-            Ok(format!("{kind} {whose} {detail}").trim_end().to_owned())
-        });
-        let told = told.expect("events").collect::<Result<_, _>>().expect("events");
+            self.events_read = number.parse().expect("a number");
+            told.push(format!("{kind} {whose} {detail}").trim_end().to_owned());
+        }
         self.effects.push((step, live.join(" "), told));
     }
 }
@@ -158,11 +155,11 @@ async fn known_everywhere(server: &Server, login: &LoggedIn, username: Option<&s
 
 async fn live_through(dialect: &Dialect) -> Vec<Effect> {
     let server = Server::start().await;
-    let mut audit = Audit::of(&server);
+    let mut audit = Audit::of(&server).await;
     let (alice, bob) = (server.log_in(ALICE).await, server.log_in(BOB).await);
     audit.name(&alice, "alice");
     audit.name(&bob, "bob");
-    audit.step("others are there");
+    audit.step(&server, "others are there").await;
 
     let mut logins = Vec::new();
     for (name, agent) in [("one", CHROME), ("two", CURL), ("three", CURL)] {
@@ -172,12 +169,12 @@ async fn live_through(dialect: &Dialect) -> Vec<Effect> {
         logins.push(login);
     }
     let [one, two, three] = logins.try_into().expect("three");
-    audit.step("three logins");
+    audit.step(&server, "three logins").await;
 
     for login in [&one, &two, &three] {
         known_everywhere(&server, login, Some(BOB)).await;
     }
-    audit.step("each is checked");
+    audit.step(&server, "each is checked").await;
 
     let listed = server.send((dialect.present)(get(dialect.list), &one)).await.json();
     let rows = listed["sessions"].as_array().expect("rows");
@@ -186,25 +183,25 @@ async fn live_through(dialect: &Dialect) -> Vec<Effect> {
     let shown: Vec<_> = rows.iter().map(|row| (row["device"]["name"].as_str(), row["current"].as_bool())).collect();
     let (curl, chrome, none) = ((Some("curl"), Some(false)), (Some("Chrome"), Some(true)), (Some(""), Some(false)));
     assert_eq!(shown, [curl, curl, chrome, none], "{}", dialect.name);
-    audit.step("a list");
+    audit.step(&server, "a list").await;
 
     let ended = server.send((dialect.present)((dialect.log_out_other)(&two.session), &one)).await;
     assert_eq!((ended.status, ended.all("set-cookie").len()), (200, 0), "{}: {}", dialect.name, ended.text());
-    audit.step("one logs out two");
+    audit.step(&server, "one logs out two").await;
 
     known_everywhere(&server, &two, None).await;
-    audit.step("two is dead everywhere");
+    audit.step(&server, "two is dead everywhere").await;
 
     let left = server.send((dialect.present)(post(dialect.log_out), &one)).await;
     assert_eq!(left.status, dialect.logged_out, "{}: {}", dialect.name, left.text());
-    audit.step("one logs out");
+    audit.step(&server, "one logs out").await;
 
     known_everywhere(&server, &one, None).await;
-    audit.step("one is dead everywhere");
+    audit.step(&server, "one is dead everywhere").await;
 
     let again = server.send((dialect.present)(post(dialect.log_out), &one)).await;
     assert_eq!(again.status, 401, "{}: {}", dialect.name, again.text());
-    audit.step("one logs out again");
+    audit.step(&server, "one logs out again").await;
 
     for (login, username) in [(&three, BOB), (&bob, BOB), (&alice, ALICE)] {
         known_everywhere(&server, login, Some(username)).await;

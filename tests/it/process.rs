@@ -1,11 +1,9 @@
 //! The real binary as a child process: its server on port 0, and its commands beside it.
 
-use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -13,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
+use crate::database::Database;
 use crate::harness::{ALICE, Ask, LoggedIn, PASSWORD, Reply, exchange, get, post};
 
 /// Longer than anything here takes, so that a test fails rather than hangs.
@@ -27,17 +26,12 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// Reads a database from outside, whoever serves from it.
-pub fn reader(database: &Path) -> Connection {
-    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("a database");
-    connection.busy_timeout(PATIENCE).expect("patience");
-    connection
-}
-
-/// A directory of this test's own, with a database in it.
+/// A directory of this test's own to run in, and a database.
 pub struct Home {
     /// The directory.
     pub dir: TempDir,
+    /// The database.
+    pub database: Database,
 }
 
 /// A command that came to its end.
@@ -68,12 +62,7 @@ impl Finished {
 impl Home {
     /// An empty one.
     pub fn new() -> Self {
-        Self { dir: tempfile::tempdir().expect("a directory") }
-    }
-
-    /// The database's file.
-    pub fn database(&self) -> PathBuf {
-        self.dir.path().join("test.db")
+        Self { dir: tempfile::tempdir().expect("a directory"), database: Database::new() }
     }
 
     /// The binary with these arguments, on this database, with nothing else in its environment.
@@ -82,7 +71,7 @@ impl Home {
         command
             .args(arguments)
             .env_clear()
-            .env("SESSIOND_DATABASE_URL", format!("sqlite://{}", self.database().display()))
+            .env("SESSIOND_DATABASE_URL", self.database.url())
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,50 +1,24 @@
 //! The statements in the source against the migrations: every one prepares, and the hot ones use an index.
 
-use std::path::Path;
-
 use rusqlite::Connection;
-use std::sync::Arc;
+use sessiond::store::connect::Role;
 
-use sessiond::config::DatabaseUrl;
-use sessiond::domain::clock::SystemClock;
-use sessiond::domain::entropy::SystemEntropy;
-use sessiond::store::connect::{Role, connect};
-
-use crate::layering::rust_files;
-use crate::process::{Home, reader};
-
-/// Every literal of the store's source that is a statement.
-fn statements() -> Vec<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
-    let mut found = Vec::new();
-    for file in rust_files(&folder) {
-        if file.components().any(|part| part.as_os_str().to_string_lossy().starts_with("postgres")) {
-            continue;
-        }
-        let text = std::fs::read_to_string(file).expect("a file");
-        for begin in ["\"SELECT ", "\"INSERT ", "\"UPDATE ", "\"DELETE "] {
-            let literals = text.match_indices(begin).filter_map(|(at, _)| text[at + 1..].split('"').next());
-            found.extend(literals.map(str::to_owned));
-        }
-    }
-    assert!(found.len() > 25, "{} statements", found.len());
-    found
-}
+use crate::database::Database;
+use crate::fresh::open;
+use crate::statements::statements;
 
 /// A database as the migrations leave it.
-async fn migrated() -> (Home, Connection) {
-    let home = Home::new();
-    let url = DatabaseUrl::new(format!("sqlite://{}", home.database().display()));
-    connect(&url, Role::Command, Arc::new(SystemClock), &SystemEntropy).await.expect("a store").close().await;
-    let connection = reader(&home.database());
-    (home, connection)
+async fn migrated() -> (Database, Connection) {
+    let database = Database::new();
+    open(&database, Role::Command).await.expect("a store").close().await;
+    let connection = database.reader();
+    (database, connection)
 }
 
 #[tokio::test]
 async fn every_statement_is_plain_text_and_prepares_against_the_migrations() {
-    let (_home, connection) = migrated().await;
-    for sql in statements() {
-        assert!(!sql.contains(['{', '\\']), "put together, so not what is checked here: {sql}");
+    let (_database, connection) = migrated().await;
+    for sql in statements("sqlite") {
         connection.prepare(&sql).unwrap_or_else(|error| panic!("{error}: {sql}"));
     }
 }
@@ -68,8 +42,8 @@ async fn every_hot_statement_uses_an_index() {
         ("SELECT 1 FROM users WHERE id = ?1", "SEARCH users USING PRIMARY KEY"),
         ("SELECT coalesce(max(seq), 0) FROM revocations", "SEARCH revocations"),
     ];
-    let (_home, connection) = migrated().await;
-    let all = statements();
+    let (_database, connection) = migrated().await;
+    let all = statements("sqlite");
     for (words, index) in HOT {
         let found: Vec<_> = all.iter().filter(|sql| sql.contains(words)).collect();
         assert!(!found.is_empty(), "no statement says {words}");
@@ -82,8 +56,8 @@ async fn every_hot_statement_uses_an_index() {
 
 #[tokio::test]
 async fn only_the_lists_of_everybody_scan_a_table() {
-    let (_home, connection) = migrated().await;
-    for sql in statements() {
+    let (_database, connection) = migrated().await;
+    for sql in statements("sqlite") {
         let everybody =
             sql.contains("FROM users ORDER BY username_key") || sql.contains("EXISTS (SELECT 1 FROM users)");
         let plan = plan(&connection, &sql);

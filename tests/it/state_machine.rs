@@ -23,9 +23,9 @@ use sessiond::service::login::{LoggedIn, Login};
 use sessiond::service::sessions::Scope;
 use sessiond::service::verify::Presented;
 use sessiond::service::{Error, Result};
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use crate::database::Database;
 use crate::harness::BEGIN;
 use crate::process::until;
 
@@ -212,7 +212,7 @@ struct Real {
     core: Core,
     users: [UserId; 2],
     sessions: Vec<LoggedIn>,
-    _dir: TempDir,
+    _database: Database,
 }
 
 impl Real {
@@ -349,14 +349,14 @@ impl StateMachineTest for Service {
 
     fn init_test(model: &Model) -> (Runtime, Real, Model) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let dir = tempfile::tempdir().expect("a directory");
+        let database = Database::new();
         let clock = Arc::new(ManualClock::new(BEGIN));
         // Remembered sessions, which nobody here has, decide how often last-seen times are stored: as often as can be.
         // A single cache entry a shard makes room now and then.
         let toml = format!(
-            "database_url = 'sqlite://{}/test.db'\nremembered_idle = '1s'\nsessions_per_user = {CAP}\ncache_entries = 1\n\
+            "database_url = '{}'\nremembered_idle = '1s'\nsessions_per_user = {CAP}\ncache_entries = 1\n\
              cache = '{}'\nsession_idle = '2h'\nsession_absolute = '24h'",
-            dir.path().display(),
+            database.url(),
             if model.cached { "on" } else { "off" },
         );
         let config = Config::new(&toml::from_str(&toml).expect("settings")).expect("a configuration");
@@ -370,7 +370,7 @@ impl StateMachineTest for Service {
             let users = [add(USERS[0]).await, add(USERS[1]).await];
             (core, users)
         });
-        (runtime, Real { clock, core, users, sessions: vec![], _dir: dir }, model.clone())
+        (runtime, Real { clock, core, users, sessions: vec![], _database: database }, model.clone())
     }
 
     /// Here `after` is what the model has come to.

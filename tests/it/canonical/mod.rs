@@ -323,8 +323,8 @@ async fn a_logout_by_header_leaves_the_cookie_of_another_live_session() {
 async fn a_cookie_that_nobody_can_judge_stops_the_change_and_stays() {
     let server = Server::start().await;
     let (mine, other, unreadable) = (server.log_in(BOB).await, server.log_in(BOB).await, server.log_in(BOB).await);
-    let database = rusqlite::Connection::open(server.database()).expect("a database");
-    database.execute("UPDATE sessions SET id = 'spoilt' WHERE id = ?1", [&unreadable.session]).expect("spoilt");
+    let spoil = format!("UPDATE sessions SET id = 'spoilt' WHERE id = '{}'", unreadable.session);
+    server.database.execute(&spoil).await;
     let server = server.restart("").await;
     let user_logout = post("/api/v1/users.logout");
     for ask in [
