@@ -1,17 +1,60 @@
 //! Finds out which commit is being built (`SESSIOND_COMMIT`, else git, else `development`), and what tests may do here.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-#[expect(clippy::disallowed_methods, reason = "a build script has no configuration but the environment")]
 fn main() {
     println!("cargo::rerun-if-env-changed=SESSIOND_COMMIT");
-    let commit = std::env::var("SESSIOND_COMMIT").ok().filter(|commit| !commit.is_empty());
+    let commit = environment("SESSIOND_COMMIT");
+    println!("cargo::rustc-env=SESSIOND_COMMIT={}", commit.or_else(from_git).unwrap_or_else(|| "development".into()));
+
     // A test that needs what this machine does not give is ignored, and not passed.
-    println!("cargo::rustc-check-cfg=cfg(may_mount)");
+    println!("cargo::rustc-check-cfg=cfg(may_mount, has_postgres, has_initdb)");
     if Command::new("unshare").args(["--mount", "true"]).output().is_ok_and(|output| output.status.success()) {
         println!("cargo::rustc-cfg=may_mount");
     }
-    println!("cargo::rustc-env=SESSIOND_COMMIT={}", commit.or_else(from_git).unwrap_or_else(|| "development".into()));
+    println!("cargo::rerun-if-env-changed=SESSIOND_TEST_POSTGRES_URL");
+    println!("cargo::rerun-if-env-changed=PATH");
+    let programs = postgres_programs();
+    if let Some(programs) = &programs {
+        println!("cargo::rerun-if-changed={}", programs.join("initdb").display());
+        println!("cargo::rustc-env=SESSIOND_TEST_POSTGRES_PROGRAMS={}", programs.display());
+        println!("cargo::rustc-cfg=has_initdb");
+    } else if Path::new(PACKAGES).exists() {
+        println!("cargo::rerun-if-changed={PACKAGES}");
+    }
+    if programs.is_some() || environment("SESSIOND_TEST_POSTGRES_URL").is_some() {
+        println!("cargo::rustc-cfg=has_postgres");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a build script has no configuration but the environment")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Changes when a Debian package is installed, PostgreSQL perhaps.
+const PACKAGES: &str = "/var/lib/dpkg/status";
+
+/// The folder with PostgreSQL's `initdb` and `pg_ctl`: of the newest version, if not found as a shell would.
+fn postgres_programs() -> Option<PathBuf> {
+    const OLDEST: u32 = 15;
+    let version = |folder: &Path| {
+        let output = Command::new(folder.join("initdb")).arg("--version").output().ok()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let number = said.split_whitespace().find(|word| word.starts_with(|letter: char| letter.is_ascii_digit()))?;
+        number.split(|letter: char| !letter.is_ascii_digit()).next()?.parse::<u32>().ok()
+    };
+    let complete = |folder: &PathBuf| ["initdb", "pg_ctl"].iter().all(|program| folder.join(program).exists());
+    let path = environment("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).filter(complete).find(|folder| version(folder) >= Some(OLDEST));
+    let installed = || {
+        let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        let folders = versions.map(|of| of.path().join("bin")).filter(complete);
+        let newest = folders.filter_map(|folder| version(&folder).map(|number| (number, folder))).max();
+        newest.filter(|(number, _)| *number >= OLDEST).map(|(_, folder)| folder)
+    };
+    on_path.or_else(installed)
 }
 
 fn from_git() -> Option<String> {
@@ -20,7 +63,7 @@ fn from_git() -> Option<String> {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     for path in ["HEAD", "logs/HEAD"] {
-        if let Some(path) = git(&["rev-parse", "--git-path", path]).filter(|path| std::path::Path::new(path).exists()) {
+        if let Some(path) = git(&["rev-parse", "--git-path", path]).filter(|path| Path::new(path).exists()) {
             println!("cargo::rerun-if-changed={path}");
         }
     }

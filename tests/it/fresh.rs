@@ -278,8 +278,3 @@ impl Fresh {
         self.log().await.pop().expect("something")
     }
 }
-
-pub fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
-    items.sort();
-    items
-}

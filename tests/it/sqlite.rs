@@ -16,7 +16,7 @@ use sessiond::store::connect::{ConnectError, Role, connect};
 use sessiond::store::{Confirmed, RevocationSink, StoreError, Target};
 
 use crate::database::Database;
-use crate::fresh::{Fresh, Heard, because, clock, logout_of, made, on_a_fresh_store, open, sorted, token};
+use crate::fresh::{Fresh, Heard, because, clock, logout_of, made, on_a_fresh_store, open, token};
 use crate::harness::{ALICE, BOB, Server, delete, get};
 use crate::outage::{TOO_SLOW, UNREACHABLE, assert_is_over, assert_words, checks, logins, logouts, send_all};
 use crate::process::{Home, finish, until};
@@ -150,6 +150,11 @@ async fn a_command_is_confirmed_by_a_server_busy_with_logouts() {
         beside.close().await;
     })
     .await;
+}
+
+fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
+    items.sort();
+    items
 }
 
 #[tokio::test]
