@@ -1,4 +1,4 @@
-//! What needs a PostgreSQL server, which is thrown away afterwards.
+//! What holds on SQLite holds on PostgreSQL: the same tests on databases of a throw-away server. And what is PostgreSQL's own.
 
 // The lints that keep panics out of the product are the way a test fails, and a deadline is not business time.
 #![allow(
@@ -21,6 +21,37 @@ macro_rules! modules {
 
 modules! {
     cluster;
+    database;
+    faults;
+    migrations;
+    replicas;
+    sql;
+}
+
+// What is told of every store.
+modules! {
+    #[path = "../it/fresh.rs"] fresh;
+    #[path = "../it/harness.rs"] harness;
+    #[path = "../it/process.rs"] process;
+    #[path = "../it/statements.rs"] statements;
+
+    #[path = "../it/canonical/mod.rs"] canonical;
+    #[path = "../it/cli.rs"] cli;
+    #[path = "../it/cors.rs"] cors;
+    #[path = "../it/crash.rs"] crash;
+    #[path = "../it/csrf.rs"] csrf;
+    #[path = "../it/framing.rs"] framing;
+    #[path = "../it/meanwhile.rs"] meanwhile;
+    #[path = "../it/medama.rs"] medama;
+    #[path = "../it/openapi.rs"] openapi;
+    #[path = "../it/outage.rs"] outage;
+    #[path = "../it/parity.rs"] parity;
+    #[path = "../it/principal.rs"] principal;
+    #[path = "../it/rocketchat.rs"] rocketchat;
+    #[path = "../it/secrets.rs"] secrets;
+    #[path = "../it/state_machine.rs"] state_machine;
+    #[path = "../it/store_contract.rs"] store_contract;
+    #[path = "../it/verify.rs"] verify;
 }
 
 #[test]

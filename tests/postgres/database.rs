@@ -1,0 +1,116 @@
+//! A database of a test's own, here in PostgreSQL: on one server for all of them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sessiond::domain::entropy::{Entropy as _, SystemEntropy};
+use url::Url;
+
+use crate::cluster::{Cluster, rows};
+
+/// Counts the sessions that lack their login in the audit, and the revocations without tombstone, number or event.
+pub const HALF_DONE: &str = "SELECT count(*) FROM sessions AS s
+     WHERE 1 <> (SELECT count(*) FROM events WHERE session_id = s.id AND kind = 'login_ok')
+         OR (revoked_at IS NOT NULL)::int <> (SELECT count(*) FROM events WHERE session_id = s.id AND kind IN ('logout', 'revoked'))
+         OR (revoked_at IS NOT NULL)::int <> (SELECT count(*) FROM revocations AS r
+             WHERE r.seq = s.revoked_seq AND (s.token_hash = ANY (r.sessions) OR s.user_id = ANY (r.users)))";
+
+/// A server where databases may be made: the one that the environment names, or one of this process's own.
+fn server() -> &'static Url {
+    static SERVER: OnceLock<(Url, Option<Cluster>)> = OnceLock::new();
+    let (url, _) = SERVER.get_or_init(|| {
+        let (url, cluster) = match std::env::var("SESSIOND_TEST_POSTGRES_URL") {
+            Ok(url) if !url.is_empty() => (url, None),
+            _ => {
+                let cluster = blocking(Cluster::start(""));
+                (cluster.url("postgres"), Some(cluster))
+            }
+        };
+        (Url::parse(&url).expect("a URL"), cluster)
+    });
+    url
+}
+
+/// A database, gone when dropped.
+pub struct Database {
+    url: Url,
+}
+
+impl Database {
+    /// An empty one.
+    pub fn new() -> Self {
+        static PREFIX: OnceLock<String> = OnceLock::new();
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let prefix = PREFIX.get_or_init(|| {
+            let mut random = [0; 4];
+            SystemEntropy.fill(&mut random).expect("entropy");
+            format!("t_{:08x}", u32::from_ne_bytes(random))
+        });
+        let name = format!("{prefix}_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        // Its files are copied: without fsync that is quicker than by way of the log.
+        let create = format!("CREATE DATABASE {name} STRATEGY file_copy");
+        blocking(rows(server().as_str(), &create)).expect("made");
+        let mut url = server().clone();
+        url.set_path(&name);
+        Self { url }
+    }
+
+    /// How `sessiond` is told of it.
+    pub fn url(&self) -> String {
+        self.url.to_string()
+    }
+
+    /// The answer to a query, a row a row, every value as text.
+    pub async fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+        rows(self.url.as_str(), sql).await.expect("an answer")
+    }
+
+    /// Changes it behind everybody's back.
+    pub async fn execute(&self, sql: &str) {
+        self.rows(sql).await;
+    }
+
+    /// Whether nothing has ever been made in it.
+    pub async fn is_untouched(&self) -> bool {
+        self.tables().await.is_empty()
+    }
+
+    /// Its tables, views and the like, by name.
+    pub async fn tables(&self) -> Vec<String> {
+        let tables = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'S')
+                      ORDER BY relname";
+        self.rows(tables).await.into_iter().flatten().flatten().collect()
+    }
+
+    /// Everything it keeps, in pieces with a name.
+    pub async fn contents(&self) -> Vec<(String, Vec<u8>)> {
+        let mut contents = Vec::new();
+        for table in self.tables().await {
+            let rows = self.rows(&format!("SELECT t::text FROM {table} AS t")).await;
+            contents.push((table, rows.concat().into_iter().flatten().collect::<Vec<_>>().join("\n").into_bytes()));
+        }
+        contents
+    }
+
+    /// Where a server that works in `dir` keeps the first user's password.
+    pub fn first_password(&self, dir: &Path) -> PathBuf {
+        dir.join("sessiond.first-password")
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let name = self.url.path().trim_start_matches('/');
+        // A test that failed has said why already.
+        let _ = blocking(rows(server().as_str(), &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")));
+    }
+}
+
+/// Runs something to its end that must not depend on the runtime of the test.
+fn blocking<T: Send>(work: impl Future<Output = T> + Send) -> T {
+    let run = || tokio::runtime::Builder::new_current_thread().enable_all().build().map(|own| own.block_on(work));
+    let ended: io::Result<T> = std::thread::scope(|scope| scope.spawn(run).join().expect("no panic"));
+    ended.expect("a runtime")
+}

@@ -1,0 +1,110 @@
+//! Migrations: whole or not at all, by one of many that start at once, and never over somebody else's tables.
+
+use futures_util::future::join_all;
+use sessiond::store::StoreError;
+use sessiond::store::connect::{ConnectError, Role};
+
+use crate::cluster::session;
+use crate::database::Database;
+use crate::fresh::open;
+use crate::process::until;
+
+/// Whoever makes the table `events` waits at that point for the lock of that number.
+const TRAP: &str = "
+CREATE SCHEMA trap;
+CREATE FUNCTION trap.wait() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF EXISTS (SELECT 1 FROM pg_event_trigger_ddl_commands() WHERE object_identity = 'public.events') THEN
+        PERFORM pg_advisory_lock_shared(7);
+    END IF;
+END $$;
+CREATE EVENT TRIGGER trap ON ddl_command_end EXECUTE FUNCTION trap.wait();";
+
+const TRAPPED: &str = "FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted";
+
+async fn migrate(database: &Database) -> Result<(), ConnectError> {
+    open(database, Role::Command).await?.close().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_many_that_start_at_once_one_migrates() {
+    let database = Database::new();
+    for migrated in join_all((0..3).map(|_| migrate(&database))).await {
+        migrated.expect("migrated");
+    }
+    let had = database.rows("SELECT name FROM schema_migrations").await;
+    assert_eq!(had, [[Some(String::from("0001_initial"))]]);
+    assert_eq!(database.number("SELECT count(*) FROM secrets").await, 1, "and one key is everybody's");
+    migrate(&database).await.expect("again, and there is nothing to do");
+}
+
+#[tokio::test]
+async fn one_that_is_killed_in_the_middle_leaves_nothing_and_the_next_succeeds() {
+    let database = Database::new();
+    database.execute(TRAP).await;
+    for killed in ["backend", "process"] {
+        let trap = session(&database.url()).await.expect("connected");
+        trap.batch_execute("SELECT pg_advisory_lock(7)").await.expect("set");
+        let in_the_middle = async {
+            let count = format!("SELECT count(*) {TRAPPED}");
+            until("it is in the middle", async || database.number(&count).await == 1).await;
+        };
+        if killed == "backend" {
+            let end = async {
+                in_the_middle.await;
+                database.execute(&format!("SELECT pg_terminate_backend(pid) {TRAPPED}")).await;
+            };
+            let (migrated, ()) = tokio::join!(migrate(&database), end);
+            assert!(matches!(migrated, Err(ConnectError::Store(StoreError::Unreachable(_)))), "{migrated:?}");
+            assert!(database.is_untouched().await, "{:?}", database.tables().await);
+        } else {
+            tokio::select! {
+                migrated = migrate(&database) => panic!("not stopped: {migrated:?}"),
+                () = in_the_middle => {}
+            }
+        }
+        trap.batch_execute("SELECT pg_advisory_unlock(7)").await.expect("let go");
+        if killed == "process" {
+            // What the server was told before nobody was there any more may be done, yet not by halves.
+            migrate(&database).await.expect("migrated");
+        }
+    }
+    assert_eq!(database.number("SELECT count(*) FROM schema_migrations").await, 1);
+    assert_eq!(database.number("SELECT count(*) FROM coherence").await, 1);
+}
+
+#[tokio::test]
+async fn while_one_migrates_the_others_wait_for_it() {
+    let database = Database::new();
+    database.execute(TRAP).await;
+    let trap = session(&database.url()).await.expect("connected");
+    trap.batch_execute("SELECT pg_advisory_lock(7)").await.expect("set");
+    let first_is_slow = async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'";
+        until("one is in the middle and two wait", async || database.number(waiting).await == 3).await;
+        trap.batch_execute("SELECT pg_advisory_unlock(7)").await.expect("let go");
+    };
+    let (migrated, ()) = tokio::join!(join_all((0..3).map(|_| migrate(&database))), first_is_slow);
+    assert!(migrated.iter().all(Result::is_ok), "{migrated:?}");
+}
+
+#[tokio::test]
+async fn somebody_elses_tables_are_refused_and_left_alone() {
+    let database = Database::new();
+    database.execute("CREATE TABLE notes (text text); INSERT INTO notes VALUES ('mine')").await;
+    let Err(ConnectError::Store(StoreError::Inconsistent(refused))) = migrate(&database).await else {
+        panic!("taken")
+    };
+    assert!(refused.contains("give sessiond one of its own"), "{refused}");
+    assert_eq!(database.tables().await, ["notes"]);
+    assert_eq!(database.rows("SELECT text FROM notes").await, [[Some(String::from("mine"))]]);
+}
+
+#[tokio::test]
+async fn what_a_newer_version_has_written_is_refused_with_a_sentence() {
+    let database = Database::new();
+    migrate(&database).await.expect("migrated");
+    database.execute("INSERT INTO schema_migrations (name) VALUES ('9999_later')").await;
+    let refused = migrate(&database).await.expect_err("refused").to_string();
+    assert!(refused.contains("9999_later") && refused.contains("newer"), "{refused}");
+}
