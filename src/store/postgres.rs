@@ -269,19 +269,19 @@ impl Store for Postgres {
         let deleted = self
             .writers
             .execute(
-                "DELETE FROM sessions WHERE number IN
+                "DELETE FROM sessions WHERE number = ANY (ARRAY
                      (SELECT number FROM sessions WHERE expires_at < $1 ORDER BY expires_at LIMIT $2
-                      FOR UPDATE SKIP LOCKED)",
+                      FOR UPDATE SKIP LOCKED))",
                 &[&before, &i64::from(limit)],
             )
             .await?;
         // What somebody has not applied yet is kept, so that they need not forget everything.
         self.writers
             .execute(
-                "DELETE FROM revocations WHERE seq IN
+                "DELETE FROM revocations WHERE seq = ANY (ARRAY
                      (SELECT seq FROM revocations
                       WHERE at < $1 AND seq <= (SELECT coalesce(min(applied), 9223372036854775807) FROM replicas)
-                      ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED)",
+                      ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED))",
                 &[&before, &i64::from(limit)],
             )
             .await?;
