@@ -227,30 +227,7 @@ impl Store for Postgres {
     }
 
     async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>> {
-        let tokens: Vec<_> = seen.iter().map(|seen| seen.token_hash).collect();
-        let at: Vec<_> = seen.iter().map(|seen| seen.at).collect();
-        let idle_until: Vec<_> = seen.iter().map(|seen| seen.idle_until).collect();
-        let rows = self
-            .writers
-            .query(
-                "WITH live AS MATERIALIZED (
-                     SELECT s.number, seen.at, seen.idle_until
-                     FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) AS seen (token_hash, at, idle_until)
-                     JOIN sessions AS s ON s.token_hash = seen.token_hash
-                     WHERE s.revoked_at IS NULL AND s.idle_expires_at > $4 AND s.expires_at > $4
-                     ORDER BY s.number FOR UPDATE OF s)
-                 UPDATE sessions AS s SET last_seen_at = greatest(s.last_seen_at, live.at),
-                     idle_expires_at = least(s.expires_at, greatest(s.idle_expires_at, live.idle_until))
-                 FROM live WHERE s.number = live.number
-                 RETURNING s.token_hash, s.idle_expires_at",
-                &[&tokens, &at, &idle_until, &self.clock.now()],
-            )
-            .await?;
-        let moved = |row| {
-            let mut columns = Columns::of(row);
-            Ok((columns.next()?, columns.next()?))
-        };
-        rows.iter().map(moved).collect()
+        sessions::touch(&self.writers, &*self.clock, &seen).await
     }
 
     async fn record(&self, event: Event) -> Result<()> {

@@ -1,11 +1,18 @@
 //! Operations on sessions: one begins, some end.
 
+use futures_util::future::try_join;
+
 use super::super::{Changed, Created, Logout, NewSession, Result, Revoked, Target};
 use super::change::{Change, Operation, Told};
+use super::columns::{self, Columns};
+use super::connection::Params;
+use super::pool::{Pool, within};
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::event::{Actor, Event, EventKind};
 use crate::domain::id::SessionId;
 use crate::domain::revocation::{Reason, Why};
-use crate::domain::session::{Client, Expiry, Session};
+use crate::domain::session::{Client, Expiry, Seen, Session};
+use crate::domain::token::TokenHash;
 
 impl Operation for NewSession {
     type Outcome = Created;
@@ -35,7 +42,7 @@ impl Operation for NewSession {
                 &[&user, &now, &spare, replaces],
             )
             .await?;
-        let mut doomed = over.iter().map(super::columns::token).collect::<Result<Vec<_>>>()?;
+        let mut doomed = over.iter().map(columns::token).collect::<Result<Vec<_>>>()?;
         doomed.extend(replaces);
         if !doomed.is_empty() {
             let mut live = change.live_by_token(&doomed).await?;
@@ -140,4 +147,36 @@ impl Operation for Revoke {
 /// That a change was made, and ended this.
 pub(super) fn revoked(sessions: Vec<SessionId>) -> Told<Changed> {
     Box::new(|seq| Changed::Yes(Revoked { sessions, seq }))
+}
+
+/// Moves the last-seen times of live sessions forward; returns those that were, and until when each may now be idle.
+pub(super) async fn touch(pool: &Pool, clock: &dyn Clock, seen: &[Seen]) -> Result<Vec<(TokenHash, Timestamp)>> {
+    const LOCK: &str = "SELECT 1 FROM sessions WHERE token_hash = ANY ($1) ORDER BY number FOR UPDATE";
+    const MOVE: &str = "UPDATE sessions AS s SET last_seen_at = greatest(s.last_seen_at, seen.at),
+             idle_expires_at = least(s.expires_at, greatest(s.idle_expires_at, seen.idle_until))
+         FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) AS seen (token_hash, at, idle_until)
+         WHERE s.token_hash = seen.token_hash
+             AND s.revoked_at IS NULL AND s.idle_expires_at > $4 AND s.expires_at > $4
+         RETURNING s.token_hash, s.idle_expires_at";
+    let tokens: Vec<_> = seen.iter().map(|seen| seen.token_hash).collect();
+    let at: Vec<_> = seen.iter().map(|seen| seen.at).collect();
+    let idle_until: Vec<_> = seen.iter().map(|seen| seen.idle_until).collect();
+    within(async {
+        let lease = pool.take().await?;
+        let connection = &lease.connection;
+        connection.prepared(LOCK).await?;
+        connection.prepared(MOVE).await?;
+        try_join(connection.run("BEGIN"), connection.query(LOCK, &[&tokens])).await?;
+        // The time is read once their rows are held: what ended while they were waited for stays so.
+        let now = clock.now();
+        let params: Params<'_> = &[&tokens, &at, &idle_until, &now];
+        let (rows, ()) = try_join(connection.query(MOVE, params), connection.run("COMMIT")).await?;
+        lease.give_back();
+        let moved = |row| {
+            let mut columns = Columns::of(row);
+            Ok((columns.next()?, columns.next()?))
+        };
+        rows.iter().map(moved).collect()
+    })
+    .await
 }
