@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
-use crate::coherence::{Beats, Coherence, SystemBootClock};
+use crate::coherence::{Coherence, SystemBootClock};
 use crate::config::{self, CacheMode, Config};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
@@ -68,8 +68,6 @@ pub struct Core {
     pub timeouts: Timeouts,
     store: SharedStore,
     metrics: Arc<Metrics>,
-    /// Yet to be run, where others serve from the same store.
-    beats: Option<Beats>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -104,6 +102,9 @@ pub async fn build(config: &Config, serve: bool, environment: Environment) -> Re
         tasks.spawn(flusher.run(stop.clone()));
         tasks.spawn(purge::run(store.clone(), clock.clone(), stop.clone()));
     }
+    if let Some(beats) = beats {
+        tasks.spawn(beats.run(stop.clone()));
+    }
     let service = Service::new(Parts {
         store: store.clone(),
         cache,
@@ -117,7 +118,7 @@ pub async fn build(config: &Config, serve: bool, environment: Environment) -> Re
         sessions_per_user: NonZeroUsize::new(sessions.per_user).unwrap_or(NonZeroUsize::MIN),
     })
     .await?;
-    Ok(Core { service, timeouts: Timeouts::default(), store, metrics, beats, tasks, stop })
+    Ok(Core { service, timeouts: Timeouts::default(), store, metrics, tasks, stop })
 }
 
 impl Core {
@@ -172,12 +173,9 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
 
 /// Serves on both listeners, and says so in the first line of the log.
 pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
-    let Core { service, timeouts, store, metrics, beats, mut tasks, stop } = core;
+    let Core { service, timeouts, store, metrics, tasks, stop } = core;
     let Listeners { public: (public, listen), ops: (ops, ops_listen) } = listeners;
     tracing::info!(%listen, ops = %ops_listen, store = %config.database_url, commit = COMMIT, "serving");
-    if let Some(beats) = beats {
-        tasks.spawn(beats.run(stop.clone()));
-    }
     let app = App::new(service, &config.http, timeouts, metrics.clone());
     let stop_listening = CancellationToken::new();
     let mut listeners = JoinSet::new();
