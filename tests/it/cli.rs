@@ -2,8 +2,6 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use rustix::process::Signal;
-
 use crate::harness::{ALICE, BOB, BOB_EMAIL, PASSWORD, get};
 use crate::process::{Finished, Home, Process, field, finish, login, until};
 
@@ -17,7 +15,7 @@ async fn with(home: &Home, variables: &[(&str, &str)], arguments: &[&str]) -> Fi
 }
 
 /// A server that already knows Bob.
-async fn serving() -> (Home, Process) {
+pub async fn serving() -> (Home, Process) {
     let home = Home::new();
     let server = home.serve().await;
     home.add_user(BOB).await;
@@ -133,39 +131,6 @@ async fn disabling_a_user_without_sessions_is_confirmed_after_a_logout() {
     let alice = server.log_in(ALICE).await;
     server.send(crate::harness::post("/api/v1/auth/logout").bearer(&alice.token)).await;
     assert_eq!(home.run(&["user", "disable", BOB]).await.done(), "disabled, 0 sessions ended\n");
-}
-
-#[tokio::test]
-async fn a_stopped_server_has_not_confirmed_and_refuses_once_it_goes_on() {
-    let (home, server) = serving().await;
-    let bob = server.log_in(BOB).await;
-    assert_eq!(server.check(&bob.token).await, 200);
-    server.signal(Signal::STOP);
-    let unconfirmed = home.run(&["session", "revoke", &bob.session]).await.refused();
-    assert_eq!(unconfirmed, "sessiond: committed; the running server has not confirmed\n");
-    server.signal(Signal::CONT);
-    until("the session is dead", async || server.check(&bob.token).await == 401).await;
-}
-
-#[tokio::test]
-async fn replicas_lists_the_server_and_says_whether_it_is_alive() {
-    let (home, server) = serving().await;
-    let listed = home.run(&["replicas"]).await.done();
-    let words: Vec<_> = listed.split_whitespace().collect();
-    assert!(matches!(words[..], [_, "serving", "beat", _, "applied", _, "lag", "-"]), "{listed}");
-    let bob = server.log_in(BOB).await;
-    home.run(&["session", "revoke", &bob.session]).await.done();
-    let listed = home.run(&["replicas"]).await.done();
-    assert!(listed.starts_with(words[0]) && listed.contains("  applied 1  "), "{listed}");
-
-    server.kill().await;
-    let listed = home.run(&["replicas"]).await.done();
-    assert!(listed.starts_with(&format!("{}  silent ", words[0])), "{listed}");
-    let server = home.serve().await;
-    let listed = home.run(&["replicas"]).await.done();
-    assert!(!listed.contains(words[0]) && listed.contains("  serving  "), "{listed}");
-    server.stop().await;
-    assert_eq!(home.run(&["replicas"]).await.done(), "");
 }
 
 #[tokio::test]
@@ -313,7 +278,7 @@ async fn a_first_start_without_a_terminal_keeps_the_password_in_a_file_that_work
     until("it says where the password is", async || server.log().contains("password_file")).await;
     let log = server.log();
     let line = log.lines().find(|line| line.contains("password_file")).expect("a line");
-    let path = field(line, "password_file");
+    let path = home.dir.path().join(field(line, "password_file"));
     let mode = std::fs::metadata(&path).expect("a file").permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
     let password = std::fs::read_to_string(&path).expect("a password");
@@ -325,7 +290,7 @@ async fn a_first_start_without_a_terminal_keeps_the_password_in_a_file_that_work
     std::fs::remove_file(&path).expect("deleted, as told");
     let again = Process::start(first()).await;
     assert_eq!(again.send(login("admin", password)).await.status, 200);
-    assert!(!std::path::Path::new(&path).exists() && !again.log().contains("password_file"), "the first time only");
+    assert!(!path.exists() && !again.log().contains("password_file"), "the first time only");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::database::Database;
+use crate::process::until;
 
 /// An administrator in every test server.
 pub const ALICE: &str = "alice";
@@ -95,7 +96,10 @@ impl Server {
         }
         let listeners = Listeners::bind(&config.http).await.expect("bound");
         let running = app::serve(&config, core, listeners);
-        Self { clock, database, running }
+        let server = Self { clock, database, running };
+        let distrust = "cache: not trusted";
+        until("memory is believed", async || !server.ops("/readyz").await.text().contains(distrust)).await;
+        server
     }
 
     /// Where clients connect.

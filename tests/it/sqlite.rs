@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use rustix::process::Signal;
 use sessiond::config::DatabaseUrl;
 use sessiond::domain::entropy::SystemEntropy;
 use sessiond::domain::revocation::{Revocation, Why};
 use sessiond::store::connect::{ConnectError, Role, connect};
 use sessiond::store::{Confirmed, RevocationSink, StoreError, Target};
 
+use crate::cli::serving;
 use crate::database::Database;
 use crate::fresh::{Fresh, Heard, because, clock, logout_of, made, on_a_fresh_store, open, token};
 use crate::harness::{ALICE, BOB, Server, delete, get};
@@ -379,4 +381,37 @@ async fn a_command_takes_no_servers_lock() {
     let home = Home::new();
     home.run(&["migrate"]).await.done();
     assert!(home.database.path().exists() && !home.database.dir().join("test.db.lock").exists());
+}
+
+#[tokio::test]
+async fn a_stopped_server_has_not_confirmed_and_refuses_once_it_goes_on() {
+    let (home, server) = serving().await;
+    let bob = server.log_in(BOB).await;
+    assert_eq!(server.check(&bob.token).await, 200);
+    server.signal(Signal::STOP);
+    let unconfirmed = home.run(&["session", "revoke", &bob.session]).await.refused();
+    assert_eq!(unconfirmed, "sessiond: committed; the running server has not confirmed\n");
+    server.signal(Signal::CONT);
+    until("the session is dead", async || server.check(&bob.token).await == 401).await;
+}
+
+#[tokio::test]
+async fn replicas_lists_the_server_and_says_whether_it_is_alive() {
+    let (home, server) = serving().await;
+    let listed = home.run(&["replicas"]).await.done();
+    let words: Vec<_> = listed.split_whitespace().collect();
+    assert!(matches!(words[..], [_, "serving", "beat", _, "applied", _, "lag", "-"]), "{listed}");
+    let bob = server.log_in(BOB).await;
+    home.run(&["session", "revoke", &bob.session]).await.done();
+    let listed = home.run(&["replicas"]).await.done();
+    assert!(listed.starts_with(words[0]) && listed.contains("  applied 1  "), "{listed}");
+
+    server.kill().await;
+    let listed = home.run(&["replicas"]).await.done();
+    assert!(listed.starts_with(&format!("{}  silent ", words[0])), "{listed}");
+    let server = home.serve().await;
+    let listed = home.run(&["replicas"]).await.done();
+    assert!(!listed.contains(words[0]) && listed.contains("  serving  "), "{listed}");
+    server.stop().await;
+    assert_eq!(home.run(&["replicas"]).await.done(), "");
 }

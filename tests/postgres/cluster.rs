@@ -157,7 +157,8 @@ impl Drop for Cluster {
 }
 
 fn programs() -> &'static Path {
-    Path::new(option_env!("SESSIOND_TEST_POSTGRES_PROGRAMS").expect("initdb was found"))
+    let found: Option<&str> = option_env!("SESSIOND_TEST_POSTGRES_PROGRAMS");
+    Path::new(found.expect("initdb was found"))
 }
 
 fn unprivileged<'c>(command: &'c mut Command, dir: &Path) -> &'c mut Command {

@@ -79,7 +79,7 @@ impl Database {
 
     /// Its tables, views and the like, by name.
     pub async fn tables(&self) -> Vec<String> {
-        let tables = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'S')
+        let tables = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v')
                       ORDER BY relname";
         self.rows(tables).await.into_iter().flatten().flatten().collect()
     }

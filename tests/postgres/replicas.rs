@@ -187,13 +187,13 @@ async fn of_a_reaping_and_a_beat_at_once_one_wins() {
 async fn a_revocation_by_another_is_hinted_at() {
     on_a_fresh_store(async |fresh| {
         let beside = another(fresh).await;
-        sessions(fresh, 0..300).await;
+        sessions(fresh, 0..90).await;
         let (mine, mut number) = (shared(fresh), 0);
         mine.news(Seq(0)).await.expect("a store");
         // A hint for the beginning may be left.
         while tokio::time::timeout(Duration::from_millis(50), mine.hint()).await.is_ok() {}
         loop {
-            assert!(number < 300, "never");
+            assert!(number < 90, "never");
             beside.logout(logout_of(number)).await.expect("a store");
             number += 1;
             if tokio::time::timeout(Duration::from_millis(100), mine.hint()).await.is_ok() {
@@ -210,10 +210,11 @@ async fn a_revocation_by_another_is_hinted_at() {
 async fn numbers_have_no_gap_and_no_number_is_read_before_its_tombstones() {
     const EACH: u64 = 150;
     let fresh = Fresh::new().await;
-    let ann = fresh.user("ann").await;
     let bob = fresh.user("bob").await;
-    for number in 0..2 * EACH {
-        fresh.session(ann, number).await;
+    // As many for each user as may be.
+    for hundred in 0..2 * EACH / 100 {
+        let user = fresh.user(&format!("user{hundred}")).await;
+        join_all((0..100).map(|number| fresh.session(user, hundred * 100 + number))).await;
     }
     let mut writers = JoinSet::new();
     for (at, store) in (0..).zip([another(&fresh).await, another(&fresh).await]) {
