@@ -24,7 +24,7 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let length = stage.round;
     let seconds = stage.round.as_secs() as usize + 1;
     let share = (LOGOUTS / REPLICAS + 1) as usize * seconds;
-    let population = stage.population(CHECKED + share * REPLICAS as usize * stage.rounds as usize).await?;
+    let population = stage.population(CHECKED + share * REPLICAS as usize * (stage.rounds as usize + 1)).await?;
     let mut servers = Vec::new();
     for _ in 0..REPLICAS {
         let server = stage.serve(&population).await?;
@@ -34,7 +34,8 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let addresses: Vec<SocketAddr> = servers.iter().map(|server| server.address).collect();
     let (mut logouts, mut checks) = (Outcome::empty()?, Outcome::empty()?);
     let mut next = CHECKED;
-    for turn in 1..=stage.rounds {
+    // Round 0 opens connections.
+    for turn in 0..=stage.rounds {
         let mut both = Vec::new();
         for address in &addresses {
             let (each, _) = Each::of(Template::logout(), &population.tokens, next..next + share);
@@ -50,7 +51,12 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
         let mut round = Outcome::empty()?;
         for (ended, checked) in try_join_all(both).await? {
             round.add(&ended)?;
-            checks.add(&checked)?;
+            if turn > 0 {
+                checks.add(&checked)?;
+            }
+        }
+        if turn == 0 {
+            continue;
         }
         println!(
             "  round {turn}: {} logouts, p50 {:.2} ms, p99 {:.2} ms",

@@ -76,7 +76,7 @@ fn fill_connected(database: &mut Connection, size: usize) -> Result<Seeded> {
 
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
     let hours = |count: i64| now + count * 3_600_000;
-    let numbers: Vec<usize> = (0..size).collect();
+    let numbers = scattered(size);
     for transaction in numbers.chunks(CHUNK * CHUNKS) {
         let writing = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for chunk in transaction.chunks(CHUNK) {
@@ -114,7 +114,7 @@ pub async fn postgres(url: &str, size: usize) -> Result<Seeded> {
     let tokens = tokens(&key, 0..size);
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
     let hours = |count: i64| now + count * 3_600_000;
-    let numbers: Vec<usize> = (0..size).collect();
+    let numbers = scattered(size);
     for chunk in numbers.chunks(CHUNK) {
         let names: Vec<_> = chunk.iter().map(|number| username(*number)).collect();
         let (users, sessions): (Vec<_>, Vec<_>) =
@@ -144,6 +144,14 @@ pub async fn postgres(url: &str, size: usize) -> Result<Seeded> {
     client.batch_execute("VACUUM ANALYZE").await?;
     client.batch_execute("CHECKPOINT").await?;
     Ok(Seeded { tokens, key })
+}
+
+/// The numbers below `size` in the order in which their rows are stored: whoever goes through the tokens by number, as
+/// load does, comes to rows that lie anywhere.
+fn scattered(size: usize) -> Vec<usize> {
+    let mut numbers: Vec<usize> = (0..size).collect();
+    numbers.sort_by_cached_key(|number| derived("place", *number));
+    numbers
 }
 
 /// The name of a seeded account; all are equally long, so that all answers are.
