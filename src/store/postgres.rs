@@ -88,6 +88,7 @@ impl Postgres {
         migrate::migrate(&first).await?;
         let token_key = within(token_key(&first, fresh_key)).await?;
         let writers = Arc::new(Pool::new(Arc::clone(&address), WRITERS));
+        writers.keep(first);
         Ok(Self {
             readers: Pool::new(Arc::clone(&address), READERS),
             logouts: Queue::start(Arc::clone(&writers), Arc::clone(&clock)),

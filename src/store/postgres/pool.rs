@@ -41,6 +41,11 @@ impl Pool {
         Self { address, turns: Semaphore::const_new(most), idle: Mutex::new(Vec::new()) }
     }
 
+    /// Takes in a connection that somebody has no further use for.
+    pub(super) fn keep(&self, connection: Connection) {
+        self.idle.lock().push(connection);
+    }
+
     /// Waits for a turn and takes a connection.
     pub(super) async fn take(&self) -> Result<Lease<'_>> {
         let closed = |_| StoreError::Unreachable(String::from("the store is closed"));
