@@ -9,9 +9,14 @@ fn main() {
     println!("cargo::rustc-env=SESSIOND_COMMIT={}", commit.or_else(from_git).unwrap_or_else(|| "development".into()));
 
     // A test that needs what this machine does not give is ignored, and not passed.
-    println!("cargo::rustc-check-cfg=cfg(may_mount, has_postgres, has_initdb)");
+    println!("cargo::rustc-check-cfg=cfg(may_mount, has_postgres, has_initdb, has_nginx, has_haproxy)");
     if Command::new("unshare").args(["--mount", "true"]).output().is_ok_and(|output| output.status.success()) {
         println!("cargo::rustc-cfg=may_mount");
+    }
+    for proxy in ["nginx", "haproxy"] {
+        if Command::new(proxy).arg("-v").output().is_ok() {
+            println!("cargo::rustc-cfg=has_{proxy}");
+        }
     }
     println!("cargo::rerun-if-env-changed=SESSIOND_TEST_POSTGRES_URL");
     println!("cargo::rerun-if-env-changed=PATH");

@@ -189,9 +189,14 @@ pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
 }
 
 impl Running {
-    /// Stops accepting, lets requests under way finish, stores what is pending, leaves the other replicas, and closes.
-    pub async fn stop(mut self) {
+    /// From now on readiness says no and connections end with the next answer, so that proxies look elsewhere.
+    pub fn drain(&self) {
         self.app.drain();
+    }
+
+    /// Drains, stops accepting, lets requests under way finish, stores what is pending, leaves the other replicas, and closes.
+    pub async fn stop(mut self) {
+        self.drain();
         self.stop_listening.cancel();
         while self.listeners.join_next().await.is_some() {}
         close(self.store, self.tasks, &self.stop).await;

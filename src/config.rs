@@ -64,6 +64,22 @@ impl FromStr for Span {
     }
 }
 
+/// A length of time that may be none, written as `0s`, `500ms`, `2s` or `1m`.
+#[derive(Clone, Copy, Debug)]
+pub struct Delay(Duration);
+from_text!(Delay);
+
+impl FromStr for Delay {
+    type Err = BadConfig;
+
+    fn from_str(text: &str) -> Result<Self, BadConfig> {
+        match humantime::parse_duration(text) {
+            Ok(delay) => Ok(Self(delay)),
+            Err(_) => bad(format!("`{text}` is not a length of time: write one such as 0s, 500ms, 2s or 1m")),
+        }
+    }
+}
+
 /// Whether checks are answered from memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -122,6 +138,8 @@ pub struct Http {
     pub ops_listen: SocketAddr,
     /// See [`Settings::max_connections`].
     pub max_connections: usize,
+    /// See [`Settings::shutdown_delay`].
+    pub shutdown_delay: Duration,
     /// See [`Settings::public_url`].
     pub public_url: Option<Origin>,
     /// See [`Settings::cors_origins`].
@@ -220,6 +238,7 @@ fn http(settings: &Settings) -> Result<Http, BadConfig> {
         listen,
         ops_listen,
         max_connections: settings.max_connections.map_or(10_000, NonZeroUsize::get),
+        shutdown_delay: settings.shutdown_delay.map_or(Duration::from_secs(1), |Delay(delay)| delay),
         public_url: settings.public_url.clone(),
         cors_origins: settings.cors_origins.clone().unwrap_or_default(),
         trusted_proxies: settings.trusted_proxies.clone().unwrap_or_default(),

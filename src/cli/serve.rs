@@ -1,5 +1,7 @@
 //! `sessiond serve`: until SIGTERM or SIGINT.
 
+use std::time::Duration;
+
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::first_admin::FirstAdmin;
@@ -19,13 +21,19 @@ pub(super) async fn run(config: &Config) -> Result<(), Failed> {
     if let Some(first_admin) = first_admin {
         first_admin.announce(&format!("http://{}", running.listen), |line| say(line))?;
     }
+    // Whoever sits at the keyboard has no proxies that send clients here.
+    let delay = tokio::select! {
+        _ = terminate.recv() => config.http.shutdown_delay,
+        _ = interrupt.recv() => Duration::ZERO,
+    };
+    tracing::info!(?delay, "stopping");
+    running.drain();
+    let stopped = async {
+        tokio::time::sleep(delay).await;
+        running.stop().await;
+    };
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("stopping");
-    tokio::select! {
-        () = running.stop() => tracing::info!("stopped"),
+        () = stopped => tracing::info!("stopped"),
         _ = terminate.recv() => tracing::warn!("stopped at once, as asked twice"),
         _ = interrupt.recv() => tracing::warn!("stopped at once, as asked twice"),
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
-use super::{BadConfig, CacheMode, CredentialKind, DatabaseUrl, Hidden, LogFormat, Origin, SameSite, Span, bad};
+use super::{BadConfig, CacheMode, CredentialKind, DatabaseUrl, Delay, Hidden, LogFormat, Origin, SameSite, Span, bad};
 
 /// Declares every setting once: its key in the file, its flag, its variable, its help; and the secrets, which have no
 /// flag, since other users of the machine can read arguments.
@@ -94,6 +94,8 @@ settings! {
     password_queue / "SESSIOND_PASSWORD_QUEUE": usize,
     /// Connections of clients open at a time [default: 10000, or what open files allow]
     max_connections / "SESSIOND_MAX_CONNECTIONS": NonZeroUsize,
+    /// How long after SIGTERM requests are taken on, while /readyz sends balancers elsewhere [default: 1s]
+    shutdown_delay / "SESSIOND_SHUTDOWN_DELAY": Delay,
     /// The first user's name, used when there is no user yet [default: admin]
     admin_username / "SESSIOND_ADMIN_USERNAME": String,
     /// A file that holds the first user's password; `SESSIOND_ADMIN_PASSWORD` can, too [default: a random one, shown once]

@@ -16,6 +16,7 @@ impl fmt::Display for Config {
             listen,
             ops_listen,
             max_connections,
+            shutdown_delay,
             public_url,
             cors_origins,
             trusted_proxies,
@@ -23,6 +24,7 @@ impl fmt::Display for Config {
             cookie,
         } = &self.http;
         writeln!(f, "listen = \"{listen}\"\nops_listen = \"{ops_listen}\"\nmax_connections = {max_connections}")?;
+        writeln!(f, "shutdown_delay = \"{}\"", humantime::format_duration(*shutdown_delay))?;
         writeln!(f, "database_url = \"{}\"", self.database_url)?;
         if let Some(origin) = public_url {
             writeln!(f, "public_url = \"{}\"", origin.as_str())?;

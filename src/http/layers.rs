@@ -13,8 +13,8 @@ use axum::response::Response;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, HOST,
-    REFERRER_POLICY, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL,
+    CONNECTION, HOST, REFERRER_POLICY, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
@@ -161,6 +161,10 @@ impl Stack {
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         if self.app.origins.any_may_read() {
             headers.append(VARY, HeaderValue::from_static("Origin"));
+        }
+        if self.app.draining() {
+            // Reused, it would be closed while somebody sends a request that must not be sent twice.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(origin) = readable_by {
             const EXPOSED: HeaderValue =

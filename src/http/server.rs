@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::alarm::Alarm;
@@ -23,6 +23,8 @@ use crate::telemetry::Metrics;
 const BUFFER: usize = 32 * 1024;
 /// How long requests under way may take once the server is to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long a request that was sent before the server stopped may take to arrive.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 /// How long to wait when the operating system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -37,6 +39,18 @@ pub async fn serve(
 ) {
     let slots = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
     let connections = GracefulShutdown::new();
+    let begin = |stream, peer, slot: Result<OwnedSemaphorePermit, AcquireError>| {
+        let connection = connections.watch(connection(stream, peer, stack.clone(), head_timeout));
+        let connected = metrics.connected();
+        #[expect(clippy::disallowed_methods, reason = "watched by `connections`, and bounded by `slots`")]
+        tokio::spawn(async move {
+            // Resets, timeouts and garbage are the client's business.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended");
+            }
+            drop((slot, connected));
+        });
+    };
     loop {
         // At the cap nobody is accepted: new clients wait in the listener's backlog.
         let accepted = async {
@@ -53,18 +67,19 @@ pub async fn serve(
                 }
             },
         };
-        let connection = connections.watch(connection(stream, peer, stack.clone(), head_timeout));
-        let connected = metrics.connected();
-        #[expect(clippy::disallowed_methods, reason = "watched by `connections`, and bounded by `slots`")]
-        tokio::spawn(async move {
-            // Resets, timeouts and garbage are the client's business.
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
-            }
-            drop((slot, connected));
-        });
+        begin(stream, peer, slot);
     }
-    drop(listener);
+    // Whoever has connected by now is answered too: reset, a proxy could not tell whether its request was done.
+    if let Ok(listener) = listener.into_std() {
+        while let Ok(slot) = Arc::clone(&slots).try_acquire_owned()
+            && let Ok((stream, peer)) = listener.accept()
+        {
+            if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                begin(stream, peer, Ok(slot));
+            }
+        }
+    }
+    tokio::time::sleep(LAST_WORDS).await;
     if tokio::time::timeout(DRAIN, connections.shutdown()).await.is_err() {
         tracing::warn!("requests were still under way after {DRAIN:?}");
     }

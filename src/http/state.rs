@@ -71,7 +71,7 @@ impl App {
         }))
     }
 
-    /// From now on readiness says no, so that balancers look elsewhere.
+    /// From now on readiness says no, and each answer ends its connection, so that balancers look elsewhere.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
     }

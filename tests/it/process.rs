@@ -86,6 +86,7 @@ impl Home {
         command
             .env("SESSIOND_LISTEN", "127.0.0.1:0")
             .env("SESSIOND_OPS_LISTEN", "127.0.0.1:0")
+            .env("SESSIOND_SHUTDOWN_DELAY", "0s")
             .env("SESSIOND_ADMIN_USERNAME", ALICE)
             .env("SESSIOND_ADMIN_PASSWORD", PASSWORD);
         command

@@ -170,7 +170,7 @@ fn unprivileged<'c>(command: &'c mut Command, dir: &Path) -> &'c mut Command {
 }
 
 /// A port on which nobody listens, and that nobody else in this process was told of.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let begin = std::process::id().wrapping_mul(101);
     loop {

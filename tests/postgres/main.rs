@@ -25,6 +25,7 @@ modules! {
     faults;
     migrations;
     replicas;
+    rolling;
     servers;
     sql;
 }
