@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::database::HALF_DONE;
-use crate::harness::{ALICE, Ask, PASSWORD, Reply, get, post};
+use crate::harness::{ALICE, Ask, PASSWORD, Reply, exchange, get, post};
 use crate::process::{Home, Process, attempt, logged_in, login, until};
 
 const ROUNDS: usize = 10;
@@ -77,6 +77,33 @@ async fn an_answered_login_outlives_kill_9() {
             assert_eq!(server.check(&logged_in(&reply).token).await, 200);
         }
     }
+}
+
+#[tokio::test]
+async fn sigterm_sends_clients_elsewhere_before_it_stops() {
+    let home = Home::new();
+    let mut command = home.server();
+    command.env("SESSIOND_SHUTDOWN_DELAY", "1h");
+    let mut server = Process::start(command).await;
+    let alice = server.log_in(ALICE).await;
+    let ready = async |server: &Process| exchange(&server.ops, &get("/readyz").bytes("ops")).await.status;
+    assert_eq!(ready(&server).await, 200);
+
+    server.signal(Signal::TERM);
+    until("it is not ready any more", async || ready(&server).await == 503).await;
+    let mut stream = TcpStream::connect(&server.listen).await.expect("let in");
+    // Not even a client that asks to go on does.
+    let token = &alice.token;
+    let request = format!("GET /verify HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("an answer and the end");
+    let answer = Reply::parse(&answer);
+    assert_eq!((answer.status, answer.header("Connection")), (200, Some("close")));
+
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().await.code(), Some(0));
+    assert!(server.log().contains("stopped at once, as asked twice"), "{}", server.log());
 }
 
 #[tokio::test]
