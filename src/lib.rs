@@ -4,7 +4,7 @@
 //! imports only from floors below its own, or from the siblings its folder's `mod.rs` names.
 //!
 //! ```text
-//! 7  cli/         serve, user, session, replicas, migrate, healthcheck, check-config, completions
+//! 7  cli/         serve, user, session, replicas, copy, migrate, healthcheck, check-config, completions
 //! 6  app          builds the parts, binds the listeners, runs the tasks, drains
 //! 5  http/        routes, layers and connections; one file a dialect; who is calling
 //! 4  service/     the only business rules; knows neither HTTP nor SQL

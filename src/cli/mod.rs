@@ -13,8 +13,10 @@ use crate::config::{Config, Settings};
 use crate::domain::revocation::Seq;
 use crate::store::Confirmed;
 use crate::store::connect::check;
+use crate::store::copy::CopyError;
 use crate::{service, telemetry};
 
+mod copy;
 mod first_admin;
 mod healthcheck;
 mod password;
@@ -50,6 +52,8 @@ enum Command {
     Replicas,
     /// Bring the database up to date, and do nothing else
     Migrate,
+    /// Copy an embedded store into PostgreSQL, so that everybody stays logged in
+    Copy(copy::CopyArgs),
     /// Ask a running server whether it is ready; exits 0 if so
     Healthcheck,
     /// Print the configuration that would be used, secrets hidden
@@ -79,6 +83,8 @@ enum Failed {
     Start(#[from] StartError),
     #[error(transparent)]
     Service(#[from] service::Error),
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("{0}")]
@@ -116,6 +122,10 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
         Command::Session(command) => beside(&config, async |core| session::run(command, core).await),
         Command::Replicas => beside(&config, async |core| replicas::run(core).await),
         Command::Migrate => beside(&config, async |_| Ok(())),
+        Command::Copy(which) => {
+            telemetry::log(config.log_format);
+            runtime()?.block_on(copy::run(which, config))
+        }
         Command::Healthcheck => healthcheck::run(&config),
         Command::CheckConfig => Ok(write!(io::stdout(), "{config}")?),
         // Answered above, before a configuration was needed.

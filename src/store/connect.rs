@@ -31,8 +31,13 @@ pub enum ConnectError {
     #[error("database_url cannot be used: {0}")]
     BadUrl(String),
     /// Another process serves from this file.
-    #[error("{} is held by another running `sessiond serve`: stop that one, or give this one a database of its own", .0.display())]
+    #[error("{} is held by another running `sessiond serve` or `sessiond copy`: stop that one, or give this one a database of its own", .0.display())]
     AlreadyServed(PathBuf),
+    /// A part of what it is to hold is there.
+    #[error(
+        "the database holds an unfinished copy: start the same `sessiond copy` again, and it goes on from there until it is done"
+    )]
+    Unfinished,
     /// The store itself failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -66,12 +71,13 @@ pub async fn connect(
     }
 }
 
-enum Scheme {
+/// Which store a URL names.
+pub(super) enum Scheme {
     Sqlite(PathBuf),
     Postgres,
 }
 
-fn scheme(url: &DatabaseUrl) -> Result<Scheme, ConnectError> {
+pub(super) fn scheme(url: &DatabaseUrl) -> Result<Scheme, ConnectError> {
     if url.reveal().starts_with("postgres://") || url.reveal().starts_with("postgresql://") {
         return Ok(Scheme::Postgres);
     }

@@ -2,7 +2,7 @@
 //!
 //! `connect` picks an implementation by URL; `sqlite` is the embedded one,
 //! `postgres` the one that many processes share. `replicas` is what a store offers beside that
-//! if many processes may serve from it.
+//! if many processes may serve from it, and `copy` moves what is in the one to the other.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Credentials, NewUser, User};
 
 pub mod connect;
+pub mod copy;
 mod postgres;
 pub mod replicas;
 mod sqlite;

@@ -3,13 +3,14 @@
 //! `address` reads the URL, `connection` is one connection, `pool` some of them with the deadline on everything;
 //! `migrate` makes the tables. `change` is a transaction and what it ends with: `sessions` and `accounts` are the
 //! operations in it, `queue` puts many logouts into one. `replicas` is what keeps processes of one mind, and `columns`
-//! says what rows mean.
+//! says what rows mean. `copy` fills all of it at once.
 
 mod accounts;
 mod address;
 mod change;
 mod columns;
 mod connection;
+mod copy;
 mod migrate;
 mod pool;
 mod queue;
@@ -27,6 +28,7 @@ use self::address::Address;
 use self::change::commit;
 use self::columns::Columns;
 use self::connection::{Connection, Params};
+pub(super) use self::copy::Target as CopyTarget;
 use self::pool::{Pool, within};
 use self::queue::Queue;
 use self::replicas::Membership;
@@ -86,6 +88,9 @@ impl Postgres {
         entropy.fill(&mut fresh_key).map_err(|error: NoEntropy| StoreError::Unreachable(error.to_string()))?;
         let first = within(Connection::open(&address, None)).await?;
         migrate::migrate(&first).await?;
+        if within(copy::is_unfinished(&first)).await? {
+            return Err(ConnectError::Unfinished);
+        }
         let token_key = within(token_key(&first, fresh_key)).await?;
         let writers = Arc::new(Pool::new(Arc::clone(&address), WRITERS));
         writers.keep(first);

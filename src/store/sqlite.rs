@@ -3,12 +3,14 @@
 //! `files` makes the file and watches it, `lock` keeps a second server off it, `connection` opens it and `migrate` makes
 //! its tables. `writer` commits what
 //! is queued together: a `batch` of `operations`, which ends with an entry in `revocations`. `readers` answer the rest,
-//! and `columns` says what rows mean. `log` and `checkpoint` keep the write-ahead log quick.
+//! and `columns` says what rows mean. `log` and `checkpoint` keep the write-ahead log quick. `copy` reads
+//! all of it.
 
 mod batch;
 mod checkpoint;
 mod columns;
 mod connection;
+mod copy;
 mod files;
 mod lock;
 mod log;
@@ -26,6 +28,7 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 
 use self::connection::failed;
+pub(super) use self::copy::Source as CopySource;
 use self::files::{Files, beside, make_private};
 use self::lock::ServeLock;
 use self::operations::Beat;

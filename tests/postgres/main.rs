@@ -21,6 +21,7 @@ macro_rules! modules {
 
 modules! {
     cluster;
+    copy;
     database;
     faults;
     migrations;

@@ -1,8 +1,11 @@
 //! One connection: how it is opened, asked and, at the latest when it is dropped, closed.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_util::SinkExt as _;
 use futures_util::future::poll_fn;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -102,6 +105,14 @@ impl Connection {
     pub(super) async fn execute(&self, sql: &'static str, params: Params<'_>) -> Result<u64> {
         let statement = self.prepared(sql).await?;
         self.client.execute(&statement, params).await.map_err(failed)
+    }
+
+    /// Adds rows by a `COPY … FROM STDIN`: all of them or none.
+    pub(super) async fn copy_in(&self, sql: &'static str, text: Bytes) -> Result<()> {
+        let statement = self.prepared(sql).await?;
+        let mut sink = pin!(self.client.copy_in(&statement).await.map_err(failed)?);
+        sink.send(text).await.map_err(failed)?;
+        sink.finish().await.map(drop).map_err(failed)
     }
 
     /// Runs plain statements without parameters.

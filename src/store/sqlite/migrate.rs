@@ -11,13 +11,7 @@ const MIGRATIONS: [(&str, &str); 1] = [("0001_initial", include_str!("../../../m
 /// Applies what is missing, in one transaction. Of two processes that start at once, the second finds nothing to do.
 pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let applied: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
-    let Some(missing) = MIGRATIONS.get(applied as usize..) else {
-        return Err(StoreError::Inconsistent(format!(
-            "the database has had {applied} migrations and this sessiond knows {}: a newer one has written it, so run that",
-            MIGRATIONS.len()
-        )));
-    };
+    let (applied, missing) = missing(&transaction)?;
     let made_by_others = "SELECT 1 FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'";
     if applied == 0 && transaction.prepare(made_by_others).and_then(|mut any| any.exists([])).map_err(failed)? {
         return Err(StoreError::Inconsistent(String::from(
@@ -30,6 +24,29 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
         transaction.pragma_update(None, "user_version", number).map_err(failed)?;
     }
     transaction.commit().map_err(failed)
+}
+
+/// Refuses a database that lacks a migration, without a change to it.
+pub(super) fn check(connection: &Connection) -> Result<()> {
+    match missing(connection)? {
+        (_, []) => Ok(()),
+        (applied, [..]) => Err(StoreError::Inconsistent(format!(
+            "the source has had {applied} of {} migrations: run `sessiond migrate` on it first",
+            MIGRATIONS.len()
+        ))),
+    }
+}
+
+/// How many migrations a database has had, and the others.
+fn missing(connection: &Connection) -> Result<(u32, &'static [(&'static str, &'static str)])> {
+    let applied: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let Some(missing) = MIGRATIONS.get(applied as usize..) else {
+        return Err(StoreError::Inconsistent(format!(
+            "the database has had {applied} migrations and this sessiond knows {}: a newer one has written it, so run that",
+            MIGRATIONS.len()
+        )));
+    };
+    Ok((applied, missing))
 }
 
 #[cfg(test)]

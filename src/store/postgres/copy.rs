@@ -1,0 +1,154 @@
+//! A database that is filled from another store: on one connection, and with more patience than what serves has.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::super::connect::ConnectError;
+use super::super::copy::{Contents, CopyError, Table};
+use super::super::{Result, StoreError};
+use super::columns::Columns;
+use super::connection::Connection;
+use super::pool::within;
+use super::{address, migrate};
+use crate::config::DatabaseUrl;
+
+/// How long a page may take, and whatever else is done at once.
+const DEADLINE: Duration = Duration::from_mins(5);
+
+/// The names of secrets: the key tokens are tagged with, and the mark of what is not all there yet.
+const TOKEN_KEY: &str = "token_key";
+const COPYING: &str = "copying";
+
+/// A database that nobody else fills until this is dropped.
+pub(in super::super) struct Target(Connection);
+
+impl Target {
+    /// Connects, migrates, and keeps other copies away.
+    pub(in super::super) async fn open(url: &DatabaseUrl) -> std::result::Result<Self, CopyError> {
+        let connection = within(Connection::open(&address(url)?, None)).await.map_err(ConnectError::from)?;
+        migrate::migrate(&connection).await.map_err(ConnectError::from)?;
+        // The number is ours alone: the letters of "sesscopy". The lock goes with the connection, and that of a copy that
+        // was killed goes a moment later.
+        let alone = connection.run(
+            "SET statement_timeout = '5min'; SET lock_timeout = '5s'; SELECT pg_advisory_lock(8315179226436169849);
+             SET lock_timeout = 0",
+        );
+        match patiently(alone).await {
+            Ok(()) => Ok(Self(connection)),
+            Err(StoreError::TooSlow(_)) => Err(CopyError::Busy),
+            Err(error @ (StoreError::Unreachable(_) | StoreError::Inconsistent(_))) => Err(error.into()),
+        }
+    }
+
+    /// Marks it as a part of this copy, unless it is one, or is all of it. Says whether there is anything to do.
+    pub(in super::super) async fn begin(&self, contents: &Contents) -> std::result::Result<bool, CopyError> {
+        if let Some(mark) = secret(&self.0, COPYING).await? {
+            return if mark == contents.stamp() { Ok(true) } else { Err(CopyError::Another) };
+        }
+        let is_key = secret(&self.0, TOKEN_KEY).await? == Some(contents.token_key);
+        if is_key && self.holds(|table| contents.rows(table)).await? {
+            return Ok(false);
+        }
+        if !self.holds(|_| 0).await? || self.is_served().await? {
+            return Err(CopyError::NotEmpty);
+        }
+        self.set(COPYING, &contents.stamp()).await?;
+        Ok(true)
+    }
+
+    /// How many rows a table has, and the last one's key, or one before all others.
+    pub(in super::super) async fn reached(&self, table: Table) -> Result<(i64, String)> {
+        let sql = match table {
+            Table::Users => "SELECT count(*), coalesce(max(id), '') FROM users",
+            Table::Sessions => "SELECT count(*), coalesce(max(number), 0)::text FROM sessions",
+            Table::Events => "SELECT count(*), coalesce(max(number), 0)::text FROM events",
+            Table::Revocations => "SELECT count(*), coalesce(max(seq), 0)::text FROM revocations",
+        };
+        let rows = patiently(self.0.query(sql, &[])).await?;
+        let lost = || StoreError::Inconsistent(String::from("a count has no answer"));
+        let mut columns = Columns::of(rows.first().ok_or_else(lost)?);
+        Ok((columns.next()?, columns.next()?))
+    }
+
+    /// Adds the rows of a page: all of them, durably, or none.
+    pub(in super::super) async fn add(&self, table: Table, text: Bytes) -> Result<()> {
+        let sql = match table {
+            Table::Users => {
+                "COPY users (id, username, username_key, email, email_key, name, admin, password_hash, auth_epoch, disabled_at,
+                     created_at, updated_at) FROM STDIN"
+            }
+            Table::Sessions => {
+                "COPY sessions (number, id, token_hash, user_id, created_at, last_seen_at, idle_expires_at,
+                     expires_at, remembered, ip, user_agent, host, revoked_at, revoked_by, revoked_why, revoked_seq, buried)
+                 FROM STDIN"
+            }
+            Table::Events => "COPY events (number, at, kind, user_id, session_id, actor, ip, detail) FROM STDIN",
+            Table::Revocations => "COPY revocations (seq, at, sessions, users) FROM STDIN",
+        };
+        patiently(self.0.copy_in(sql, text)).await
+    }
+
+    /// Takes the source's key and newest number over, lets numbers go on after the highest ones, and takes the mark
+    /// away, all at once. A database that does not hold what it should, or is served from, keeps the mark.
+    pub(in super::super) async fn finish(&self, contents: &Contents) -> std::result::Result<(), CopyError> {
+        // Or the first statements would be planned as for empty tables.
+        patiently(self.0.run("ANALYZE users, sessions, events, revocations")).await?;
+        if !self.holds(|table| contents.rows(table)).await? || self.is_served().await? {
+            return Err(CopyError::Disturbed);
+        }
+        let all_at_once = async {
+            self.0.run("BEGIN").await?;
+            self.set(TOKEN_KEY, &contents.token_key).await?;
+            self.0.execute("UPDATE coherence SET seq = greatest(seq, $1)", &[&contents.head]).await?;
+            for sql in [
+                "SELECT setval(pg_get_serial_sequence('sessions', 'number'), max(number)) FROM sessions",
+                "SELECT setval(pg_get_serial_sequence('events', 'number'), max(number)) FROM events",
+            ] {
+                self.0.query(sql, &[]).await?;
+            }
+            self.0.execute("DELETE FROM secrets WHERE name = $1", &[&COPYING]).await?;
+            self.0.run("COMMIT").await
+        };
+        Ok(patiently(all_at_once).await?)
+    }
+
+    /// Whether every table has as many rows as `expected` says.
+    async fn holds(&self, expected: impl Fn(Table) -> i64) -> Result<bool> {
+        for table in Table::ALL {
+            if self.reached(table).await?.0 != expected(table) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether there is a process that serves, or has until it was killed.
+    async fn is_served(&self) -> Result<bool> {
+        patiently(self.0.query("SELECT 1 FROM replicas LIMIT 1", &[])).await.map(|rows| !rows.is_empty())
+    }
+
+    async fn set(&self, name: &str, value: &[u8; 32]) -> Result<()> {
+        let sql =
+            "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        patiently(self.0.execute(sql, &[&name, &value.as_slice()])).await.map(drop)
+    }
+}
+
+async fn secret(connection: &Connection, name: &str) -> Result<Option<[u8; 32]>> {
+    let rows = patiently(connection.query("SELECT value FROM secrets WHERE name = $1", &[&name])).await?;
+    let unfit = |_| StoreError::Inconsistent(format!("the secret {name} is not one"));
+    let value = rows.first().map(|row| Columns::of(row).next::<&[u8]>()).transpose()?;
+    value.map(|value| value.try_into().map_err(unfit)).transpose()
+}
+
+/// Whether a copy into this database has begun and not come to its end.
+pub(super) async fn is_unfinished(connection: &Connection) -> Result<bool> {
+    secret(connection, COPYING).await.map(|mark| mark.is_some())
+}
+
+/// Waits for `work`, no longer than [`DEADLINE`].
+async fn patiently<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| StoreError::TooSlow(format!("not done within {DEADLINE:?}"));
+    tokio::time::timeout(DEADLINE, work).await.map_err(late)?
+}
