@@ -8,6 +8,7 @@ use super::Failed;
 use crate::app::Core;
 use crate::config::Config;
 use crate::domain::entropy::{Entropy as _, SystemEntropy};
+use crate::service::Error;
 
 /// What the operator has yet to be told.
 pub(super) struct FirstAdmin {
@@ -45,10 +46,20 @@ impl FirstAdmin {
                 (random, told)
             }
         };
-        operator.add_user(&username, None, None, true, password).await.map_err(|error| {
-            Failed::Sentence(format!("the first user cannot be made from admin_username and admin_password: {error}"))
-        })?;
-        Ok(Some(Self { username, password: told }))
+        match operator.add_user(&username, None, None, true, password).await {
+            Ok(_) => Ok(Some(Self { username, password: told })),
+            // Of servers that start at once on an empty database one makes the first user.
+            Err(Error::Conflict(_)) => {
+                if let Told::Kept(path) = told {
+                    // It is nobody's password.
+                    let _ = fs::remove_file(path);
+                }
+                Ok(None)
+            }
+            Err(error) => Err(Failed::Sentence(format!(
+                "the first user cannot be made from admin_username and admin_password: {error}"
+            ))),
+        }
     }
 
     /// Says how to log in.

@@ -3,11 +3,13 @@
 use futures_util::future::join_all;
 use sessiond::store::StoreError;
 use sessiond::store::connect::{ConnectError, Role};
+use tempfile::TempDir;
 
 use crate::cluster::session;
 use crate::database::Database;
 use crate::fresh::open;
-use crate::process::until;
+use crate::harness::{ALICE, PASSWORD};
+use crate::process::{Home, Process, logged_in, login, until};
 
 /// Whoever makes the table `events` waits at that point for the lock of that number.
 const TRAP: &str = "
@@ -71,6 +73,57 @@ async fn one_that_is_killed_in_the_middle_leaves_nothing_and_the_next_succeeds()
     }
     assert_eq!(database.number("SELECT count(*) FROM schema_migrations").await, 1);
     assert_eq!(database.number("SELECT count(*) FROM coherence").await, 1);
+}
+
+#[tokio::test]
+async fn servers_that_start_at_once_on_an_empty_database_all_come_up() {
+    for chosen in [true, false] {
+        let home = Home::new();
+        let [a, b, c] = std::array::from_fn(|_| tempfile::tempdir().expect("a directory"));
+        let start = async |dir: &TempDir| {
+            let mut server = home.server();
+            server.current_dir(dir.path());
+            if !chosen {
+                server.env_remove("SESSIOND_ADMIN_PASSWORD");
+            }
+            Process::start(server).await
+        };
+        let (first, second, third) = tokio::join!(start(&a), start(&b), start(&c));
+        assert_eq!(home.database.number("SELECT count(*) FROM schema_migrations").await, 1);
+        assert_eq!(home.database.number("SELECT count(*) FROM users").await, 1);
+        let kept = [&a, &b, &c].map(|dir| std::fs::read_to_string(home.database.first_password(dir.path())));
+        let mut kept: Vec<_> = kept.into_iter().flatten().collect();
+        assert_eq!(kept.len(), usize::from(!chosen), "only a password that somebody has is kept");
+        let password = kept.pop().unwrap_or_else(|| PASSWORD.to_owned());
+        for server in [&first, &second, &third] {
+            let reply = server.send(login(ALICE, password.trim())).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            assert_eq!(first.check(&logged_in(&reply).token).await, 200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_killed_in_the_middle_of_migrating_starts_again() {
+    let home = Home::new();
+    home.database.execute(TRAP).await;
+    let trap = session(&home.database.url()).await.expect("connected");
+    trap.batch_execute("SELECT pg_advisory_lock(7)").await.expect("set");
+    let mut killed = home.server().spawn().expect("a child");
+    let trapped = format!("SELECT count(*) {TRAPPED}");
+    until("it is in the middle", async || home.database.number(&trapped).await == 1).await;
+    killed.kill().await.expect("killed");
+    assert!(home.database.is_untouched().await, "{:?}", home.database.tables().await);
+    // The dead one's transaction still stands in the way, until the database finds out that nobody is there.
+    let next = async {
+        let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+        until("the next one waits", async || home.database.number(waiting).await == 2).await;
+        trap.batch_execute("SELECT pg_advisory_unlock(7)").await.expect("let go");
+    };
+    let (server, ()) = tokio::join!(home.serve(), next);
+    assert_eq!(home.database.number("SELECT count(*) FROM schema_migrations").await, 1);
+    let alice = server.log_in(ALICE).await;
+    assert_eq!(server.check(&alice.token).await, 200);
 }
 
 #[tokio::test]
