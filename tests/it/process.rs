@@ -168,10 +168,14 @@ impl Process {
         self.out.lock().expect("no panic").clone()
     }
 
+    /// Its id.
+    pub fn pid(&self) -> Pid {
+        self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw).expect("alive")
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        kill_process(id.expect("alive"), signal).expect("sent");
+        kill_process(self.pid(), signal).expect("sent");
     }
 
     /// Ends it as a power cut would. Returns the log.

@@ -197,7 +197,7 @@ fn children(of: Pid) -> Vec<Pid> {
 }
 
 /// Stops a process, and waits until it has stopped or ended.
-fn halt(process: Pid) {
+pub fn halt(process: Pid) {
     let begin = Instant::now();
     let _ = kill_process(process, Signal::STOP);
     while status(process).is_some_and(|(state, _)| !matches!(state, 'T' | 'Z')) {

@@ -33,9 +33,10 @@ fn server() -> &'static Url {
     url
 }
 
-/// A database, gone when dropped.
+/// A database, gone when dropped if it was made here.
 pub struct Database {
     url: Url,
+    ours: bool,
 }
 
 impl Database {
@@ -54,7 +55,12 @@ impl Database {
         blocking(rows(server().as_str(), &create)).expect("made");
         let mut url = server().clone();
         url.set_path(&name);
-        Self { url }
+        Self { url, ours: true }
+    }
+
+    /// One that is there already.
+    pub fn at(url: &str) -> Self {
+        Self { url: Url::parse(url).expect("a URL"), ours: false }
     }
 
     /// How `sessiond` is told of it.
@@ -102,6 +108,9 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        if !self.ours {
+            return;
+        }
         let name = self.url.path().trim_start_matches('/');
         // A test that failed has said why already.
         let _ = blocking(rows(server().as_str(), &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")));

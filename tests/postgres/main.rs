@@ -21,12 +21,17 @@ macro_rules! modules {
 
 modules! {
     cluster;
+    connections;
     copy;
     database;
     faults;
+    fleet;
+    load;
     migrations;
+    proxy;
     replicas;
     rolling;
+    seed;
     servers;
     sql;
 }
