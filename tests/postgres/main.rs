@@ -24,6 +24,7 @@ modules! {
     connections;
     copy;
     database;
+    failover;
     faults;
     fleet;
     load;

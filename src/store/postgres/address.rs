@@ -4,6 +4,7 @@
 
 use std::str::FromStr as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -12,6 +13,9 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// How long hosts that are gone without a word may keep one waiting that is there; enough is left to ask it.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// What a connection is made with.
 pub(super) struct Address {
@@ -61,6 +65,10 @@ impl Address {
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         if config.get_application_name().is_none() {
             config.application_name("sessiond");
+        }
+        let others = u32::try_from(config.get_hosts().len()).unwrap_or(u32::MAX).saturating_sub(1);
+        if let (None, Some(each)) = (config.get_connect_timeout(), PATIENCE.checked_div(others)) {
+            config.connect_timeout(each);
         }
         if mode != Mode::VerifyFull && config.get_hosts().iter().any(is_elsewhere) {
             tracing::warn!(
@@ -185,6 +193,20 @@ mod tests {
             let address = Address::parse(url).expect(url);
             assert_eq!((address.config.get_ssl_mode(), address.config.get_hosts().len()), (mode, hosts), "{url}");
             assert_eq!(address.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+        }
+    }
+
+    #[test]
+    fn of_several_hosts_none_is_waited_for_so_long_that_no_time_is_left_for_the_others() {
+        for (url, patience) in [
+            ("postgres://a/x", None),
+            ("postgres://a,b/x", Some(300)),
+            ("postgres://a,b,c,d/x", Some(100)),
+            ("postgres://a,b/x?connect_timeout=2", Some(2000)),
+        ] {
+            let address = Address::parse(url).expect(url);
+            let patience = patience.map(Duration::from_millis);
+            assert_eq!(address.config.get_connect_timeout(), patience.as_ref(), "{url}");
         }
     }
 
