@@ -1,5 +1,6 @@
 //! A throw-away PostgreSQL: to be shared, or a test's own that it may stop, freeze and lose.
 
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
@@ -40,41 +41,95 @@ pub struct Cluster {
     dir: PathBuf,
     port: u16,
     watcher: Child,
+    /// Whether it has a clock of its own.
+    clock: bool,
 }
 
 impl Cluster {
     /// Makes and starts one, with these lines in its configuration.
     pub async fn start(settings: &str) -> Self {
+        Self::nowhere().made().await.started(settings).await
+    }
+
+    /// The same, with a clock of its own that can be set.
+    pub async fn start_with_a_clock(settings: &str) -> Self {
+        let mut this = Self::nowhere();
+        this.clock = true;
+        this.set_clock("+0");
+        this.made().await.started(settings).await
+    }
+
+    /// A standby of another one, which it follows until it is promoted.
+    pub async fn follow(primary: &Self, settings: &str) -> Self {
+        let this = Self::nowhere();
+        let data = this.data();
+        let url = primary.url("postgres");
+        let copy = ["-D", data.to_str().expect("UTF-8"), "-d", &url, "--write-recovery-conf", "--checkpoint=fast", "--no-sync"];
+        this.run("pg_basebackup", &copy).await.expect("pg_basebackup");
+        this.started(settings).await
+    }
+
+    /// A directory and who watches it, and nothing in it.
+    fn nowhere() -> Self {
         let dir = tempfile::Builder::new().prefix("sessiond-test-").tempdir().expect("a directory").keep();
-        if geteuid().is_root() {
-            chown(&dir, Some(NOBODY), Some(NOBODY)).expect("given away");
-        }
+        give(&dir);
         let mut watcher = Command::new("/bin/sh");
         watcher.args(["-c", WATCHER]).args([dir.as_path(), programs()]);
         // Whoever interrupts a test from the keyboard must not interrupt this.
         watcher.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let watcher = unprivileged(&mut watcher, &dir).spawn().expect("a shell");
-        let mut this = Self { dir, port: 0, watcher };
+        Self { dir, port: 0, watcher, clock: false }
+    }
 
-        let data = this.data();
+    async fn made(self) -> Self {
+        let data = self.data();
         let data = data.to_str().expect("UTF-8");
         let locale = ["--encoding=UTF8", "--locale=C"];
-        this.run("initdb", &[&["--no-sync", "--auth=trust", "--username=sessiond", "-D", data], &locale[..]].concat())
+        self.run("initdb", &[&["--no-sync", "--auth=trust", "--username=sessiond", "-D", data], &locale[..]].concat())
             .await
             .expect("initdb");
-        let sockets = format!("unix_socket_directories = '{}'", this.dir.display());
-        let configuration = this.data().join("postgresql.auto.conf");
-        std::fs::write(configuration, format!("{SETTINGS}\n{sockets}\n{settings}\n")).expect("configured");
+        self
+    }
+
+    async fn started(mut self, settings: &str) -> Self {
+        let sockets = format!("unix_socket_directories = '{}'", self.dir.display());
+        self.configure(&format!("{SETTINGS}\n{sockets}\n{settings}"));
         // Somebody else may take a port between this look and the start.
         let mut attempts = 0;
         loop {
-            this.port = free_port();
+            self.port = free_port();
             attempts += 1;
-            match this.try_start().await {
-                Ok(()) => return this,
+            match self.try_start().await {
+                Ok(()) => return self,
                 Err(error) => assert!(attempts < 10, "{error}"),
             }
         }
+    }
+
+    /// Adds lines to its configuration, for when it starts.
+    fn configure(&self, lines: &str) {
+        let configuration = self.data().join("postgresql.auto.conf");
+        let mut file = std::fs::OpenOptions::new().append(true).open(configuration).expect("made");
+        writeln!(file, "\n{lines}").expect("configured");
+    }
+
+    /// Sets its clock so many seconds before (`-3600`) or after (`+3600`) everybody else's.
+    pub fn set_clock(&self, difference: &str) {
+        assert!(self.clock, "it has none of its own");
+        let (next, clock) = (self.dir.join("next"), self.dir.join("clock"));
+        std::fs::write(&next, difference).expect("written");
+        std::fs::rename(next, clock).expect("set, from one moment to the next");
+    }
+
+    /// Makes a primary of a standby.
+    pub async fn promote(&self) {
+        let data = self.data();
+        self.run("pg_ctl", &["promote", "-w", "-D", data.to_str().expect("UTF-8")]).await.expect("promoted");
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// How to connect to one of its databases; `postgres` is always there.
@@ -138,6 +193,13 @@ impl Cluster {
         let complaints = self.dir.join("complaints");
         let file = std::fs::File::create(&complaints).expect("a file");
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        if self.clock {
+            let library: Option<&str> = option_env!("SESSIOND_TEST_FAKETIME");
+            command.env("LD_PRELOAD", library.expect("libfaketime was found"));
+            command.env("FAKETIME_TIMESTAMP_FILE", self.dir.join("clock"));
+            // It is set for all processes at once, and spans of time are as long as ever.
+            command.envs([("FAKETIME_NO_CACHE", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]);
+        }
         unprivileged(&mut command, &self.dir);
         let mut child = tokio::process::Command::from(command).spawn().expect(program);
         let ended = tokio::time::timeout(PATIENCE, child.wait()).await.expect("an end").expect("a status");
@@ -159,6 +221,13 @@ impl Drop for Cluster {
 fn programs() -> &'static Path {
     let found: Option<&str> = option_env!("SESSIOND_TEST_POSTGRES_PROGRAMS");
     Path::new(found.expect("initdb was found"))
+}
+
+/// Makes a file the property of whoever runs clusters.
+pub fn give(path: &Path) {
+    if geteuid().is_root() {
+        chown(path, Some(NOBODY), Some(NOBODY)).expect("given away");
+    }
 }
 
 fn unprivileged<'c>(command: &'c mut Command, dir: &Path) -> &'c mut Command {

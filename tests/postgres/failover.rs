@@ -1,4 +1,4 @@
-//! A database on several hosts: one that is gone without a word keeps nobody.
+//! A primary that is lost while sessions end, and the synchronous standby that takes its place.
 
 use std::time::Duration;
 
@@ -6,9 +6,57 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 use url::Url;
 
-use crate::fleet::{log_out, serve_through, until_in_memory, until_trusted};
+use crate::cluster::Cluster;
+use crate::database::Database;
+use crate::fleet::{home_at, log_out, ops, serve_through, until_in_memory, until_trusted};
 use crate::harness::ALICE;
-use crate::process::Home;
+use crate::load::Load;
+use crate::process::{Home, until};
+use crate::seed;
+
+#[tokio::test]
+#[cfg_attr(not(has_initdb), ignore = "needs initdb and pg_ctl of PostgreSQL 15 or newer")]
+async fn no_answered_end_is_lost_when_a_standby_takes_over() {
+    let primary = Cluster::start("synchronous_standby_names = '*'").await;
+    let standby = Cluster::follow(&primary, "synchronous_standby_names = ''").await;
+    let synchronous = "SELECT sync_state FROM pg_stat_replication";
+    until("it follows", async || primary.psql("postgres", synchronous).await == [[Some(String::from("sync"))]]).await;
+    let both = format!(
+        "postgres://sessiond@127.0.0.1:{},127.0.0.1:{}/postgres",
+        primary.port(),
+        standby.port()
+    );
+    let home = home_at(&primary.url("postgres"));
+    let start = async || serve_through(&home, &both).await;
+    let (a, b, c) = (start().await, start().await, start().await);
+    let servers = [&a, &b, &c];
+    let alice = a.log_in(ALICE).await;
+    let pairs = seed::sessions(&primary.url("postgres"), 300).await;
+    until_trusted(&servers).await;
+    until_in_memory(&servers, &alice.token).await;
+
+    let load = Load::on(&servers, pairs);
+    until("sessions end", async || load.tally().ended > 30).await;
+    primary.stop_immediately().await;
+    let at_the_end = load.tally();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    standby.promote().await;
+    assert!(load.tally().failed > at_the_end.failed, "it was missed");
+    until_trusted(&servers).await;
+    let again = load.tally();
+    until("sessions end again", async || load.tally().ended > again.ended + 10).await;
+    let stories = load.end().await;
+    stories.assert_true(&servers, &Database::at(&standby.url("postgres"))).await;
+
+    until_in_memory(&servers, &alice.token).await;
+    let another = b.log_in(ALICE).await;
+    log_out(&c, &alice.token).await;
+    for server in servers {
+        assert_eq!((server.check(&alice.token).await, server.check(&another.token).await), (401, 200));
+        let (metrics, cleared) = (ops(server, "/metrics").await.text(), "sessiond_cache_clears_total{reason=\"failover\"} 1");
+        assert!(metrics.lines().any(|line| line == cleared), "{metrics}");
+    }
+}
 
 /// A port where connections are neither accepted nor refused, as those of a machine that is gone.
 struct Gone {

@@ -20,6 +20,7 @@ macro_rules! modules {
 }
 
 modules! {
+    clock;
     cluster;
     connections;
     copy;
@@ -35,6 +36,7 @@ modules! {
     seed;
     servers;
     sql;
+    tls;
 }
 
 // What is told of every store.
