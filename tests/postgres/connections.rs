@@ -111,6 +111,23 @@ async fn a_server_whose_listening_connection_is_cut_again_and_again_accepts_noth
 }
 
 #[tokio::test]
+async fn memory_that_is_not_believed_for_a_while_is_kept() {
+    let home = Home::new();
+    let proxy = Proxy::to(&home.database.url()).await;
+    // Nobody else is there to give it up.
+    let server = serve_through(&home, &proxy.url()).await;
+    until_trusted(&[&server]).await;
+    let alice = server.log_in(ALICE).await;
+    until_in_memory(&[&server], &alice.token).await;
+    proxy.turn(Weather::Deaf(Ways::Both));
+    until("it is not trusted", async || !is_trusted(&server).await).await;
+    proxy.turn(Weather::Fair);
+    until_trusted(&[&server]).await;
+    let read = accepted(&server, "store").await;
+    assert_eq!((server.check(&alice.token).await, accepted(&server, "store").await), (200, read), "from memory");
+}
+
+#[tokio::test]
 async fn a_server_that_hears_nothing_on_its_listening_connection_reads_the_store_until_it_hears_again() {
     for ways in [Ways::Both, Ways::Asked, Ways::Answered] {
         let home = Home::new();
@@ -133,7 +150,7 @@ async fn a_server_that_hears_nothing_on_its_listening_connection_reads_the_store
         assert!(proxy.held() > 0, "{ways:?}");
         let ready = ops(&deaf, "/readyz").await;
         assert_eq!(ready.status, 200);
-        assert!(ready.text().contains("cache: not trusted, each check reads the store"), "{}", ready.text());
+        assert!(ready.text().contains("cache: not trusted, each check reads the store ("), "{}", ready.text());
         let before = (accepted(&deaf, "memory").await, accepted(&deaf, "store").await);
         for _ in 0..3 {
             assert_eq!(deaf.check(&kept.token).await, 200);

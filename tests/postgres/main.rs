@@ -58,6 +58,7 @@ modules! {
     #[path = "../it/outage.rs"] outage;
     #[path = "../it/parity.rs"] parity;
     #[path = "../it/principal.rs"] principal;
+    #[path = "../it/readiness.rs"] readiness;
     #[path = "../it/rocketchat.rs"] rocketchat;
     #[path = "../it/secrets.rs"] secrets;
     #[path = "../it/state_machine.rs"] state_machine;
