@@ -312,6 +312,11 @@ impl Real {
             Step::SetDisabled(user, disabled) => {
                 let revoked = service.operator().set_disabled(self.users[user], disabled).await.expect("done");
                 assert_eq!(revoked.sessions.len(), ended(model, after));
+                // A command tells it only once whoever serves has heard of it.
+                for session in (0..model.sessions.len()).filter(|&session| model.live(session) && !after.live(session))
+                {
+                    until("it was heard of", async || self.check(session).await.is_err()).await;
+                }
             }
             Step::Wait(span) => {
                 self.settle(model).await;
