@@ -28,7 +28,7 @@ async fn nothing_changes_when_the_databases_clock_is_set_back_or_forward_by_an_h
         cluster.set_clock(difference);
         assert!((seconds().await - was).abs() > 3500, "its clock was set");
         let begin = Instant::now();
-        while begin.elapsed() < Duration::from_millis(1200) {
+        while begin.elapsed() < Duration::from_millis(1000) {
             for server in servers {
                 assert_eq!(server.send(get("/verify").bearer(&alice.token)).await.status, 200, "{difference}");
                 assert_eq!(server.check(&kept.token).await, 200, "{difference}");
@@ -39,7 +39,7 @@ async fn nothing_changes_when_the_databases_clock_is_set_back_or_forward_by_an_h
         log_out(&b, &ended.token).await;
         assert_eq!((a.check(&ended.token).await, b.check(&ended.token).await), (401, 401), "{difference}");
         let since = load.tally();
-        assert!(since.ended > before.ended && since.refused > before.refused, "{difference}: {before:?} {since:?}");
+        assert!(since.accepted > before.accepted && since.refused > before.refused, "{difference}: {since:?}");
     }
     let tally = load.tally();
     // It may be a slow machine.
