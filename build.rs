@@ -13,9 +13,12 @@ fn main() {
     if Command::new("unshare").args(["--mount", "true"]).output().is_ok_and(|output| output.status.success()) {
         println!("cargo::rustc-cfg=may_mount");
     }
+    let mut complete = true;
     for proxy in ["nginx", "haproxy"] {
         if Command::new(proxy).arg("-v").output().is_ok() {
             println!("cargo::rustc-cfg=has_{proxy}");
+        } else {
+            complete = false;
         }
     }
     println!("cargo::rerun-if-env-changed=SESSIOND_TEST_POSTGRES_URL");
@@ -32,7 +35,7 @@ fn main() {
         println!("cargo::rustc-env=SESSIOND_TEST_FAKETIME={}", library.display());
         println!("cargo::rustc-cfg=has_faketime");
     }
-    if (programs.is_none() || faketime.is_none()) && Path::new(PACKAGES).exists() {
+    if !(complete && programs.is_some() && faketime.is_some()) && Path::new(PACKAGES).exists() {
         println!("cargo::rerun-if-changed={PACKAGES}");
     }
     if programs.is_some() || environment("SESSIOND_TEST_POSTGRES_URL").is_some() {
