@@ -9,12 +9,13 @@ use super::super::copy::{Contents, CopyError, Table};
 use super::super::{Result, StoreError};
 use super::columns::Columns;
 use super::connection::Connection;
-use super::pool::within;
 use super::{address, migrate};
 use crate::config::DatabaseUrl;
 
 /// How long a page may take, and whatever else is done at once.
 const DEADLINE: Duration = Duration::from_mins(5);
+/// How long it may take to connect.
+const CONNECTION: Duration = Duration::from_secs(10);
 
 /// The names of secrets: the key tokens are tagged with, and the mark of what is not all there yet.
 const TOKEN_KEY: &str = "token_key";
@@ -26,7 +27,8 @@ pub(in super::super) struct Target(Connection);
 impl Target {
     /// Connects, migrates, and keeps other copies away.
     pub(in super::super) async fn open(url: &DatabaseUrl) -> std::result::Result<Self, CopyError> {
-        let connection = within(Connection::open(&address(url)?, None)).await.map_err(ConnectError::from)?;
+        let address = address(url)?;
+        let connection = within(CONNECTION, Connection::open(&address, None)).await.map_err(ConnectError::from)?;
         migrate::migrate(&connection).await.map_err(ConnectError::from)?;
         // The number is ours alone: the letters of "sesscopy". The lock goes with the connection, and that of a copy that
         // was killed goes a moment later.
@@ -149,6 +151,10 @@ pub(super) async fn is_unfinished(connection: &Connection) -> Result<bool> {
 
 /// Waits for `work`, no longer than [`DEADLINE`].
 async fn patiently<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let late = |_| StoreError::TooSlow(format!("not done within {DEADLINE:?}"));
-    tokio::time::timeout(DEADLINE, work).await.map_err(late)?
+    within(DEADLINE, work).await
+}
+
+async fn within<T>(deadline: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| StoreError::TooSlow(format!("no answer within {deadline:?}"));
+    tokio::time::timeout(deadline, work).await.map_err(late)?
 }
