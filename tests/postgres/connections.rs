@@ -53,7 +53,7 @@ async fn no_end_is_forgotten_while_connections_are_killed_again_and_again() {
 }
 
 #[tokio::test]
-async fn no_end_is_forgotten_while_answers_are_late_and_break_off() {
+async fn no_end_is_forgotten_while_answers_are_late_and_connections_break() {
     let home = Home::new();
     let proxies = [
         Proxy::to(&home.database.url()).await,
@@ -129,46 +129,48 @@ async fn memory_that_is_not_believed_for_a_while_is_kept() {
 
 #[tokio::test]
 async fn a_server_that_hears_nothing_on_its_listening_connection_reads_the_store_until_it_hears_again() {
-    for ways in [Ways::Both, Ways::Asked, Ways::Answered] {
-        let home = Home::new();
-        let proxy = Proxy::to(&home.database.url()).await;
-        let (deaf, other) = (serve_through(&home, &proxy.url()).await, home.serve().await);
-        let servers = [&deaf, &other];
-        let pairs = seed::sessions::<2>(&home.database.url(), 3).await;
-        until_trusted(&servers).await;
-        for session in pairs.as_flattened() {
-            until_in_memory(&servers, &session.token).await;
-        }
+    join_all([Ways::Both, Ways::Asked, Ways::Answered].map(deaf_for_a_while)).await;
+}
 
-        proxy.turn(Weather::Deaf(ways));
-        // While it is trusted still, and others do not know that it hears nothing.
-        let [[first_kept, first], [kept, doomed], [last_kept, last]] = &pairs[..] else { panic!("three") };
-        log_out(&other, &first.token).await;
-        assert_eq!(deaf.check(&first.token).await, 401, "{ways:?}");
-        assert_eq!(deaf.check(&first_kept.token).await, 200);
-        until("it is not trusted", async || !is_trusted(&deaf).await).await;
-        assert!(proxy.held() > 0, "{ways:?}");
-        let ready = ops(&deaf, "/readyz").await;
-        assert_eq!(ready.status, 200);
-        assert!(ready.text().contains("cache: not trusted, each check reads the store ("), "{}", ready.text());
-        let before = (accepted(&deaf, "memory").await, accepted(&deaf, "store").await);
-        for _ in 0..3 {
-            assert_eq!(deaf.check(&kept.token).await, 200);
-        }
-        assert_eq!((accepted(&deaf, "memory").await, accepted(&deaf, "store").await), (before.0, before.1 + 3));
-        log_out(&other, &doomed.token).await;
-        assert_eq!(deaf.check(&doomed.token).await, 401, "{ways:?}");
-        log_out(&deaf, &last.token).await;
-        assert_eq!(other.check(&last.token).await, 401, "{ways:?}");
-        assert!(!is_trusted(&deaf).await, "all the time");
-
-        // What was held up arrives late.
-        proxy.turn(Weather::Fair);
-        until_trusted(&servers).await;
-        until_in_memory(&servers, &last_kept.token).await;
-        for [kept, ended] in &pairs {
-            assert_eq!((deaf.check(&kept.token).await, deaf.check(&ended.token).await), (200, 401), "{ways:?}");
-        }
-        assert_is_over(&servers[..1]).await;
+async fn deaf_for_a_while(ways: Ways) {
+    let home = Home::new();
+    let proxy = Proxy::to(&home.database.url()).await;
+    let (deaf, other) = (serve_through(&home, &proxy.url()).await, home.serve().await);
+    let servers = [&deaf, &other];
+    let pairs = seed::sessions::<2>(&home.database.url(), 3).await;
+    until_trusted(&servers).await;
+    for session in pairs.as_flattened() {
+        until_in_memory(&servers, &session.token).await;
     }
+
+    proxy.turn(Weather::Deaf(ways));
+    // While it is trusted still, and others do not know that it hears nothing.
+    let [[first_kept, first], [kept, doomed], [last_kept, last]] = &pairs[..] else { panic!("three") };
+    log_out(&other, &first.token).await;
+    assert_eq!(deaf.check(&first.token).await, 401, "{ways:?}");
+    assert_eq!(deaf.check(&first_kept.token).await, 200);
+    until("it is not trusted", async || !is_trusted(&deaf).await).await;
+    assert!(proxy.held() > 0, "{ways:?}");
+    let ready = ops(&deaf, "/readyz").await;
+    assert_eq!(ready.status, 200);
+    assert!(ready.text().contains("cache: not trusted, each check reads the store ("), "{}", ready.text());
+    let before = (accepted(&deaf, "memory").await, accepted(&deaf, "store").await);
+    for _ in 0..3 {
+        assert_eq!(deaf.check(&kept.token).await, 200);
+    }
+    assert_eq!((accepted(&deaf, "memory").await, accepted(&deaf, "store").await), (before.0, before.1 + 3));
+    log_out(&other, &doomed.token).await;
+    assert_eq!(deaf.check(&doomed.token).await, 401, "{ways:?}");
+    log_out(&deaf, &last.token).await;
+    assert_eq!(other.check(&last.token).await, 401, "{ways:?}");
+    assert!(!is_trusted(&deaf).await, "all the time");
+
+    // What was held up arrives late.
+    proxy.turn(Weather::Fair);
+    until_trusted(&servers).await;
+    until_in_memory(&servers, &last_kept.token).await;
+    for [kept, ended] in &pairs {
+        assert_eq!((deaf.check(&kept.token).await, deaf.check(&ended.token).await), (200, 401), "{ways:?}");
+    }
+    assert_is_over(&servers[..1]).await;
 }

@@ -15,9 +15,11 @@ use url::Url;
 
 /// What the connection that hears of revocations begins with.
 const LISTEN: &[u8] = b"LISTEN sessiond";
-/// Of a thousand answers in stormy weather, so many are late, and so many break off.
+/// Of a thousand answers in stormy weather so many are late, and of a thousand pieces either way so many break off.
 const LATE: u16 = 60;
 const BROKEN: u16 = 20;
+/// How long what is said the other way still arrives then.
+const ECHO: Duration = Duration::from_millis(20);
 /// A late answer is late by two numbers up to this, in milliseconds, multiplied: seldom by more than all deadlines.
 const DELAY: u16 = 34;
 
@@ -26,7 +28,7 @@ const DELAY: u16 = 34;
 pub enum Weather {
     /// Nothing.
     Fair,
-    /// Answers are late at random, and break off at random.
+    /// Answers are late at random; questions and answers break off at random, and then the connection ends.
     Stormy,
     /// On connections that listen for revocations nothing arrives any more this way, and nothing is closed. What is sent
     /// arrives once the weather is fair again.
@@ -100,7 +102,7 @@ impl Proxy {
         self.shared.late.load(Ordering::Relaxed)
     }
 
-    /// How many broke off.
+    /// How many pieces broke off.
     pub fn broken(&self) -> usize {
         self.shared.broken.load(Ordering::Relaxed)
     }
@@ -142,16 +144,20 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: Ways, listen
             shared.held.fetch_add(1, Ordering::Relaxed);
             let _ = weather.wait_for(|weather| !held(weather)).await;
         }
-        let stormy = way == Ways::Answered && *weather.borrow() == Weather::Stormy;
-        let fate = below(1000);
+        let (stormy, fate) = (*weather.borrow() == Weather::Stormy, below(1000));
         if stormy && fate < BROKEN {
             shared.broken.fetch_add(1, Ordering::Relaxed);
-            piece = &piece[..read / 2];
-        } else if stormy && fate < BROKEN + LATE {
+            // A question lacks its very end: a COMMIT, perhaps, and all that is asked before it is answered.
+            piece = &piece[..if way == Ways::Asked { read - 1 } else { read / 2 }];
+        } else if stormy && way == Ways::Answered && fate < BROKEN + LATE {
             shared.late.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(Duration::from_millis(u64::from(below(DELAY)) * u64::from(below(DELAY)))).await;
         }
-        if to.write_all(piece).await.is_err() || piece.len() < read {
+        if to.write_all(piece).await.is_err() {
+            break;
+        }
+        if piece.len() < read {
+            tokio::time::sleep(ECHO).await;
             break;
         }
     }
