@@ -9,7 +9,7 @@ use url::Url;
 use crate::cluster::Cluster;
 use crate::database::Database;
 use crate::fleet::{home_at, log_out, ops, serve_through, until_in_memory, until_trusted};
-use crate::harness::ALICE;
+use crate::harness::{ALICE, post};
 use crate::load::Load;
 use crate::process::{Home, until};
 use crate::seed;
@@ -56,6 +56,38 @@ async fn no_answered_end_is_lost_when_a_standby_takes_over() {
         let (metrics, cleared) = (ops(server, "/metrics").await.text(), "sessiond_cache_clears_total{reason=\"failover\"} 1");
         assert!(metrics.lines().any(|line| line == cleared), "{metrics}");
     }
+}
+
+#[tokio::test]
+#[cfg_attr(not(has_initdb), ignore = "needs initdb and pg_ctl of PostgreSQL 15 or newer")]
+async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
+    let primary = Cluster::start("synchronous_standby_names = '*'").await;
+    let standby = Cluster::follow(&primary, "synchronous_standby_names = ''").await;
+    let synchronous = "SELECT sync_state FROM pg_stat_replication";
+    until("it follows", async || primary.psql("postgres", synchronous).await == [[Some(String::from("sync"))]]).await;
+    let home = home_at(&primary.url("postgres"));
+    let server = serve_through(&home, &primary.url("postgres")).await;
+    until_trusted(&[&server]).await;
+    let alice = server.log_in(ALICE).await;
+
+    standby.freeze();
+    let logout = post("/api/v1/auth/logout").bearer(&alice.token);
+    let cancel = async {
+        // Every wait of the commit's is cut short, as an operator would who has lost the standby.
+        let waits = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
+                     WHERE wait_event = 'SyncRep' AND query = 'COMMIT'";
+        until("it waits for the standby", async || {
+            primary.psql("postgres", waits).await != [[Some(String::from("0"))]]
+        })
+        .await;
+    };
+    let (answer, ()) = tokio::join!(server.send(logout), cancel);
+    assert!((500..600).contains(&answer.status), "{} {}", answer.status, answer.text());
+    assert!(server.log().contains("canceling wait for synchronous replication"), "{}", server.log());
+    let tombstones = "SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL";
+    assert_eq!(primary.psql("postgres", tombstones).await, [[Some(String::from("1"))]], "and it was committed here");
+    standby.thaw();
+    until("it is refused", async || server.check(&alice.token).await == 401).await;
 }
 
 /// A port where connections are neither accepted nor refused, as those of a machine that is gone.

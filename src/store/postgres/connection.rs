@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::SinkExt as _;
@@ -10,7 +11,7 @@ use futures_util::future::poll_fn;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage, Statement};
 
@@ -27,6 +28,7 @@ pub(super) type Params<'p> = &'p [&'p (dyn ToSql + Sync)];
 pub(super) struct Connection {
     client: Client,
     statements: Mutex<HashMap<&'static str, Statement>>,
+    warned: Arc<AtomicBool>,
     task: AbortHandle,
 }
 
@@ -40,17 +42,26 @@ impl Connection {
     /// Opens one. `heard` is told of every notification.
     pub(super) async fn open(address: &Address, heard: Option<Arc<Notify>>) -> Result<Self> {
         let (client, mut connection) = address.config.connect(address.tls.clone()).await.map_err(failed)?;
+        let warned = Arc::new(AtomicBool::new(false));
+        let warning = Arc::clone(&warned);
         #[expect(clippy::disallowed_methods, reason = "aborted when the connection is dropped")]
         let task = tokio::spawn(async move {
             // The end, or an error: either way the client finds out by itself.
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-                if let (AsyncMessage::Notification(_), Some(heard)) = (message, &heard) {
-                    heard.notify_one();
+                match (message, &heard) {
+                    (AsyncMessage::Notification(_), Some(heard)) => heard.notify_one(),
+                    (AsyncMessage::Notice(notice), _) if notice.parsed_severity() == Some(Severity::Warning) => {
+                        tracing::warn!(code = notice.code().code(), "PostgreSQL warns: {}", notice.message());
+                        warning.store(true, Ordering::Release);
+                    }
+                    _ => {}
                 }
             }
         });
-        let connection = Self { client, statements: Mutex::default(), task: task.abort_handle() };
+        let connection = Self { client, statements: Mutex::default(), warned, task: task.abort_handle() };
         connection.prove().await?;
+        // What it says in greeting, of collations perhaps, is about nothing that was asked.
+        connection.warned.store(false, Ordering::Release);
         Ok(connection)
     }
 
@@ -98,13 +109,13 @@ impl Connection {
     /// Runs a statement, prepared when it is first run here.
     pub(super) async fn query(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>> {
         let statement = self.prepared(sql).await?;
-        self.client.query(&statement, params).await.map_err(failed)
+        self.client.query(&statement, params).await.map_err(failed).and_then(|rows| self.unwarned(rows))
     }
 
     /// Runs a statement and returns how many rows it changed.
     pub(super) async fn execute(&self, sql: &'static str, params: Params<'_>) -> Result<u64> {
         let statement = self.prepared(sql).await?;
-        self.client.execute(&statement, params).await.map_err(failed)
+        self.client.execute(&statement, params).await.map_err(failed).and_then(|changed| self.unwarned(changed))
     }
 
     /// Adds rows by a `COPY … FROM STDIN`: all of them or none.
@@ -117,7 +128,16 @@ impl Connection {
 
     /// Runs plain statements without parameters.
     pub(super) async fn run(&self, sql: &str) -> Result<()> {
-        self.client.batch_execute(sql).await.map_err(failed)
+        self.client.batch_execute(sql).await.map_err(failed).and_then(|()| self.unwarned(()))
+    }
+
+    /// Hands an answer on, unless the server has warned. So it does where it committed and an operator made it stop waiting
+    /// for its standby: the commit may be lost with this server, and nothing is to be said of it.
+    fn unwarned<T>(&self, answer: T) -> Result<T> {
+        if self.warned.load(Ordering::Acquire) {
+            return Err(StoreError::Unreachable(String::from("answered with a warning; it may not be on the standby")));
+        }
+        Ok(answer)
     }
 
     /// Prepares a statement, so that what is sent behind one another later is not kept waiting for it.
