@@ -1,5 +1,7 @@
 //! Checks: who does this credential stand for? From memory where that is certain, else from the store.
 
+use std::time::Duration;
+
 use super::{Error, Result, Service};
 use crate::cache::{Cache, Check};
 use crate::domain::id::UserId;
@@ -84,14 +86,15 @@ impl Service {
         }
     }
 
-    /// Loads a session into memory, one load of a token at a time, whether memory may be believed or not.
+    /// Loads a session into memory, one load of a token at a time: but nobody waits where memory may not be believed, nor
+    /// for a store that does not answer.
     ///
     /// Whoever waited looks again and, where there is still nothing, reads for themselves: what a load found that
     /// began before this check did may have been revoked in between.
     async fn load_once(&self, cache: &Cache, token: &TokenHash) -> Result<Identity> {
         let turn = usize::try_from(token.prefix() % LOADS_IN_PREFIX).unwrap_or_default();
-        let _turn = match self.loads.get(turn) {
-            Some(turn) => Some(turn.lock().await),
+        let _turn = match self.loads.get(turn).filter(|_| self.parts.coherence.trusted()) {
+            Some(turn) => tokio::time::timeout(LOAD_OF_ANOTHER, turn.lock()).await.ok(),
             None => None,
         };
         if let Some(identity) = self.remembered(cache, token) {
@@ -144,4 +147,6 @@ fn principal(presented: &Presented, identity: Identity, token_hash: TokenHash) -
     Ok(Principal { identity, token_hash })
 }
 
+/// How long to wait for somebody else's load of the same token.
+const LOAD_OF_ANOTHER: Duration = Duration::from_millis(100);
 const LOADS_IN_PREFIX: u64 = super::LOADS as u64;
