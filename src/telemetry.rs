@@ -24,6 +24,11 @@ const CHECK: &str = "/verify";
 /// Sends log lines to standard error. `RUST_LOG` chooses which; `info` and above by default.
 pub fn log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // At `debug` it would log what statements are given: addresses, names, and the key of tokens.
+    let filter = match "tokio_postgres=info".parse() {
+        Ok(quiet) => filter.add_directive(quiet),
+        Err(_) => EnvFilter::new("info"),
+    };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
