@@ -18,6 +18,7 @@ mod replicas;
 mod sessions;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -65,6 +66,8 @@ pub(super) struct Postgres {
     membership: Arc<Membership>,
     clock: Arc<dyn Clock>,
     token_key: TokenKey,
+    /// The absolute expiry up to which the purge under way has deleted.
+    purged: AtomicI64,
 }
 
 /// Says whether a URL can be understood, without connecting.
@@ -101,6 +104,7 @@ impl Postgres {
             membership: Arc::new(Membership::new(address)),
             clock,
             token_key,
+            purged: AtomicI64::new(i64::MIN),
         })
     }
 
@@ -248,16 +252,26 @@ impl Store for Postgres {
     }
 
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        // Every replica purges, each what no other is at.
-        let deleted = self
+        // Every replica purges, each what no other is at. A batch goes on where the last one ended: the index leads through
+        // what is deleted until it is vacuumed.
+        let from = self.purged.load(Ordering::Relaxed);
+        let rows = self
             .writers
-            .execute(
-                "DELETE FROM sessions WHERE number = ANY (ARRAY
-                     (SELECT number FROM sessions WHERE expires_at < $1 ORDER BY expires_at LIMIT $2
-                      FOR UPDATE SKIP LOCKED))",
-                &[&before, &i64::from(limit)],
+            .query(
+                "WITH gone AS (
+                     DELETE FROM sessions WHERE number = ANY (ARRAY
+                         (SELECT number FROM sessions WHERE expires_at >= $1 AND expires_at < $2
+                          ORDER BY expires_at LIMIT $3 FOR UPDATE SKIP LOCKED))
+                     RETURNING expires_at)
+                 SELECT count(*), max(expires_at) FROM gone",
+                &[&from, &before, &i64::from(limit)],
             )
             .await?;
+        let lost = || StoreError::Inconsistent(String::from("a count has no row"));
+        let mut columns = Columns::of(rows.first().ok_or_else(lost)?);
+        let (deleted, last): (i64, Option<i64>) = (columns.next()?, columns.next()?);
+        let all_gone = deleted < i64::from(limit);
+        self.purged.store(last.filter(|_| !all_gone).unwrap_or(i64::MIN), Ordering::Relaxed);
         // What somebody has not applied yet is kept, so that they need not forget everything.
         self.writers
             .execute(
@@ -268,7 +282,7 @@ impl Store for Postgres {
                 &[&before, &i64::from(limit)],
             )
             .await?;
-        Ok(deleted)
+        Ok(u64::try_from(deleted).unwrap_or_default())
     }
 
     async fn ping(&self) -> Result<()> {
