@@ -28,7 +28,8 @@ pub(super) type Params<'p> = &'p [&'p (dyn ToSql + Sync)];
 pub(super) struct Connection {
     client: Client,
     statements: Mutex<HashMap<&'static str, Statement>>,
-    warned: Arc<AtomicBool>,
+    /// Whether something was committed here that a standby may not have.
+    alone: Arc<AtomicBool>,
     task: AbortHandle,
 }
 
@@ -42,8 +43,8 @@ impl Connection {
     /// Opens one. `heard` is told of every notification.
     pub(super) async fn open(address: &Address, heard: Option<Arc<Notify>>) -> Result<Self> {
         let (client, mut connection) = address.config.connect(address.tls.clone()).await.map_err(failed)?;
-        let warned = Arc::new(AtomicBool::new(false));
-        let warning = Arc::clone(&warned);
+        let alone = Arc::new(AtomicBool::new(false));
+        let unsure = Arc::clone(&alone);
         #[expect(clippy::disallowed_methods, reason = "aborted when the connection is dropped")]
         let task = tokio::spawn(async move {
             // The end, or an error: either way the client finds out by itself.
@@ -51,17 +52,18 @@ impl Connection {
                 match (message, &heard) {
                     (AsyncMessage::Notification(_), Some(heard)) => heard.notify_one(),
                     (AsyncMessage::Notice(notice), _) if notice.parsed_severity() == Some(Severity::Warning) => {
-                        tracing::warn!(code = notice.code().code(), "PostgreSQL warns: {}", notice.message());
-                        warning.store(true, Ordering::Release);
+                        tracing::warn!("PostgreSQL warns: {}", notice.message());
+                        // Its words are in the language of the server; the place in its source is not.
+                        if notice.routine() == Some("SyncRepWaitForLSN") {
+                            unsure.store(true, Ordering::Release);
+                        }
                     }
                     _ => {}
                 }
             }
         });
-        let connection = Self { client, statements: Mutex::default(), warned, task: task.abort_handle() };
+        let connection = Self { client, statements: Mutex::default(), alone, task: task.abort_handle() };
         connection.prove().await?;
-        // What it says in greeting, of collations perhaps, is about nothing that was asked.
-        connection.warned.store(false, Ordering::Release);
         Ok(connection)
     }
 
@@ -71,7 +73,8 @@ impl Connection {
         let answer = self
             .client
             .simple_query(
-                "SET statement_timeout = 800; SET lock_timeout = 800; SET idle_in_transaction_session_timeout = 5000;
+                "SET statement_timeout = 800; SET lock_timeout = 800; SET idle_in_transaction_session_timeout = 2000;
+                 SET client_min_messages = warning;
                  SET default_transaction_isolation = 'read committed';
                  SELECT current_setting('server_version_num') AS server_version_num,
                      current_setting('server_encoding') AS server_encoding, pg_is_in_recovery() AS in_recovery,
@@ -109,13 +112,13 @@ impl Connection {
     /// Runs a statement, prepared when it is first run here.
     pub(super) async fn query(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>> {
         let statement = self.prepared(sql).await?;
-        self.client.query(&statement, params).await.map_err(failed).and_then(|rows| self.unwarned(rows))
+        self.client.query(&statement, params).await.map_err(failed).and_then(|rows| self.unless_alone(rows))
     }
 
     /// Runs a statement and returns how many rows it changed.
     pub(super) async fn execute(&self, sql: &'static str, params: Params<'_>) -> Result<u64> {
         let statement = self.prepared(sql).await?;
-        self.client.execute(&statement, params).await.map_err(failed).and_then(|changed| self.unwarned(changed))
+        self.client.execute(&statement, params).await.map_err(failed).and_then(|changed| self.unless_alone(changed))
     }
 
     /// Adds rows by a `COPY … FROM STDIN`: all of them or none.
@@ -128,14 +131,14 @@ impl Connection {
 
     /// Runs plain statements without parameters.
     pub(super) async fn run(&self, sql: &str) -> Result<()> {
-        self.client.batch_execute(sql).await.map_err(failed).and_then(|()| self.unwarned(()))
+        self.client.batch_execute(sql).await.map_err(failed).and_then(|()| self.unless_alone(()))
     }
 
-    /// Hands an answer on, unless the server has warned. So it does where it committed and an operator made it stop waiting
-    /// for its standby: the commit may be lost with this server, and nothing is to be said of it.
-    fn unwarned<T>(&self, answer: T) -> Result<T> {
-        if self.warned.load(Ordering::Acquire) {
-            return Err(StoreError::Unreachable(String::from("answered with a warning; it may not be on the standby")));
+    /// Hands an answer on, unless an operator made the server stop waiting for its standby. It answers that it committed,
+    /// with a warning; but the commit may be lost with this server, and nothing is to be said of it.
+    fn unless_alone<T>(&self, answer: T) -> Result<T> {
+        if self.alone.load(Ordering::Acquire) {
+            return Err(StoreError::Unreachable(String::from("committed, but perhaps not on the standby")));
         }
         Ok(answer)
     }
