@@ -275,6 +275,7 @@ impl Beats {
             None => self.row = None,
         }
         self.behind = false;
+        self.watch = Watch::default();
         self.due = Instant::now();
     }
 
