@@ -364,3 +364,39 @@ async fn a_last_seen_time_that_waits_for_a_lock_past_the_deadline_brings_nobody_
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_session_seen_by_another_in_its_last_moment_is_ended_with_the_others() {
+    on_a_fresh_store(async |fresh| {
+        sessions(fresh, 1..2).await;
+        let ann = fresh.found(1).await.1.id;
+        let other = session(&fresh.database.url()).await.expect("connected");
+        let seen = format!("BEGIN; UPDATE sessions SET idle_expires_at = {}", BEGIN.after(IDLE * 2).millis());
+        other.batch_execute(&seen).await.expect("on its way");
+        fresh.wait_until(BEGIN.after(IDLE));
+        let meanwhile = async {
+            let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+            until("it waits", async || fresh.database.number(waits).await == 1).await;
+            other.batch_execute("COMMIT").await.expect("stored");
+        };
+        let (revoked, ()) = tokio::join!(fresh.revoke(Target::All(ann)), meanwhile);
+        assert_eq!(revoked.sessions.len(), 1);
+        assert!(matches!(fresh.lookup(1).await, Lookup::Revoked(_)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_that_became_idle_just_now_is_ended_for_good_and_not_counted() {
+    on_a_fresh_store(async |fresh| {
+        sessions(fresh, 1..2).await;
+        let ann = fresh.found(1).await.1.id;
+        fresh.wait_until(BEGIN.after(IDLE));
+        assert!(fresh.revoke(Target::All(ann)).await.sessions.is_empty(), "it was over");
+        let ended = "SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL";
+        assert_eq!(fresh.database.number(ended).await, 1, "and comes not back, whatever another's clock says");
+        let told = "SELECT count(*) FROM events WHERE kind = 'revoked'";
+        assert_eq!(fresh.database.number(told).await, 0);
+    })
+    .await;
+}

@@ -69,7 +69,7 @@ impl Operation for ChangePassword {
         let known =
             change.query("SELECT auth_epoch, disabled_at FROM users WHERE id = $1 FOR NO KEY UPDATE", &[user]).await?;
         let live = change.live_by_user(*user, reason.through).await?;
-        if reason.through.is_some_and(|through| live.iter().all(|session| session.token_hash != through)) {
+        if reason.through.is_some_and(|through| !live.iter().any(|session| session.is(through))) {
             return Ok(Box::new(Changed::NoSession));
         }
         let Some(known) = known.first() else { return Ok(Box::new(|_| Changed::Outrun)) };

@@ -62,13 +62,23 @@ struct Tombstone {
     why: &'static str,
 }
 
-/// A session that is live, and stays so until this transaction ends it: its row is locked.
+/// A session that can be live, and stays what it is until this transaction ends it: its row is locked.
 #[derive(Clone, Copy)]
 pub(super) struct Live {
     pub(super) number: i64,
     pub(super) id: SessionId,
     pub(super) token_hash: TokenHash,
     pub(super) user: UserId,
+    /// Its idle timeout has just passed, so it is not live; but a last-seen time may be on its way that would make it so.
+    /// It is ended with the others, and nobody is told.
+    pub(super) over: bool,
+}
+
+impl Live {
+    /// Whether this is the live session of that token.
+    pub(super) fn is(&self, token: TokenHash) -> bool {
+        !self.over && self.token_hash == token
+    }
 }
 
 impl Change<'_> {
@@ -107,10 +117,10 @@ impl Change<'_> {
         let now = self.now;
         let rows = self
             .query(
-                "SELECT number, id, token_hash, user_id FROM sessions
-                 WHERE token_hash = ANY ($1) AND revoked_at IS NULL AND idle_expires_at > $2 AND expires_at > $2
+                "SELECT number, id, token_hash, user_id, idle_expires_at <= $2 FROM sessions
+                 WHERE token_hash = ANY ($1) AND revoked_at IS NULL AND idle_expires_at > $3 AND expires_at > $2
                  ORDER BY number FOR UPDATE",
-                &[&tokens, &now],
+                &[&tokens, &now, &just_now(now)],
             )
             .await?;
         rows.iter().map(|row| live(row).map(|live| (live.token_hash, live))).collect()
@@ -121,10 +131,10 @@ impl Change<'_> {
         let now = self.now;
         let rows = self
             .query(
-                "SELECT number, id, token_hash, user_id FROM sessions
-                 WHERE (id = $1 OR token_hash = $2) AND revoked_at IS NULL AND idle_expires_at > $3 AND expires_at > $3
+                "SELECT number, id, token_hash, user_id, idle_expires_at <= $3 FROM sessions
+                 WHERE (id = $1 OR token_hash = $2) AND revoked_at IS NULL AND idle_expires_at > $4 AND expires_at > $3
                  ORDER BY number FOR UPDATE",
-                &[&id, &through, &now],
+                &[&id, &through, &now, &just_now(now)],
             )
             .await?;
         rows.iter().map(live).collect()
@@ -135,11 +145,11 @@ impl Change<'_> {
         let now = self.now;
         let rows = self
             .query(
-                "SELECT number, id, token_hash, user_id FROM sessions
+                "SELECT number, id, token_hash, user_id, idle_expires_at <= $3 FROM sessions
                  WHERE (user_id = $1 AND NOT buried OR token_hash = $2)
-                     AND revoked_at IS NULL AND idle_expires_at > $3 AND expires_at > $3
+                     AND revoked_at IS NULL AND idle_expires_at > $4 AND expires_at > $3
                  ORDER BY number FOR UPDATE",
-                &[&user, &through, &now],
+                &[&user, &through, &now, &just_now(now)],
             )
             .await?;
         rows.iter().map(live).collect()
@@ -169,12 +179,15 @@ impl Change<'_> {
         let kind = why.event();
         let detail = (kind == EventKind::Revoked).then_some(why.as_str());
         for session in sessions {
-            let event = Event::about(session.user, kind, *by, self.now);
-            self.ended.events.push(Event { session: Some(session.id), ip: ip.clone(), detail, ..event });
             let tombstone = Tombstone { by: by.as_str().to_owned(), why: why.as_str() };
             self.ended.sessions.push((*session, tombstone));
+            if session.over {
+                continue;
+            }
+            let event = Event::about(session.user, kind, *by, self.now);
+            self.ended.events.push(Event { session: Some(session.id), ip: ip.clone(), detail, ..event });
         }
-        sessions.iter().map(|session| session.id).collect()
+        sessions.iter().filter(|session| !session.over).map(|session| session.id).collect()
     }
 
     /// Writes what ended under the next number, as the last step, and commits, in one round trip. Returns that number, or
@@ -187,7 +200,8 @@ impl Change<'_> {
         let why: Vec<_> = sessions.iter().map(|(_, tombstone)| tombstone.why).collect();
         let audit = Audit::new(&events);
         let connection = &lease.connection;
-        // Whoever takes a number holds the row until the commit; whoever takes none waits for nobody.
+        // Whoever takes a number holds the row until the commit; whoever takes none waits for nobody. Each timeline has numbers
+        // of its own, so that none is given out again where another server took over that had not heard of all.
         let (sql, params): (_, Params<'_>) = if sessions.is_empty() {
             (
                 "WITH audit AS (
@@ -198,7 +212,10 @@ impl Change<'_> {
             )
         } else {
             (
-                "WITH number AS (UPDATE coherence SET seq = seq + 1 RETURNING seq),
+                "WITH number AS (
+                     UPDATE coherence SET seq = 1 + greatest(seq,
+                         (('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint - 1) << 40)
+                     RETURNING seq),
                  tombstones AS (
                      UPDATE sessions AS s SET revoked_at = $1, revoked_by = e.by, revoked_why = e.why, revoked_seq = number.seq
                      FROM unnest($2::bigint[], $3::text[], $4::text[]) AS e (number, by, why), number
@@ -232,10 +249,18 @@ impl Change<'_> {
     }
 }
 
-/// Reads `number, id, token_hash, user_id`.
+/// Longer ago than this no session has become idle for too long that could still be seen: the longest that a last-seen time
+/// may be on its way, and that the clocks of two servers may be apart.
+fn just_now(now: Timestamp) -> Timestamp {
+    const MOST: i64 = 5 * 60 * 1000;
+    Timestamp::from_millis(now.millis().saturating_sub(MOST))
+}
+
+/// Reads `number, id, token_hash, user_id`, and whether it is over.
 fn live(row: &Row) -> Result<Live> {
     let mut columns = columns::Columns::of(row);
-    Ok(Live { number: columns.next()?, id: columns.next()?, token_hash: columns.next()?, user: columns.next()? })
+    let (number, id, token_hash) = (columns.next()?, columns.next()?, columns.next()?);
+    Ok(Live { number, id, token_hash, user: columns.next()?, over: columns.next()? })
 }
 
 /// Events, column by column.

@@ -121,7 +121,7 @@ impl Operation for Revoke {
             Target::Id(session, _) => change.live_by_id(*session, reason.through).await?,
             Target::All(user) | Target::Others(user, _) => change.live_by_user(*user, reason.through).await?,
         };
-        if reason.through.is_some_and(|through| live.iter().all(|session| session.token_hash != through)) {
+        if reason.through.is_some_and(|through| !live.iter().any(|session| session.is(through))) {
             return Ok(Box::new(Changed::NoSession));
         }
         let of = |wanted: &dyn Fn(&super::change::Live) -> bool| {
@@ -151,12 +151,13 @@ pub(super) fn revoked(sessions: Vec<SessionId>) -> Told<Changed> {
 
 /// Moves the last-seen times of live sessions forward; returns those that were, and until when each may now be idle.
 pub(super) async fn touch(pool: &Pool, clock: &dyn Clock, seen: &[Seen]) -> Result<Vec<(TokenHash, Timestamp)>> {
-    const LOCK: &str = "SELECT 1 FROM sessions WHERE token_hash = ANY ($1) ORDER BY number FOR UPDATE";
+    const LOCK: &str = "SELECT 1 FROM sessions
+         WHERE token_hash = ANY ($1) AND revoked_at IS NULL AND NOT buried ORDER BY number FOR UPDATE";
     const MOVE: &str = "UPDATE sessions AS s SET last_seen_at = greatest(s.last_seen_at, seen.at),
              idle_expires_at = least(s.expires_at, greatest(s.idle_expires_at, seen.idle_until))
          FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) AS seen (token_hash, at, idle_until)
          WHERE s.token_hash = seen.token_hash
-             AND s.revoked_at IS NULL AND s.idle_expires_at > $4 AND s.expires_at > $4
+             AND s.revoked_at IS NULL AND NOT s.buried AND s.idle_expires_at > $4 AND s.expires_at > $4
          RETURNING s.token_hash, s.idle_expires_at";
     let tokens: Vec<_> = seen.iter().map(|seen| seen.token_hash).collect();
     let at: Vec<_> = seen.iter().map(|seen| seen.at).collect();
