@@ -60,7 +60,7 @@ const CONFIRMATION: Duration = Duration::from_secs(1);
 
 /// The store in a PostgreSQL database.
 pub(super) struct Postgres {
-    readers: Pool,
+    readers: Arc<Pool>,
     writers: Arc<Pool>,
     logouts: Queue,
     membership: Arc<Membership>,
@@ -95,13 +95,14 @@ impl Postgres {
             return Err(ConnectError::Unfinished);
         }
         let token_key = within(token_key(&first, fresh_key)).await?;
+        let readers = Arc::new(Pool::new(Arc::clone(&address), READERS));
         let writers = Arc::new(Pool::new(Arc::clone(&address), WRITERS));
         writers.keep(first);
         Ok(Self {
-            readers: Pool::new(Arc::clone(&address), READERS),
             logouts: Queue::start(Arc::clone(&writers), Arc::clone(&clock)),
+            membership: Arc::new(Membership::new(address, [Arc::clone(&readers), Arc::clone(&writers)])),
+            readers,
             writers,
-            membership: Arc::new(Membership::new(address)),
             clock,
             token_key,
             purged: AtomicI64::new(i64::MIN),

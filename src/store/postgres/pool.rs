@@ -1,6 +1,7 @@
 //! A bounded number of connections, opened when needed. One that failed, or was not waited for, is closed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -26,11 +27,14 @@ pub(super) struct Pool {
     address: Arc<Address>,
     turns: Semaphore,
     idle: Mutex<Vec<Connection>>,
+    /// How often everything was forgotten.
+    age: AtomicU64,
 }
 
 /// A connection that its holder has alone. Closed when dropped, unless it was given back.
 pub(super) struct Lease<'p> {
     pool: &'p Pool,
+    age: u64,
     pub(super) connection: Connection,
     _turn: SemaphorePermit<'p>,
 }
@@ -38,7 +42,7 @@ pub(super) struct Lease<'p> {
 impl Pool {
     /// At most `most`, none of them opened yet.
     pub(super) const fn new(address: Arc<Address>, most: usize) -> Self {
-        Self { address, turns: Semaphore::const_new(most), idle: Mutex::new(Vec::new()) }
+        Self { address, turns: Semaphore::const_new(most), idle: Mutex::new(Vec::new()), age: AtomicU64::new(0) }
     }
 
     /// Takes in a connection that somebody has no further use for.
@@ -50,6 +54,7 @@ impl Pool {
     pub(super) async fn take(&self) -> Result<Lease<'_>> {
         let closed = |_| StoreError::Unreachable(String::from("the store is closed"));
         let turn = self.turns.acquire().await.map_err(closed)?;
+        let age = self.age.load(Ordering::Acquire);
         loop {
             let idle = self.idle.lock().pop();
             let connection = match idle {
@@ -57,7 +62,7 @@ impl Pool {
                 Some(connection) => connection,
                 None => Connection::open(&self.address, None).await?,
             };
-            return Ok(Lease { pool: self, connection, _turn: turn });
+            return Ok(Lease { pool: self, age, connection, _turn: turn });
         }
     }
 
@@ -83,6 +88,12 @@ impl Pool {
         .await
     }
 
+    /// Closes what is idle, and whatever is in use once it is given back: another server is the primary now.
+    pub(super) fn forget(&self) {
+        self.age.fetch_add(1, Ordering::AcqRel);
+        self.idle.lock().clear();
+    }
+
     /// Closes what is idle; what is in use is closed when it is given back.
     pub(super) fn close(&self) {
         self.turns.close();
@@ -94,7 +105,7 @@ impl Lease<'_> {
     /// Puts the connection back. Nothing may be under way on it.
     pub(super) fn give_back(self) {
         let mut idle = self.pool.idle.lock();
-        if !self.pool.turns.is_closed() {
+        if !self.pool.turns.is_closed() && self.pool.age.load(Ordering::Acquire) == self.age {
             idle.push(self.connection);
         }
     }

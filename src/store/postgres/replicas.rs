@@ -1,6 +1,7 @@
 //! The rows of the processes that serve, and the log, on a connection of their own that listens for hints.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use futures_util::future::{try_join, try_join3};
@@ -11,6 +12,7 @@ use super::super::{News, Replica, Replicas, Result, StoreError};
 use super::address::Address;
 use super::columns::{self, Columns};
 use super::connection::{Connection, Params};
+use super::pool::Pool;
 use crate::domain::id::ReplicaId;
 use crate::domain::revocation::Seq;
 
@@ -20,6 +22,10 @@ const MOST: i64 = 1024;
 /// See [`Replicas`].
 pub(super) struct Membership {
     address: Arc<Address>,
+    /// Whose connections are to the same server, or should be.
+    pools: [Arc<Pool>; 2],
+    /// The newest timeline that was seen.
+    timeline: AtomicU32,
     open: Mutex<Option<Listener>>,
     heard: Arc<Notify>,
 }
@@ -46,8 +52,8 @@ impl Listener {
 
 impl Membership {
     /// Opens nothing yet.
-    pub(super) fn new(address: Arc<Address>) -> Self {
-        Self { address, open: Mutex::default(), heard: Arc::default() }
+    pub(super) fn new(address: Arc<Address>, pools: [Arc<Pool>; 2]) -> Self {
+        Self { address, pools, timeline: AtomicU32::new(0), open: Mutex::default(), heard: Arc::default() }
     }
 
     /// Runs `work` on the connection, which is opened where there is none, and closed if `work` fails or is late.
@@ -57,7 +63,14 @@ impl Membership {
             let mut slot = self.open.lock().await;
             let listener = match slot.take().filter(|listener| !listener.connection.is_closed()) {
                 Some(listener) => listener,
-                None => Listener::open(&self.address, &self.heard).await?,
+                None => {
+                    let listener = Listener::open(&self.address, &self.heard).await?;
+                    let before = self.timeline.swap(listener.timeline, Ordering::AcqRel);
+                    if before != 0 && before != listener.timeline {
+                        self.pools.iter().for_each(|pool| pool.forget());
+                    }
+                    listener
+                }
             };
             let done = work(&listener).await?;
             *slot = Some(listener);
