@@ -400,3 +400,22 @@ async fn a_session_that_became_idle_just_now_is_ended_for_good_and_not_counted()
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_log_is_read_by_its_index_though_it_was_short_when_that_was_planned() {
+    on_a_fresh_store(async |fresh| {
+        let reader = another(fresh).await;
+        for _ in 0..20 {
+            reader.shared().expect("shared").news(Seq(0)).await.expect("a store");
+        }
+        // What it did is told once it is gone.
+        reader.close().await;
+        drop(reader);
+        let told = "SELECT idx_scan FROM pg_stat_user_tables WHERE relname = 'revocations'";
+        until("it is told", async || fresh.database.number(told).await >= 20).await;
+        // Making the index goes through the table once.
+        let scans = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'revocations'";
+        assert!(fresh.database.number(scans).await <= 1);
+    })
+    .await;
+}
