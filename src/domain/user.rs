@@ -49,3 +49,11 @@ pub struct NewUser {
     /// See [`User::admin`].
     pub admin: bool,
 }
+
+impl NewUser {
+    /// The user it becomes when it is stored.
+    pub fn stored(&self, id: UserId, at: Timestamp) -> User {
+        let Self { username, email, name, admin } = self.clone();
+        User { id, username, email, name, admin, disabled_at: None, created_at: at, updated_at: at }
+    }
+}

@@ -10,7 +10,7 @@ use crate::domain::id::UserId;
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Reason;
 use crate::domain::text::Email;
-use crate::domain::user::{NewUser, User};
+use crate::domain::user::NewUser;
 
 /// Adds a user.
 pub(super) struct AddUser {
@@ -41,16 +41,7 @@ impl Operation for AddUser {
             return Ok(Box::new(|_| taken));
         }
         change.event(Event::about(*id, EventKind::UserCreated, *by, now));
-        let added = Added::Yes(User {
-            id: *id,
-            username: username.clone(),
-            email: email.clone(),
-            name: name.clone(),
-            admin: *admin,
-            disabled_at: None,
-            created_at: now,
-            updated_at: now,
-        });
+        let added = Added::Yes(user.stored(*id, now));
         Ok(Box::new(|_| added))
     }
 }

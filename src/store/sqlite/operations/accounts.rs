@@ -10,7 +10,7 @@ use crate::domain::id::UserId;
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Reason;
 use crate::domain::text::Email;
-use crate::domain::user::{NewUser, User};
+use crate::domain::user::NewUser;
 
 /// Adds a user.
 pub(in crate::store::sqlite) struct AddUser {
@@ -39,16 +39,7 @@ impl Operation for AddUser {
             (id, username, username_key, email, email_key, name, admin, hash, now),
         )?;
         batch.event(&Event::about(*id, EventKind::UserCreated, *by, now))?;
-        Ok(Added::Yes(User {
-            id: *id,
-            username: username.clone(),
-            email: email.clone(),
-            name: name.clone(),
-            admin: *admin,
-            disabled_at: None,
-            created_at: now,
-            updated_at: now,
-        }))
+        Ok(Added::Yes(user.stored(*id, now)))
     }
 }
 
