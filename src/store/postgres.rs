@@ -125,12 +125,12 @@ impl Postgres {
 
 /// The key in the database, which is `fresh` if there was none.
 async fn token_key(connection: &Connection, fresh: [u8; 32]) -> Result<TokenKey> {
+    const UNFIT: &str = "the token key in the database is not one";
     let insert = "INSERT INTO secrets (name, value) VALUES ('token_key', $1) ON CONFLICT (name) DO NOTHING";
     connection.execute(insert, &[&fresh.as_slice()]).await?;
     let rows = connection.query("SELECT value FROM secrets WHERE name = 'token_key'", &[]).await?;
-    let unfit = || StoreError::Inconsistent(String::from("the token key in the database is not one"));
-    let key: &[u8] = Columns::of(rows.first().ok_or_else(unfit)?).next()?;
-    Ok(TokenKey::new(key.try_into().map_err(|_| unfit())?))
+    let key: &[u8] = Columns::of_first(&rows, UNFIT)?.next()?;
+    Ok(TokenKey::new(key.try_into().map_err(|_| StoreError::Inconsistent(String::from(UNFIT)))?))
 }
 
 #[async_trait]
@@ -268,8 +268,7 @@ impl Store for Postgres {
                 &[&from, &before, &i64::from(limit)],
             )
             .await?;
-        let lost = || StoreError::Inconsistent(String::from("a count has no row"));
-        let mut columns = Columns::of(rows.first().ok_or_else(lost)?);
+        let mut columns = Columns::of_first(&rows, "a count has no row")?;
         let (deleted, last): (i64, Option<i64>) = (columns.next()?, columns.next()?);
         let all_gone = deleted < i64::from(limit);
         self.purged.store(last.filter(|_| !all_gone).unwrap_or(i64::MIN), Ordering::Relaxed);

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use futures_util::future::{join, try_join_all};
 use tokio_postgres::Row;
 
-use super::super::{Result, StoreError};
-use super::columns;
+use super::super::Result;
+use super::columns::{Columns, NO_HEAD};
 use super::connection::Params;
 use super::pool::{Lease, Pool, within};
 use crate::domain::clock::{Clock, Timestamp};
@@ -244,8 +244,7 @@ impl Change<'_> {
             connection.query(sql, params).await?
         };
         lease.give_back();
-        let lost = || StoreError::Inconsistent(String::from("the table coherence is empty"));
-        columns::Columns::of(rows.first().ok_or_else(lost)?).next()
+        Columns::of_first(&rows, NO_HEAD)?.next()
     }
 }
 
@@ -258,7 +257,7 @@ fn just_now(now: Timestamp) -> Timestamp {
 
 /// Reads `number, id, token_hash, user_id`, and whether it is over.
 fn live(row: &Row) -> Result<Live> {
-    let mut columns = columns::Columns::of(row);
+    let mut columns = Columns::of(row);
     let (number, id, token_hash) = (columns.next()?, columns.next()?, columns.next()?);
     Ok(Live { number, id, token_hash, user: columns.next()?, over: columns.next()? })
 }

@@ -59,6 +59,9 @@ column!(Timestamp as i64, at => at.millis(), value => Self::from_millis(value));
 column!(Seq as i64, seq => seq.0, value => Self(value));
 column!(TokenHash as &[u8], hash => hash.as_bytes().as_slice(), value => Self::from_bytes(value.try_into()?));
 
+/// What it means that the newest number of the log cannot be read.
+pub(super) const NO_HEAD: &str = "the table coherence is empty";
+
 /// A row, read from left to right: a statement selects columns in the order of the fields they fill.
 pub(super) struct Columns<'r> {
     row: &'r Row,
@@ -69,6 +72,11 @@ impl<'r> Columns<'r> {
     /// Begins at the left.
     pub(super) const fn of(row: &'r Row) -> Self {
         Self { row, next: 0 }
+    }
+
+    /// Begins at the left of the row that a statement always finds; `lacking` is what it means that it did not.
+    pub(super) fn of_first(rows: &'r [Row], lacking: &str) -> Result<Self> {
+        rows.first().map(Self::of).ok_or_else(|| StoreError::Inconsistent(lacking.to_owned()))
     }
 
     /// The next column.

@@ -9,6 +9,7 @@ use super::super::copy::{Contents, CopyError, Table};
 use super::super::{Result, StoreError};
 use super::columns::Columns;
 use super::connection::Connection;
+use super::pool::by;
 use super::{address, migrate};
 use crate::config::DatabaseUrl;
 
@@ -28,7 +29,7 @@ impl Target {
     /// Connects, migrates, and keeps other copies away.
     pub(in super::super) async fn open(url: &DatabaseUrl) -> std::result::Result<Self, CopyError> {
         let address = address(url)?;
-        let connection = within(CONNECTION, Connection::open(&address, None)).await.map_err(ConnectError::from)?;
+        let connection = by(CONNECTION, Connection::open(&address, None)).await.map_err(ConnectError::from)?;
         migrate::migrate(&connection).await.map_err(ConnectError::from)?;
         // The number is ours alone: the letters of "sesscopy". The lock goes with the connection, and that of a copy that
         // was killed goes a moment later.
@@ -68,8 +69,7 @@ impl Target {
             Table::Revocations => "SELECT count(*), coalesce(max(seq), 0)::text FROM revocations",
         };
         let rows = patiently(self.0.query(sql, &[])).await?;
-        let lost = || StoreError::Inconsistent(String::from("a count has no answer"));
-        let mut columns = Columns::of(rows.first().ok_or_else(lost)?);
+        let mut columns = Columns::of_first(&rows, "a count has no answer")?;
         Ok((columns.next()?, columns.next()?))
     }
 
@@ -151,10 +151,5 @@ pub(super) async fn is_unfinished(connection: &Connection) -> Result<bool> {
 
 /// Waits for `work`, no longer than [`DEADLINE`].
 async fn patiently<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    within(DEADLINE, work).await
-}
-
-async fn within<T>(deadline: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let late = |_| StoreError::TooSlow(format!("no answer within {deadline:?}"));
-    tokio::time::timeout(deadline, work).await.map_err(late)?
+    by(DEADLINE, work).await
 }

@@ -22,6 +22,12 @@ pub(super) async fn within<T>(work: impl Future<Output = Result<T>>) -> Result<T
     tokio::time::timeout(DEADLINE, work).await.map_err(late)?
 }
 
+/// Waits for `work` that changes nothing, or may be asked for again, no longer than `deadline`.
+pub(super) async fn by<T>(deadline: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| StoreError::TooSlow(format!("no answer within {deadline:?}"));
+    tokio::time::timeout(deadline, work).await.map_err(late)?
+}
+
 /// The connections.
 pub(super) struct Pool {
     address: Arc<Address>,

@@ -10,9 +10,9 @@ use tokio::sync::{Mutex, Notify};
 use super::super::replicas::DEADLINE;
 use super::super::{News, Replica, Replicas, Result, StoreError};
 use super::address::Address;
-use super::columns::{self, Columns};
+use super::columns::{self, Columns, NO_HEAD};
 use super::connection::{Connection, Params};
-use super::pool::Pool;
+use super::pool::{Pool, by};
 use crate::domain::id::ReplicaId;
 use crate::domain::revocation::Seq;
 
@@ -38,12 +38,12 @@ struct Listener {
 
 impl Listener {
     async fn open(address: &Address, heard: &Arc<Notify>) -> Result<Self> {
+        const UNTOLD: &str = "the database does not tell its timeline";
         let connection = Connection::open(address, Some(Arc::clone(heard))).await?;
         connection.run("LISTEN sessiond").await?;
         let rows = connection.query("SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)", &[]).await?;
-        let unfit = || StoreError::Inconsistent(String::from("the database does not tell its timeline"));
-        let timeline: &str = Columns::of(rows.first().ok_or_else(unfit)?).next()?;
-        let timeline = u32::from_str_radix(timeline, 16).map_err(|_| unfit())?;
+        let timeline: &str = Columns::of_first(&rows, UNTOLD)?.next()?;
+        let timeline = u32::from_str_radix(timeline, 16).map_err(|_| StoreError::Inconsistent(String::from(UNTOLD)))?;
         // Whatever was said while nobody listened.
         heard.notify_one();
         Ok(Self { connection, timeline })
@@ -58,8 +58,7 @@ impl Membership {
 
     /// Runs `work` on the connection, which is opened where there is none, and closed if `work` fails or is late.
     async fn on<T>(&self, work: impl AsyncFnOnce(&Listener) -> Result<T>) -> Result<T> {
-        let late = |_| StoreError::TooSlow(format!("no answer within {DEADLINE:?}"));
-        let done = tokio::time::timeout(DEADLINE, async {
+        by(DEADLINE, async {
             let mut slot = self.open.lock().await;
             let listener = match slot.take().filter(|listener| !listener.connection.is_closed()) {
                 Some(listener) => listener,
@@ -75,8 +74,8 @@ impl Membership {
             let done = work(&listener).await?;
             *slot = Some(listener);
             Ok(done)
-        });
-        done.await.map_err(late)?
+        })
+        .await
     }
 
     async fn run(&self, sql: &'static str, params: Params<'_>) -> Result<u64> {
@@ -100,10 +99,9 @@ async fn news(Listener { connection, timeline }: &Listener, applied: Seq) -> Res
     let (head, revocations, replicas) =
         try_join3(connection.query(HEAD, &[]), connection.query(LOG, &[&applied, &MOST]), connection.query(ROWS, &[]))
             .await?;
-    let lost = || StoreError::Inconsistent(String::from("the table coherence is empty"));
     Ok(News {
         timeline: *timeline,
-        head: Columns::of(head.first().ok_or_else(lost)?).next()?,
+        head: Columns::of_first(&head, NO_HEAD)?.next()?,
         revocations: revocations.iter().map(columns::revocation).collect::<Result<_>>()?,
         replicas: replicas.iter().map(columns::replica).collect::<Result<_>>()?,
     })
@@ -119,8 +117,7 @@ impl Replicas for Membership {
                     &[&id],
                 )
                 .await?;
-            let lost = || StoreError::Inconsistent(String::from("the table coherence is empty"));
-            Columns::of(rows.first().ok_or_else(lost)?).next()
+            Columns::of_first(&rows, NO_HEAD)?.next()
         })
         .await
     }
