@@ -346,7 +346,7 @@ fn mark_of(user: UserId) -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::domain::entropy::SystemEntropy;
     use crate::domain::id::SessionId;
@@ -354,13 +354,13 @@ mod tests {
     use crate::domain::text::{Name, Username};
 
     const LIFE: Lifetime = Lifetime { idle: Duration::from_secs(1000), absolute: Duration::from_secs(100_000) };
-    const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
+    pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
 
-    fn cache(entries: usize) -> Cache {
+    pub(crate) fn cache(entries: usize) -> Cache {
         Cache::new(entries, Lifetimes { plain: LIFE, remembered: LIFE })
     }
 
-    fn user() -> User {
+    pub(crate) fn user() -> User {
         User {
             id: UserId::random(&SystemEntropy).expect("entropy"),
             username: Username::new("ann").expect("fit"),
@@ -394,7 +394,7 @@ mod tests {
         matches!(cache.check(token, now), Check::Live { .. })
     }
 
-    fn keep(cache: &Cache, token: TokenHash, user: &User) {
+    pub(crate) fn keep(cache: &Cache, token: TokenHash, user: &User) {
         cache.insert(token, &session(user), user, NOW, cache.ticket());
     }
 

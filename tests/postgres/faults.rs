@@ -7,17 +7,25 @@ use futures_util::future::join_all;
 
 use crate::cluster::Cluster;
 use crate::fleet::{SOON, home_at, log_out, ops, until_in_memory, until_trusted};
-use crate::harness::{ALICE, BOB, Server, get, post};
+use crate::harness::{ALICE, BOB, LoggedIn, Server, get, post};
 use crate::outage::{TOO_SLOW, UNREACHABLE, assert_is_over, assert_words, checks, logins, logouts, send_all};
 use crate::process::until;
 use crate::seed;
 
 /// A server on a cluster that it may lose, with Bob logged in and in nobody's memory.
-async fn serving(cluster: &Cluster) -> (Server, crate::harness::LoggedIn) {
+async fn serving(cluster: &Cluster) -> (Server, LoggedIn) {
     let toml = format!("database_url = '{}'", cluster.url("postgres"));
     let server = Server::with(&toml).await;
     let bob = server.log_in(BOB).await;
     (server.restart(&toml).await, bob)
+}
+
+/// It comes back by itself, and nobody was logged out meanwhile.
+async fn recovers(server: Server, bob: &LoggedIn) {
+    until("it is ready", async || server.ops("/readyz").await.status == 200).await;
+    assert_eq!(server.check(&bob.token).await, 200, "still alive");
+    assert_is_over(&server, bob).await;
+    server.stop().await;
 }
 
 #[tokio::test]
@@ -34,10 +42,7 @@ async fn a_server_that_is_down_is_an_unreachable_store_until_it_is_back() {
     assert_eq!(server.ops("/livez").await.status, 200);
 
     cluster.start_again().await;
-    until("it is ready", async || server.ops("/readyz").await.status == 200).await;
-    assert_eq!(server.check(&bob.token).await, 200, "still alive");
-    assert_is_over(&server, &bob).await;
-    server.stop().await;
+    recovers(server, &bob).await;
 }
 
 #[tokio::test]
@@ -52,10 +57,7 @@ async fn a_server_that_hangs_is_too_slow_until_it_goes_on() {
     assert_eq!(server.ops("/readyz").await.status, 503);
 
     cluster.thaw();
-    until("it is ready", async || server.ops("/readyz").await.status == 200).await;
-    assert_eq!(server.check(&bob.token).await, 200, "still alive");
-    assert_is_over(&server, &bob).await;
-    server.stop().await;
+    recovers(server, &bob).await;
 }
 
 #[tokio::test]
@@ -82,7 +84,7 @@ async fn servers_believe_their_memory_no_longer_than_a_second_while_the_database
         let mut failed = 0;
         while begin.elapsed() < Duration::from_secs(2) {
             let asks = servers.map(|server| {
-                let ask = |session: &crate::harness::LoggedIn| get("/verify").bearer(&session.token);
+                let ask = |session: &LoggedIn| get("/verify").bearer(&session.token);
                 let logout = post("/api/v1/auth/logout").bearer(&doubtful.token);
                 join_all([ask(kept), ask(kept), ask(revoked), logout].map(|ask| server.send(ask)))
             });

@@ -11,17 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::super::{BootClock, Coherence};
 use super::memory::Memory;
 use super::until;
+use crate::cache::tests::{NOW, cache, keep, user};
 use crate::cache::{Cache, Check};
-use crate::domain::clock::Timestamp;
 use crate::domain::entropy::SystemEntropy;
-use crate::domain::id::{SessionId, UserId};
-use crate::domain::session::{Client, Lifetime, Lifetimes, Session};
-use crate::domain::text::{Name, Username};
 use crate::domain::token::TokenHash;
-use crate::domain::user::User;
-
-const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
-const LIFE: Lifetime = Lifetime { idle: Duration::from_secs(1000), absolute: Duration::from_secs(100_000) };
 
 /// tokio's paused time, and what was slept through.
 pub(super) struct Boot {
@@ -46,7 +39,7 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn start(store: &Arc<Memory>, cached: bool) -> Self {
-        let cache = cached.then(|| Arc::new(Cache::new(1000, Lifetimes { plain: LIFE, remembered: LIFE })));
+        let cache = cached.then(|| Arc::new(cache(1000)));
         let clock = Arc::new(Boot { begin: Instant::now(), asleep: Mutex::default() });
         let (coherence, beats) =
             Coherence::among(store.clone(), cache.clone(), clock.clone(), Arc::new(SystemEntropy), Arc::default());
@@ -71,26 +64,7 @@ impl Process {
     }
 
     pub(super) fn keep(&self, token: TokenHash) {
-        let user = User {
-            id: UserId::random(&SystemEntropy).expect("entropy"),
-            username: Username::new("ann").expect("fit"),
-            email: None,
-            name: Name::new("Ann").expect("fit"),
-            admin: false,
-            disabled_at: None,
-            created_at: NOW,
-            updated_at: NOW,
-        };
-        let session = Session {
-            id: SessionId::random(&SystemEntropy).expect("entropy"),
-            user_id: user.id,
-            created_at: NOW,
-            last_seen_at: NOW,
-            expiry: LIFE.begin(NOW),
-            remembered: false,
-            client: Client::default(),
-        };
-        self.cache().insert(token, &session, &user, NOW, self.cache().ticket());
+        keep(self.cache(), token, &user());
     }
 
     pub(super) fn knows(&self, token: &TokenHash) -> bool {
