@@ -3,11 +3,16 @@
 //! Bodies are read into this rather than into a struct so that each dialect can say in its own words which field is
 //! missing, unknown or of the wrong type.
 
+use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::wire::{FieldError, Place, Problem, Refusal};
+
+/// The most fields in one body or query, those of nested objects included. More make it malformed, so that looking
+/// for a name among those already read never takes long.
+const MOST: usize = 32;
 
 /// Named values, in the order they were sent.
 #[derive(Debug, Default)]
@@ -28,18 +33,23 @@ enum Value {
 }
 
 impl Fields {
-    /// Reads a JSON object. NUL in a text is refused, since not every store can keep it.
+    /// Reads a JSON object. NUL in a text is refused, since not every store can keep it. A byte order mark before it is
+    /// skipped (RFC 8259 section 8.1).
     ///
     /// # Errors
-    /// [`Refusal::Malformed`], whatever is wrong; a parser's words are not for clients.
+    /// [`Refusal::Malformed`], whatever is wrong, more than 32 fields included; a parser's words are not for clients.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Refusal> {
-        serde_json::from_slice(bytes).map_err(|_| Refusal::Malformed)
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let mut json = serde_json::Deserializer::from_slice(bytes);
+        let room = Room(Cell::new(MOST));
+        let fields = Object(&room).deserialize(&mut json).and_then(|fields| json.end().map(|()| fields));
+        fields.map_err(|_| Refusal::Malformed)
     }
 
     /// Reads a form body.
     ///
     /// # Errors
-    /// [`Refusal::Malformed`] when it is not UTF-8, holds a NUL or names something twice.
+    /// [`Refusal::Malformed`] when it is not UTF-8, holds a NUL, names something twice or has more than 32 fields.
     pub fn from_form(bytes: &[u8]) -> Result<Self, Refusal> {
         Self::from_pairs(bytes, Place::Body).ok_or(Refusal::Malformed)
     }
@@ -55,6 +65,9 @@ impl Fields {
     fn from_pairs(bytes: &[u8], place: Place) -> Option<Self> {
         let mut fields = Self { place: Some(place), values: Vec::new() };
         for (name, value) in form_urlencoded::parse(bytes) {
+            if fields.values.len() == MOST {
+                return None;
+            }
             let fit = |text: &str| !text.contains(['\0', char::REPLACEMENT_CHARACTER]);
             if !fit(&name) || !fit(&value) || !fields.insert(name.into_owned(), Value::Text(value.into_owned())) {
                 return None;
@@ -175,82 +188,104 @@ impl Fields {
     }
 }
 
-impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Object;
+/// How many more fields may be read.
+struct Room(Cell<usize>);
 
-        impl<'de> Visitor<'de> for Object {
-            type Value = Fields;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut fields = Fields::default();
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                    if name.contains('\0') || !fields.insert(name, value) {
-                        return Err(A::Error::custom("a name twice, or a NUL"));
-                    }
-                }
-                Ok(fields)
-            }
-        }
-
-        from.deserialize_map(Object)
+impl Room {
+    /// Takes the place of one field; false when there is none left.
+    fn take(&self) -> bool {
+        let left = self.0.get().checked_sub(1);
+        self.0.set(left.unwrap_or_default());
+        left.is_some()
     }
 }
 
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Any;
+/// Reads an object, as long as there is room for its fields.
+struct Object<'r>(&'r Room);
 
-        impl<'de> Visitor<'de> for Any {
-            type Value = Value;
+impl<'de> DeserializeSeed<'de> for Object<'_> {
+    type Value = Fields;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value")
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Fields, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Object<'_> {
+    type Value = Fields;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+        let mut fields = Fields::default();
+        while let Some(name) = map.next_key::<String>()? {
+            if !self.0.take() {
+                return Err(A::Error::custom("too many fields"));
             }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
-                self.visit_string(text.to_owned())
-            }
-
-            fn visit_string<E: serde::de::Error>(self, text: String) -> Result<Value, E> {
-                if text.contains('\0') { Err(E::custom("a NUL")) } else { Ok(Value::Text(text)) }
-            }
-
-            fn visit_bool<E>(self, flag: bool) -> Result<Value, E> {
-                Ok(Value::Flag(flag))
-            }
-
-            fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
-                Ok(Value::Number(number))
-            }
-
-            fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
-                Ok(i64::try_from(number).map_or(Value::Other, Value::Number))
-            }
-
-            fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
-                Ok(Value::Other)
-            }
-
-            fn visit_unit<E>(self) -> Result<Value, E> {
-                Ok(Value::Other)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Value::Other)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
-                Fields::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(Value::Group)
+            let value = map.next_value_seed(Any(self.0))?;
+            if name.contains('\0') || !fields.insert(name, value) {
+                return Err(A::Error::custom("a name twice, or a NUL"));
             }
         }
+        Ok(fields)
+    }
+}
 
-        from.deserialize_any(Any)
+/// Reads any value, as long as there is room for the fields of the objects in it.
+struct Any<'r>(&'r Room);
+
+impl<'de> DeserializeSeed<'de> for Any<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Any<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
+        self.visit_string(text.to_owned())
+    }
+
+    fn visit_string<E: serde::de::Error>(self, text: String) -> Result<Value, E> {
+        if text.contains('\0') { Err(E::custom("a NUL")) } else { Ok(Value::Text(text)) }
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Value, E> {
+        Ok(Value::Flag(flag))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(Value::Number(number))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(i64::try_from(number).map_or(Value::Other, Value::Number))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Value::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
+        Object(self.0).visit_map(map).map(Value::Group)
     }
 }
 
@@ -287,6 +322,26 @@ mod tests {
         for form in ["a=1&a=2", "a=%00", "a=%ff"] {
             assert!(Fields::from_form(form.as_bytes()).is_err(), "{form}");
         }
+    }
+
+    #[test]
+    fn more_fields_than_any_route_takes_are_malformed_wherever_they_stand() {
+        let members = |count: usize| (0..count).map(|n| format!("\"{n}\":0")).collect::<Vec<_>>().join(",");
+        let pairs = |count: usize| (0..count).map(|n| format!("{n}=")).collect::<Vec<_>>().join("&");
+        assert!(Fields::from_json(format!("{{{}}}", members(MOST)).as_bytes()).is_ok());
+        assert!(Fields::from_json(format!("{{{}}}", members(MOST + 1)).as_bytes()).is_err());
+        let nested = format!("{{\"a\":{{{}}},\"b\":{{{}}}}}", members(MOST / 2), members(MOST / 2));
+        assert!(Fields::from_json(nested.as_bytes()).is_err(), "counted together");
+        assert!(Fields::from_form(pairs(MOST).as_bytes()).is_ok());
+        assert!(Fields::from_form(pairs(MOST + 1).as_bytes()).is_err());
+        assert!(Fields::from_query(Some(&pairs(MOST + 1))).is_err());
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped_once() {
+        assert!(Fields::from_json(b"\xef\xbb\xbf{\"a\":1}").is_ok());
+        assert!(Fields::from_json(b"\xef\xbb\xbf\xef\xbb\xbf{}").is_err());
+        assert!(Fields::from_json(b"{} trailing").is_err());
     }
 
     #[test]
