@@ -4,9 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
@@ -14,7 +16,9 @@ use crate::coherence::{Coherence, SystemBootClock};
 use crate::config::{self, CacheMode, Config};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
+use crate::http::connection::Manners;
 use crate::http::descriptors::connections;
+use crate::http::server::{Deadline, Served};
 use crate::http::state::{App, Timeouts};
 use crate::http::{ops_routes, routes, server, stack};
 use crate::password::Hasher;
@@ -27,6 +31,10 @@ use crate::touch::Flusher;
 
 /// Connections of operations open at a time: theirs alone, so that clients cannot keep a health check out.
 const OPS_CONNECTIONS: usize = 32;
+/// How long everything may take from being told to stop to the end: a supervisor that kills after 10 s never has to.
+pub const STOPPING: Duration = Duration::from_secs(9);
+/// How much of that is kept for the last writes, once no request is under way or waited for any more.
+const LAST_WRITES: Duration = Duration::from_secs(1);
 
 /// The service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +154,7 @@ pub struct Running {
     stop: CancellationToken,
     listeners: JoinSet<()>,
     stop_listening: CancellationToken,
+    drained_by: Arc<Deadline>,
 }
 
 /// Both listeners, bound but not served yet: clients wait, and a start no longer fails for want of an address.
@@ -179,13 +188,15 @@ pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
     let app = App::new(service, &config.http, timeouts, metrics.clone());
     let stop_listening = CancellationToken::new();
     let mut listeners = JoinSet::new();
-    for (listener, routes, most) in
-        [(public, routes(), connections(config.http.max_connections)), (ops, ops_routes(), OPS_CONNECTIONS)]
-    {
-        let (stack, metrics) = (stack(routes, app.clone()), metrics.clone());
-        listeners.spawn(server::serve(listener, stack, most, timeouts.head, metrics, stop_listening.clone()));
+    let drained_by = Arc::new(Deadline::default());
+    let Timeouts { first_head, head, operations, body: _ } = timeouts;
+    let for_clients = (connections(config.http.max_connections), Manners { first_head, head, keep_alive: true });
+    let for_operators = (OPS_CONNECTIONS, Manners { first_head: operations, head: operations, keep_alive: false });
+    for (listener, routes, (most, manners)) in [(public, routes(), for_clients), (ops, ops_routes(), for_operators)] {
+        let served = Served { stack: stack(routes, app.clone()), most, manners, metrics: metrics.clone() };
+        listeners.spawn(server::serve(listener, served, stop_listening.clone(), drained_by.clone()));
     }
-    Running { listen, ops_listen, app, store, tasks, stop, listeners, stop_listening }
+    Running { listen, ops_listen, app, store, tasks, stop, listeners, stop_listening, drained_by }
 }
 
 impl Running {
@@ -194,11 +205,28 @@ impl Running {
         self.app.drain();
     }
 
-    /// Drains, stops accepting, lets requests under way finish, stores what is pending, leaves the other replicas, and closes.
-    pub async fn stop(mut self) {
+    /// Drains, stops accepting, lets requests under way finish, stores what is pending, deregisters this replica, and
+    /// closes the store: all of it within [`STOPPING`].
+    pub async fn stop(self) {
+        self.stop_by(Instant::now() + STOPPING).await;
+    }
+
+    /// The same by `deadline`, whatever clients and the store do. What is not finished by then is dropped.
+    pub async fn stop_by(mut self, deadline: Instant) {
         self.drain();
+        let drained_by = deadline.checked_sub(LAST_WRITES).unwrap_or(deadline);
+        self.drained_by.set(drained_by);
         self.stop_listening.cancel();
-        while self.listeners.join_next().await.is_some() {}
-        close(self.store, self.tasks, &self.stop).await;
+        let drained = async {
+            while self.listeners.join_next().await.is_some() {}
+            self.app.finished().await;
+        };
+        if timeout_at(drained_by, drained).await.is_err() {
+            tracing::warn!("some requests were not finished in time, and are dropped");
+            self.listeners.shutdown().await;
+        }
+        if timeout_at(deadline, close(self.store, self.tasks, &self.stop)).await.is_err() {
+            tracing::error!("the store could not be closed in time; last-seen times may be lost");
+        }
     }
 }

@@ -185,6 +185,8 @@ pub struct FirstAdmin {
 
 /// More would need more memory than they save time.
 const MOST_WORKERS: usize = 64;
+/// Stopping ends within 10 s, so the rest of it needs what this leaves.
+const LONGEST_SHUTDOWN_DELAY: Duration = Duration::from_secs(7);
 /// Far more than can be answered before the last of them gives up.
 const LONGEST_QUEUE: usize = 100_000;
 const HOUR: u64 = 60 * 60;
@@ -234,11 +236,19 @@ fn http(settings: &Settings) -> Result<Http, BadConfig> {
     if listen == ops_listen && listen.port() != 0 {
         return bad(format!("listen and ops_listen are both {listen}: give the operations listener a port of its own"));
     }
+    let shutdown_delay = settings.shutdown_delay.map_or(Duration::from_secs(1), |Delay(delay)| delay);
+    if shutdown_delay > LONGEST_SHUTDOWN_DELAY {
+        return bad(format!(
+            "shutdown_delay is {}, and stopping as a whole ends within 10s: write {} at most",
+            humantime::format_duration(shutdown_delay),
+            humantime::format_duration(LONGEST_SHUTDOWN_DELAY)
+        ));
+    }
     Ok(Http {
         listen,
         ops_listen,
         max_connections: settings.max_connections.map_or(10_000, NonZeroUsize::get),
-        shutdown_delay: settings.shutdown_delay.map_or(Duration::from_secs(1), |Delay(delay)| delay),
+        shutdown_delay,
         public_url: settings.public_url.clone(),
         cors_origins: settings.cors_origins.clone().unwrap_or_default(),
         trusted_proxies: settings.trusted_proxies.clone().unwrap_or_default(),
@@ -341,6 +351,7 @@ mod tests {
             ("public_url = 'http://example.com'", "https"),
             ("public_url = 'https://example.com'\ncookie_domain = 'example.org'", "does not cover"),
             ("session_idle = '25h'", "session_absolute"),
+            ("shutdown_delay = '8s'", "7s at most"),
             ("listen = '127.0.0.1:1'\nops_listen = '127.0.0.1:1'", "a port of its own"),
         ] {
             let sentence = refused(toml);

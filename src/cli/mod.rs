@@ -116,7 +116,11 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
             telemetry::log(config.log_format);
-            runtime()?.block_on(serve::run(&config))
+            let runtime = runtime()?;
+            let served = runtime.block_on(serve::run(&config));
+            // A disk that hangs holds up a thread, and not the end.
+            runtime.shutdown_background();
+            served
         }
         Command::User(command) => beside(&config, async |core| user::run(command, core).await),
         Command::Session(command) => beside(&config, async |core| session::run(command, core).await),

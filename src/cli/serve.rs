@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 use super::first_admin::FirstAdmin;
 use super::{Failed, say};
-use crate::app::{Environment, Listeners, build, serve};
+use crate::app::{Environment, Listeners, STOPPING, build, serve};
 use crate::config::Config;
 
 /// Serves. The first line of the log says where; on a first start, how to log in comes next.
 pub(super) async fn run(config: &Config) -> Result<(), Failed> {
-    // First, so that whoever has read that it serves can also stop it in good order.
+    // First, so that an operator who has read that it serves can also stop it in good order.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // A hang-up would otherwise kill it. There is nothing yet that is read again.
+    let mut hang_up = signal(SignalKind::hangup())?;
     let core = build(config, true, Environment::default()).await?;
     let listeners = Listeners::bind(&config.http).await?;
     // Once nothing is left to go wrong, or nobody would be told the password.
@@ -21,16 +24,20 @@ pub(super) async fn run(config: &Config) -> Result<(), Failed> {
     if let Some(first_admin) = first_admin {
         first_admin.announce(&format!("http://{}", running.listen), |line| say(line))?;
     }
-    // Whoever sits at the keyboard has no proxies that send clients here.
-    let delay = tokio::select! {
-        _ = terminate.recv() => config.http.shutdown_delay,
-        _ = interrupt.recv() => Duration::ZERO,
+    // At a keyboard there are no proxies that send clients here.
+    let delay = loop {
+        tokio::select! {
+            _ = terminate.recv() => break config.http.shutdown_delay,
+            _ = interrupt.recv() => break Duration::ZERO,
+            _ = hang_up.recv() => tracing::info!("SIGHUP changes nothing: settings are read at the start"),
+        }
     };
     tracing::info!(?delay, "stopping");
+    let deadline = Instant::now() + STOPPING;
     running.drain();
     let stopped = async {
         tokio::time::sleep(delay).await;
-        running.stop().await;
+        running.stop_by(deadline).await;
     };
     tokio::select! {
         () = stopped => tracing::info!("stopped"),

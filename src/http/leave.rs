@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use super::cookie::{self, Found};
 use super::credential::{self, Credential, Via};
 use super::state::App;
-use super::wire::{Dialect, Refused, Sender, collect};
+use super::wire::{Dialect, Refused, Sender, discard};
 use crate::domain::principal::Principal;
 use crate::service::Error;
 use crate::service::sessions::Scope;
@@ -47,9 +47,9 @@ pub async fn leave<D: Dialect>(
         Credential::Invalid(via) => return Err(refused(Error::NoSession, via)),
     };
     if !http_body::Body::is_end_stream(&body) {
-        // Only those who may log out are told what is wrong with their body; its content does not matter.
+        // Only clients that may log out are told what is wrong with their body; its content does not matter.
         app.service.verify(&presented).await.map_err(|error| refused(error, via))?;
-        collect(body, app.timeouts.body).await?;
+        discard(body, app.timeouts.body).await?;
     }
     let clears = match (clearing, cookie::find(headers, app.cookie.name())) {
         (Clearing::Never, _) | (Clearing::IfCarried, Found::Nothing) => false,

@@ -1,6 +1,6 @@
 //! The wire side: every route, and the layers around them.
 //!
-//! A request goes through [`server`] (connections), [`layers`] (what every answer carries), a [`Route`] of the table
+//! A request goes through [`server`] and [`connection`], [`layers`] (what every answer carries), a [`Route`] of the table
 //! below, and a handler of a [`dialect`], which parses, calls one service method and renders. `credential` finds the
 //! principal, `origin` says where a change may come from, `leave` is logging out, `wire` and `fields` read bodies.
 
@@ -21,6 +21,8 @@ use self::state::App;
 use self::wire::Refusal;
 
 mod alarm;
+pub mod connection;
+mod connections;
 pub mod cookie;
 pub mod credential;
 pub mod descriptors;
@@ -31,8 +33,8 @@ pub mod leave;
 pub mod ops;
 pub mod origin;
 pub mod server;
-mod stall;
 pub mod state;
+mod stream;
 pub mod verify;
 pub mod wire;
 
@@ -49,28 +51,28 @@ pub struct Route {
 pub fn routes() -> Vec<Route> {
     vec![
         post("/auth/login", medama::login),
-        post("/auth/logout", medama::logout),
+        revoking(Method::POST, "/auth/logout", medama::logout),
         get("/user", medama::user),
         post("/api/auth/login", medama::login),
-        post("/api/auth/logout", medama::logout),
+        revoking(Method::POST, "/api/auth/logout", medama::logout),
         get("/api/user", medama::user),
         post("/api/v1/login", rocketchat::login),
-        post("/api/v1/logout", rocketchat::logout),
-        get("/api/v1/logout", rocketchat::logout),
+        revoking(Method::POST, "/api/v1/logout", rocketchat::logout),
+        revoking(Method::GET, "/api/v1/logout", rocketchat::logout),
         get("/api/v1/me", rocketchat::me),
         get("/api/v1/sessions/list", rocketchat::list),
         get("/api/v1/sessions/info", rocketchat::info),
-        post("/api/v1/sessions/logout.me", rocketchat::logout_me),
-        post("/api/v1/users.logout", rocketchat::users_logout),
-        post("/api/v1/users.removeOtherTokens", rocketchat::remove_other_tokens),
-        post("/api/v1/users.logoutOtherClients", rocketchat::logout_other_clients),
+        revoking(Method::POST, "/api/v1/sessions/logout.me", rocketchat::logout_me),
+        revoking(Method::POST, "/api/v1/users.logout", rocketchat::users_logout),
+        revoking(Method::POST, "/api/v1/users.removeOtherTokens", rocketchat::remove_other_tokens),
+        revoking(Method::POST, "/api/v1/users.logoutOtherClients", rocketchat::logout_other_clients),
         post("/api/v1/auth/login", canonical::login),
-        post("/api/v1/auth/logout", canonical::logout),
+        revoking(Method::POST, "/api/v1/auth/logout", canonical::logout),
         get("/api/v1/auth/session", canonical::session),
-        post("/api/v1/auth/password", canonical::password),
+        revoking(Method::POST, "/api/v1/auth/password", canonical::password),
         get("/api/v1/auth/sessions", canonical::sessions),
-        delete("/api/v1/auth/sessions", canonical::revoke_many),
-        delete("/api/v1/auth/sessions/{id}", canonical::revoke_one),
+        revoking(Method::DELETE, "/api/v1/auth/sessions", canonical::revoke_many),
+        revoking(Method::DELETE, "/api/v1/auth/sessions/{id}", canonical::revoke_one),
         whatever(verify::NEUTRAL, verify::neutral),
     ]
 }
@@ -81,30 +83,29 @@ pub fn ops_routes() -> Vec<Route> {
 }
 
 fn get<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
-    route(Method::GET, MethodFilter::GET, path, handler)
+    route(Method::GET, path, handler, false)
 }
 
 fn post<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
-    route(Method::POST, MethodFilter::POST, path, handler)
+    route(Method::POST, path, handler, false)
 }
 
-fn delete<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
-    route(Method::DELETE, MethodFilter::DELETE, path, handler)
+/// A route that revokes sessions: once its request may be done it is done, even if the client has gone.
+fn revoking<H: Handler<T, App>, T: 'static>(method: Method, path: &'static str, handler: H) -> Route {
+    route(method, path, handler, true)
 }
 
-fn route<H: Handler<T, App>, T: 'static>(
-    method: Method,
-    filter: MethodFilter,
-    path: &'static str,
-    handler: H,
-) -> Route {
+fn route<H: Handler<T, App>, T: 'static>(method: Method, path: &'static str, handler: H, finishes: bool) -> Route {
     let changes = method != Method::GET;
-    Route { method: Some(method), path, handler: on(filter, Guarded { handler, path, changes }) }
+    // Every method of the table has a filter; one that has not would never be reached.
+    let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::TRACE);
+    let handler = on(filter, Guarded { handler, path, changes, finishes });
+    Route { method: Some(method), path, handler }
 }
 
 /// A route that takes any method and changes nothing.
 fn whatever<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
-    Route { method: None, path, handler: any(Guarded { handler, path, changes: false }) }
+    Route { method: None, path, handler: any(Guarded { handler, path, changes: false, finishes: false }) }
 }
 
 /// Puts the layers around a table.
@@ -138,12 +139,12 @@ fn router(routes: Vec<Route>, app: App) -> Router {
         let unlike_get = allowed.contains(&"GET") && !allowed.contains(&"HEAD");
         let allowed = HeaderValue::try_from(allowed.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""));
         let refuse = move |request: Request| std::future::ready(other_method(&request, &allowed));
-        let refuse = Guarded { handler: refuse, path, changes: false };
+        let refuse = Guarded { handler: refuse, path, changes: false, finishes: false };
         let handlers = if unlike_get { handlers.on(MethodFilter::HEAD, refuse.clone()) } else { handlers };
         router = router.route(path, handlers.fallback(refuse));
     }
     let unknown = |request: Request| async move { Owner::of(request.uri().path()).refuse(&Refusal::UnknownRoute) };
-    router.fallback(Guarded { handler: unknown, path: "(none)", changes: false }).with_state(app)
+    router.fallback(Guarded { handler: unknown, path: "(none)", changes: false, finishes: false }).with_state(app)
 }
 
 /// OPTIONS is CORS's question what a page may send; any other method is refused.
@@ -174,6 +175,8 @@ struct Guarded<H> {
     handler: H,
     path: &'static str,
     changes: bool,
+    /// Whether it revokes something, and so goes on to its end even if the client has gone.
+    finishes: bool,
 }
 
 impl<H: Handler<T, App>, T: 'static> Handler<T, App> for Guarded<H> {
@@ -183,10 +186,12 @@ impl<H: Handler<T, App>, T: 'static> Handler<T, App> for Guarded<H> {
         Box::pin(async move {
             let headers = request.headers();
             let may = !self.changes || credential::has_header_credential(headers) || app.origins.may_change(headers);
-            let response = if may {
-                self.handler.call(request, app.clone()).await
-            } else {
+            let response = if !may {
                 Owner::of(request.uri().path()).refuse(&Refusal::WrongPlace)
+            } else if self.finishes {
+                app.finish(self.handler.call(request, app.clone())).await
+            } else {
+                self.handler.call(request, app.clone()).await
             };
             app.metrics.answered(self.path, response.status().as_u16());
             response

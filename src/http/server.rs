@@ -1,113 +1,96 @@
-//! Connections: accepted up to a cap, closed when silent or deaf, drained at the end. `axum::serve` has none of this.
+//! A listener: accepts connections up to a cap, and drains them at the end.
 
-use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::alarm::Alarm;
+use super::connection::{Manners, serve_connection};
+use super::connections::{Connection, Connections};
 use super::layers::Stack;
-use super::stall::Stall;
 use crate::telemetry::Metrics;
 
-/// What hyper buffers of a head. It answers larger ones by itself; ours refuses, stamped, from 16 KiB.
-const BUFFER: usize = 32 * 1024;
-/// How long requests under way may take once the server is to stop.
-const DRAIN: Duration = Duration::from_secs(10);
 /// How long a request that was sent before the server stopped may take to arrive.
 const LAST_WORDS: Duration = Duration::from_millis(50);
+/// How long a client whose connection has no request under way may take to close it, once the server is to stop.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How long to wait when the operating system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `stack` on `listener` until `stop`, then lets requests under way finish.
-pub async fn serve(
-    listener: TcpListener,
-    stack: Stack,
-    max_connections: usize,
-    head_timeout: Duration,
-    metrics: Arc<Metrics>,
-    stop: CancellationToken,
-) {
-    let slots = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
-    let connections = GracefulShutdown::new();
-    let begin = |stream, peer, slot: Result<OwnedSemaphorePermit, AcquireError>| {
-        let connection = connections.watch(connection(stream, peer, stack.clone(), head_timeout));
-        let connected = metrics.connected();
-        #[expect(clippy::disallowed_methods, reason = "watched by `connections`, and bounded by `slots`")]
-        tokio::spawn(async move {
-            // Resets, timeouts and garbage are the client's business.
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
-            }
-            drop((slot, connected));
-        });
-    };
+/// What a listener needs beside its socket.
+#[derive(Clone)]
+pub struct Served {
+    /// What answers.
+    pub stack: Stack,
+    /// How many connections may be open at a time.
+    pub most: usize,
+    /// How patient it is with its clients.
+    pub manners: Manners,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Serves on `listener` until `stop`, then lets requests under way finish.
+///
+/// Once `stop` is cancelled it tells when it must have ended: what is still under way then is dropped.
+pub async fn serve(listener: TcpListener, served: Served, stop: CancellationToken, deadline: Arc<Deadline>) {
+    let connections = Arc::new(Connections::default());
     loop {
-        // At the cap nobody is accepted: new clients wait in the listener's backlog.
-        let accepted = async {
-            let slot = Arc::clone(&slots).acquire_owned().await;
-            (listener.accept().await, slot)
-        };
-        let ((stream, peer), slot) = tokio::select! {
+        let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            (accepted, slot) = accepted => match accepted {
-                Ok(connection) => (connection, slot),
-                Err(error) => {
-                    pause_if_out_of_descriptors(&error).await;
-                    continue;
-                }
-            },
+            accepted = listener.accept() => accepted,
         };
-        begin(stream, peer, slot);
+        match accepted {
+            Ok((stream, peer)) => {
+                // At the cap the connection that has been idle for longest makes room. Where all have a request under way,
+                // new clients wait.
+                while connections.count() >= served.most && !stop.is_cancelled() {
+                    connections.make_room();
+                    connections.change().await;
+                }
+                begin(stream, peer, &served, &connections);
+            }
+            Err(error) => pause_if_out_of_descriptors(&error).await,
+        }
     }
-    // Whoever has connected by now is answered too: reset, a proxy could not tell whether its request was done.
+    // Clients that have connected by now are answered too: reset, a proxy could not tell whether its request was done.
     if let Ok(listener) = listener.into_std() {
-        while let Ok(slot) = Arc::clone(&slots).try_acquire_owned()
+        while connections.count() < served.most
             && let Ok((stream, peer)) = listener.accept()
         {
             if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
-                begin(stream, peer, Ok(slot));
+                begin(stream, peer, &served, &connections);
             }
         }
     }
     tokio::time::sleep(LAST_WORDS).await;
-    if tokio::time::timeout(DRAIN, connections.shutdown()).await.is_err() {
-        tracing::warn!("requests were still under way after {DRAIN:?}");
+    connections.finish();
+    if tokio::time::timeout(FAREWELL, connections.none_left()).await.is_ok() {
+        return;
+    }
+    // A part of a request's head is no request under way.
+    connections.close_idle();
+    if tokio::time::timeout_at(deadline.at(), connections.none_left()).await.is_err() {
+        tracing::warn!(connections = connections.count(), "requests were still under way at the end, and are dropped");
     }
 }
 
-fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    stack: Stack,
-    head_timeout: Duration,
-) -> http1::Connection<
-    Stall<TokioIo<TcpStream>>,
-    impl hyper::service::HttpService<hyper::body::Incoming, ResBody = axum::body::Body, Error = Infallible, Future: Send>,
-> {
-    // An answer is one write; waiting for more to send only delays it.
-    let _ = stream.set_nodelay(true);
-    let stack = Arc::new(stack);
-    let answer = service_fn(move |request| {
-        let stack = Arc::clone(&stack);
-        async move { Ok::<_, Infallible>(stack.answer(peer.ip(), request).await) }
+fn begin(stream: TcpStream, peer: std::net::SocketAddr, served: &Served, connections: &Arc<Connections>) {
+    let connection = Arc::new(Connection::new());
+    let place = connections.add(Arc::clone(&connection));
+    let connected = served.metrics.connected();
+    let Served { stack, manners, .. } = served.clone();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "counted by `connections`, bounded by `most`, and drained at the end"
+    )]
+    tokio::spawn(async move {
+        serve_connection(stream, peer.ip(), stack, manners, &connection).await;
+        drop((place, connected));
     });
-    http1::Builder::new()
-        .timer(Alarm::default())
-        .header_read_timeout(head_timeout)
-        .max_buf_size(BUFFER)
-        // Answers are small: one copy is cheaper than a list of pieces.
-        .writev(false)
-        .serve_connection(Stall::new(TokioIo::new(stream), head_timeout), answer)
 }
 
 async fn pause_if_out_of_descriptors(error: &io::Error) {
@@ -115,5 +98,21 @@ async fn pause_if_out_of_descriptors(error: &io::Error) {
     if !matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset) {
         tracing::error!(%error, "cannot accept connections");
         tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+/// When everything must have ended, set once the service is asked to stop.
+#[derive(Debug, Default)]
+pub struct Deadline(std::sync::OnceLock<Instant>);
+
+impl Deadline {
+    /// Sets it, unless it is set already.
+    pub fn set(&self, at: Instant) {
+        let _ = self.0.set(at);
+    }
+
+    /// When it is. Now, where nobody has set it.
+    pub fn at(&self) -> Instant {
+        self.0.get().copied().unwrap_or_else(Instant::now)
     }
 }

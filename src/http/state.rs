@@ -4,6 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use tokio_util::task::TaskTracker;
+
 use super::cookie::SessionCookie;
 use super::origin::Origins;
 use crate::config;
@@ -13,15 +17,24 @@ use crate::telemetry::Metrics;
 /// How long clients may take. Constants of the service; tests shorten them.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// For a head to arrive, for a connection to be idle (one timer governs both), and for an answer to be taken.
+    /// For the first head of a connection to arrive.
+    pub first_head: Duration,
+    /// For each later head to arrive, for a connection to be idle (one timer governs both), and for an answer to be taken.
     pub head: Duration,
+    /// For each of these on the operations listener.
+    pub operations: Duration,
     /// For a body to arrive.
     pub body: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { head: Duration::from_secs(30), body: Duration::from_secs(10) }
+        Self {
+            first_head: Duration::from_secs(5),
+            head: Duration::from_secs(30),
+            operations: Duration::from_secs(2),
+            body: Duration::from_secs(10),
+        }
     }
 }
 
@@ -46,6 +59,8 @@ pub struct Inner {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     draining: AtomicBool,
+    /// Handlers that go on to their end even if their client has gone.
+    finishing: TaskTracker,
 }
 
 impl std::ops::Deref for App {
@@ -68,12 +83,32 @@ impl App {
             timeouts,
             metrics,
             draining: AtomicBool::new(false),
+            finishing: TaskTracker::new(),
         }))
     }
 
     /// From now on readiness says no, and each answer ends its connection, so that balancers look elsewhere.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+    }
+
+    /// Runs a handler that revokes something in a task of its own, so that it comes to its end even if its client has
+    /// gone, or waits no longer for the answer.
+    pub(super) async fn finish(&self, handler: impl Future<Output = Response> + Send + 'static) -> Response {
+        match self.finishing.spawn(handler).await {
+            Ok(response) => response,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // Only the end of the runtime cancels it.
+                Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            },
+        }
+    }
+
+    /// Waits until every handler begun by [`Self::finish`] has come to its end.
+    pub async fn finished(&self) {
+        self.finishing.close();
+        self.finishing.wait().await;
     }
 
     /// Whether [`Self::drain`] was called.

@@ -45,6 +45,8 @@ pub enum Refusal {
     WrongPlace,
     /// The body did not arrive in time.
     BodyTimeout,
+    /// The client has gone before all of its body came, so there is no client left to be told.
+    ClientGone,
     /// The body is larger than [`LARGEST_BODY`].
     BodyTooLarge,
     /// The body is of a type the route does not take.
@@ -275,10 +277,24 @@ impl<D: Dialect> FromRequest<App> for Payload<D> {
     }
 }
 
+/// A body that arrived within bounds and whose content does not matter to the route. To be the last extractor.
+#[derive(Debug)]
+pub struct Unused<D>(PhantomData<D>);
+
+impl<D: Dialect> FromRequest<App> for Unused<D> {
+    type Rejection = Refused<D>;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refused<D>> {
+        discard(request.into_body(), app.timeouts.body).await?;
+        Ok(Self(PhantomData))
+    }
+}
+
 /// Reads a body whole, as long as that takes no longer than `timeout`.
 ///
 /// # Errors
-/// [`Refusal::BodyTooLarge`], [`Refusal::BodyTimeout`], or [`Refusal::Malformed`] when the connection broke off.
+/// [`Refusal::BodyTooLarge`], [`Refusal::BodyTimeout`], [`Refusal::ClientGone`] when the connection broke off, or
+/// [`Refusal::Malformed`] when its framing makes no sense.
 pub async fn collect(body: Body, timeout: Duration) -> Result<Bytes, Refusal> {
     use http_body::Body as _;
     if body.is_end_stream() {
@@ -291,8 +307,29 @@ pub async fn collect(body: Body, timeout: Duration) -> Result<Bytes, Refusal> {
         Err(_) => Err(Refusal::BodyTimeout),
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge),
+        Ok(Err(error)) if has_gone(&*error) => Err(Refusal::ClientGone),
         Ok(Err(_)) => Err(Refusal::Malformed),
     }
+}
+
+/// Reads a body whose content does not matter, as long as that takes no longer than `timeout`. A client that goes away in
+/// the middle of it has asked for what it asked for all the same.
+///
+/// # Errors
+/// As [`collect`], but for a connection that broke off.
+pub async fn discard(body: Body, timeout: Duration) -> Result<(), Refusal> {
+    match collect(body, timeout).await {
+        Ok(_) | Err(Refusal::ClientGone) => Ok(()),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// Whether a body ended because its connection did, and not because its framing makes no sense.
+fn has_gone(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput};
+    let senseless = |error: &std::io::Error| matches!(error.kind(), InvalidData | InvalidInput);
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    !causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(senseless)
 }
 
 impl<D> Payload<D> {

@@ -83,7 +83,7 @@ async fn an_answered_login_outlives_kill_9() {
 async fn sigterm_sends_clients_elsewhere_before_it_stops() {
     let home = Home::new();
     let mut command = home.server();
-    command.env("SESSIOND_SHUTDOWN_DELAY", "1h");
+    command.env("SESSIOND_SHUTDOWN_DELAY", "7s");
     let mut server = Process::start(command).await;
     let alice = server.log_in(ALICE).await;
     let ready = async |server: &Process| exchange(&server.ops, &get("/readyz").bytes("ops")).await.status;

@@ -46,6 +46,14 @@ impl Database {
         self.connection().execute_batch(sql).expect("executed");
     }
 
+    /// Keeps everything waiting that changes something, until the result is dropped.
+    pub async fn keep_writers_waiting(&self) -> Connection {
+        let connection = self.connection();
+        connection.busy_timeout(PATIENCE).expect("patience");
+        connection.execute_batch("BEGIN IMMEDIATE").expect("the write lock");
+        connection
+    }
+
     /// Whether nothing has ever been made in it.
     pub async fn is_untouched(&self) -> bool {
         !self.path().exists()

@@ -152,6 +152,17 @@ impl Server {
         LoggedIn { token: text("/token"), session: text("/session/id"), user: text("/user/id") }
     }
 
+    /// Waits until no request is under way: the handlers of clients that have gone have come to their end.
+    pub async fn database_is_at_rest(&self) {
+        let connections = async || {
+            let metrics = self.ops("/metrics").await.text();
+            let open = metrics.lines().find_map(|line| line.strip_prefix("sessiond_connections "));
+            open.and_then(|open| open.parse::<u32>().ok()).expect("a gauge")
+        };
+        // The one that asks.
+        until("only one connection is open", async || connections().await == 1).await;
+    }
+
     /// The status of a check of `token`.
     pub async fn check(&self, token: &str) -> u16 {
         self.send(get("/verify").bearer(token)).await.status

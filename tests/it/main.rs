@@ -23,10 +23,12 @@ mod process;
 
 mod canonical;
 mod cli;
+mod client_connections;
 mod cors;
 mod crash;
 mod csrf;
 mod framing;
+mod gone;
 mod layering;
 mod meanwhile;
 mod medama;

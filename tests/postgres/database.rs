@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sessiond::domain::entropy::{Entropy as _, SystemEntropy};
 use url::Url;
 
-use crate::cluster::{Cluster, rows};
+use crate::cluster::{Cluster, rows, session};
 
 /// Counts the sessions that lack their login in the audit, and the revocations without tombstone, number or event.
 pub const HALF_DONE: &str = "SELECT count(*) FROM sessions AS s
@@ -76,6 +76,13 @@ impl Database {
     /// Changes it behind everybody's back.
     pub async fn execute(&self, sql: &str) {
         self.rows(sql).await;
+    }
+
+    /// Keeps everything waiting that changes a session, until the result is dropped.
+    pub async fn keep_writers_waiting(&self) -> tokio_postgres::Client {
+        let session = session(self.url.as_str()).await.expect("a connection");
+        session.batch_execute("BEGIN; LOCK TABLE sessions IN EXCLUSIVE MODE").await.expect("the lock");
+        session
     }
 
     /// Whether nothing has ever been made in it.

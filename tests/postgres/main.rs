@@ -48,10 +48,12 @@ modules! {
 
     #[path = "../it/canonical/mod.rs"] canonical;
     #[path = "../it/cli.rs"] cli;
+    #[path = "../it/client_connections.rs"] client_connections;
     #[path = "../it/cors.rs"] cors;
     #[path = "../it/crash.rs"] crash;
     #[path = "../it/csrf.rs"] csrf;
     #[path = "../it/framing.rs"] framing;
+    #[path = "../it/gone.rs"] gone;
     #[path = "../it/meanwhile.rs"] meanwhile;
     #[path = "../it/medama.rs"] medama;
     #[path = "../it/openapi.rs"] openapi;

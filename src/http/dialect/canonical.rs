@@ -296,7 +296,9 @@ impl Dialect for Canonical {
             Refusal::UnknownRoute => (S::NOT_FOUND, "not_found_error", "No such route"),
             Refusal::WrongMethod => (S::METHOD_NOT_ALLOWED, "method_not_allowed_error", "Method not allowed"),
             Refusal::WrongPlace => (S::FORBIDDEN, "forbidden_error", "Cross-site request refused"),
-            Refusal::BodyTimeout => (S::REQUEST_TIMEOUT, "request_timeout_error", "The body did not arrive in time"),
+            Refusal::BodyTimeout | Refusal::ClientGone => {
+                (S::REQUEST_TIMEOUT, "request_timeout_error", "The body did not arrive in time")
+            }
             Refusal::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "payload_too_large_error", "The body is too large"),
             Refusal::WrongContentType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type_error", "The content type is not supported")

@@ -88,7 +88,7 @@ impl Dialect for Medama {
             Refusal::UnknownRoute => (S::NOT_FOUND, "no such route"),
             Refusal::WrongMethod => (S::METHOD_NOT_ALLOWED, "method not allowed"),
             Refusal::WrongPlace => (S::FORBIDDEN, "cross-site request refused"),
-            Refusal::BodyTimeout => (S::REQUEST_TIMEOUT, "the body did not arrive in time"),
+            Refusal::BodyTimeout | Refusal::ClientGone => (S::REQUEST_TIMEOUT, "the body did not arrive in time"),
             Refusal::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "the body is too large"),
             Refusal::WrongContentType => (S::UNSUPPORTED_MEDIA_TYPE, "send application/json"),
             Refusal::HeadTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many or too large headers"),

@@ -66,7 +66,7 @@ pub fn wordless(refusal: &Refusal) -> Response {
         | Refusal::Field(_)
         | Refusal::BadPage(_) => StatusCode::BAD_REQUEST,
         Refusal::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
-        Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+        Refusal::BodyTimeout | Refusal::ClientGone => StatusCode::REQUEST_TIMEOUT,
         Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::WrongContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Refusal::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,

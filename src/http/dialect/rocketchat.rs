@@ -15,7 +15,7 @@ use crate::http::credential::Caller;
 use crate::http::fields::Fields;
 use crate::http::leave::{Carried, Clearing, leave};
 use crate::http::state::App;
-use crate::http::wire::{Answer, Dialect, Payload, Problem, Refusal, Sender, json, with_cookies, with_retry};
+use crate::http::wire::{Answer, Dialect, Payload, Problem, Refusal, Sender, Unused, json, with_cookies, with_retry};
 use crate::service::Error;
 use crate::service::login::Login;
 use crate::service::sessions::Scope;
@@ -374,7 +374,7 @@ pub async fn remove_other_tokens(
     caller: Caller<RocketChat>,
     Sender(client): Sender,
     headers: HeaderMap,
-    _: Payload<RocketChat>,
+    _: Unused<RocketChat>,
 ) -> Answer<RocketChat> {
     let carried = Carried::by(&headers, &app).await?;
     app.service.revoke_many(&caller.principal, Scope::Others, &client).await?;
@@ -388,7 +388,7 @@ pub async fn logout_other_clients(
     caller: Caller<RocketChat>,
     Sender(client): Sender,
     headers: HeaderMap,
-    _: Payload<RocketChat>,
+    _: Unused<RocketChat>,
 ) -> Answer<RocketChat> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -441,7 +441,7 @@ impl Dialect for RocketChat {
                 let error = "Cross-site request refused [error-not-allowed]";
                 return json(S::FORBIDDEN, &Typed { success: false, error, error_type: "error-not-allowed" });
             }
-            Refusal::BodyTimeout => (S::REQUEST_TIMEOUT, "The body did not arrive in time"),
+            Refusal::BodyTimeout | Refusal::ClientGone => (S::REQUEST_TIMEOUT, "The body did not arrive in time"),
             Refusal::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "The body is too large"),
             Refusal::WrongContentType => (S::UNSUPPORTED_MEDIA_TYPE, "The content type is not supported"),
             Refusal::HeadTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "Too many or too large headers"),

@@ -1,0 +1,142 @@
+//! One connection: closed when its client is silent, does not read, or is asked to make room. `axum::serve` has none of this.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::BoxError;
+use axum::body::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::alarm::Alarm;
+use super::connections::{Connection, Orders};
+use super::layers::Stack;
+use super::stream::ClientStream;
+
+/// What hyper buffers of a head. It answers larger ones by itself; ours refuses, stamped, from less.
+const BUFFER: usize = 64 * 1024;
+
+/// How patient a listener is with its clients.
+#[derive(Clone, Copy, Debug)]
+pub struct Manners {
+    /// For the first head of a connection to arrive.
+    pub first_head: Duration,
+    /// For each later head to arrive, for a connection to be idle (one timer governs both), and for an answer to be taken.
+    pub head: Duration,
+    /// Whether a connection may carry more than one request.
+    pub keep_alive: bool,
+}
+
+/// Serves one connection until its end.
+pub(super) async fn serve_connection(
+    stream: TcpStream,
+    peer: IpAddr,
+    stack: Stack,
+    manners: Manners,
+    connection: &Arc<Connection>,
+) {
+    // An answer is one write; waiting for more to send only delays it.
+    let _ = stream.set_nodelay(true);
+    let stack = Arc::new(stack);
+    let stream = ClientStream::new(TokioIo::new(stream), manners.head, Arc::clone(connection));
+    let answer = service_fn(|request: http::Request<Incoming>| {
+        let (stack, connection) = (Arc::clone(&stack), Arc::clone(connection));
+        connection.begin();
+        connection.set_unread(!request.body().is_end_stream());
+        let request = request.map(|body| Arriving { body, connection: Arc::clone(&connection) });
+        let answer = stack.answer(peer, request);
+        async move {
+            let response = answer.await;
+            connection.rest();
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut http = pin!(
+        http1::Builder::new()
+            .timer(Alarm::default())
+            .header_read_timeout(manners.head)
+            .keep_alive(manners.keep_alive)
+            .max_buf_size(BUFFER)
+            // Answers are small: one copy is cheaper than a list of pieces.
+            .writev(false)
+            .serve_connection(stream, answer)
+    );
+    // Dropped before `http`, so that no body is taken for whole because its connection is no more.
+    let _end = End(connection);
+    let mut first_head = pin!(tokio::time::sleep(manners.first_head));
+    loop {
+        tokio::select! {
+            biased;
+            ended = http.as_mut() => {
+                // Resets, timeouts and garbage are the client's business.
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                }
+                return;
+            }
+            Orders { finish, make_room } = connection.ordered() => {
+                if finish {
+                    http.as_mut().graceful_shutdown();
+                }
+                if make_room && connection.is_idle() {
+                    return;
+                }
+            }
+            () = first_head.as_mut(), if !connection.is_used() => {
+                if !connection.is_used() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Notes the end of a connection when dropped.
+struct End<'c>(&'c Connection);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// A body on its way in, which notes when all of it has come. One whose connection ends before that is an error: a handler
+/// that outlives the connection would otherwise take the part that came for the whole.
+struct Arriving {
+    body: Incoming,
+    connection: Arc<Connection>,
+}
+
+impl Body for Arriving {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let whole = self.body.is_end_stream();
+        if frame.is_none() && !whole && self.connection.has_ended() {
+            return Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::ConnectionAborted).into())));
+        }
+        if frame.is_none() || whole {
+            self.connection.set_unread(false);
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
