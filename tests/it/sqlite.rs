@@ -333,8 +333,8 @@ impl Drop for Small {
     }
 }
 
+#[sessiond_needs::needs(mount)]
 #[tokio::test]
-#[cfg_attr(not(may_mount), ignore = "needs the right to mount a file system")]
 async fn a_full_disk_is_an_unreachable_store_until_there_is_room() {
     let dir = tempfile::tempdir().expect("a directory");
     let small = Small::mount(dir.path()).expect("mounted");

@@ -8,8 +8,8 @@ use crate::harness::{ALICE, get};
 use crate::load::Load;
 use crate::seed;
 
+#[sessiond_needs::needs(initdb, faketime)]
 #[tokio::test]
-#[cfg_attr(not(all(has_initdb, has_faketime)), ignore = "needs PostgreSQL 15 or newer, and libfaketime")]
 async fn nothing_changes_when_the_databases_clock_is_set_back_or_forward_by_an_hour() {
     let cluster = Cluster::start_with_a_clock("").await;
     let home = home_at(&cluster.url("postgres"));

@@ -6,11 +6,14 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+use crate::machine;
 
 /// PostgreSQL does not run as root, and whoever is root runs it as this user.
 const NOBODY: u32 = 65534;
@@ -194,8 +197,7 @@ impl Cluster {
         let file = std::fs::File::create(&complaints).expect("a file");
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         if self.clock {
-            let library: Option<&str> = option_env!("SESSIOND_TEST_FAKETIME");
-            command.env("LD_PRELOAD", library.expect("libfaketime was found"));
+            command.env("LD_PRELOAD", machine::faketime().expect("libfaketime"));
             command.env("FAKETIME_TIMESTAMP_FILE", self.dir.join("clock"));
             // It is set for all processes at once, and spans of time are as long as ever.
             command.envs([("FAKETIME_NO_CACHE", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]);
@@ -219,8 +221,8 @@ impl Drop for Cluster {
 }
 
 fn programs() -> &'static Path {
-    let found: Option<&str> = option_env!("SESSIOND_TEST_POSTGRES_PROGRAMS");
-    Path::new(found.expect("initdb was found"))
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| machine::postgres_programs().expect("initdb, pg_ctl and pg_basebackup"))
 }
 
 /// Makes a file the property of whoever runs clusters.
@@ -293,8 +295,8 @@ pub async fn rows(url: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>, toki
     Ok(rows.collect())
 }
 
+#[sessiond_needs::needs(initdb)]
 #[tokio::test]
-#[cfg_attr(not(has_initdb), ignore = "needs initdb and pg_ctl of PostgreSQL 15 or newer")]
 async fn a_cluster_keeps_what_was_committed_when_it_is_stopped_and_does_nothing_while_frozen() {
     let cluster = Cluster::start("fsync = on").await;
     cluster.psql("postgres", "CREATE TABLE kept AS SELECT 7 AS number").await;

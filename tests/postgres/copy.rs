@@ -484,8 +484,8 @@ async fn killed_at_any_moment_it_comes_to_the_same_end() {
     home.serve().await.log_in(ALICE).await;
 }
 
+#[sessiond_needs::needs(initdb)]
 #[tokio::test]
-#[cfg_attr(not(has_initdb), ignore = "needs initdb and pg_ctl of PostgreSQL 15 or newer")]
 async fn a_million_sessions_are_copied() {
     let home = Home::new();
     let old = Old::large(&home, 1_000_000).await;

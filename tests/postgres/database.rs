@@ -21,9 +21,9 @@ pub const HALF_DONE: &str = "SELECT count(*) FROM sessions AS s
 fn server() -> &'static Url {
     static SERVER: OnceLock<(Url, Option<Cluster>)> = OnceLock::new();
     let (url, _) = SERVER.get_or_init(|| {
-        let (url, cluster) = match std::env::var("SESSIOND_TEST_POSTGRES_URL") {
-            Ok(url) if !url.is_empty() => (url, None),
-            _ => {
+        let (url, cluster) = match crate::machine::postgres_url() {
+            Some(url) => (url, None),
+            None => {
                 let cluster = blocking(Cluster::start(""));
                 (cluster.url("postgres"), Some(cluster))
             }

@@ -14,8 +14,8 @@ use crate::load::Load;
 use crate::process::{Home, until};
 use crate::seed;
 
+#[sessiond_needs::needs(initdb)]
 #[tokio::test]
-#[cfg_attr(not(has_initdb), ignore = "needs initdb and pg_ctl of PostgreSQL 15 or newer")]
 async fn no_answered_end_is_lost_when_a_standby_takes_over() {
     let primary = Cluster::start("synchronous_standby_names = '*'").await;
     let standby = Cluster::follow(&primary, "synchronous_standby_names = ''").await;
@@ -61,8 +61,8 @@ async fn no_answered_end_is_lost_when_a_standby_takes_over() {
     }
 }
 
+#[sessiond_needs::needs(initdb)]
 #[tokio::test]
-#[cfg_attr(not(has_initdb), ignore = "needs initdb and pg_ctl of PostgreSQL 15 or newer")]
 async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
     let primary = Cluster::start("synchronous_standby_names = '*'").await;
     let standby = Cluster::follow(&primary, "synchronous_standby_names = ''").await;

@@ -28,8 +28,8 @@ async fn recovers(server: Server, bob: &LoggedIn) {
     server.stop().await;
 }
 
+#[sessiond_needs::needs(initdb)]
 #[tokio::test]
-#[cfg_attr(not(has_initdb), ignore = "needs initdb and pg_ctl of PostgreSQL 15 or newer")]
 async fn a_server_that_is_down_is_an_unreachable_store_until_it_is_back() {
     let cluster = Cluster::start("fsync = on").await;
     let (server, bob) = serving(&cluster).await;
@@ -45,8 +45,8 @@ async fn a_server_that_is_down_is_an_unreachable_store_until_it_is_back() {
     recovers(server, &bob).await;
 }
 
+#[sessiond_needs::needs(initdb)]
 #[tokio::test]
-#[cfg_attr(not(has_initdb), ignore = "needs initdb and pg_ctl of PostgreSQL 15 or newer")]
 async fn a_server_that_hangs_is_too_slow_until_it_goes_on() {
     let cluster = Cluster::start("").await;
     let (server, bob) = serving(&cluster).await;
@@ -60,8 +60,8 @@ async fn a_server_that_hangs_is_too_slow_until_it_goes_on() {
     recovers(server, &bob).await;
 }
 
+#[sessiond_needs::needs(initdb)]
 #[tokio::test]
-#[cfg_attr(not(has_initdb), ignore = "needs initdb and pg_ctl of PostgreSQL 15 or newer")]
 async fn servers_believe_their_memory_no_longer_than_a_second_while_the_database_hangs_or_is_down() {
     let cluster = Cluster::start("fsync = on").await;
     let home = home_at(&cluster.url("postgres"));

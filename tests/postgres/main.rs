@@ -14,63 +14,52 @@
     reason = "tests"
 )]
 
-/// Modules that need PostgreSQL.
-macro_rules! modules {
-    ($($(#[$path:meta])? $name:ident;)*) => {$( #[cfg(has_postgres)] $(#[$path])? mod $name; )*};
-}
+use sessiond_needs::needs_postgres;
 
-modules! {
-    clock;
-    cluster;
-    connections;
-    copy;
-    database;
-    failover;
-    faults;
-    fleet;
-    load;
-    migrations;
-    proxy;
-    replicas;
-    rolling;
-    seed;
-    servers;
-    sql;
-    tls;
-}
+needs_postgres! {
+    mod clock;
+    mod cluster;
+    mod connections;
+    mod copy;
+    mod database;
+    mod failover;
+    mod faults;
+    mod fleet;
+    mod load;
+    #[path = "../needs/machine.rs"] mod machine;
+    mod migrations;
+    mod proxy;
+    mod replicas;
+    mod rolling;
+    mod seed;
+    mod servers;
+    mod sql;
+    mod tls;
 
-// What is told of every store.
-modules! {
-    #[path = "../it/fresh.rs"] fresh;
-    #[path = "../it/harness.rs"] harness;
-    #[path = "../it/process.rs"] process;
-    #[path = "../it/statements.rs"] statements;
+    // What is told of every store.
+    #[path = "../it/fresh.rs"] mod fresh;
+    #[path = "../it/harness.rs"] mod harness;
+    #[path = "../it/process.rs"] mod process;
+    #[path = "../it/statements.rs"] mod statements;
 
-    #[path = "../it/canonical/mod.rs"] canonical;
-    #[path = "../it/cli.rs"] cli;
-    #[path = "../it/client_connections.rs"] client_connections;
-    #[path = "../it/cors.rs"] cors;
-    #[path = "../it/crash.rs"] crash;
-    #[path = "../it/csrf.rs"] csrf;
-    #[path = "../it/framing.rs"] framing;
-    #[path = "../it/gone.rs"] gone;
-    #[path = "../it/meanwhile.rs"] meanwhile;
-    #[path = "../it/medama.rs"] medama;
-    #[path = "../it/openapi.rs"] openapi;
-    #[path = "../it/outage.rs"] outage;
-    #[path = "../it/parity.rs"] parity;
-    #[path = "../it/principal.rs"] principal;
-    #[path = "../it/readiness.rs"] readiness;
-    #[path = "../it/rocketchat.rs"] rocketchat;
-    #[path = "../it/secrets.rs"] secrets;
-    #[path = "../it/state_machine.rs"] state_machine;
-    #[path = "../it/store_contract.rs"] store_contract;
-    #[path = "../it/verify.rs"] verify;
-}
-
-#[test]
-#[cfg(not(has_postgres))]
-#[ignore = "needs initdb and pg_ctl of PostgreSQL 15 or newer, or SESSIOND_TEST_POSTGRES_URL"]
-fn postgresql_is_tested_too() {
-    panic!("there is no PostgreSQL here");
+    #[path = "../it/canonical/mod.rs"] mod canonical;
+    #[path = "../it/cli.rs"] mod cli;
+    #[path = "../it/client_connections.rs"] mod client_connections;
+    #[path = "../it/cors.rs"] mod cors;
+    #[path = "../it/crash.rs"] mod crash;
+    #[path = "../it/csrf.rs"] mod csrf;
+    #[path = "../it/framing.rs"] mod framing;
+    #[path = "../it/gone.rs"] mod gone;
+    #[path = "../it/meanwhile.rs"] mod meanwhile;
+    #[path = "../it/medama.rs"] mod medama;
+    #[path = "../it/openapi.rs"] mod openapi;
+    #[path = "../it/outage.rs"] mod outage;
+    #[path = "../it/parity.rs"] mod parity;
+    #[path = "../it/principal.rs"] mod principal;
+    #[path = "../it/readiness.rs"] mod readiness;
+    #[path = "../it/rocketchat.rs"] mod rocketchat;
+    #[path = "../it/secrets.rs"] mod secrets;
+    #[path = "../it/state_machine.rs"] mod state_machine;
+    #[path = "../it/store_contract.rs"] mod store_contract;
+    #[path = "../it/verify.rs"] mod verify;
 }

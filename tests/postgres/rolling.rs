@@ -159,14 +159,14 @@ async fn restarted_one_after_the_other(behind: impl AsyncFnOnce([Place; 3]) -> P
     }
 }
 
+#[sessiond_needs::needs(nginx)]
 #[tokio::test]
-#[cfg_attr(not(has_nginx), ignore = "needs nginx")]
 async fn servers_behind_nginx_are_restarted_and_no_request_fails() {
     restarted_one_after_the_other(Proxy::nginx).await;
 }
 
+#[sessiond_needs::needs(haproxy)]
 #[tokio::test]
-#[cfg_attr(not(has_haproxy), ignore = "needs haproxy")]
 async fn servers_behind_haproxy_are_restarted_and_no_request_fails() {
     restarted_one_after_the_other(Proxy::haproxy).await;
 }

@@ -63,8 +63,8 @@ impl Files {
     }
 }
 
+#[sessiond_needs::needs(initdb)]
 #[tokio::test]
-#[cfg_attr(not(has_initdb), ignore = "needs initdb and pg_ctl of PostgreSQL 15 or newer")]
 async fn a_database_is_believed_by_its_certificate_and_told_a_password() {
     let (files, right, wrong) = (Files::new(), Authority::new("right"), Authority::new("wrong"));
     let (certificate, key) = right.certify("localhost");

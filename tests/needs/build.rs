@@ -1,0 +1,53 @@
+//! Looks at what this machine gives to tests, again whenever that may have changed.
+//!
+//! It stands in a crate that only tests depend on: what the build script of `sessiond` itself sets reaches `cargo run`
+//! as environment variables, and makes a release build depend on which packages are installed.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+mod machine;
+
+/// Changes when a Debian package is installed, which may be one of those that are looked for.
+const PACKAGES: &str = "/var/lib/dpkg/status";
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=machine.rs");
+    println!("cargo::rerun-if-env-changed=PATH");
+    println!("cargo::rerun-if-env-changed={}", machine::POSTGRES_URL);
+    println!("cargo::rustc-check-cfg=cfg(has_mount, has_initdb, has_postgres, has_faketime, has_nginx, has_haproxy)");
+
+    let files = [
+        ("initdb", machine::postgres_programs().map(|folder| folder.join("initdb"))),
+        ("faketime", machine::faketime()),
+        ("nginx", program("nginx")),
+        ("haproxy", program("haproxy")),
+    ];
+    for (name, found) in &files {
+        if let Some(file) = found {
+            println!("cargo::rerun-if-changed={}", file.display());
+            println!("cargo::rustc-cfg=has_{name}");
+        }
+    }
+    if files.iter().any(|(_, found)| found.is_none()) && Path::new(PACKAGES).exists() {
+        println!("cargo::rerun-if-changed={PACKAGES}");
+    }
+    if machine::postgres_programs().is_some() || machine::postgres_url().is_some() {
+        println!("cargo::rustc-cfg=has_postgres");
+    }
+    if may_mount() {
+        println!("cargo::rustc-cfg=has_mount");
+    }
+}
+
+/// A program on the path.
+fn program(name: &str) -> Option<PathBuf> {
+    machine::path().into_iter().map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// Whether this process may mount a file system in a namespace of its own.
+fn may_mount() -> bool {
+    let unshare = Command::new("unshare").args(["--mount", "true"]).output();
+    unshare.is_ok_and(|output| output.status.success())
+}
