@@ -7,40 +7,18 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::time::SystemTime;
 
 use self::coherence::Coherence;
-use crate::config::LogFormat;
 
 pub mod coherence;
+mod lines;
+pub mod log;
 
 /// The commit this was built from; `development` when the build did not know.
 pub const COMMIT: &str = env!("SESSIOND_COMMIT");
 
 /// The route that is asked most.
 const CHECK: &str = "/verify";
-
-/// Sends log lines to standard error. `RUST_LOG` chooses which; `info` and above by default.
-pub fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // At `debug` it would log what statements are given: addresses, names, and the key of tokens.
-    let filter = match "tokio_postgres=info".parse() {
-        Ok(quiet) => filter.add_directive(quiet),
-        Err(_) => EnvFilter::new("info"),
-    };
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_timer(SystemTime)
-        .with_target(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-    // An error means that a test has set one up already.
-    let _ = match format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-    };
-}
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -113,6 +91,7 @@ impl Default for Metrics {
         let connections = gauge(&mut registry, "connections", "Connections open now");
         let shed = Counter::default();
         registry.register("password_shed", "Passwords not checked because the queue was full", shed.clone());
+        registry.register("log_dropped", "Log lines that could not be written", log::dropped());
         let checked = |result, source| {
             let counter: &Family<CheckLabels, Counter> = &checks;
             counter.get_or_create(&CheckLabels { result, source }).clone()

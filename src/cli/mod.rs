@@ -94,13 +94,9 @@ enum Failed {
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    match dispatch(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "sessiond: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let result = dispatch(cli);
+    telemetry::log::finish(result.as_ref().err().map(|error| format!("sessiond: {error}")).as_deref());
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failed> {
@@ -115,7 +111,7 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
     check(&config.database_url)?;
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
-            telemetry::log(config.log_format);
+            telemetry::log::start(config.log_format)?;
             let runtime = runtime()?;
             let served = runtime.block_on(serve::run(&config));
             // A disk that hangs holds up a thread, and not the end.
@@ -127,7 +123,7 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
         Command::Replicas => beside(&config, async |core| replicas::run(core).await),
         Command::Migrate => beside(&config, async |_| Ok(())),
         Command::Copy(which) => {
-            telemetry::log(config.log_format);
+            telemetry::log::start(config.log_format)?;
             runtime()?.block_on(copy::run(which, config))
         }
         Command::Healthcheck => healthcheck::run(&config),
@@ -143,7 +139,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 
 /// Runs a command on the database, beside a server perhaps.
 fn beside(config: &Config, command: impl AsyncFnOnce(&Core) -> Result<(), Failed>) -> Result<(), Failed> {
-    telemetry::log(config.log_format);
+    telemetry::log::start(config.log_format)?;
     runtime()?.block_on(async {
         let core = build(config, false, Environment::default()).await?;
         let result = command(&core).await;

@@ -30,6 +30,7 @@ mod csrf;
 mod framing;
 mod gone;
 mod layering;
+mod log;
 mod meanwhile;
 mod medama;
 mod openapi;

@@ -50,6 +50,7 @@ needs_postgres! {
     #[path = "../it/csrf.rs"] mod csrf;
     #[path = "../it/framing.rs"] mod framing;
     #[path = "../it/gone.rs"] mod gone;
+    #[path = "../it/log.rs"] mod log;
     #[path = "../it/meanwhile.rs"] mod meanwhile;
     #[path = "../it/medama.rs"] mod medama;
     #[path = "../it/openapi.rs"] mod openapi;

@@ -1,0 +1,96 @@
+//! The log: which lines there are, what they look like, and where they go.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write};
+use std::os::fd::AsFd as _;
+use std::sync::LazyLock;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, filter::filter_fn};
+
+use super::lines::Lines;
+use crate::config::LogFormat;
+
+/// How long the end of the process waits for lines to be written.
+const FLUSH: Duration = Duration::from_millis(500);
+
+static LINES: LazyLock<Lines> = LazyLock::new(Lines::default);
+
+/// Sends log lines, and panics too, to standard error by way of a queue, so that nothing ever waits for whoever reads
+/// them. `RUST_LOG` chooses which; `info` and above by default.
+///
+/// # Errors
+/// When there is no thread to be had.
+pub fn start(format: LogFormat) -> io::Result<()> {
+    // Not by way of std's own handle, whose lock would be held for as long as a write takes.
+    let error_output = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let say = |count| tracing::warn!("{count} log lines were dropped");
+    std::thread::Builder::new().name(String::from("log")).spawn(move || LINES.write(error_output, say))?;
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or_default();
+        tracing::error!(thread = thread.name(), at, "panicked: {message}");
+    }));
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(|| ToQueue)
+        .with_timer(SystemTime)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        // It would be written to standard error itself.
+        .log_internal_errors(false);
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // An error means that a test has set one up already.
+    let _ = tracing_subscriber::registry().with(lines).with(wanted).with(filter_fn(is_permitted)).try_init();
+    Ok(())
+}
+
+/// Whether a line may be written, whatever `RUST_LOG` says. Below `info`, libraries log what they are given: statements
+/// with their parameters, among them names, addresses and the key of tokens; heads with their credentials. Only what this
+/// crate logs itself is known to hold no secret.
+fn is_permitted(metadata: &Metadata<'_>) -> bool {
+    let ours = metadata.target().strip_prefix("sessiond").is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    ours || *metadata.level() <= Level::INFO
+}
+
+/// Writes a last line for whoever started the process, behind those of the log, and waits for all of them for a moment.
+pub fn finish(last: Option<&str>) {
+    if let Some(last) = last {
+        if LazyLock::get(&LINES).is_some() {
+            LINES.put(format!("{last}\n").as_bytes());
+        } else {
+            // There was no log yet.
+            let _ = writeln!(io::stderr(), "{last}");
+        }
+    }
+    LINES.flush(FLUSH);
+}
+
+/// How many lines were dropped since the start.
+pub(super) fn dropped() -> Counter<u64, AtomicU64> {
+    LINES.dropped().clone()
+}
+
+/// Puts each event into the queue, which the layer hands over whole.
+struct ToQueue;
+
+impl Write for ToQueue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        LINES.put(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
