@@ -10,6 +10,8 @@ use tempfile::TempDir;
 /// Longer than anybody holds the file.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The key that tokens are made with, in hex.
+pub const TOKEN_KEY: &str = "SELECT hex(value) FROM secrets WHERE name = 'token_key'";
 /// Counts the sessions that lack their login in the audit, and the revocations without tombstone, number or event.
 pub const HALF_DONE: &str = "SELECT count(*) FROM sessions AS s
      WHERE 1 <> (SELECT count(*) FROM events WHERE session_id = s.id AND kind = 'login_ok')

@@ -1,13 +1,19 @@
 //! No token, no cookie and no password is found in the log, in the database or in an answer to anybody else.
 
 use sessiond::config::DatabaseUrl;
+use sha2::{Digest as _, Sha256};
 
+use crate::database::TOKEN_KEY;
 use crate::harness::{ALICE, PASSWORD, Reply, ask, get, post};
 use crate::process::{Home, Process, field};
 
 const WRONG: &str = "wrong-password-of-somebody";
 const NEXT: &str = "next-password-of-alice";
 const ODD: &str = "odd-password-in-a-bad-request";
+
+/// All that can be asked for, library by library, by name and without.
+const EVERYTHING: &str = "trace,tokio_postgres=trace,tokio_postgres::query=trace,tokio_postgres::prepare=trace,rusqlite=trace,\
+                          rustls=trace,hyper=trace,h2=trace,mio=trace,tokio=trace,log=trace";
 
 /// Everything that clients do, right and wrong. Returns every secret that went over the wire.
 async fn scenario(server: &Process) -> Vec<String> {
@@ -85,10 +91,25 @@ fn holds(bytes: &[u8], words: &str) -> bool {
     [words, &in_hex].iter().any(|words| bytes.windows(words.len()).any(|window| window == words.as_bytes()))
 }
 
+/// What the database keeps rightly and the log must not show: hashes and the key of tokens, each as text that a log could
+/// show it as, and the beginning of every password hash.
+async fn of_the_store(home: &Home, tokens: &[String]) -> Vec<String> {
+    let key = home.database.rows(TOKEN_KEY).await[0][0].clone().expect("a key");
+    let key: Vec<u8> =
+        (0..key.len()).step_by(2).map(|at| u8::from_str_radix(&key[at..at + 2], 16).expect("hex")).collect();
+    assert_eq!(key.len(), 32);
+    let hashes = tokens.iter().map(|token| Sha256::digest(token).to_vec());
+    let forms = |bytes: Vec<u8>| {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        [hex.to_uppercase(), hex, format!("{bytes:?}"), format!("{:?}", bytes.escape_ascii().to_string())]
+    };
+    hashes.chain([key]).flat_map(forms).chain([String::from("$argon2")]).collect()
+}
+
 async fn nothing_secret_is_kept_or_logged(format: &str) {
     let home = Home::new();
     let mut command = home.server();
-    command.env("RUST_LOG", "debug").env("SESSIOND_LOG_FORMAT", format);
+    command.env("RUST_LOG", EVERYTHING).env("SESSIOND_LOG_FORMAT", format);
     let server = Process::start(command).await;
     let secrets = scenario(&server).await;
     let printed = server.printed();
@@ -105,6 +126,9 @@ async fn nothing_secret_is_kept_or_logged(format: &str) {
         for secret in &secrets {
             assert!(!holds(bytes, secret), "{secret} is in {name}");
         }
+    }
+    for secret in of_the_store(&home, &secrets).await {
+        assert!(!log.contains(&secret), "{secret} is in the log");
     }
     for line in log.lines().filter(|_| format == "json") {
         serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));

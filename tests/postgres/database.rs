@@ -10,6 +10,8 @@ use url::Url;
 
 use crate::cluster::{Cluster, rows, session};
 
+/// The key that tokens are made with, in hex.
+pub const TOKEN_KEY: &str = "SELECT encode(value, 'hex') FROM secrets WHERE name = 'token_key'";
 /// Counts the sessions that lack their login in the audit, and the revocations without tombstone, number or event.
 pub const HALF_DONE: &str = "SELECT count(*) FROM sessions AS s
      WHERE 1 <> (SELECT count(*) FROM events WHERE session_id = s.id AND kind = 'login_ok')
