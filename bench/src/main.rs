@@ -5,6 +5,7 @@
 
 mod children;
 mod cluster;
+mod cost;
 mod hello;
 mod limits;
 mod load;
@@ -72,6 +73,8 @@ enum What {
     Memory,
     /// Time from spawn to ready with 1,000,000 sessions stored
     Start,
+    /// CPU of the dearest request that the limits allow
+    Cost,
     /// Logouts on three replicas of one PostgreSQL, beside checks
     Replicas,
     /// Everything, and the whole table
@@ -147,6 +150,7 @@ async fn run(cli: Cli, round: Duration) -> Result<()> {
         What::Flood => login::flood(&mut stage, &mut report).await?,
         What::Memory => memory::run(&mut stage, &mut report).await?,
         What::Start => memory::start(&mut stage, &mut report).await?,
+        What::Cost => cost::run(&mut stage, &mut report).await?,
         What::Replicas => replicas::run(&mut stage, &mut report).await?,
         _ => all(&mut stage, &mut report).await?,
     }
@@ -161,6 +165,7 @@ async fn all(stage: &mut Stage, report: &mut Report) -> Result<()> {
     memory::run(stage, report).await?;
     verify::known(stage, report).await?;
     verify::unknown(stage, report).await?;
+    cost::run(stage, report).await?;
     login::run(stage, report).await?;
     login::flood(stage, report).await?;
     logout::run(stage, report).await?;

@@ -29,7 +29,17 @@ pub struct Server {
 
 impl Server {
     pub async fn start(binary: &Path, folder: &Path, database: &str) -> Result<Self> {
-        let environment = [
+        Self::start_with(binary, folder, database, &[]).await
+    }
+
+    /// The same with more settings.
+    pub async fn start_with(
+        binary: &Path,
+        folder: &Path,
+        database: &str,
+        settings: &[(&'static str, &str)],
+    ) -> Result<Self> {
+        let mut environment = vec![
             ("SESSIOND_LISTEN", "127.0.0.1:0".to_owned()),
             ("SESSIOND_OPS_LISTEN", "127.0.0.1:0".to_owned()),
             ("SESSIOND_DATABASE_URL", database.to_owned()),
@@ -37,6 +47,7 @@ impl Server {
             ("SESSIOND_ADMIN_PASSWORD", PASSWORD.to_owned()),
             ("NO_COLOR", "1".to_owned()),
         ];
+        environment.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let mut child = Child::spawn(binary, &[], &environment, folder)?;
         let [address, ops] = child.logged(["listen", "ops"]).await?;
         let ready_after = ready(&mut child, ops).await?;
@@ -65,8 +76,9 @@ impl Server {
 }
 
 async fn ready(child: &mut Child, ops: SocketAddr) -> Result<Duration> {
-    let mut connection = Connection::open(ops).await.context("the operations listener")?;
     loop {
+        // It carries one request.
+        let mut connection = Connection::open(ops).await.context("the operations listener")?;
         let answer = connection.exchange(READY).await?;
         let after = child.spawned.elapsed();
         match answer.status {

@@ -8,7 +8,7 @@ use tokio::{
     net::TcpStream,
 };
 
-const LONGEST_ANSWER: usize = 64 * 1024;
+const LONGEST_ANSWER: usize = 1024 * 1024;
 
 /// A connection that opens itself again when the server has closed it between two requests.
 pub struct Connection {
