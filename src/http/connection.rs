@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use axum::BoxError;
 use axum::body::Bytes;
+use http::HeaderValue;
+use http::header::CONNECTION;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -24,6 +26,9 @@ use super::stream::ClientStream;
 
 /// What hyper buffers of a head. It answers larger ones by itself; ours refuses, stamped, from less.
 const BUFFER: usize = 64 * 1024;
+
+/// A body up to this many bytes comes with its head, or right behind it.
+const SMALL_BODY: u64 = 8 * 1024;
 
 /// How patient a listener is with its clients.
 #[derive(Clone, Copy, Debug)]
@@ -52,10 +57,15 @@ pub(super) async fn serve_connection(
         let (stack, connection) = (Arc::clone(&stack), Arc::clone(connection));
         connection.begin();
         connection.set_unread(!request.body().is_end_stream());
+        // hyper reads what is left of a small body, and closes the connection on the rest of a large one.
+        let large = request.body().size_hint().upper().is_none_or(|length| length > SMALL_BODY);
         let request = request.map(|body| Arriving { body, connection: Arc::clone(&connection) });
         let answer = stack.answer(peer, request);
         async move {
-            let response = answer.await;
+            let mut response = answer.await;
+            if large && connection.has_unread() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             connection.rest();
             Ok::<_, Infallible>(response)
         }
