@@ -31,6 +31,7 @@ needs_postgres! {
     mod proxy;
     mod replicas;
     mod rolling;
+    mod rows;
     mod seed;
     mod servers;
     mod sql;

@@ -111,30 +111,44 @@ impl Change<'_> {
         try_join_all(statements.iter().map(|(sql, params)| connection.execute(sql, params))).await.map(drop)
     }
 
-    /// Locks the live sessions that `tokens` lead to. Everybody locks in the order of numbers, so nobody waits for two
-    /// who wait for each other.
-    pub(super) async fn live_by_token(&mut self, tokens: &[TokenHash]) -> Result<HashMap<TokenHash, Live>> {
+    /// Locks the live sessions that `tokens` lead to, each only if it belongs to the user at the same place in `users`,
+    /// where one is named. Everybody locks in the order of numbers, so nobody waits for two who wait for each other.
+    pub(super) async fn live_by_token(
+        &mut self,
+        tokens: &[TokenHash],
+        users: &[Option<UserId>],
+    ) -> Result<HashMap<TokenHash, Live>> {
         let now = self.now;
         let rows = self
             .query(
-                "SELECT number, id, token_hash, user_id, idle_expires_at <= $2 FROM sessions
-                 WHERE token_hash = ANY ($1) AND revoked_at IS NULL AND idle_expires_at > $3 AND expires_at > $2
-                 ORDER BY number FOR UPDATE",
-                &[&tokens, &now, &just_now(now)],
+                "SELECT s.number, s.id, s.token_hash, s.user_id, s.idle_expires_at <= $3
+                 FROM unnest($1::bytea[], $2::text[]) AS asked (token_hash, user_id)
+                 JOIN sessions AS s ON s.token_hash = asked.token_hash
+                 WHERE (asked.user_id IS NULL OR asked.user_id = s.user_id)
+                     AND s.revoked_at IS NULL AND s.idle_expires_at > $4 AND s.expires_at > $3
+                 ORDER BY s.number FOR UPDATE OF s",
+                &[&tokens, &users, &now, &just_now(now)],
             )
             .await?;
         rows.iter().map(|row| live(row).map(|live| (live.token_hash, live))).collect()
     }
 
-    /// Locks the live session of that id, and the one a change is asked for through.
-    pub(super) async fn live_by_id(&mut self, id: SessionId, through: Option<TokenHash>) -> Result<Vec<Live>> {
+    /// Locks the live session of that id, if it belongs to `user` where one is named, and the one a change is asked for
+    /// through.
+    pub(super) async fn live_by_id(
+        &mut self,
+        id: SessionId,
+        user: Option<UserId>,
+        through: Option<TokenHash>,
+    ) -> Result<Vec<Live>> {
         let now = self.now;
         let rows = self
             .query(
                 "SELECT number, id, token_hash, user_id, idle_expires_at <= $3 FROM sessions
-                 WHERE (id = $1 OR token_hash = $2) AND revoked_at IS NULL AND idle_expires_at > $4 AND expires_at > $3
+                 WHERE (id = $1 AND ($5::text IS NULL OR user_id = $5) OR token_hash = $2)
+                     AND revoked_at IS NULL AND idle_expires_at > $4 AND expires_at > $3
                  ORDER BY number FOR UPDATE",
-                &[&id, &through, &now, &just_now(now)],
+                &[&id, &through, &now, &just_now(now), &user],
             )
             .await?;
         rows.iter().map(live).collect()
@@ -190,8 +204,8 @@ impl Change<'_> {
         sessions.iter().filter(|session| !session.over).map(|session| session.id).collect()
     }
 
-    /// Writes what ended under the next number, as the last step, and commits, in one round trip. Returns that number, or
-    /// the newest where nothing ended.
+    /// Writes what ended, and what is asked of replicas, under the next number, as the last step, and commits, in one round
+    /// trip. Returns that number, or the newest where there is nothing to tell replicas.
     async fn commit(self) -> Result<Seq> {
         let Self { lease, begun, now, ended } = self;
         let Ended { sessions, tokens, users, events } = ended;

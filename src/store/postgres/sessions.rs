@@ -45,7 +45,8 @@ impl Operation for NewSession {
         let mut doomed = over.iter().map(columns::token).collect::<Result<Vec<_>>>()?;
         doomed.extend(replaces);
         if !doomed.is_empty() {
-            let mut live = change.live_by_token(&doomed).await?;
+            // The replaced one may be anybody's: its token was presented.
+            let mut live = change.live_by_token(&doomed, &vec![None; doomed.len()]).await?;
             if let Some(replaced) = replaces.and_then(|replaced| live.remove(&replaced)) {
                 change.end(&[replaced], &Reason { by, through: None, why: Why::Replaced, ip: ip.clone() });
             }
@@ -86,8 +87,8 @@ impl Operation for Logouts {
     type Outcome = Vec<Revoked>;
 
     async fn apply(&self, change: &mut Change<'_>) -> Result<Told<Vec<Revoked>>> {
-        let tokens: Vec<_> = self.0.iter().map(|logout| logout.token).collect();
-        let mut live = change.live_by_token(&tokens).await?;
+        let (tokens, users): (Vec<_>, Vec<_>) = self.0.iter().map(|logout| (logout.token, logout.user)).unzip();
+        let mut live = change.live_by_token(&tokens, &users).await?;
         let mut ended = Vec::with_capacity(self.0.len());
         for Logout { token, user, ip } in &self.0 {
             // Of several logouts of one session the first ends it.
@@ -118,7 +119,7 @@ impl Operation for Revoke {
             change.query("SELECT 1 FROM users WHERE id = $1 FOR NO KEY UPDATE", &[user]).await?;
         }
         let live = match target {
-            Target::Id(session, _) => change.live_by_id(*session, reason.through).await?,
+            Target::Id(session, user) => change.live_by_id(*session, *user, reason.through).await?,
             Target::All(user) | Target::Others(user, _) => change.live_by_user(*user, reason.through).await?,
         };
         if reason.through.is_some_and(|through| !live.iter().any(|session| session.is(through))) {
