@@ -49,7 +49,9 @@ impl Service {
         // A password of an impossible length is nobody's, known user or not. It costs no hash, so it must cost no line of
         // the audit either, or strangers could fill the disk.
         let password = Password::new(password).map_err(|_| Error::BadCredentials)?;
-        let hash = known.as_ref().map(|known| known.password_hash.clone());
+        // A disabled user's password is nobody's: every refusal is the same work.
+        let enabled = known.as_ref().filter(|known| known.user.disabled_at.is_none());
+        let hash = enabled.map(|known| known.password_hash.clone());
         let right = self.hashed(self.parts.hasher.verify(password, hash).await)?;
         let now = self.parts.clock.now();
         let user_id = known.as_ref().map(|known| known.user.id);

@@ -29,6 +29,7 @@ needs_postgres! {
     #[path = "../needs/machine.rs"] mod machine;
     mod migrations;
     mod proxy;
+    mod refusals;
     mod replicas;
     mod rolling;
     mod rows;
