@@ -361,5 +361,6 @@ fn login_of(user: UserId, id: SessionId) -> NewSession {
         cap: 100,
         replaces: None,
         rehashed: None,
+        flushed: true,
     }
 }

@@ -62,7 +62,7 @@ struct Entry {
     expiry: Expiry,
     seen_at: Timestamp,
     loaded: Seq,
-    /// How much later it was seen than the store knows, or is about to, in milliseconds.
+    /// How much later it was seen than the store knows, in milliseconds.
     unstored: u32,
     user_mark: u16,
     remembered: bool,
@@ -187,7 +187,8 @@ impl Cache {
     }
 
     /// Keeps what was loaded, unless something was revoked since `ticket` that it might not show.
-    /// Returns the last-seen time of whoever made room, if the store should hear of it.
+    /// Returns a last-seen time that the store should hear of: of the session that made room if it is due, or of this one
+    /// if it was not kept.
     pub fn insert(
         &self,
         token: TokenHash,
@@ -211,7 +212,7 @@ impl Cache {
         let Some(shard) = self.shard(&token) else { return (identity, None) };
         let mut shard = shard.lock();
         if shard.epoch != ticket.epoch || shard.revoked > ticket.applied {
-            return (identity, entry.is_due(&self.lifetimes).then(|| entry.seen(&self.lifetimes)));
+            return (identity, (entry.unstored > 0).then(|| entry.seen(&self.lifetimes)));
         }
         shard.remove(&token);
         let evicted = if shard.entries.len() >= self.per_shard { shard.evict() } else { None };
@@ -222,7 +223,7 @@ impl Cache {
 
     /// Applies an entry of the revocation log. Entries come in the order of their numbers.
     pub fn forget(&self, revocation: &Revocation) {
-        let Revocation { seq, sessions, users } = revocation;
+        let Revocation { seq, sessions, users, flush: _ } = revocation;
         for token in sessions {
             if let Some(shard) = self.shard(token) {
                 let mut shard = shard.lock();
@@ -243,8 +244,8 @@ impl Cache {
     }
 
     /// Forgets everything and goes on from `seq`, which may be less than what was applied: all that was revoked up to it
-    /// shows in whatever is read from now on. Loads under way are not kept. The last-seen times that nobody has drained
-    /// are lost, so that some sessions seem idler than they are, by a flush interval.
+    /// shows in whatever is read from now on. Loads under way are not kept. The last-seen times that the store was not
+    /// told of are lost, so that some sessions seem idler than they are, by a flush interval.
     ///
     /// One caller at a time, and not beside [`Self::forget`].
     pub fn clear(&self, seq: Seq) {
@@ -271,33 +272,42 @@ impl Cache {
         }
     }
 
-    /// Notes the idle deadlines that are now stored.
-    pub fn touched(&self, deadlines: &[(TokenHash, Timestamp)]) {
+    /// Notes that the store was told of last-seen times, and the idle deadlines of those sessions that were live there.
+    pub fn touched(&self, seen: &[Seen], deadlines: &[(TokenHash, Timestamp)]) {
+        for Seen { token_hash, at, idle_until: _ } in seen {
+            self.with_entry(token_hash, |entry| entry.unstored = entry.unstored.min(elapsed(*at, entry.seen_at)));
+        }
         for (token, idle) in deadlines {
-            let Some(shard) = self.shard(token) else { continue };
-            let mut shard = shard.lock();
-            if let Some(entry) = shard.find(token).and_then(|at| shard.entries.get_mut(at)) {
+            self.with_entry(token, |entry| {
                 entry.expiry.idle = *idle;
                 entry.urgent = false;
-            }
+            });
         }
     }
 
-    /// How many shards there are to [`Self::drain`].
+    fn with_entry<T>(&self, token: &TokenHash, work: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        let mut shard = self.shard(token)?.lock();
+        let at = shard.find(token)?;
+        shard.entries.get_mut(at).map(work)
+    }
+
+    /// When these sessions were last seen, as far as they are known here and the store does not know it.
+    pub fn unstored(&self, sessions: &[TokenHash]) -> Vec<Seen> {
+        let seen = |entry: &mut Entry| (entry.unstored > 0).then(|| entry.seen(&self.lifetimes));
+        sessions.iter().filter_map(|token| self.with_entry(token, seen).flatten()).collect()
+    }
+
+    /// How many shards there are to ask for what is [`Self::due`].
     pub fn shards(&self) -> usize {
         self.shards.len()
     }
 
-    /// Takes the last-seen times of one shard that the store should hear of.
-    pub fn drain(&self, shard: usize) -> Vec<Seen> {
+    /// The last-seen times of one shard that the store should hear of, until it has: see [`Self::touched`].
+    pub fn due(&self, shard: usize) -> Vec<Seen> {
         let Some(shard) = self.shards.get(shard) else { return Vec::new() };
-        let mut shard = shard.lock();
-        let due = shard.entries.iter_mut().filter(|entry| entry.is_due(&self.lifetimes));
-        due.map(|entry| {
-            entry.unstored = 0;
-            entry.seen(&self.lifetimes)
-        })
-        .collect()
+        let shard = shard.lock();
+        let due = shard.entries.iter().filter(|entry| entry.is_due(&self.lifetimes));
+        due.map(|entry| entry.seen(&self.lifetimes)).collect()
     }
 
     /// How many sessions are kept.
@@ -407,7 +417,7 @@ pub(crate) mod tests {
     fn a_revoked_session_is_forgotten_and_its_neighbours_are_not() {
         let (cache, user) = (cache(1000), user());
         (0..100).for_each(|n| keep(&cache, token(n), &user));
-        cache.forget(&Revocation { seq: Seq(1), sessions: vec![token(7)], users: vec![] });
+        cache.forget(&Revocation { seq: Seq(1), sessions: vec![token(7)], ..Revocation::default() });
         for n in 0..100 {
             assert_eq!(live(&cache, &token(n), NOW), n != 7, "{n}");
         }
@@ -417,7 +427,7 @@ pub(crate) mod tests {
     fn a_load_that_began_before_a_revocation_cannot_put_the_session_back() {
         let (cache, user) = (cache(1000), user());
         let ticket = cache.ticket();
-        cache.forget(&Revocation { seq: Seq(1), sessions: vec![token(7)], users: vec![] });
+        cache.forget(&Revocation { seq: Seq(1), sessions: vec![token(7)], ..Revocation::default() });
         cache.insert(token(7), &session(&user), &user, NOW, ticket);
         assert!(!live(&cache, &token(7), NOW));
     }
@@ -457,13 +467,23 @@ pub(crate) mod tests {
     #[test]
     fn numbers_that_are_given_out_again_revoke_again() {
         let (cache, ann, bob) = (cache(1000), user(), user());
-        cache.forget(&Revocation { seq: Seq(100), sessions: vec![token(1)], users: vec![ann.id] });
+        cache.forget(&Revocation {
+            seq: Seq(100),
+            sessions: vec![token(1)],
+            users: vec![ann.id],
+            ..Revocation::default()
+        });
         cache.clear(Seq(50));
         keep(&cache, token(1), &ann);
         keep(&cache, token(2), &bob);
         assert!(live(&cache, &token(1), NOW) && live(&cache, &token(2), NOW), "100 was never given out");
         let ticket = cache.ticket();
-        cache.forget(&Revocation { seq: Seq(51), sessions: vec![token(2)], users: vec![ann.id] });
+        cache.forget(&Revocation {
+            seq: Seq(51),
+            sessions: vec![token(2)],
+            users: vec![ann.id],
+            ..Revocation::default()
+        });
         assert!(!live(&cache, &token(1), NOW) && !live(&cache, &token(2), NOW));
         cache.insert(token(2), &session(&bob), &bob, NOW, ticket);
         assert!(!live(&cache, &token(2), NOW), "a load that began before");
@@ -475,7 +495,7 @@ pub(crate) mod tests {
     fn a_load_that_began_before_its_users_revocation_is_not_believed() {
         let (cache, user) = (cache(1000), user());
         let ticket = cache.ticket();
-        cache.forget(&Revocation { seq: Seq(1), sessions: vec![], users: vec![user.id] });
+        cache.forget(&Revocation { seq: Seq(1), users: vec![user.id], ..Revocation::default() });
         cache.insert(token(7), &session(&user), &user, NOW, ticket);
         assert!(!live(&cache, &token(7), NOW));
         keep(&cache, token(8), &user);
@@ -487,7 +507,7 @@ pub(crate) mod tests {
         let (cache, ann, bob) = (cache(1000), user(), user());
         (0..10).for_each(|n| keep(&cache, token(n), &ann));
         keep(&cache, token(10), &bob);
-        cache.forget(&Revocation { seq: Seq(1), sessions: vec![], users: vec![ann.id] });
+        cache.forget(&Revocation { seq: Seq(1), users: vec![ann.id], ..Revocation::default() });
         assert!((0..10).all(|n| !live(&cache, &token(n), NOW)));
         assert_eq!(live(&cache, &token(10), NOW), mark_of(ann.id) != mark_of(bob.id));
     }
@@ -498,7 +518,7 @@ pub(crate) mod tests {
         keep(&cache, token(1), &user);
         let deadline = NOW.after(LIFE.idle);
         let later = deadline.after(Duration::from_secs(5));
-        cache.touched(&[(token(1), later)]);
+        cache.touched(&[], &[(token(1), later)]);
         assert!(live(&cache, &token(1), deadline));
         assert!(!live(&cache, &token(1), later));
     }
@@ -516,21 +536,52 @@ pub(crate) mod tests {
         let urgent = check(near).expect("less than two are left");
         assert_eq!(urgent.idle_until, Timestamp::from_millis(near).after(LIFE.idle));
         assert!(check(near + 1).is_none());
-        cache.touched(&[(token(1), urgent.idle_until)]);
+        cache.touched(&[urgent], &[(token(1), urgent.idle_until)]);
         assert!(check(near + 2).is_none(), "there is time again");
     }
 
     #[test]
-    fn last_seen_times_are_handed_out_once() {
+    fn last_seen_times_are_due_until_the_store_was_told() {
         let (cache, user) = (cache(1000), user());
         (0..10).for_each(|n| keep(&cache, token(n), &user));
-        let drain = || (0..cache.shards()).map(|shard| cache.drain(shard).len()).sum::<usize>();
+        let due = || (0..cache.shards()).flat_map(|shard| cache.due(shard)).collect::<Vec<_>>();
         let interval = LIFE.flush_interval();
         assert!(live(&cache, &token(3), NOW.after(interval / 2)));
-        assert_eq!(drain(), 0, "the store knows well enough");
+        assert_eq!(due().len(), 0, "the store knows well enough");
         assert!(live(&cache, &token(3), NOW.after(interval)));
-        assert_eq!(drain(), 1);
-        assert_eq!(drain(), 0, "handed out already");
+        assert_eq!(due().len(), 1);
+        let handed_out = due();
+        assert_eq!(handed_out.len(), 1, "the store may have failed");
+        cache.touched(&handed_out, &[]);
+        assert_eq!(due().len(), 0, "told, even if it is not live there any more");
+    }
+
+    #[test]
+    fn what_the_store_does_not_know_of_named_sessions_is_told_to_the_millisecond() {
+        let (cache, user) = (cache(1000), user());
+        (0..10).for_each(|n| keep(&cache, token(n), &user));
+        let asked: Vec<_> = (3..30).map(token).collect();
+        let unstored = || cache.unstored(&asked).iter().map(|seen| (seen.token_hash, seen.at)).collect::<Vec<_>>();
+        let after = |millis| NOW.after(Duration::from_millis(millis));
+        for (n, millis) in [(1, 1), (3, 1), (4, 7), (4, 5)] {
+            assert!(live(&cache, &token(n), after(millis)));
+        }
+        assert_eq!(unstored(), [(token(3), after(1)), (token(4), after(7))], "of those asked for");
+        let told = cache.unstored(&asked);
+        assert!(live(&cache, &token(4), after(9)), "seen while the store was told");
+        cache.touched(&told, &[]);
+        assert_eq!(unstored(), [(token(4), after(9))]);
+        cache.touched(&cache.unstored(&asked), &[]);
+        assert_eq!(unstored(), []);
+    }
+
+    #[test]
+    fn the_last_seen_time_of_a_load_that_was_not_kept_is_handed_out() {
+        let (cache, user) = (cache(1000), user());
+        let (ticket, later) = (cache.ticket(), NOW.after(Duration::from_millis(1)));
+        cache.forget(&Revocation { seq: Seq(1), sessions: vec![token(7)], ..Revocation::default() });
+        let (_, seen) = cache.insert(token(7), &session(&user), &user, later, ticket);
+        assert_eq!(seen.map(|seen| seen.at), Some(later));
     }
 
     #[test]

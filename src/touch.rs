@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
 use crate::domain::session::{Lifetimes, Seen};
-use crate::store::SharedStore;
+use crate::store::{SharedStore, Store, StoreError};
 
 /// The most last-seen times in one transaction, so that a logout never waits long behind them.
 const CHUNK: usize = 256;
@@ -26,6 +26,18 @@ impl Touches {
     pub fn urgent(&self, seen: Seen) {
         let _ = self.0.try_send(seen);
     }
+}
+
+/// Stores last-seen times, and has the cache know that it was done.
+///
+/// # Errors
+/// As the store says; what the cache knows is due again then.
+pub async fn store_seen(store: &dyn Store, cache: Option<&Cache>, seen: &[Seen]) -> Result<(), StoreError> {
+    let deadlines = store.touch(seen.to_vec()).await?;
+    if let Some(cache) = cache {
+        cache.touched(seen, &deadlines);
+    }
+    Ok(())
 }
 
 /// Flushes last-seen times until told to stop.
@@ -80,19 +92,15 @@ impl Flusher {
     async fn visit(&mut self, shard: usize) {
         let mut seen = std::mem::take(&mut self.backlog);
         if let Some(cache) = &self.cache {
-            seen.extend(cache.drain(shard));
+            seen.extend(cache.due(shard));
         }
         self.flush(seen).await;
     }
 
     async fn flush(&mut self, seen: Vec<Seen>) {
         for chunk in seen.chunks(CHUNK) {
-            match self.store.touch(chunk.to_vec()).await {
-                Ok(deadlines) => {
-                    if let Some(cache) = &self.cache {
-                        cache.touched(&deadlines);
-                    }
-                }
+            match store_seen(&*self.store, self.cache.as_deref(), chunk).await {
+                Ok(()) => {}
                 // A session whose time is lost seems idler than it is: it can only end early, never late.
                 Err(error) => {
                     let room = BACKLOG.saturating_sub(self.backlog.len());

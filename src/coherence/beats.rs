@@ -12,6 +12,7 @@ use super::{Coherence, LEASE};
 use crate::domain::entropy::Entropy;
 use crate::domain::id::ReplicaId;
 use crate::domain::revocation::Seq;
+use crate::domain::token::TokenHash;
 use crate::store::replicas::News;
 use crate::store::{Replica, Replicas, Result, StoreError};
 use crate::telemetry::coherence::Clear;
@@ -22,6 +23,11 @@ const MARGIN: Duration = Duration::from_millis(100);
 const TRUST: Duration = LEASE.saturating_sub(MARGIN);
 /// How long after a failure the store is asked again.
 const RETRY: Duration = Duration::from_millis(100);
+/// How long others wait for this process to store last-seen times that a login asks for: everybody who waits for a number
+/// waits for it too.
+const FLUSH: Duration = Duration::from_nanos_u128(LEASE.as_nanos() / 4);
+/// The most last-seen times in one transaction.
+const CHUNK: usize = 256;
 /// How long after a read the next one is made for those who wait.
 const AGAIN: Duration = Duration::from_millis(1);
 
@@ -37,6 +43,8 @@ pub struct Beats {
     timeline: Option<u32>,
     /// The newest number applied; without a cache, the newest that was seen.
     applied: Seq,
+    /// Sessions whose last-seen times are to be stored before what was applied is acknowledged.
+    flush: Vec<TokenHash>,
     watch: Watch,
     /// When to beat next; without a cache, when to look at the rows next if one of them lags.
     due: Instant,
@@ -80,6 +88,7 @@ impl Beats {
             row: None,
             timeline: None,
             applied: Seq::default(),
+            flush: Vec::new(),
             watch: Watch::default(),
             due: now,
             again: now,
@@ -216,6 +225,7 @@ impl Beats {
             }
             for revocation in revocations {
                 self.coherence.apply(revocation);
+                self.flush.extend(&revocation.flush);
                 self.applied = revocation.seq;
             }
         } else {
@@ -231,12 +241,34 @@ impl Beats {
         if self.behind { Standing::Behind } else { Standing::CaughtUp }
     }
 
+    /// Stores the last-seen times that were asked for. The wait for them is bounded, and so is what a failure means: a
+    /// login may end a session that was seen here lately.
+    async fn flush(&mut self) {
+        let asked = std::mem::take(&mut self.flush);
+        let Some(cache) = &self.coherence.cache else { return };
+        let seen = cache.unstored(&asked);
+        let stored = async {
+            for chunk in seen.chunks(CHUNK) {
+                let deadlines = self.replicas.touch(chunk.to_vec()).await?;
+                cache.touched(chunk, &deadlines);
+            }
+            Ok::<_, StoreError>(())
+        };
+        let why = match tokio::time::timeout(FLUSH, stored).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("the store did not answer within {FLUSH:?}"),
+        };
+        tracing::warn!("cannot store the last-seen times that a login asked for: {why}");
+    }
+
     /// Says what was applied, and gives up the rows that have been silent for too long.
     async fn tell(&mut self, before: Seq, sent: Duration, standing: Standing, rows: &[Replica]) {
         let silent = self.watch.silent(sent, self.coherence.trust.now(), rows);
         if standing == Standing::StartedOver {
             return;
         }
+        self.flush().await;
         if let Some(row) = self.row
             && self.applied > before
         {
@@ -275,6 +307,7 @@ impl Beats {
             None => self.row = None,
         }
         self.behind = false;
+        self.flush.clear();
         self.watch = Watch::default();
         self.due = Instant::now();
     }

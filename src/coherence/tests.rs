@@ -7,6 +7,7 @@ use self::process::Process;
 use super::*;
 use crate::domain::token::TokenHash;
 
+mod flush;
 mod memory;
 mod process;
 

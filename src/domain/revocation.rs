@@ -17,6 +17,9 @@ pub struct Revocation {
     pub sessions: Vec<TokenHash>,
     /// Users of whom any session may have ended, or anything a check tells may have changed.
     pub users: Vec<UserId>,
+    /// Sessions of which a login has to know when they were last seen: a replica stores what it knows of them before it
+    /// says that it has applied this entry. They have not ended.
+    pub flush: Vec<TokenHash>,
 }
 
 /// Why a session ended before its time.

@@ -78,6 +78,10 @@ impl Lifetime {
     }
 }
 
+/// How much later than stored a session may have been seen, by what replicas have in memory and did not flush yet: a
+/// flush interval until its last-seen time is due, another one until it is taken out, and a third for a store that is slow.
+pub const MOST_UNFLUSHED: Duration = Duration::from_mins(15);
+
 /// The lifetimes of both kinds of session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
@@ -151,6 +155,7 @@ mod tests {
             let interval = lifetime(idle, idle).flush_interval();
             prop_assert!(interval <= Duration::from_mins(5));
             prop_assert!(interval * 20 <= Duration::from_millis(idle));
+            prop_assert!(interval * 3 <= MOST_UNFLUSHED);
         }
     }
 }

@@ -1,16 +1,19 @@
 //! Logging in and out.
 
+use futures_util::future::try_join;
+
 use super::verify::Presented;
-use super::{Error, Result, Service};
+use super::{Error, Parts, Result, Service};
 use crate::domain::event::{Actor, Event, EventKind};
 use crate::domain::id::SessionId;
 use crate::domain::password::Password;
 use crate::domain::session::{Client, Session};
 use crate::domain::text::LoginName;
-use crate::domain::token::Token;
+use crate::domain::token::{Token, TokenHash};
 use crate::domain::user::User;
 use crate::password::{HashError, Verdict};
 use crate::store::{Created, Logout, NewSession};
+use crate::touch::store_seen;
 
 /// Somebody who wants to log in.
 #[derive(Debug)]
@@ -78,24 +81,54 @@ impl Service {
             remembered,
             client,
         };
-        let created = self.parts.store.create_session(NewSession {
-            session: session.clone(),
+        let mut new = NewSession {
+            session,
             token_hash: token.hash(),
             auth_epoch: known.auth_epoch,
             cap: self.parts.sessions_per_user.get(),
             replaces: replaces.filter(|old| self.token_key.issued(old)).map(|old| old.hash()),
             rehashed,
-        });
-        match created.await? {
+            flushed: false,
+        };
+        match self.create_session(&mut new).await? {
             Created::Yes(seq) => {
                 self.settled(seq).await?;
-                Ok(LoggedIn { token, session, user: known.user })
+                Ok(LoggedIn { token, session: new.session, user: known.user })
             }
             Created::Outrun => {
                 self.parts.store.record(refused).await?;
                 Err(Error::BadCredentials)
             }
+            Created::Unflushed { .. } => Err(Error::Bug(String::from("flushed, and still not decided"))),
         }
+    }
+
+    /// Makes a session. Where another one of the user has to make room, and the memory of replicas decides which was not
+    /// seen for longest, they store that first.
+    async fn create_session(&self, new: &mut NewSession) -> Result<Created> {
+        let Parts { store, lifetimes, clock, .. } = &self.parts;
+        let (sessions, seq) = match store.create_session(new.clone()).await? {
+            Created::Unflushed { sessions, seq } => (sessions, seq),
+            created @ (Created::Yes(_) | Created::Outrun) => return Ok(created),
+        };
+        try_join(self.flush(&sessions), self.settled(seq)).await?;
+        // It begins when its login is answered, and not before others were waited for.
+        let (now, session) = (clock.now(), &mut new.session);
+        session.created_at = now;
+        session.last_seen_at = now;
+        session.expiry = lifetimes.of(session.remembered).begin(now);
+        new.flushed = true;
+        Ok(store.create_session(new.clone()).await?)
+    }
+
+    /// Stores when this process saw these sessions, where the store does not know it.
+    async fn flush(&self, sessions: &[TokenHash]) -> Result<()> {
+        let Some(cache) = &self.parts.cache else { return Ok(()) };
+        let seen = cache.unstored(sessions);
+        if !seen.is_empty() {
+            store_seen(&*self.parts.store, Some(cache), &seen).await?;
+        }
+        Ok(())
     }
 
     /// Ends the session a credential stands for. When this answers, it is durable and true everywhere.

@@ -2,7 +2,8 @@
 //!
 //! `connect` picks an implementation by URL; `sqlite` is the embedded one,
 //! `postgres` the one that many processes share. `replicas` is what a store offers beside that
-//! if many processes may serve from it, and `copy` moves what is in the one to the other.
+//! if many processes may serve from it, `room` which sessions end for a new one, and `copy` moves what is in the one to
+//! the other.
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub mod connect;
 pub mod copy;
 mod postgres;
 pub mod replicas;
+mod room;
 mod sqlite;
 
 pub use replicas::{News, Replica, Replicas};
@@ -69,15 +71,26 @@ pub struct NewSession {
     pub replaces: Option<TokenHash>,
     /// A password hash with today's parameters, to take the old one's place.
     pub rehashed: Option<PasswordHash>,
+    /// Whether every replica has stored when it saw the user's sessions. If not, and if it may decide which of them have
+    /// to make room, the answer is [`Created::Unflushed`].
+    pub flushed: bool,
 }
 
 /// Whether a session was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
     /// Yes. What made room for it is settled with this number.
     Yes(Seq),
     /// No: since the password was checked, it changed or the user was disabled.
     Outrun,
+    /// Not yet, and nothing was changed: which sessions have to make room depends on last-seen times that replicas may
+    /// have in memory. To be asked for again once those are stored.
+    Unflushed {
+        /// The sessions that may have to make room, one of them more than needed at least.
+        sessions: Vec<TokenHash>,
+        /// Once this number is settled, every other replica has stored what it knows of them.
+        seq: Seq,
+    },
 }
 
 /// A session that its owner ends by presenting its token.
@@ -195,7 +208,8 @@ pub trait Store: Send + Sync + 'static {
     /// Adds a user.
     async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor) -> Result<Added>;
 
-    /// Makes a session, if its login was not outrun, and ends what it replaces and what is over the cap.
+    /// Makes a session, if its login was not outrun, and ends what it replaces and what is over the cap: the ones not seen
+    /// for longest.
     async fn create_session(&self, new: NewSession) -> Result<Created>;
 
     /// Ends the session a token leads to. Many at once cost one commit.

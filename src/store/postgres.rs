@@ -98,9 +98,10 @@ impl Postgres {
         let readers = Arc::new(Pool::new(Arc::clone(&address), READERS));
         let writers = Arc::new(Pool::new(Arc::clone(&address), WRITERS));
         writers.keep(first);
+        let membership = Membership::new(address, Arc::clone(&readers), Arc::clone(&writers), Arc::clone(&clock));
         Ok(Self {
             logouts: Queue::start(Arc::clone(&writers), Arc::clone(&clock)),
-            membership: Arc::new(Membership::new(address, [Arc::clone(&readers), Arc::clone(&writers)])),
+            membership: Arc::new(membership),
             readers,
             writers,
             clock,

@@ -7,8 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Result;
+use crate::domain::clock::Timestamp;
 use crate::domain::id::ReplicaId;
 use crate::domain::revocation::{Revocation, Seq};
+use crate::domain::session::Seen;
+use crate::domain::token::TokenHash;
 
 /// How long any of this may take, connecting included. Late, its outcome is unknown.
 pub const DEADLINE: Duration = Duration::from_millis(500);
@@ -38,7 +41,8 @@ pub struct News {
     pub replicas: Vec<Replica>,
 }
 
-/// The rows and the log. Each method is one round trip or two, on a connection of its own, within [`DEADLINE`].
+/// The rows and the log. Each method is one round trip or two, on a connection of its own, within [`DEADLINE`]; only
+/// [`Self::touch`] is like any other change.
 #[async_trait]
 pub trait Replicas: Send + Sync + 'static {
     /// Makes a row, durably; it has applied the newest number, which is returned.
@@ -53,6 +57,9 @@ pub trait Replicas: Send + Sync + 'static {
 
     /// Stores what the row has applied, in time for others to read, perhaps not durably. Says nothing of its life.
     async fn acknowledge(&self, id: ReplicaId, applied: Seq) -> Result<()>;
+
+    /// Stores last-seen times, as [`Store::touch`](super::Store::touch) does.
+    async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>>;
 
     /// Deletes a row, unless it has beaten since it was read.
     async fn reap(&self, replica: Replica) -> Result<()>;

@@ -117,7 +117,15 @@ pub fn login_of(user: UserId, number: u64) -> NewSession {
         remembered: number.is_multiple_of(2),
         client: Client { ip: "192.0.2.1".into(), user_agent: format!("agent {number}"), host: "host".into() },
     };
-    NewSession { session, token_hash: token(number), auth_epoch: 0, cap: 100, replaces: None, rehashed: None }
+    NewSession {
+        session,
+        token_hash: token(number),
+        auth_epoch: 0,
+        cap: 100,
+        replaces: None,
+        rehashed: None,
+        flushed: true,
+    }
 }
 
 pub fn logout_of(number: u64) -> Logout {

@@ -22,6 +22,7 @@ mod harness;
 mod process;
 
 mod canonical;
+mod cap;
 mod cli;
 mod client_connections;
 mod cors;

@@ -173,6 +173,63 @@ async fn at_the_cap_the_session_not_seen_for_longest_makes_room() {
 }
 
 #[tokio::test]
+async fn where_stored_times_cannot_tell_which_session_makes_room_a_login_changes_nothing_and_asks() {
+    on_a_fresh_store(async |fresh| {
+        let ann = fresh.user("ann").await;
+        let mut ids = Vec::new();
+        for number in 1..4 {
+            fresh.wait_until(later(number));
+            ids.push(fresh.session(ann, number).await);
+        }
+        let unflushed = |cap, replaces| NewSession { cap, replaces, flushed: false, ..login_of(ann, 4) };
+        let asked = async |new: NewSession| match fresh.create(new).await {
+            Created::Unflushed { mut sessions, seq } => {
+                sessions.sort_by_key(|token| token.to_hex());
+                if fresh.store.shared().is_some() {
+                    let mut entry = fresh.newest().await;
+                    entry.flush.sort_by_key(|token| token.to_hex());
+                    assert_eq!((entry.seq, &entry.flush), (seq, &sessions));
+                    assert!(entry.sessions.is_empty() && entry.users.is_empty(), "nothing has ended");
+                } else {
+                    assert_eq!((seq, fresh.numbers().await.len()), (Seq(0), 0), "there is nobody else to ask");
+                }
+                sessions
+            }
+            decided => panic!("{decided:?}"),
+        };
+        assert_eq!(asked(unflushed(3, None)).await, [token(1), token(2), token(3)]);
+        assert_eq!(asked(unflushed(2, Some(token(2)))).await, [token(1), token(3)], "but what ends anyway");
+        assert_eq!(fresh.create(NewSession { auth_epoch: 7, ..unflushed(3, None) }).await, Created::Outrun);
+        assert_eq!(fresh.states(1..5).await, ["live", "live", "live", "missing"]);
+        assert_eq!(fresh.audit().await["login_ok"], 3);
+
+        // Long before all others, whatever anybody has in memory.
+        let old = format!("UPDATE sessions SET last_seen_at = last_seen_at - 3600000 WHERE id = '{}'", ids[2]);
+        fresh.database.execute(&old).await;
+        assert!(matches!(fresh.create(unflushed(3, None)).await, Created::Yes(_)));
+        assert_eq!(fresh.states(1..5).await, ["live", "live", "revoked", "live"]);
+        fresh.create(NewSession { cap: 3, ..login_of(ann, 5) }).await;
+        assert_eq!(fresh.states(1..6).await, ["revoked", "live", "revoked", "live", "live"], "asked, and decided");
+        let under = NewSession { cap: 4, flushed: false, ..login_of(ann, 6) };
+        assert!(matches!(fresh.create(under).await, Created::Yes(_)), "below the cap nobody is asked");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_several_last_seen_times_of_a_session_in_one_touch_the_latest_is_stored() {
+    on_a_fresh_store(async |fresh| {
+        fresh.session(fresh.user("ann").await, 1).await;
+        let seen = |at| Seen { token_hash: token(1), at: later(at), idle_until: later(at).after(IDLE) };
+        let moved = fresh.store.touch(vec![seen(3), seen(5), seen(2), seen(4)]).await.expect("a store");
+        assert!(moved.iter().all(|(_, idle)| *idle <= later(5).after(IDLE)));
+        let (session, _) = fresh.found(1).await;
+        assert_eq!((session.last_seen_at, session.expiry.idle), (later(5), later(5).after(IDLE)));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn dead_sessions_do_not_count_towards_the_cap() {
     on_a_fresh_store(async |fresh| {
         let ann = fresh.user("ann").await;

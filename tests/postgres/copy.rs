@@ -109,7 +109,7 @@ impl Old {
     }
 }
 
-/// What PostgreSQL writes for a column: one value, and two for what an entry of the log ended.
+/// What PostgreSQL writes for a column: one value, and three for what an entry of the log says.
 fn texts(name: &str, value: ValueRef<'_>) -> Vec<Option<String>> {
     let text = match value {
         ValueRef::Null => return vec![None],
@@ -124,7 +124,9 @@ fn texts(name: &str, value: ValueRef<'_>) -> Vec<Option<String>> {
                 let items: Vec<_> = items.map(|item| around[0].to_owned() + item + around[1]).collect();
                 Some(format!("{{{}}}", items.join(",")))
             };
-            return vec![list("sessions", ["\"\\\\x", "\""]), list("users", ["", ""])];
+            // What it asks of replicas, which only PostgreSQL does.
+            let flush = Some(String::from("{}"));
+            return vec![list("sessions", ["\"\\\\x", "\""]), list("users", ["", ""]), flush];
         }
         ValueRef::Text(text) => String::from_utf8(text.to_vec()).expect("UTF-8"),
         ValueRef::Blob(bytes) => {
@@ -329,7 +331,7 @@ async fn a_source_that_is_no_source_is_refused_and_the_target_is_untouched() {
     refused(&old, "old.db: No such file").await;
     assert!(!old.path().exists(), "and none is made");
     std::fs::write(old.path(), "").expect("written");
-    refused(&old, "has had 0 of 1 migrations: run `sessiond migrate` on it first").await;
+    refused(&old, "has had 0 of 2 migrations: run `sessiond migrate` on it first").await;
     std::fs::write(old.path(), "no database at all, however long one reads on in it").expect("written");
     refused(&old, "file is not a database").await;
 
@@ -338,10 +340,10 @@ async fn a_source_that_is_no_source_is_refused_and_the_target_is_untouched() {
     refused(&old, "holds no users: there is nothing to copy").await;
     old.add_alice(&home).await;
     old.connection().pragma_update(None, "user_version", 0).expect("older");
-    refused(&old, "has had 0 of 1 migrations").await;
+    refused(&old, "has had 0 of 2 migrations").await;
     old.connection().pragma_update(None, "user_version", 99).expect("newer");
     refused(&old, "a newer one has written it").await;
-    old.connection().pragma_update(None, "user_version", 1).expect("today's");
+    old.connection().pragma_update(None, "user_version", 2).expect("today's");
 
     let server = old.serve(&home).await;
     refused(&old, "is held by another running `sessiond serve`").await;

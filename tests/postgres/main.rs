@@ -21,6 +21,7 @@ needs_postgres! {
     mod cluster;
     mod connections;
     mod copy;
+    mod crowd;
     mod database;
     mod failover;
     mod faults;
@@ -45,6 +46,7 @@ needs_postgres! {
     #[path = "../it/statements.rs"] mod statements;
 
     #[path = "../it/canonical/mod.rs"] mod canonical;
+    #[path = "../it/cap.rs"] mod cap;
     #[path = "../it/cli.rs"] mod cli;
     #[path = "../it/client_connections.rs"] mod client_connections;
     #[path = "../it/cors.rs"] mod cors;

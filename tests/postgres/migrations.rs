@@ -35,7 +35,7 @@ async fn of_many_that_start_at_once_one_migrates() {
         migrated.expect("migrated");
     }
     let had = database.rows("SELECT name FROM schema_migrations").await;
-    assert_eq!(had, [[Some(String::from("0001_initial"))]]);
+    assert_eq!(had, [[Some(String::from("0001_initial"))], [Some(String::from("0002_flush"))]]);
     assert_eq!(database.number("SELECT count(*) FROM secrets").await, 1, "and one key is everybody's");
     migrate(&database).await.expect("again, and there is nothing to do");
 }
@@ -71,7 +71,7 @@ async fn one_that_is_killed_in_the_middle_leaves_nothing_and_the_next_succeeds()
             migrate(&database).await.expect("migrated");
         }
     }
-    assert_eq!(database.number("SELECT count(*) FROM schema_migrations").await, 1);
+    assert_eq!(database.number("SELECT count(*) FROM schema_migrations").await, 2);
     assert_eq!(database.number("SELECT count(*) FROM coherence").await, 1);
 }
 
@@ -89,7 +89,7 @@ async fn servers_that_start_at_once_on_an_empty_database_all_come_up() {
             Process::start(server).await
         };
         let (first, second, third) = tokio::join!(start(&a), start(&b), start(&c));
-        assert_eq!(home.database.number("SELECT count(*) FROM schema_migrations").await, 1);
+        assert_eq!(home.database.number("SELECT count(*) FROM schema_migrations").await, 2);
         assert_eq!(home.database.number("SELECT count(*) FROM users").await, 1);
         let kept = [&a, &b, &c].map(|dir| std::fs::read_to_string(home.database.first_password(dir.path())));
         let mut kept: Vec<_> = kept.into_iter().flatten().collect();
@@ -121,7 +121,7 @@ async fn a_server_killed_in_the_middle_of_migrating_starts_again() {
         trap.batch_execute("SELECT pg_advisory_unlock(7)").await.expect("let go");
     };
     let (server, ()) = tokio::join!(home.serve(), next);
-    assert_eq!(home.database.number("SELECT count(*) FROM schema_migrations").await, 1);
+    assert_eq!(home.database.number("SELECT count(*) FROM schema_migrations").await, 2);
     let alice = server.log_in(ALICE).await;
     assert_eq!(server.check(&alice.token).await, 200);
 }

@@ -9,9 +9,11 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::ms;
+use crate::domain::clock::Timestamp;
 use crate::domain::entropy::SystemEntropy;
 use crate::domain::id::ReplicaId;
 use crate::domain::revocation::{Revocation, Seq};
+use crate::domain::session::Seen;
 use crate::domain::token::TokenHash;
 use crate::store::replicas::News;
 use crate::store::{Replica, Replicas, Result, StoreError};
@@ -45,6 +47,19 @@ pub(super) struct State {
     pub(super) reads: usize,
     pub(super) beats: usize,
     pub(super) acknowledged: usize,
+    /// The last-seen times that were stored.
+    pub(super) touched: Vec<Seen>,
+    /// How storing last-seen times fails.
+    pub(super) touch: Touch,
+}
+
+/// How storing last-seen times goes.
+#[derive(Clone, Copy, Default)]
+pub(super) enum Touch {
+    #[default]
+    Works,
+    Fails,
+    Hangs,
 }
 
 impl State {
@@ -64,10 +79,19 @@ impl State {
 impl Memory {
     /// Commits a revocation, without a hint.
     pub(super) fn revoke(&self, token: TokenHash) -> Seq {
+        self.append(Revocation { sessions: vec![token], ..Revocation::default() })
+    }
+
+    /// Asks for last-seen times, without a hint.
+    pub(super) fn ask(&self, tokens: Vec<TokenHash>) -> Seq {
+        self.append(Revocation { flush: tokens, ..Revocation::default() })
+    }
+
+    fn append(&self, entry: Revocation) -> Seq {
         let mut state = self.state.lock();
         state.head.0 += 1;
         let seq = state.head;
-        state.log.push(Revocation { seq, sessions: vec![token], users: vec![] });
+        state.log.push(Revocation { seq, ..entry });
         seq
     }
 
@@ -140,6 +164,19 @@ impl Replicas for Memory {
             if let Some((_, told)) = state.rows.get_mut(&id) {
                 *told = applied;
             }
+        })
+        .await
+    }
+
+    async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>> {
+        match self.get(|state| state.touch) {
+            Touch::Works => {}
+            Touch::Fails => return Err(StoreError::Unreachable(String::from("down"))),
+            Touch::Hangs => std::future::pending().await,
+        }
+        self.call(|state| {
+            state.touched.extend(&seen);
+            seen.iter().map(|seen| (seen.token_hash, seen.idle_until)).collect()
         })
         .await
     }

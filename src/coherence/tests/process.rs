@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::{BootClock, Coherence};
 use super::memory::Memory;
-use super::until;
+use super::{ms, until};
 use crate::cache::tests::{NOW, cache, keep, user};
 use crate::cache::{Cache, Check};
 use crate::domain::entropy::SystemEntropy;
@@ -69,6 +69,11 @@ impl Process {
 
     pub(super) fn knows(&self, token: &TokenHash) -> bool {
         matches!(self.cache().check(token, NOW), Check::Live { .. })
+    }
+
+    /// Checks a session, so many milliseconds after it was loaded.
+    pub(super) fn see(&self, token: &TokenHash, millis: u64) {
+        assert!(matches!(self.cache().check(token, NOW.after(ms(millis))), Check::Live { .. }));
     }
 
     /// Whether a metric is shown with this value.

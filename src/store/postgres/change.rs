@@ -53,6 +53,8 @@ struct Ended {
     tokens: Vec<TokenHash>,
     /// Whose sessions are in doubt as a whole.
     users: Vec<UserId>,
+    /// Of which sessions replicas are to store when they saw them.
+    flush: Vec<TokenHash>,
     events: Vec<Event>,
 }
 
@@ -174,6 +176,11 @@ impl Change<'_> {
         self.ended.events.push(event);
     }
 
+    /// Asks every replica to store when it saw these sessions.
+    pub(super) fn flush(&mut self, sessions: &[TokenHash]) {
+        self.ended.flush.extend(sessions);
+    }
+
     /// Ends sessions, each for itself.
     pub(super) fn end(&mut self, sessions: &[Live], reason: &Reason) -> Vec<SessionId> {
         self.ended.tokens.extend(sessions.iter().map(|session| session.token_hash));
@@ -208,7 +215,7 @@ impl Change<'_> {
     /// trip. Returns that number, or the newest where there is nothing to tell replicas.
     async fn commit(self) -> Result<Seq> {
         let Self { lease, begun, now, ended } = self;
-        let Ended { sessions, tokens, users, events } = ended;
+        let Ended { sessions, tokens, users, flush, events } = ended;
         let numbers: Vec<_> = sessions.iter().map(|(live, _)| live.number).collect();
         let by: Vec<_> = sessions.iter().map(|(_, tombstone)| tombstone.by.as_str()).collect();
         let why: Vec<_> = sessions.iter().map(|(_, tombstone)| tombstone.why).collect();
@@ -216,7 +223,7 @@ impl Change<'_> {
         let connection = &lease.connection;
         // Whoever takes a number holds the row until the commit; whoever takes none waits for nobody. Each timeline has numbers
         // of its own, so that none is given out again where another server took over that had not heard of all.
-        let (sql, params): (_, Params<'_>) = if sessions.is_empty() {
+        let (sql, params): (_, Params<'_>) = if sessions.is_empty() && flush.is_empty() {
             (
                 "WITH audit AS (
                      INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail)
@@ -235,15 +242,15 @@ impl Change<'_> {
                      FROM unnest($2::bigint[], $3::text[], $4::text[]) AS e (number, by, why), number
                      WHERE s.number = e.number),
                  entry AS (
-                     INSERT INTO revocations (seq, at, sessions, users)
-                     SELECT number.seq, $1, $5, $6 FROM number),
+                     INSERT INTO revocations (seq, at, sessions, users, flush)
+                     SELECT number.seq, $1, $5, $6, $7 FROM number),
                  audit AS (
                      INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail)
-                     SELECT * FROM unnest($7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[]))
+                     SELECT * FROM unnest($8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[]))
                  SELECT seq, pg_notify('sessiond', '') FROM number",
                 &[
-                    &now, &numbers, &by, &why, &tokens, &users, &audit.at, &audit.kind, &audit.user, &audit.session,
-                    &audit.actor, &audit.ip, &audit.detail,
+                    &now, &numbers, &by, &why, &tokens, &users, &flush, &audit.at, &audit.kind, &audit.user,
+                    &audit.session, &audit.actor, &audit.ip, &audit.detail,
                 ],
             )
         };

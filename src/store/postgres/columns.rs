@@ -115,9 +115,10 @@ impl<'r> Columns<'r> {
     }
 }
 
-/// A token's hash.
-pub(super) fn token(row: &Row) -> Result<TokenHash> {
-    Columns::of(row).next()
+/// A token's hash and a time.
+pub(super) fn token_and_time(row: &Row) -> Result<(TokenHash, Timestamp)> {
+    let mut columns = Columns::of(row);
+    Ok((columns.next()?, columns.next()?))
 }
 
 /// A user's columns.
@@ -161,5 +162,5 @@ pub(super) fn replica(row: &Row) -> Result<Replica> {
 /// An entry of the revocation log.
 pub(super) fn revocation(row: &Row) -> Result<Revocation> {
     let mut columns = Columns::of(row);
-    Ok(Revocation { seq: columns.next()?, sessions: columns.next()?, users: columns.next()? })
+    Ok(Revocation { seq: columns.next()?, sessions: columns.next()?, users: columns.next()?, flush: columns.next()? })
 }

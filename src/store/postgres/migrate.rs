@@ -8,7 +8,10 @@ use super::columns::Columns;
 use super::connection::Connection;
 
 /// Every migration there ever was, by name; what a database has had is never changed.
-const MIGRATIONS: [(&str, &str); 1] = [("0001_initial", include_str!("../../../migrations/postgres/0001_initial.sql"))];
+const MIGRATIONS: [(&str, &str); 2] = [
+    ("0001_initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
+    ("0002_flush", include_str!("../../../migrations/postgres/0002_flush.sql")),
+];
 /// How long all of it may take, waiting for another process that migrates included.
 const DEADLINE: Duration = Duration::from_mins(5);
 

@@ -13,8 +13,12 @@ use super::address::Address;
 use super::columns::{self, Columns, NO_HEAD};
 use super::connection::{Connection, Params};
 use super::pool::{Pool, by};
+use super::sessions;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::ReplicaId;
 use crate::domain::revocation::Seq;
+use crate::domain::session::Seen;
+use crate::domain::token::TokenHash;
 
 /// The most entries of the log in one answer.
 const MOST: i64 = 1024;
@@ -22,8 +26,10 @@ const MOST: i64 = 1024;
 /// See [`Replicas`].
 pub(super) struct Membership {
     address: Arc<Address>,
-    /// Whose connections are to the same server, or should be.
-    pools: [Arc<Pool>; 2],
+    /// Their connections are to the same server, or should be.
+    readers: Arc<Pool>,
+    writers: Arc<Pool>,
+    clock: Arc<dyn Clock>,
     /// The newest timeline that was seen.
     timeline: AtomicU32,
     open: Mutex<Option<Listener>>,
@@ -52,8 +58,9 @@ impl Listener {
 
 impl Membership {
     /// Opens nothing yet.
-    pub(super) fn new(address: Arc<Address>, pools: [Arc<Pool>; 2]) -> Self {
-        Self { address, pools, timeline: AtomicU32::new(0), open: Mutex::default(), heard: Arc::default() }
+    pub(super) fn new(address: Arc<Address>, readers: Arc<Pool>, writers: Arc<Pool>, clock: Arc<dyn Clock>) -> Self {
+        let timeline = AtomicU32::new(0);
+        Self { address, readers, writers, clock, timeline, open: Mutex::default(), heard: Arc::default() }
     }
 
     /// Runs `work` on the connection, which is opened where there is none, and closed if `work` fails or is late.
@@ -66,7 +73,8 @@ impl Membership {
                     let listener = Listener::open(&self.address, &self.heard).await?;
                     let before = self.timeline.swap(listener.timeline, Ordering::AcqRel);
                     if before != 0 && before != listener.timeline {
-                        self.pools.iter().for_each(|pool| pool.forget());
+                        self.readers.forget();
+                        self.writers.forget();
                     }
                     listener
                 }
@@ -91,7 +99,7 @@ impl Membership {
 /// Reads the newest number, the log and the rows, in this order: what is read later shows no less.
 async fn news(Listener { connection, timeline }: &Listener, applied: Seq) -> Result<News> {
     const HEAD: &str = "SELECT seq FROM coherence";
-    const LOG: &str = "SELECT seq, sessions, users FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2";
+    const LOG: &str = "SELECT seq, sessions, users, flush FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2";
     const ROWS: &str = "SELECT id, beat, applied FROM replicas";
     for sql in [HEAD, LOG, ROWS] {
         connection.prepared(sql).await?;
@@ -143,6 +151,10 @@ impl Replicas for Membership {
         let sql = "UPDATE replicas SET applied = $2
              WHERE id = $1 AND applied < $2 AND set_config('synchronous_commit', 'off', true) = 'off'";
         self.run(sql, &[&id, &applied]).await.map(drop)
+    }
+
+    async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>> {
+        sessions::touch(&self.writers, &*self.clock, &seen).await
     }
 
     async fn reap(&self, replica: Replica) -> Result<()> {

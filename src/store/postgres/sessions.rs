@@ -2,9 +2,10 @@
 
 use futures_util::future::try_join;
 
+use super::super::room::{Room, make_room};
 use super::super::{Changed, Created, Logout, NewSession, Result, Revoked, Target};
 use super::change::{Change, Operation, Told};
-use super::columns::{self, Columns};
+use super::columns;
 use super::connection::Params;
 use super::pool::{Pool, within};
 use crate::domain::clock::{Clock, Timestamp};
@@ -18,7 +19,7 @@ impl Operation for NewSession {
     type Outcome = Created;
 
     async fn apply(&self, change: &mut Change<'_>) -> Result<Told<Created>> {
-        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed } = self;
+        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, flushed } = self;
         let (user, now) = (session.user_id, change.now());
         // Held to the end, so that neither the epoch nor the number of sessions changes meanwhile.
         let as_checked = change
@@ -32,17 +33,23 @@ impl Operation for NewSession {
         }
         let by = Actor::User(user);
         let ip = Some(session.client.ip.clone());
-        let spare = i64::try_from(cap.saturating_sub(1)).unwrap_or(i64::MAX);
-        let over = change
+        let live = change
             .query(
-                "SELECT token_hash FROM sessions
+                "SELECT token_hash, last_seen_at FROM sessions
                  WHERE user_id = $1 AND NOT buried AND revoked_at IS NULL AND idle_expires_at > $2 AND expires_at > $2
-                     AND token_hash IS DISTINCT FROM $4
-                 ORDER BY last_seen_at DESC, number DESC OFFSET $3",
-                &[&user, &now, &spare, replaces],
+                     AND token_hash IS DISTINCT FROM $3
+                 ORDER BY last_seen_at DESC, number DESC",
+                &[&user, &now, replaces],
             )
             .await?;
-        let mut doomed = over.iter().map(columns::token).collect::<Result<Vec<_>>>()?;
+        let live = live.iter().map(columns::token_and_time).collect::<Result<Vec<_>>>()?;
+        let mut doomed = match make_room(&live, cap.saturating_sub(1), *flushed) {
+            Room::By(over) => over,
+            Room::Undecided(sessions) => {
+                change.flush(&sessions);
+                return Ok(Box::new(|seq| Created::Unflushed { sessions, seq }));
+            }
+        };
         doomed.extend(replaces);
         if !doomed.is_empty() {
             // The replaced one may be anybody's: its token was presented.
@@ -156,7 +163,9 @@ pub(super) async fn touch(pool: &Pool, clock: &dyn Clock, seen: &[Seen]) -> Resu
          WHERE token_hash = ANY ($1) AND revoked_at IS NULL AND NOT buried ORDER BY number FOR UPDATE";
     const MOVE: &str = "UPDATE sessions AS s SET last_seen_at = greatest(s.last_seen_at, seen.at),
              idle_expires_at = least(s.expires_at, greatest(s.idle_expires_at, seen.idle_until))
-         FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) AS seen (token_hash, at, idle_until)
+         FROM (SELECT token_hash, max(at) AS at, max(idle_until) AS idle_until
+               FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) AS each (token_hash, at, idle_until)
+               GROUP BY token_hash) AS seen
          WHERE s.token_hash = seen.token_hash
              AND s.revoked_at IS NULL AND NOT s.buried AND s.idle_expires_at > $4 AND s.expires_at > $4
          RETURNING s.token_hash, s.idle_expires_at";
@@ -174,11 +183,7 @@ pub(super) async fn touch(pool: &Pool, clock: &dyn Clock, seen: &[Seen]) -> Resu
         let params: Params<'_> = &[&tokens, &at, &idle_until, &now];
         let (rows, ()) = try_join(connection.query(MOVE, params), connection.run("COMMIT")).await?;
         lease.give_back();
-        let moved = |row| {
-            let mut columns = Columns::of(row);
-            Ok((columns.next()?, columns.next()?))
-        };
-        rows.iter().map(moved).collect()
+        rows.iter().map(columns::token_and_time).collect()
     })
     .await
 }

@@ -25,7 +25,8 @@ pub(super) struct Batch<'c> {
 pub(super) struct Live {
     number: i64,
     id: SessionId,
-    token_hash: TokenHash,
+    /// What it is found by.
+    pub(super) token_hash: TokenHash,
     /// Whose it is.
     pub(super) user: UserId,
 }

@@ -6,7 +6,10 @@ use super::super::{Result, StoreError};
 use super::connection::failed;
 
 /// Every migration there ever was, by name; what a file has had is never changed.
-const MIGRATIONS: [(&str, &str); 1] = [("0001_initial", include_str!("../../../migrations/sqlite/0001_initial.sql"))];
+const MIGRATIONS: [(&str, &str); 2] = [
+    ("0001_initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
+    ("0002_flush", include_str!("../../../migrations/sqlite/0002_flush.sql")),
+];
 
 /// Applies what is missing, in one transaction. Of two processes that start at once, the second finds nothing to do.
 pub(super) fn migrate(connection: &mut Connection) -> Result<()> {

@@ -52,5 +52,6 @@ fn parse(seq: Seq, what: &str) -> Option<Revocation> {
         seq,
         sessions: sessions.iter().map(|hex| TokenHash::from_hex(hex)).collect::<Option<_>>()?,
         users: users.iter().map(|id| id.parse().ok()).collect::<Option<_>>()?,
+        flush: Vec::new(),
     })
 }

@@ -2,6 +2,7 @@
 
 use rusqlite::Result;
 
+use super::super::super::room::{Room, make_room};
 use super::super::super::{Changed, Created, Logout, NewSession, Revoked, Target};
 use super::super::batch::{Batch, Live};
 use super::super::writer::Operation;
@@ -15,7 +16,7 @@ impl Operation for NewSession {
     type Outcome = Created;
 
     fn apply(&self, batch: &mut Batch<'_>) -> Result<Created> {
-        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed } = self;
+        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, flushed } = self;
         let (user, now) = (session.user_id, batch.now());
         let as_checked = batch.exists(
             "SELECT 1 FROM users WHERE id = ?1 AND auth_epoch = ?2 AND disabled_at IS NULL",
@@ -26,19 +27,29 @@ impl Operation for NewSession {
         }
         let by = Actor::User(user);
         let ip = Some(session.client.ip.clone());
-        if let Some(replaced) = replaces
-            && let Some(live) = batch.live_by_token(replaced, None)?
-        {
-            batch.end(&[live], &Reason { by, through: None, why: Why::Replaced, ip: ip.clone() })?;
-        }
-        let spare = i64::try_from(cap.saturating_sub(1)).unwrap_or(i64::MAX);
-        let over = batch.rows(
-            "SELECT number, id, token_hash, user_id FROM sessions
+        let replaced = match replaces {
+            Some(replaced) => batch.live_by_token(replaced, None)?,
+            None => None,
+        };
+        let mut live = batch.rows(
+            "SELECT number, id, token_hash, user_id, last_seen_at FROM sessions
              WHERE user_id = ?1 AND buried = 0 AND revoked_at IS NULL AND idle_expires_at > ?2 AND expires_at > ?2
-             ORDER BY last_seen_at DESC, number DESC LIMIT -1 OFFSET ?3",
-            (user, now, spare),
-            Live::read,
+                 AND token_hash IS NOT ?3
+             ORDER BY last_seen_at DESC, number DESC",
+            (user, now, replaces),
+            |row| Ok((Live::read(row)?, row.get(4)?)),
         )?;
+        let stored: Vec<_> = live.iter().map(|(session, seen)| (session.token_hash, *seen)).collect();
+        let over = match make_room(&stored, cap.saturating_sub(1), *flushed) {
+            Room::By(over) => over,
+            // The only process that has any of this in memory is the one that asks.
+            Room::Undecided(sessions) => return Ok(Created::Unflushed { sessions, seq: batch.seq() }),
+        };
+        if let Some(replaced) = replaced {
+            batch.end(&[replaced], &Reason { by, through: None, why: Why::Replaced, ip: ip.clone() })?;
+        }
+        live.retain(|(session, _)| over.contains(&session.token_hash));
+        let over: Vec<_> = live.into_iter().map(|(session, _)| session).collect();
         batch.end(&over, &Reason { by: Actor::System, through: None, why: Why::Cap, ip: None })?;
         // Each dead session is buried once, so lists stay as short as the cap and a login costs no more for it.
         batch.run(
