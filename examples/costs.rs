@@ -179,7 +179,7 @@ impl Costs {
         for rows in [1, 10, 100, 300] {
             while ids.len() < rows {
                 let id = ReplicaId::random(&SystemEntropy)?;
-                shared.join(id).await?;
+                shared.join(id, true).await?;
                 ids.push(id);
             }
             let head = shared.news(Seq(i64::MAX)).await?.head;
@@ -195,7 +195,7 @@ impl Costs {
             shared.leave(*id).await?;
         }
         let id = ReplicaId::random(&SystemEntropy)?;
-        shared.join(id).await?;
+        shared.join(id, true).await?;
         let acknowledge =
             async |at: usize| shared.acknowledge(id, Seq(head.0 + 1 + i64::try_from(at).unwrap_or(0))).await;
         self.measure("acknowledge", 100, 1000, acknowledge).await?;
@@ -239,7 +239,7 @@ impl Costs {
                 let cache = Arc::new(Cache::new(1_000_000, Lifetimes { plain: LIFE, remembered: LIFE }));
                 let shared = store.shared().ok_or("not shared")?;
                 let (clock, entropy) = (Arc::new(SystemBootClock), Arc::new(SystemEntropy));
-                let (coherence, beats) = Coherence::among(shared, Some(cache), clock, entropy, Arc::default());
+                let (coherence, beats) = Coherence::among(shared, cache, true, clock, entropy, Arc::default());
                 tasks.spawn(beats.run(stop.clone()));
                 replicas.push((store, coherence));
             }

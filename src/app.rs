@@ -87,18 +87,18 @@ pub struct Core {
 pub async fn build(config: &Config, serve: bool, environment: Environment) -> Result<Core, StartError> {
     let Environment { clock, entropy } = environment;
     let sessions = config.sessions;
-    let cache = match (serve, sessions.cache) {
-        (true, CacheMode::On) => Some(Arc::new(Cache::new(sessions.cache_entries, sessions.lifetimes))),
-        (true, CacheMode::Off) | (false, CacheMode::On | CacheMode::Off) => None,
-    };
+    // Without it, checks still note there what they have seen. A command checks nothing.
+    let caching = sessions.cache == CacheMode::On;
+    let cache = Arc::new(Cache::new(if serve { sessions.cache_entries } else { 1 }, sessions.lifetimes));
     let metrics = Arc::new(Metrics::default());
-    let alone = Arc::new(Coherence::alone(cache.clone(), metrics.clone()));
+    let alone = Arc::new(Coherence::alone(cache.clone(), caching, metrics.clone()));
     let role = if serve { Role::Serve(alone.clone()) } else { Role::Command };
     let store = connect(&config.database_url, role, clock.clone(), &*entropy).await?;
     let (coherence, beats) = match store.shared().filter(|_| serve) {
         Some(replicas) => {
             let boot = Arc::new(SystemBootClock);
-            let (among, beats) = Coherence::among(replicas, cache.clone(), boot, entropy.clone(), metrics.clone());
+            let (among, beats) =
+                Coherence::among(replicas, cache.clone(), caching, boot, entropy.clone(), metrics.clone());
             (among, Some(beats))
         }
         None => (alone, None),

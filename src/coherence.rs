@@ -8,8 +8,10 @@
 //! there that it lives and up to which number it has forgotten what was revoked:
 //! - an answered beat which leaves the cache up to date lets it be believed for a [`LEASE`] from before it was sent, less
 //!   a margin for clocks that go at different speeds (`trust`);
-//! - a number is settled once every row has applied it, or a lease after it was committed: whoever had not heard of it
-//!   by then is not believed any more;
+//! - a number is settled once every row of a process that answers from memory has applied it, or a lease after it was
+//!   committed: whoever had not heard of it by then is not believed any more;
+//! - it is flushed once every row at all has applied it, as nobody says so before they have stored the last-seen times
+//!   that it asks for;
 //! - a row that does not beat for a lease is given up (`silence`), so that a dead process delays nobody for long.
 
 use std::sync::Arc;
@@ -48,46 +50,58 @@ pub struct NotSettled(Seq);
 
 /// Applies revocations to the cache and knows how far everybody is.
 pub struct Coherence {
-    cache: Option<Arc<Cache>>,
+    cache: Arc<Cache>,
+    /// Whether no other process serves from the store.
+    alone: bool,
     trust: Trust,
     /// Why it was not trusted when it last was not.
     doubt: Mutex<String>,
-    /// Up to which number everybody has applied the log.
+    /// Up to which number everybody who answers from memory has applied the log.
     settled: watch::Sender<Seq>,
+    /// Up to which number everybody has stored what the log asked for.
+    flushed: watch::Sender<Seq>,
     /// How many wait for more. While somebody does, the rows of others are read again and again.
     waiting: watch::Sender<usize>,
     metrics: Arc<Metrics>,
 }
 
 impl Coherence {
-    /// Sees to `cache` where no other process serves from the store, which is to hand in every revocation. Without a
-    /// cache there is nothing to forget, and every check reads the store.
-    pub fn alone(cache: Option<Arc<Cache>>, metrics: Arc<Metrics>) -> Self {
-        Self::new(cache, Trust::always(), metrics)
+    /// Sees to `cache` where no other process serves from the store, which is to hand in every revocation. Unless checks
+    /// are answered from it, which is `caching`, it is never trusted.
+    pub fn alone(cache: Arc<Cache>, caching: bool, metrics: Arc<Metrics>) -> Self {
+        Self::new(cache, true, Trust::always(caching), metrics)
     }
 
     /// Sees to `cache` where others serve from the same store, by a task that is yet to be run.
     pub fn among(
         replicas: Arc<dyn Replicas>,
-        cache: Option<Arc<Cache>>,
+        cache: Arc<Cache>,
+        caching: bool,
         clock: Arc<dyn BootClock>,
         entropy: Arc<dyn Entropy>,
         metrics: Arc<Metrics>,
     ) -> (Arc<Self>, Beats) {
-        let coherence = Arc::new(Self::new(cache, Trust::until_it_lapses(clock), metrics));
+        let coherence = Arc::new(Self::new(cache, false, Trust::until_it_lapses(caching, clock), metrics));
         coherence.distrust("no beat has been answered yet");
         (coherence.clone(), Beats::new(replicas, coherence, entropy))
     }
 
-    fn new(cache: Option<Arc<Cache>>, trust: Trust, metrics: Arc<Metrics>) -> Self {
+    fn new(cache: Arc<Cache>, alone: bool, trust: Trust, metrics: Arc<Metrics>) -> Self {
         Self {
             cache,
+            alone,
             trust,
             doubt: Mutex::default(),
             settled: watch::Sender::default(),
+            flushed: watch::Sender::default(),
             waiting: watch::Sender::default(),
             metrics,
         }
+    }
+
+    /// Whether checks are answered from the cache at all. If not, it only knows what was seen of sessions.
+    pub const fn is_caching(&self) -> bool {
+        self.trust.is_ever_given()
     }
 
     /// Whether the cache may be believed now. To be asked anew for each look, before it.
@@ -107,19 +121,30 @@ impl Coherence {
     /// 5xx, never 401 and never 2xx. Among others it takes a lease at most.
     pub async fn settled(&self, seq: Seq) -> Result<(), NotSettled> {
         let began = Instant::now();
-        let outcome = if *self.settled.borrow() >= seq { Ok(()) } else { self.wait(seq).await };
+        let outcome = self.wait(seq, &self.settled).await;
         self.metrics.coherence.settled(began.elapsed());
         outcome
     }
 
-    async fn wait(&self, seq: Seq) -> Result<(), NotSettled> {
-        let alone = self.trust.is_always();
-        let mut settled = self.settled.subscribe();
+    /// Waits until every other process has stored the last-seen times that number `seq` asks for, or was cut off for a
+    /// lease.
+    ///
+    /// # Errors
+    /// As [`Self::settled`].
+    pub async fn flushed(&self, seq: Seq) -> Result<(), NotSettled> {
+        self.wait(seq, &self.flushed).await
+    }
+
+    async fn wait(&self, seq: Seq, reached: &watch::Sender<Seq>) -> Result<(), NotSettled> {
+        if *reached.borrow() >= seq {
+            return Ok(());
+        }
+        let mut reached = reached.subscribe();
         let _waiting = Waiting::begin(&self.waiting);
-        let patience = if alone { PATIENCE } else { LEASE };
-        match tokio::time::timeout(patience, settled.wait_for(|settled| *settled >= seq)).await {
+        let patience = if self.alone { PATIENCE } else { LEASE };
+        match tokio::time::timeout(patience, reached.wait_for(|reached| *reached >= seq)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) if alone => Err(NotSettled(seq)),
+            Ok(Err(_)) | Err(_) if self.alone => Err(NotSettled(seq)),
             // Nobody is trusted any more who has not applied it, oneself included.
             Ok(Err(_)) | Err(_) => Ok(()),
         }
@@ -127,19 +152,19 @@ impl Coherence {
 
     /// Forgets what `revocation` ended.
     fn apply(&self, revocation: &Revocation) {
-        if let Some(cache) = &self.cache {
-            cache.forget(revocation);
-        }
+        self.cache.forget(revocation);
         self.metrics.coherence.applied();
     }
 
-    /// Tells whoever waits that everybody has applied `seq`.
-    fn settle(&self, seq: Seq) {
-        self.settled.send_if_modified(|settled| {
-            let newer = seq > *settled;
-            *settled = seq.max(*settled);
-            newer
-        });
+    /// Tells those who wait that everybody who answers from memory has applied `settled`, and everybody `flushed`.
+    fn settle(&self, settled: Seq, flushed: Seq) {
+        for (reached, seq) in [(&self.settled, settled), (&self.flushed, flushed)] {
+            reached.send_if_modified(|reached| {
+                let newer = seq > *reached;
+                *reached = seq.max(*reached);
+                newer
+            });
+        }
     }
 
     fn distrust(&self, why: impl Into<String>) {
@@ -151,13 +176,11 @@ impl Coherence {
 impl RevocationSink for Coherence {
     fn hear(&self, revocation: &Revocation) {
         self.apply(revocation);
-        self.settle(revocation.seq);
+        self.settle(revocation.seq, revocation.seq);
     }
 
     fn lose(&self) {
-        if let Some(cache) = &self.cache {
-            cache.abandon();
-        }
+        self.cache.abandon();
     }
 }
 

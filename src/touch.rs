@@ -32,18 +32,16 @@ impl Touches {
 ///
 /// # Errors
 /// As the store says; what the cache knows is due again then.
-pub async fn store_seen(store: &dyn Store, cache: Option<&Cache>, seen: &[Seen]) -> Result<(), StoreError> {
+pub async fn store_seen(store: &dyn Store, cache: &Cache, seen: &[Seen]) -> Result<(), StoreError> {
     let deadlines = store.touch(seen.to_vec()).await?;
-    if let Some(cache) = cache {
-        cache.touched(seen, &deadlines);
-    }
+    cache.touched(seen, &deadlines);
     Ok(())
 }
 
 /// Flushes last-seen times until told to stop.
 pub struct Flusher {
     store: SharedStore,
-    cache: Option<Arc<Cache>>,
+    cache: Arc<Cache>,
     lifetimes: Lifetimes,
     urgent: mpsc::Receiver<Seen>,
     /// What the store did not take, for the next round.
@@ -52,14 +50,14 @@ pub struct Flusher {
 
 impl Flusher {
     /// Makes the flusher and the door to it.
-    pub fn new(store: SharedStore, cache: Option<Arc<Cache>>, lifetimes: Lifetimes) -> (Self, Touches) {
+    pub fn new(store: SharedStore, cache: Arc<Cache>, lifetimes: Lifetimes) -> (Self, Touches) {
         let (door, urgent) = mpsc::channel(URGENT);
         (Self { store, cache, lifetimes, urgent, backlog: Vec::new() }, Touches(door))
     }
 
     /// Visits one shard after the other, all of them once a flush interval; at the end, all at once.
     pub async fn run(mut self, stop: CancellationToken) {
-        let shards = self.cache.as_ref().map_or(1, |cache| cache.shards());
+        let shards = self.cache.shards();
         let round = self.lifetimes.plain.flush_interval().min(self.lifetimes.remembered.flush_interval());
         let pause = (round / u32::try_from(shards).unwrap_or(1)).max(Duration::from_millis(1));
         let mut tick = tokio::time::interval(pause);
@@ -91,15 +89,13 @@ impl Flusher {
 
     async fn visit(&mut self, shard: usize) {
         let mut seen = std::mem::take(&mut self.backlog);
-        if let Some(cache) = &self.cache {
-            seen.extend(cache.due(shard));
-        }
+        seen.extend(self.cache.due(shard));
         self.flush(seen).await;
     }
 
     async fn flush(&mut self, seen: Vec<Seen>) {
         for chunk in seen.chunks(CHUNK) {
-            match store_seen(&*self.store, self.cache.as_deref(), chunk).await {
+            match store_seen(&*self.store, &self.cache, chunk).await {
                 Ok(()) => {}
                 // A session whose time is lost seems idler than it is: it can only end early, never late.
                 Err(error) => {

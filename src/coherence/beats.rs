@@ -37,16 +37,16 @@ pub struct Beats {
     coherence: Arc<Coherence>,
     entropy: Arc<dyn Entropy>,
     waiting: watch::Receiver<usize>,
-    /// The own row; none before it is made, once it is lost, and where there is no cache.
+    /// The own row; none before it is made, and once it is lost.
     row: Option<ReplicaId>,
     /// Which history of the store `applied` is of; unknown before the first read.
     timeline: Option<u32>,
-    /// The newest number applied; without a cache, the newest that was seen.
+    /// The newest number applied.
     applied: Seq,
     /// Sessions whose last-seen times are to be stored before what was applied is acknowledged.
     flush: Vec<TokenHash>,
     watch: Watch,
-    /// When to beat next; without a cache, when to look at the rows next if one of them lags.
+    /// When to beat next.
     due: Instant,
     /// Not before then is read again for those who wait.
     again: Instant,
@@ -54,8 +54,6 @@ pub struct Beats {
     retry: Instant,
     /// Whether there was more in the log than the last read returned.
     behind: bool,
-    /// Whether somebody had not applied the whole log when the rows were last read.
-    lagging: bool,
     /// Whether the store failed when it was last asked.
     failing: bool,
 }
@@ -94,7 +92,6 @@ impl Beats {
             again: now,
             retry: now,
             behind: false,
-            lagging: false,
             failing: false,
         }
     }
@@ -115,8 +112,7 @@ impl Beats {
 
     /// What to do next. A beat that is due comes first, however much there is to hear of.
     async fn next(&mut self, stop: &CancellationToken) -> Turn {
-        let caching = self.coherence.cache.is_some();
-        let (beats, hears, waits) = (caching || self.lagging, self.row.is_some(), !caching || self.row.is_some());
+        let hears = self.row.is_some();
         let Self { replicas, waiting, due, retry, behind, .. } = self;
         let (retry, again) = (*retry, self.again.max(*retry));
         let hinted = async {
@@ -131,19 +127,16 @@ impl Beats {
         tokio::select! {
             biased;
             () = stop.cancelled() => Turn::Leave,
-            () = sleep_until(*due), if beats => Turn::Beat,
+            () = sleep_until(*due) => Turn::Beat,
             () = sleep_until(retry), if *behind => Turn::Hear,
             () = hinted, if hears => Turn::Hear,
-            () = waited_for, if waits => Turn::Hear,
+            () = waited_for, if hears => Turn::Hear,
         }
     }
 
     /// Says that this process lives and, if the answer leaves the cache up to date, trusts it for another while.
     async fn beat(&mut self) {
         self.due = Instant::now() + LEASE / 3;
-        if self.coherence.cache.is_none() {
-            return self.hear().await;
-        }
         let Some(row) = self.joined().await else { return };
         // Before it is sent: whatever was committed by now is in the answer.
         let sent = self.coherence.trust.now();
@@ -167,9 +160,7 @@ impl Beats {
     /// Reads what is new, and says that it did. Gives no trust.
     async fn hear(&mut self) {
         let sent = self.coherence.trust.now();
-        // Without a cache nothing of the log matters but its newest number.
-        let after = if self.coherence.cache.is_some() { self.applied } else { Seq(i64::MAX) };
-        let answer = self.replicas.news(after).await;
+        let answer = self.replicas.news(self.applied).await;
         self.again = Instant::now() + AGAIN;
         if let Some(news) = self.noted(answer) {
             let (before, was_behind) = (self.applied, self.behind);
@@ -187,7 +178,7 @@ impl Beats {
         if self.row.is_none() {
             let id = ReplicaId::random(&*self.entropy).map_err(|error| StoreError::Unreachable(error.to_string()));
             let joined = match id {
-                Ok(id) => self.replicas.join(id).await.map(|head| (id, head)),
+                Ok(id) => self.replicas.join(id, self.coherence.is_caching()).await.map(|head| (id, head)),
                 Err(error) => Err(error),
             };
             match self.noted(joined) {
@@ -216,26 +207,22 @@ impl Beats {
             self.lose(Clear::head_went_back, Some(*head));
             return Standing::StartedOver;
         }
-        if self.coherence.cache.is_some() {
-            let next = self.applied.0 + 1;
-            let unbroken = revocations.iter().zip(next..).all(|(revocation, number)| revocation.seq.0 == number);
-            if !unbroken || (revocations.is_empty() && *head > self.applied) {
-                self.lose(Clear::log_cut, Some(*head));
-                return Standing::StartedOver;
-            }
-            for revocation in revocations {
-                self.coherence.apply(revocation);
-                self.flush.extend(&revocation.flush);
-                self.applied = revocation.seq;
-            }
-        } else {
-            self.applied = *head;
+        let next = self.applied.0 + 1;
+        let unbroken = revocations.iter().zip(next..).all(|(revocation, number)| revocation.seq.0 == number);
+        if !unbroken || (revocations.is_empty() && *head > self.applied) {
+            self.lose(Clear::log_cut, Some(*head));
+            return Standing::StartedOver;
+        }
+        for revocation in revocations {
+            self.coherence.apply(revocation);
+            self.flush.extend(&revocation.flush);
+            self.applied = revocation.seq;
         }
         // The own row tells what was applied when it was last written.
-        let others = replicas.iter().filter(|row| Some(row.id) != self.row);
-        let lowest = others.map(|row| row.applied).fold(self.applied, Seq::min);
-        self.coherence.settle(lowest);
-        self.lagging = lowest < *head;
+        let others = || replicas.iter().filter(|row| Some(row.id) != self.row);
+        let lowest = others().map(|row| row.applied).fold(self.applied, Seq::min);
+        let caching = others().filter(|row| row.caching);
+        self.coherence.settle(caching.map(|row| row.applied).fold(self.applied, Seq::min), lowest);
         self.coherence.metrics.coherence.seen(replicas.len(), head.0.saturating_sub(lowest.0));
         self.behind = self.applied < *head;
         if self.behind { Standing::Behind } else { Standing::CaughtUp }
@@ -245,7 +232,7 @@ impl Beats {
     /// login may end a session that was seen here lately.
     async fn flush(&mut self) {
         let asked = std::mem::take(&mut self.flush);
-        let Some(cache) = &self.coherence.cache else { return };
+        let cache = &self.coherence.cache;
         let seen = cache.unstored(&asked);
         let stored = async {
             for chunk in seen.chunks(CHUNK) {
@@ -292,7 +279,6 @@ impl Beats {
 
     /// Believes nothing of what is in memory any more. Goes on from a number, or without one, from a new row's.
     fn lose(&mut self, why: Clear, from: Option<Seq>) {
-        let Some(_) = &self.coherence.cache else { return self.go_on_from(from.unwrap_or_default()) };
         let sentence = match why {
             Clear::row_gone => "another replica gave this one up, as it had not beaten in time",
             Clear::log_cut => "the log does not go back to what was applied last",
@@ -314,11 +300,11 @@ impl Beats {
 
     /// Empties the cache, which has then applied all up to `head`: what is loaded from now on shows it.
     fn go_on_from(&mut self, head: Seq) {
-        if let Some(cache) = &self.coherence.cache {
-            cache.clear(head);
-        }
+        self.coherence.cache.clear(head);
         // Where numbers are given out again, they are to be settled again.
-        self.coherence.settled.send_modify(|settled| *settled = (*settled).min(head));
+        for reached in [&self.coherence.settled, &self.coherence.flushed] {
+            reached.send_modify(|reached| *reached = (*reached).min(head));
+        }
         self.applied = head;
     }
 

@@ -47,7 +47,7 @@ mod tests {
         let mut now = Duration::from_secs(1000);
         every.iter().zip(0..).position(|(pause, look)| {
             now += Duration::from_millis(*pause);
-            let row = Replica { id, beat: beat(look), applied: Seq(0) };
+            let row = Replica { id, beat: beat(look), applied: Seq(0), caching: true };
             !watch.silent(now, now + Duration::from_millis(5), &[row]).is_empty()
         })
     }

@@ -5,6 +5,7 @@ use tokio::time::{Instant, advance, sleep};
 use self::memory::{Memory, ROUND_TRIP};
 use self::process::Process;
 use super::*;
+use crate::cache::tests::cache;
 use crate::domain::token::TokenHash;
 
 mod flush;
@@ -35,7 +36,7 @@ fn number(seq: i64) -> Revocation {
 }
 
 fn alone() -> Coherence {
-    Coherence::alone(None, Arc::default())
+    Coherence::alone(Arc::new(cache(1)), true, Arc::default())
 }
 
 #[tokio::test]
@@ -402,37 +403,55 @@ async fn a_task_that_ends_unasked_ends_the_trust() {
     assert_eq!(process.coherence.doubt().as_deref(), Some("the task that beats has ended"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn without_a_cache_there_is_no_row_and_others_are_waited_for() {
-    let store = Arc::new(Memory::default());
-    let (uncached, other) = (Process::start(&store, false), Process::trusted(&store).await);
-    other.keep(token(1));
-    sleep(ms(2000)).await;
-    let seq = store.revoke(token(1));
-    uncached.coherence.settled(seq).await.expect("settled");
-    assert!(!other.knows(&token(1)));
-    assert_eq!(store.get(|state| state.rows.len()), 1);
+/// A process that answers no check from memory, once it has a row.
+async fn uncached(store: &Arc<Memory>) -> Process {
+    let rows = store.get(|state| state.rows.len());
+    let process = Process::start(store, false);
+    until(async || store.get(|state| state.rows.len()) > rows).await;
+    process
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nobody_has_a_cache_nobody_is_waited_for() {
+async fn without_a_cache_nothing_is_believed_and_others_are_waited_for() {
     let store = Arc::new(Memory::default());
-    let uncached = Process::start(&store, false);
-    let began = Instant::now();
-    for _ in 0..10 {
-        let seq = store.revoke(token(1));
-        uncached.coherence.settled(seq).await.expect("settled");
+    let (uncached, other) = (uncached(&store).await, Process::trusted(&store).await);
+    other.keep(token(1));
+    for _ in 0..2000 {
+        assert!(!uncached.coherence.trusted() && !uncached.coherence.is_caching());
+        sleep(ms(1)).await;
     }
-    assert!(began.elapsed() < ms(100), "{:?}", began.elapsed());
-    let reads = store.get(|state| state.reads);
-    advance(ms(5000)).await;
-    assert_eq!(store.get(|state| state.reads), reads);
+    let seq = store.revoke(token(1));
+    uncached.coherence.settled(seq).await.expect("settled");
+    assert!(!other.knows(&token(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_revocation_waits_for_a_process_without_a_cache() {
+    let store = Arc::new(Memory::default());
+    for caching in [false, true] {
+        let process = if caching { Process::trusted(&store).await } else { uncached(&store).await };
+        let deaf = store.stranger(Seq(0));
+        store.set(|state| state.uncached.insert(deaf));
+        let began = Instant::now();
+        for _ in 0..10 {
+            let seq = store.revoke(token(1));
+            process.coherence.settled(seq).await.expect("settled");
+        }
+        assert!(began.elapsed() < ms(200), "{:?}", began.elapsed());
+        let asked = store.ask(vec![token(1)]);
+        process.coherence.flushed(asked).await.expect("flushed");
+        assert!(began.elapsed() >= LEASE, "a question does");
+        let reads = store.get(|state| state.reads);
+        advance(ms(100)).await;
+        assert_eq!(store.get(|state| state.reads), reads, "nobody waits, nobody reads");
+        process.stop().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_cache_a_silent_row_is_given_up_too() {
     let store = Arc::new(Memory::default());
-    let uncached = Process::start(&store, false);
+    let uncached = uncached(&store).await;
     let dead = store.stranger(Seq(0));
     let seq = store.revoke(token(1));
     uncached.coherence.settled(seq).await.expect("settled");

@@ -33,23 +33,25 @@ const NEVER: u64 = u64::MAX;
 pub(super) struct Trust {
     /// In nanoseconds of the clock.
     until: AtomicU64,
+    /// Whether it is ever given.
+    ever: bool,
     clock: Arc<dyn BootClock>,
 }
 
 impl Trust {
-    /// One that never lapses.
-    pub(super) fn always() -> Self {
-        Self { until: AtomicU64::new(NEVER), clock: Arc::new(SystemBootClock) }
+    /// One that never lapses; or, unless it is `ever` given, one that nothing gives.
+    pub(super) fn always(ever: bool) -> Self {
+        Self { until: AtomicU64::new(if ever { NEVER } else { 0 }), ever, clock: Arc::new(SystemBootClock) }
     }
 
-    /// One that is given for a while at a time, and not yet.
-    pub(super) fn until_it_lapses(clock: Arc<dyn BootClock>) -> Self {
-        Self { until: AtomicU64::new(0), clock }
+    /// One that is given for a while at a time, if `ever`, and not yet.
+    pub(super) fn until_it_lapses(ever: bool, clock: Arc<dyn BootClock>) -> Self {
+        Self { until: AtomicU64::new(0), ever, clock }
     }
 
-    /// Whether it is of the kind that never lapses.
-    pub(super) fn is_always(&self) -> bool {
-        self.until.load(Ordering::Acquire) == NEVER
+    /// Whether it is ever given.
+    pub(super) const fn is_ever_given(&self) -> bool {
+        self.ever
     }
 
     /// Whether it is given now. On the path of every check: one load, and where it can lapse, one look at the clock.
@@ -59,9 +61,11 @@ impl Trust {
         until == NEVER || nanoseconds(self.clock.now()) < until
     }
 
-    /// Gives it until then.
+    /// Gives it until then, if it is ever given.
     pub(super) fn give(&self, until: Duration) {
-        self.until.store(nanoseconds(until).min(NEVER - 1), Ordering::Release);
+        if self.ever {
+            self.until.store(nanoseconds(until).min(NEVER - 1), Ordering::Release);
+        }
     }
 
     /// Takes it back.

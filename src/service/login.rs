@@ -111,7 +111,8 @@ impl Service {
             Created::Unflushed { sessions, seq } => (sessions, seq),
             created @ (Created::Yes(_) | Created::Outrun) => return Ok(created),
         };
-        try_join(self.flush(&sessions), self.settled(seq)).await?;
+        let others = async { Ok(self.parts.coherence.flushed(seq).await?) };
+        try_join(self.flush(&sessions), others).await?;
         // It begins when its login is answered, and not before others were waited for.
         let (now, session) = (clock.now(), &mut new.session);
         session.created_at = now;
@@ -123,10 +124,10 @@ impl Service {
 
     /// Stores when this process saw these sessions, where the store does not know it.
     async fn flush(&self, sessions: &[TokenHash]) -> Result<()> {
-        let Some(cache) = &self.parts.cache else { return Ok(()) };
+        let Parts { store, cache, .. } = &self.parts;
         let seen = cache.unstored(sessions);
         if !seen.is_empty() {
-            store_seen(&*self.parts.store, Some(cache), &seen).await?;
+            store_seen(&**store, cache, &seen).await?;
         }
         Ok(())
     }

@@ -36,8 +36,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub struct Parts {
     /// The durable truth.
     pub store: SharedStore,
-    /// Live sessions in memory; none when every check is to read the store.
-    pub cache: Option<Arc<Cache>>,
+    /// Live sessions in memory. Checks are answered from it while it may be believed, and note in it what they have seen.
+    pub cache: Arc<Cache>,
     /// Who must have heard of a revocation.
     pub coherence: Arc<Coherence>,
     /// Password workers.
@@ -104,15 +104,15 @@ impl Service {
 
     /// How many sessions are kept in memory; none when the cache is off.
     pub fn cached_sessions(&self) -> Option<usize> {
-        self.parts.cache.as_ref().map(|cache| cache.len())
+        self.parts.coherence.is_caching().then(|| self.parts.cache.len())
     }
 
     /// What checks are answered from now.
     pub fn memory(&self) -> Memory {
-        match (&self.parts.cache, self.parts.coherence.doubt()) {
-            (None, _) => Memory::Off,
-            (Some(_), None) => Memory::Trusted,
-            (Some(_), Some(why)) => Memory::Doubted(why),
+        match self.parts.coherence.doubt() {
+            None => Memory::Trusted,
+            Some(why) if self.parts.coherence.is_caching() => Memory::Doubted(why),
+            Some(_) => Memory::Off,
         }
     }
 

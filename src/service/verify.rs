@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Error, Result, Service};
-use crate::cache::{Cache, Check};
+use super::{Error, Parts, Result, Service};
+use crate::cache::Check;
 use crate::domain::id::UserId;
 use crate::domain::principal::{Identity, Principal};
-use crate::domain::session::{Seen, Session};
+use crate::domain::session::{Expiry, Seen, Session};
 use crate::domain::token::{Token, TokenHash};
 use crate::domain::user::User;
 use crate::store::Lookup;
@@ -32,18 +32,14 @@ impl Service {
             return told;
         }
         let token_hash = presented.token.hash();
-        let identity = match &self.parts.cache {
-            Some(cache) => self.load_once(cache, &token_hash).await,
-            None => self.read(&token_hash).await,
-        };
+        let identity = self.load_once(&token_hash).await;
         self.counted(identity.and_then(|identity| principal(presented, identity, token_hash)), CheckSource::store)
     }
 
     /// The same, where it takes no look at the store; none where it does.
     pub fn verify_at_once(&self, presented: &Presented) -> Option<Result<Principal>> {
         let token_hash = presented.token.hash();
-        let remembered = self.parts.cache.as_ref().and_then(|cache| self.remembered(cache, &token_hash));
-        match remembered {
+        match self.remembered(&token_hash) {
             Some(identity) => Some(self.counted(principal(presented, identity, token_hash), CheckSource::memory)),
             // What is in memory was issued, so only now.
             None if self.token_key.issued(&presented.token) => None,
@@ -71,11 +67,11 @@ impl Service {
         result
     }
 
-    fn remembered(&self, cache: &Cache, token: &TokenHash) -> Option<Identity> {
+    fn remembered(&self, token: &TokenHash) -> Option<Identity> {
         if !self.parts.coherence.trusted() {
             return None;
         }
-        match cache.check(token, self.parts.clock.now()) {
+        match self.parts.cache.check(token, self.parts.clock.now()) {
             Check::Live { identity, urgent } => {
                 if let Some(seen) = urgent {
                     self.parts.touches.urgent(seen);
@@ -91,33 +87,31 @@ impl Service {
     ///
     /// Whoever waited looks again and, where there is still nothing, reads for themselves: what a load found that
     /// began before this check did may have been revoked in between.
-    async fn load_once(&self, cache: &Cache, token: &TokenHash) -> Result<Identity> {
+    async fn load_once(&self, token: &TokenHash) -> Result<Identity> {
         let turn = usize::try_from(token.prefix() % LOADS_IN_PREFIX).unwrap_or_default();
         let _turn = match self.loads.get(turn).filter(|_| self.parts.coherence.trusted()) {
             Some(turn) => tokio::time::timeout(LOAD_OF_ANOTHER, turn.lock()).await.ok(),
             None => None,
         };
-        if let Some(identity) = self.remembered(cache, token) {
+        if let Some(identity) = self.remembered(token) {
             return Ok(identity);
         }
+        let Parts { cache, touches, lifetimes, clock, .. } = &self.parts;
         let ticket = cache.ticket();
         let (session, user) = self.live(token).await?;
-        let (identity, evicted) = cache.insert(*token, &session, &user, self.parts.clock.now(), ticket);
+        let now = clock.now();
+        let (identity, evicted) = cache.insert(*token, &session, &user, now, ticket);
         if let Some(seen) = evicted {
-            self.parts.touches.urgent(seen);
+            touches.urgent(seen);
+        }
+        // The next check from memory would store it; perhaps there is none before the deadline, or none at all.
+        let (life, Expiry { idle, absolute }) = (lifetimes.of(session.remembered), session.expiry);
+        let interval = life.flush_interval();
+        let hurry = idle.since(now) < interval * 2 || !self.parts.coherence.trusted();
+        if hurry && now.since(session.last_seen_at) >= interval {
+            touches.urgent(Seen { token_hash: *token, at: now, idle_until: life.idle_until(now, absolute) });
         }
         Ok(identity)
-    }
-
-    /// Reads a session without keeping it.
-    async fn read(&self, token: &TokenHash) -> Result<Identity> {
-        let (session, user) = self.live(token).await?;
-        let (now, life) = (self.parts.clock.now(), self.parts.lifetimes.of(session.remembered));
-        if now.since(session.last_seen_at) >= life.flush_interval() {
-            let idle_until = life.idle_until(now, session.expiry.absolute);
-            self.parts.touches.urgent(Seen { token_hash: *token, at: now, idle_until });
-        }
-        Ok(Identity::new(&user, session.id))
     }
 
     /// The live session a token leads to. A refusal that reveals a revocation waits until that is settled.

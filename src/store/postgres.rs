@@ -298,7 +298,9 @@ impl Store for Postgres {
                 return Ok(Confirmed::NoServer);
             }
             // Whoever has not heard of it by then relies on memory no longer.
-            if replicas.iter().all(|replica| replica.applied >= seq) || asked.elapsed() > CONFIRMATION {
+            if replicas.iter().all(|replica| replica.applied >= seq || !replica.caching)
+                || asked.elapsed() > CONFIRMATION
+            {
                 return Ok(Confirmed::Applied);
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -306,7 +308,7 @@ impl Store for Postgres {
     }
 
     async fn replicas(&self) -> Result<Vec<Replica>> {
-        self.read_all("SELECT id, beat, applied FROM replicas", &[], columns::replica).await
+        self.read_all("SELECT id, beat, applied, caching FROM replicas", &[], columns::replica).await
     }
 
     fn shared(&self) -> Option<Arc<dyn Replicas>> {

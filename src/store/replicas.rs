@@ -16,7 +16,7 @@ use crate::domain::token::TokenHash;
 /// How long any of this may take, connecting included. Late, its outcome is unknown.
 pub const DEADLINE: Duration = Duration::from_millis(500);
 
-/// The row of a process that serves from memory.
+/// The row of a process that serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replica {
     /// Whose.
@@ -25,6 +25,8 @@ pub struct Replica {
     pub beat: i64,
     /// Up to which number of the log it has forgotten what was revoked.
     pub applied: Seq,
+    /// Whether it answers checks from memory, so that a revocation has to wait for it.
+    pub caching: bool,
 }
 
 /// What there is to know, as of one moment after it was asked for.
@@ -46,7 +48,7 @@ pub struct News {
 #[async_trait]
 pub trait Replicas: Send + Sync + 'static {
     /// Makes a row, durably; it has applied the newest number, which is returned.
-    async fn join(&self, id: ReplicaId) -> Result<Seq>;
+    async fn join(&self, id: ReplicaId, caching: bool) -> Result<Seq>;
 
     /// Counts the row's beat up and stores what it has applied, durably, and only then reads the news after `applied`.
     /// None when the row is gone.

@@ -17,14 +17,14 @@ async fn browser(server: &Server) -> String {
 
 #[tokio::test]
 async fn a_session_in_use_survives_any_number_of_logins() {
-    for cap in [10, 3, 2] {
-        let server = Server::with(&format!("sessions_per_user = {cap}")).await;
+    for (cap, cache) in [(10, "on"), (3, "on"), (2, "on"), (10, "off"), (2, "off")] {
+        let server = Server::with(&format!("sessions_per_user = {cap}\ncache = '{cache}'")).await;
         let jar = browser(&server).await;
         let mut newest = None;
         for login in 0..12 {
             server.advance(MOMENT);
             let check = server.send(get("/verify").cookie(&jar)).await;
-            assert_eq!(check.status, 200, "{login} of {cap}");
+            assert_eq!(check.status, 200, "{login} of {cap}, {cache}");
             server.advance(MOMENT);
             newest = Some(server.log_in(BOB).await);
         }

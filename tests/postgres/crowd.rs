@@ -3,18 +3,33 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tokio::process::Command;
 use tokio::time::Instant;
 
 use crate::cluster::halt;
 use crate::fleet::{SOON, until_in_memory, until_trusted};
-use crate::harness::{ALICE, LoggedIn};
-use crate::process::{Home, Process};
+use crate::harness::{ALICE, LoggedIn, post};
+use crate::process::{Home, Process, until};
 
 /// A server that lets a user have so many sessions.
 async fn serve(home: &Home, cap: usize) -> Process {
+    Process::start(server(home, cap)).await
+}
+
+fn server(home: &Home, cap: usize) -> Command {
     let mut server = home.server();
     server.env("SESSIOND_SESSIONS_PER_USER", cap.to_string());
-    Process::start(server).await
+    server
+}
+
+/// The same, which answers no check from memory. Returns once it takes part.
+async fn serve_without_cache(home: &Home, cap: usize) -> Process {
+    let mut server = server(home, cap);
+    server.env("SESSIOND_CACHE", "off");
+    let server = Process::start(server).await;
+    let rows = "SELECT count(*) FROM replicas WHERE NOT caching";
+    until("it has a row", async || home.database.number(rows).await > 0).await;
+    server
 }
 
 /// The status of a check that nothing else happens in the same millisecond as.
@@ -72,6 +87,27 @@ async fn a_session_in_use_at_one_server_survives_a_script_that_logs_in_at_anothe
         a.log_in(ALICE).await;
     }
     assert_eq!(b.check(&jar.token).await, 200);
+}
+
+#[tokio::test]
+async fn a_session_in_use_at_a_server_without_cache_survives_too() {
+    let home = Home::new();
+    let off = serve_without_cache(&home, 2).await;
+    let on = serve(&home, 2).await;
+    until_trusted(&[&on]).await;
+    let jar = on.log_in(ALICE).await;
+    for (at, other) in [(&off, &on), (&on, &off)].into_iter().cycle().take(8) {
+        assert_eq!(check(at, &jar).await, 200);
+        other.log_in(ALICE).await;
+    }
+    assert_eq!(off.check(&jar.token).await, 200);
+    let log_out = post("/api/v1/auth/logout").bearer(&jar.token);
+    halt(off.pid());
+    let began = Instant::now();
+    assert_eq!(on.send(log_out).await.status, 200);
+    assert!(began.elapsed() < Duration::from_millis(600), "no logout waits for it: {:?}", began.elapsed());
+    off.signal(Signal::CONT);
+    assert_eq!(off.check(&jar.token).await, 401);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A small store in memory: what many processes share of one, and ways to fail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -31,6 +31,8 @@ pub(super) struct Memory {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) rows: BTreeMap<ReplicaId, (i64, Seq)>,
+    /// Those of them that answer no check from memory.
+    pub(super) uncached: BTreeSet<ReplicaId>,
     pub(super) log: Vec<Revocation>,
     pub(super) head: Seq,
     /// Which history this is.
@@ -65,8 +67,12 @@ pub(super) enum Touch {
 impl State {
     fn news(&self, after: Seq) -> News {
         let later = self.log.iter().filter(|entry| entry.seq > after).take(self.page.unwrap_or(usize::MAX));
-        let replicas =
-            self.rows.iter().map(|(id, (beat, applied))| Replica { id: *id, beat: *beat, applied: *applied });
+        let replicas = self.rows.iter().map(|(id, (beat, applied))| Replica {
+            id: *id,
+            beat: *beat,
+            applied: *applied,
+            caching: !self.uncached.contains(id),
+        });
         News {
             timeline: self.timeline,
             head: self.head,
@@ -129,9 +135,10 @@ impl Memory {
 
 #[async_trait]
 impl Replicas for Memory {
-    async fn join(&self, id: ReplicaId) -> Result<Seq> {
+    async fn join(&self, id: ReplicaId, caching: bool) -> Result<Seq> {
         let head = self.call(|state| {
             state.rows.insert(id, (0, state.head));
+            state.uncached.extend((!caching).then_some(id));
             (!state.mute).then_some(state.head)
         });
         head.await?.ok_or_else(|| StoreError::TooSlow(String::from("late")))

@@ -31,7 +31,7 @@ impl BootClock for Boot {
 /// A process that serves from the store.
 pub(super) struct Process {
     pub(super) coherence: Arc<Coherence>,
-    cache: Option<Arc<Cache>>,
+    cache: Arc<Cache>,
     pub(super) clock: Arc<Boot>,
     stop: CancellationToken,
     pub(super) task: JoinSet<()>,
@@ -39,10 +39,16 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn start(store: &Arc<Memory>, cached: bool) -> Self {
-        let cache = cached.then(|| Arc::new(cache(1000)));
+        let cache = Arc::new(cache(1000));
         let clock = Arc::new(Boot { begin: Instant::now(), asleep: Mutex::default() });
-        let (coherence, beats) =
-            Coherence::among(store.clone(), cache.clone(), clock.clone(), Arc::new(SystemEntropy), Arc::default());
+        let (coherence, beats) = Coherence::among(
+            store.clone(),
+            cache.clone(),
+            cached,
+            clock.clone(),
+            Arc::new(SystemEntropy),
+            Arc::default(),
+        );
         let (stop, mut task) = (CancellationToken::new(), JoinSet::new());
         task.spawn(beats.run(stop.clone()));
         Self { coherence, cache, clock, stop, task }
@@ -60,7 +66,7 @@ impl Process {
     }
 
     pub(super) fn cache(&self) -> &Cache {
-        self.cache.as_ref().expect("a cache")
+        &self.cache
     }
 
     pub(super) fn keep(&self, token: TokenHash) {

@@ -156,7 +156,7 @@ pub(super) fn lookup(row: &Row) -> Result<Lookup> {
 /// A replica's columns.
 pub(super) fn replica(row: &Row) -> Result<Replica> {
     let mut columns = Columns::of(row);
-    Ok(Replica { id: columns.next()?, beat: columns.next()?, applied: columns.next()? })
+    Ok(Replica { id: columns.next()?, beat: columns.next()?, applied: columns.next()?, caching: columns.next()? })
 }
 
 /// An entry of the revocation log.

@@ -100,7 +100,7 @@ impl Membership {
 async fn news(Listener { connection, timeline }: &Listener, applied: Seq) -> Result<News> {
     const HEAD: &str = "SELECT seq FROM coherence";
     const LOG: &str = "SELECT seq, sessions, users, flush FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2";
-    const ROWS: &str = "SELECT id, beat, applied FROM replicas";
+    const ROWS: &str = "SELECT id, beat, applied, caching FROM replicas";
     for sql in [HEAD, LOG, ROWS] {
         connection.prepared(sql).await?;
     }
@@ -117,12 +117,12 @@ async fn news(Listener { connection, timeline }: &Listener, applied: Seq) -> Res
 
 #[async_trait]
 impl Replicas for Membership {
-    async fn join(&self, id: ReplicaId) -> Result<Seq> {
+    async fn join(&self, id: ReplicaId, caching: bool) -> Result<Seq> {
         self.on(async |Listener { connection, .. }| {
             let rows = connection
                 .query(
-                    "INSERT INTO replicas (id, beat, applied) SELECT $1, 0, seq FROM coherence RETURNING applied",
-                    &[&id],
+                    "INSERT INTO replicas (id, beat, applied, caching) SELECT $1, 0, seq, $2 FROM coherence RETURNING applied",
+                    &[&id, &caching],
                 )
                 .await?;
             Columns::of_first(&rows, NO_HEAD)?.next()
@@ -158,7 +158,7 @@ impl Replicas for Membership {
     }
 
     async fn reap(&self, replica: Replica) -> Result<()> {
-        let Replica { id, beat, applied: _ } = replica;
+        let Replica { id, beat, .. } = replica;
         self.run("DELETE FROM replicas WHERE id = $1 AND beat = $2", &[&id, &beat]).await.map(drop)
     }
 

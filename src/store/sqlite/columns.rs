@@ -105,7 +105,7 @@ pub(super) fn numbered_session(row: &Row<'_>) -> rusqlite::Result<(Seq, Option<S
 
 /// A replica's columns.
 pub(super) fn replica(row: &Row<'_>) -> rusqlite::Result<Replica> {
-    Ok(Replica { id: row.get(0)?, beat: row.get(1)?, applied: row.get(2)? })
+    Ok(Replica { id: row.get(0)?, beat: row.get(1)?, applied: row.get(2)?, caching: true })
 }
 
 /// When a session was revoked and under which number, then its columns, then its user's.

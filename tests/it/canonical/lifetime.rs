@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::process::until;
 
 /// Checks a session until that check has reached the store.
 async fn seen(server: &Server, token: &str) {
@@ -67,6 +68,21 @@ async fn a_session_used_regularly_outlives_its_idle_time_and_never_its_absolute_
         assert_eq!(server.check(&token).await, 200, "{cache} {step:?}: to the last moment");
         server.advance(MOMENT);
         assert_eq!(server.check(&token).await, 401, "{cache} {step:?}: and no longer");
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_single_check_shortly_before_the_deadline_keeps_a_session() {
+    for cache in ["on", "off"] {
+        let server = Server::with(&format!("cache = '{cache}'")).await;
+        let token = cookie_of(&server, BOB).await;
+        server.advance(2 * HOUR - MOMENT);
+        assert_eq!(server.check(&token).await, 200);
+        let stored = "SELECT count(*) FROM sessions WHERE last_seen_at > created_at";
+        until("it is stored", async || server.database.number(stored).await == 1).await;
+        server.advance(HOUR);
+        assert_eq!(server.check(&token).await, 200, "{cache}");
         server.stop().await;
     }
 }
