@@ -93,10 +93,23 @@ enum Failed {
 
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
+    if let Err(error) = seal() {
+        let _ = writeln!(io::stderr(), "sessiond: cores can be dumped, passwords and tokens with them: {error}");
+    }
     let cli = Cli::parse();
     let result = dispatch(cli);
     telemetry::log::finish(result.as_ref().err().map(|error| format!("sessiond: {error}")).as_deref());
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Lets no core be dumped and no other process of the same user look into this one: passwords, tokens and keys are in its
+/// memory.
+fn seal() -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failed> {
@@ -164,6 +177,15 @@ fn say(line: impl std::fmt::Display) -> Result<(), Failed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_sealed_process_dumps_no_core() {
+        use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
+        seal().expect("allowed");
+        assert_eq!(dumpable_behavior().expect("allowed"), DumpableBehavior::NotDumpable);
+        assert_eq!(getrlimit(Resource::Core).current, Some(0));
+    }
 
     #[test]
     fn the_arguments_make_sense() {
