@@ -69,6 +69,10 @@ enum What {
     Login,
     /// Check latency while a flood of logins goes on
     Flood,
+    /// Login latency while checks are asked for at full load
+    Crowded,
+    /// Both, with the password workers at each niceness that could be chosen (as root)
+    Niceness,
     /// Resident memory, idle and per cached session
     Memory,
     /// Time from spawn to ready with 1,000,000 sessions stored
@@ -148,6 +152,8 @@ async fn run(cli: Cli, round: Duration) -> Result<()> {
         What::Logout => logout::run(&mut stage, &mut report).await?,
         What::Login => login::run(&mut stage, &mut report).await?,
         What::Flood => login::flood(&mut stage, &mut report).await?,
+        What::Crowded => login::crowded(&mut stage, &mut report).await?,
+        What::Niceness => login::niceness(&mut stage, &mut report).await?,
         What::Memory => memory::run(&mut stage, &mut report).await?,
         What::Start => memory::start(&mut stage, &mut report).await?,
         What::Cost => cost::run(&mut stage, &mut report).await?,
@@ -168,6 +174,7 @@ async fn all(stage: &mut Stage, report: &mut Report) -> Result<()> {
     cost::run(stage, report).await?;
     login::run(stage, report).await?;
     login::flood(stage, report).await?;
+    login::crowded(stage, report).await?;
     logout::run(stage, report).await?;
     match stage.store {
         Store::Sqlite => Ok(()),
