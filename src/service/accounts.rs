@@ -34,7 +34,8 @@ impl Service {
             Ok(current) => self.hashed(self.parts.hasher.verify(current, Some(known.password_hash)).await)?,
             Err(_) => Verdict::Wrong,
         };
-        if matches!(verdict, Verdict::Wrong) {
+        self.tell_of_unusable(&verdict, Some(user));
+        if !matches!(verdict, Verdict::Right { .. }) {
             let now = self.parts.clock.now();
             let event = Event::about(user, EventKind::LoginFailed, Actor::User(user), now);
             let (session, ip) = (Some(principal.session_id()), Some(client.ip.clone()));

@@ -5,7 +5,7 @@ use futures_util::future::try_join;
 use super::verify::Presented;
 use super::{Error, Parts, Result, Service};
 use crate::domain::event::{Actor, Event, EventKind};
-use crate::domain::id::SessionId;
+use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::Password;
 use crate::domain::session::{Client, Session};
 use crate::domain::text::LoginName;
@@ -58,6 +58,7 @@ impl Service {
         let right = self.hashed(self.parts.hasher.verify(password, hash).await)?;
         let now = self.parts.clock.now();
         let user_id = known.as_ref().map(|known| known.user.id);
+        self.tell_of_unusable(&right, user_id);
         let refused = Event {
             at: now,
             kind: EventKind::LoginFailed,
@@ -144,6 +145,14 @@ impl Service {
         let revoked = self.parts.store.logout(logout).await?;
         self.settled(revoked.seq).await?;
         if revoked.sessions.is_empty() { Err(Error::NoSession) } else { Ok(()) }
+    }
+
+    /// Says once which user has a stored hash that is never computed, so that somebody sets them a new password.
+    pub(super) fn tell_of_unusable(&self, verdict: &Verdict, user: Option<UserId>) {
+        let (Verdict::Unusable { why }, Some(user)) = (verdict, user) else { return };
+        if self.unusable.lock().insert(user) {
+            tracing::warn!(user = user.as_str(), "a stored hash {why}: set the user a new password");
+        }
     }
 
     /// Counts a password that was turned away.

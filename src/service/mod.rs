@@ -3,6 +3,7 @@
 //! `login` begins sessions, `verify` checks them, `sessions` lists and ends them, `accounts` is about users,
 //! `replicas` about the processes that serve; `error` is all that can go wrong.
 
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::cache::Cache;
 use crate::coherence::Coherence;
 use crate::domain::clock::Clock;
 use crate::domain::entropy::Entropy;
+use crate::domain::id::UserId;
 use crate::domain::revocation::Seq;
 use crate::domain::session::Lifetimes;
 use crate::domain::token::TokenKey;
@@ -62,6 +64,8 @@ pub struct Service {
     token_key: TokenKey,
     /// Loads of one token run one at a time: the second finds what the first has kept.
     loads: Box<[Mutex<()>]>,
+    /// Whose stored hash cannot be used, as the log has been told.
+    unusable: parking_lot::Mutex<HashSet<UserId>>,
 }
 
 /// What checks are answered from.
@@ -86,7 +90,7 @@ impl Service {
     pub async fn new(parts: Parts) -> Result<Self> {
         let token_key = parts.store.token_key().await?;
         let loads = (0..LOADS).map(|_| Mutex::default()).collect();
-        Ok(Self { parts, token_key, loads })
+        Ok(Self { parts, token_key, loads, unusable: parking_lot::Mutex::default() })
     }
 
     /// Whether the store can be read.
