@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::domain::password::Password;
 use crate::domain::session::{Lifetime, Lifetimes};
+use crate::domain::text::Username;
 
 /// A configuration that cannot be used, in a sentence that says what to write instead.
 #[derive(Debug, thiserror::Error)]
@@ -296,12 +297,16 @@ fn passwords(settings: &Settings) -> Result<Passwords, BadConfig> {
 }
 
 fn first_admin(settings: &Settings) -> Result<FirstAdmin, BadConfig> {
+    let username = settings.admin_username.clone().unwrap_or_else(|| String::from("admin"));
+    if let Err(unfit) = Username::new(&username) {
+        return bad(format!("admin_username {unfit}: choose another"));
+    }
     let (given, file) = (settings.admin_password.clone(), settings.admin_password_file.as_deref());
     let password = secret::one("admin_password", given, file, Hidden::new)?;
-    if let Some(Err(unfit)) = password.as_ref().map(|password| Password::chosen(password.reveal().to_owned())) {
+    let chosen = password.as_ref().map(|password| Password::chosen(password.reveal().to_owned(), &username));
+    if let Some(Err(unfit)) = chosen {
         return bad(format!("admin_password {unfit}: choose another, or leave it out and a random one is made"));
     }
-    let username = settings.admin_username.clone().unwrap_or_else(|| String::from("admin"));
     Ok(FirstAdmin { username, password })
 }
 
@@ -346,7 +351,12 @@ mod tests {
             ("password_workers = 65", "64 at most"),
             ("password_queue = 100001", "100000 at most"),
             ("password_queue = 9223372036854775807", "100000 at most"),
-            ("admin_password = ''", "must have at least 8 bytes: choose another"),
+            ("admin_password = ''", "must have at least 8 characters: choose another"),
+            ("admin_password = '          '", "must not be spaces alone: choose another"),
+            ("admin_password = 'admin-2026'", "must not be made of the username: choose another"),
+            ("admin_password = 'sessiond2026'", "must not be made of the name of this service: choose another"),
+            ("admin_password = \"nul\\u0000nul\\u0000nul\"", "must not contain control characters: choose another"),
+            ("admin_username = 'ad\u{ad}min'", "admin_username must not contain invisible characters"),
             ("admin_password = 'password123'", "is one of the most common passwords: choose another"),
             ("public_url = 'http://example.com'", "https"),
             ("public_url = 'https://example.com'\ncookie_domain = 'example.org'", "does not cover"),

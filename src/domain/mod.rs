@@ -1,5 +1,6 @@
 //! The words of the product: ids, secrets, users, sessions, events and time. Imports nothing of the house.
 //!
+//! `text` and `password` hold to `unicode`;
 //! `user`, `session`, `principal`, `event` and `revocation` are built from `id`, `token`, `text` and `clock`.
 
 pub mod clock;
@@ -13,4 +14,5 @@ pub mod revocation;
 pub mod session;
 pub mod text;
 pub mod token;
+mod unicode;
 pub mod user;

@@ -2,10 +2,12 @@
 
 use unicode_normalization::UnicodeNormalization as _;
 
+use super::unicode::{DECOMPOSED, compatible_lower_case, is_invisible, is_joiner, username_case_mapped, without_twins};
+
 /// Why a text cannot be used. The sentence goes behind the field's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadText {
-    /// Nothing there, or white space alone.
+    /// Nothing there, or nothing that can be seen.
     #[error("must not be empty")]
     Empty,
     /// More characters than the field may have.
@@ -14,9 +16,15 @@ pub enum BadText {
     /// A control character, NUL among them, which some stores refuse and headers cannot carry.
     #[error("must not contain control characters")]
     Control,
+    /// A character that shows nothing or turns the line around, so that two names look the same.
+    #[error("must not contain invisible characters")]
+    Invisible,
     /// White space or an `@` in a username: an `@` tells an address from a username at login.
     #[error("must not contain white space or '@'")]
     NotAUsername,
+    /// What RFC 8265 lets no username hold: symbols, ligatures, letters of both directions.
+    #[error("must consist of letters, digits and ASCII punctuation, written in one direction")]
+    NotLetters,
     /// Not of the form `local@domain`.
     #[error("must be an e-mail address")]
     NotAnEmail,
@@ -25,29 +33,44 @@ pub enum BadText {
     Dash,
 }
 
-fn check(text: &str, longest: usize) -> Result<String, BadText> {
-    let text: String = text.trim().nfkc().collect();
-    if text.is_empty() {
-        return Err(BadText::Empty);
+/// The most characters of a username (after mapping), of an e-mail address (RFC 5321, section 4.5.3.1) and of a name.
+const USERNAME: usize = 64;
+const EMAIL: usize = 254;
+const NAME: usize = 128;
+
+/// `text` without white space around it, unless it is longer than anything that `longest` characters could be written in:
+/// then nothing more is done with it.
+fn bounded(text: &str, longest: usize) -> Result<&str, BadText> {
+    if text.len() > longest.saturating_mul(4 * DECOMPOSED) {
+        return Err(BadText::TooLong);
     }
-    if text.chars().count() > longest {
+    let text = text.trim();
+    if text.is_empty() { Err(BadText::Empty) } else { Ok(text) }
+}
+
+/// NFKC, with nothing in it that cannot be seen but what `passes`.
+fn compatible(text: &str, longest: usize, passes: impl Fn(char) -> bool) -> Result<String, BadText> {
+    let text: String = bounded(text, longest)?.nfkc().collect();
+    let text = text.trim();
+    if text.chars().nth(longest).is_some() {
         return Err(BadText::TooLong);
     }
     if text.chars().any(char::is_control) {
         return Err(BadText::Control);
     }
+    if text.chars().any(|c| is_invisible(c) && !passes(c)) {
+        return Err(BadText::Invisible);
+    }
+    if !text.chars().any(|c| !c.is_whitespace() && !is_invisible(c)) {
+        return Err(BadText::Empty);
+    }
     if text == "-" {
         return Err(BadText::Dash);
     }
-    Ok(text)
+    Ok(text.to_owned())
 }
 
-/// The form under which two spellings of a name are the same: NFKC, lower case.
-fn key(text: &str) -> String {
-    text.nfkc().flat_map(char::to_lowercase).nfkc().collect()
-}
-
-/// A login name, as its owner writes it: 1 to 64 characters, no white space, no `@`.
+/// A login name, as its owner writes it: 1 to 64 characters of RFC 8265's `UsernameCaseMapped`, no `@`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Username(String);
 
@@ -66,17 +89,19 @@ pub enum LoginName {
     Username(String),
     /// An e-mail address's key.
     Email(String),
+    /// What no user can be called: it is looked up nowhere.
+    Impossible,
 }
 
 impl LoginName {
-    /// Takes a username; an impossible one is simply nobody's.
+    /// Takes a username.
     pub fn username(text: &str) -> Self {
-        Self::Username(key(text.trim()))
+        username_key(text).map_or(Self::Impossible, Self::Username)
     }
 
     /// Takes an e-mail address.
     pub fn email(text: &str) -> Self {
-        Self::Email(key(text.trim()))
+        Email::new(text).map_or(Self::Impossible, |email| Self::Email(email.key()))
     }
 
     /// Takes either: what holds an `@` is an address.
@@ -93,11 +118,6 @@ macro_rules! text {
                 &self.0
             }
 
-            /// The form under which it is unique.
-            pub fn key(&self) -> String {
-                key(&self.0)
-            }
-
             /// Takes back what the store holds.
             pub(crate) const fn stored(text: String) -> Self {
                 Self(text)
@@ -109,17 +129,44 @@ text!(Username);
 text!(Email);
 text!(Name);
 
+/// The form under which two spellings of a username are the same: RFC 8265's, and then no twins that it leaves.
+fn username_key(text: &str) -> Result<String, BadText> {
+    let text = bounded(text, USERNAME)?;
+    if text.chars().any(char::is_control) {
+        return Err(BadText::Control);
+    }
+    if text.contains(char::is_whitespace) {
+        return Err(BadText::NotAUsername);
+    }
+    let Some(mapped) = username_case_mapped(text) else {
+        return Err(if text.chars().any(is_invisible) { BadText::Invisible } else { BadText::NotLetters });
+    };
+    if mapped.contains('@') {
+        return Err(BadText::NotAUsername);
+    }
+    if mapped == "-" {
+        return Err(BadText::Dash);
+    }
+    if mapped.chars().nth(USERNAME).is_some() {
+        return Err(BadText::TooLong);
+    }
+    Ok(without_twins(&mapped))
+}
+
 impl Username {
-    /// Checks a username.
+    /// Checks a username. It is kept as it was given, composed (NFC).
     ///
     /// # Errors
     /// [`BadText`], to be shown behind the word "username".
     pub fn new(text: &str) -> Result<Self, BadText> {
-        let text = check(text, 64)?;
-        if text.chars().any(|c| c.is_whitespace() || c == '@') {
-            return Err(BadText::NotAUsername);
-        }
-        Ok(Self(text))
+        username_key(text)?;
+        Ok(Self(text.trim().nfc().collect()))
+    }
+
+    /// The form under which it is unique.
+    pub fn key(&self) -> String {
+        // What is here was checked when it was made.
+        username_key(&self.0).unwrap_or_else(|_| self.0.clone())
     }
 }
 
@@ -129,13 +176,18 @@ impl Email {
     /// # Errors
     /// [`BadText`], to be shown behind the word "email".
     pub fn new(text: &str) -> Result<Self, BadText> {
-        let text = check(text, 254)?;
+        let text = compatible(text, EMAIL, |_| false)?;
         let parts = text.rsplit_once('@');
         let whole = parts.is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
         if !whole || text.contains(char::is_whitespace) {
             return Err(BadText::NotAnEmail);
         }
         Ok(Self(text))
+    }
+
+    /// The form under which it is unique.
+    pub fn key(&self) -> String {
+        compatible_lower_case(&self.0)
     }
 }
 
@@ -145,7 +197,7 @@ impl Name {
     /// # Errors
     /// [`BadText`], to be shown behind the word "name".
     pub fn new(text: &str) -> Result<Self, BadText> {
-        check(text, 128).map(Self)
+        compatible(text, NAME, is_joiner).map(Self)
     }
 }
 
@@ -167,12 +219,68 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn key(text: &str) -> String {
+        Username::new(text).unwrap_or_else(|bad| panic!("{text}: {bad}")).key()
+    }
+
     #[test]
     fn look_alikes_of_one_name_share_a_key() {
-        let plain = Username::new("Admin").expect("plain").key();
-        assert_eq!(plain, "admin");
-        assert_eq!(Username::new("ＡＤＭＩＮ").expect("full width").key(), plain);
-        assert_eq!(LoginName::either(" aDMIN "), LoginName::Username(plain));
+        for (texts, plain) in [
+            (&["Admin", "ＡＤＭＩＮ", " aDMIN ", "admİn", "adm\u{131}\u{307}n"][..], "admin"),
+            (&["ΝΙΚΟΣ", "νικος", "νικοσ", "Νικος"], "νικοσ"),
+            (&["Zoë", "zoe\u{308}", "ZOE\u{308}"], "zoë"),
+            (&["ｶﾞ", "ガ", "カ\u{3099}"], "ガ"),
+            (&["Straße"], "straße"),
+        ] {
+            for text in texts {
+                assert_eq!(key(text), plain, "{text}");
+                assert_eq!(LoginName::either(text), LoginName::Username(plain.into()), "{text}");
+            }
+        }
+        let email = |text| Email::new(text).expect("an address").key();
+        assert_eq!(email("ΝΙΚΟΣ@Example.com"), email("νικος@example.COM"));
+    }
+
+    #[test]
+    fn a_username_is_shown_as_it_was_given() {
+        for text in ["Alice", "ＡＤＭＩＮ", "ΝΙΚΟΣ", "O'Neill", "a:b/c"] {
+            assert_eq!(Username::new(text).expect("fit").as_str(), text);
+        }
+        assert_eq!(Username::new(" zoe\u{308} ").expect("fit").as_str(), "zoë");
+    }
+
+    #[test]
+    fn a_name_with_what_cannot_be_seen_is_refused() {
+        for odd in [
+            "adm\u{ad}in",
+            "\u{202e}nimda",
+            "admin\u{200b}",
+            "\u{3164}",
+            "\u{ffa0}",
+            "ad\u{200d}min",
+            "admin\u{fe0f}",
+            "\u{feff}admin",
+            "ad\u{2060}min",
+            "admin\u{e0041}",
+            "a\u{34f}b",
+            "a\u{115f}b",
+            "a\u{180e}b",
+        ] {
+            assert_eq!(Username::new(odd), Err(BadText::Invisible), "{odd:?}");
+            assert_eq!(LoginName::either(odd), LoginName::Impossible, "{odd:?}");
+            assert!(Name::new(odd).is_err() || odd.contains(is_joiner), "{odd:?}");
+            let email = format!("{odd}@example.com");
+            assert_eq!(Email::new(&email), Err(BadText::Invisible), "{email:?}");
+            assert_eq!(LoginName::either(&email), LoginName::Impossible, "{email:?}");
+        }
+        for odd in ["\u{301}admin", "♚", "ﬁona", "Ⅳ", "\u{5d0}admin", "👍", "a\u{2800}b"] {
+            assert!(Username::new(odd).is_err(), "{odd:?}");
+        }
+        assert_eq!(Name::new("\u{200d}\u{fe0f}"), Err(BadText::Empty));
+        assert_eq!(Name::new("\u{2800}"), Err(BadText::Invisible));
+        for name in ["نامه\u{200c}ای", "❤\u{fe0f} Zoë", "Ünn O\u{2019}Néill", "李 小龍"] {
+            assert!(Name::new(name).is_ok(), "{name}");
+        }
     }
 
     #[test]
@@ -180,20 +288,42 @@ mod tests {
         assert_eq!(Username::new("  "), Err(BadText::Empty));
         assert_eq!(Username::new("a b"), Err(BadText::NotAUsername));
         assert_eq!(Username::new("a@b"), Err(BadText::NotAUsername));
+        assert_eq!(Username::new("a＠b"), Err(BadText::NotAUsername));
         assert_eq!(Username::new("a\0b"), Err(BadText::Control));
         assert_eq!(Username::new("-"), Err(BadText::Dash));
+        assert_eq!(Username::new("－"), Err(BadText::Dash));
         assert_eq!(Username::new(&"x".repeat(65)), Err(BadText::TooLong));
         assert_eq!(Email::new("nobody"), Err(BadText::NotAnEmail));
         assert_eq!(Email::new("@host"), Err(BadText::NotAnEmail));
         assert!(Email::new("a@b").is_ok());
     }
 
+    #[test]
+    fn length_is_counted_in_characters_after_mapping_and_bounded_before() {
+        for letter in ["x", "ß", "漢", "\u{1f82}", "α\u{313}\u{300}\u{345}", "e\u{323}\u{302}", "ｶﾞ"] {
+            assert!(Username::new(&letter.repeat(64)).is_ok(), "{letter}");
+            assert_eq!(Username::new(&letter.repeat(65)), Err(BadText::TooLong), "{letter}");
+            assert_eq!(LoginName::username(&letter.repeat(65)), LoginName::Impossible, "{letter}");
+        }
+        // One ligature of three bytes is eighteen letters.
+        assert_eq!(Name::new(&"\u{fdfa}".repeat(8)), Err(BadText::TooLong));
+        for long in
+            ["x".repeat(10_000), "i\u{307}".repeat(10_000), " ".repeat(10_000), format!("{}@b", "x".repeat(10_000))]
+        {
+            assert_eq!(LoginName::either(&long), LoginName::Impossible);
+            assert_eq!(Email::new(&long), Err(BadText::TooLong));
+        }
+    }
+
     proptest! {
         #[test]
-        fn a_username_finds_itself(text in "\\PC{1,80}") {
+        fn a_username_finds_itself(text in "\\PC{1,80}|[a-zİıςΣéｶﾞＡ\u{300}-\u{330}]{1,20}") {
             if let Ok(name) = Username::new(&text) {
-                prop_assert_eq!(LoginName::either(&text), LoginName::Username(name.key()));
-                prop_assert_eq!(LoginName::either(name.as_str()), LoginName::Username(name.key()));
+                let key = LoginName::Username(name.key());
+                for spelling in [&text, name.as_str(), &name.key()] {
+                    prop_assert_eq!(&LoginName::either(spelling), &key, "{:?}", spelling);
+                }
+                prop_assert!(!name.as_str().chars().any(|c| c.is_control() || c.is_whitespace()));
             }
         }
 

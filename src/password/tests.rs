@@ -32,6 +32,15 @@ fn a_hash_matches_its_password_and_no_other() {
 }
 
 #[test]
+fn composed_and_decomposed_letters_are_one_password() {
+    let mut worker = worker();
+    let hash = worker.hash(&password("Grüße aus Köln")).expect("hashed");
+    let decomposed = password("Gru\u{308}ße\u{a0}aus Ko\u{308}ln");
+    let right = worker.verify(&decomposed, Some(&hash)).expect("checked");
+    assert!(matches!(right, Verdict::Right { rehashed: None }));
+}
+
+#[test]
 fn a_hash_of_the_reference_implementation_is_the_same() {
     // echo -n "open sesame" | argon2 saltsaltsaltsalt -id -t 2 -k 1024 -p 2 -l 32 -e
     let reference = "$argon2id$v=19$m=1024,t=2,p=2$c2FsdHNhbHRzYWx0c2FsdA$awLC6grFnhaXgavPkjWTvD6iRUKpOAKHjubTNnhIOZY";

@@ -27,11 +27,15 @@ impl Service {
         new: String,
         client: &Client,
     ) -> Result<usize> {
-        let new = fit("new_password", new)?;
         let user = principal.user_id();
         let known = self.parts.store.credentials_of(user).await?.ok_or(Error::NoSession)?;
+        let new = fit("new_password", new, &known.user.username)?;
+        let mut same = false;
         let verdict = match Password::new(current) {
-            Ok(current) => self.hashed(self.parts.hasher.verify(current, Some(known.password_hash)).await)?,
+            Ok(current) => {
+                same = new.is(&current);
+                self.hashed(self.parts.hasher.verify(current, Some(known.password_hash)).await)?
+            }
             Err(_) => Verdict::Wrong,
         };
         self.tell_of_unusable(&verdict, Some(user));
@@ -41,6 +45,9 @@ impl Service {
             let (session, ip) = (Some(principal.session_id()), Some(client.ip.clone()));
             self.parts.store.record(Event { session, ip, detail: Some("password"), ..event }).await?;
             return Err(Error::BadCredentials);
+        }
+        if same {
+            return Err(unchanged("new_password"));
         }
         let hash = self.hashed(self.parts.hasher.hash(new).await)?;
         let change =
@@ -55,8 +62,13 @@ impl Service {
     }
 }
 
-fn fit(field: &'static str, password: String) -> Result<Password> {
-    Password::chosen(password).map_err(|unfit| Error::Invalid { field, sentence: unfit.to_string() })
+fn fit(field: &'static str, password: String, username: &Username) -> Result<Password> {
+    let chosen = Password::chosen(password, username.as_str());
+    chosen.map_err(|unfit| Error::Invalid { field, sentence: unfit.to_string() })
+}
+
+fn unchanged(field: &'static str) -> Error {
+    Error::Invalid { field, sentence: String::from("must differ from the current one") }
 }
 
 fn invalid(field: &'static str) -> impl Fn(BadText) -> Error {
@@ -93,7 +105,7 @@ impl Operator<'_> {
             name: Name::new(name.unwrap_or(username)).map_err(invalid("name"))?,
             admin,
         };
-        let hash = self.0.hashed(parts.hasher.hash(fit("password", password)?).await)?;
+        let hash = self.0.hashed(parts.hasher.hash(fit("password", password, &user.username)?).await)?;
         let id = UserId::random(&*parts.entropy)?;
         match parts.store.add_user(id, user, hash, Actor::CommandLine).await? {
             Added::Yes(user) => Ok(user),
@@ -138,11 +150,18 @@ impl Operator<'_> {
     /// Sets a password, which ends every session of the user.
     ///
     /// # Errors
-    /// [`Error::Invalid`]; [`Error::NotFound`] when the user is gone.
+    /// [`Error::Invalid`], also for the password that is set already; [`Error::NotFound`] when the user is gone.
     pub async fn set_password(&self, user: UserId, password: String) -> Result<Revoked> {
-        let hash = self.0.hashed(self.0.parts.hasher.hash(fit("password", password)?).await)?;
+        let parts = &self.0.parts;
+        let known = parts.store.credentials_of(user).await?.ok_or(Error::NotFound)?;
+        let password = fit("password", password, &known.user.username)?;
+        let current = self.0.hashed(parts.hasher.verify(password.clone(), Some(known.password_hash)).await)?;
+        if matches!(current, Verdict::Right { .. }) {
+            return Err(unchanged("password"));
+        }
+        let hash = self.0.hashed(parts.hasher.hash(password).await)?;
         let change = PasswordChange { user, hash, auth_epoch: None, keep: None };
-        ended(self.0.parts.store.change_password(change, because(Why::Password)).await?)
+        ended(parts.store.change_password(change, because(Why::Password)).await?)
     }
 
     /// Lets a user log in no more, which ends every session of theirs; or lets them again.

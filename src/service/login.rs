@@ -48,8 +48,12 @@ impl Service {
     /// [`Error::BadCredentials`] for every refusal alike; [`Error::Overloaded`] at once when too many wait.
     pub async fn login(&self, login: Login) -> Result<LoggedIn> {
         let Login { name, password, remembered, replaces, client } = login;
-        let known = self.parts.store.credentials(&name).await?;
-        // A password of an impossible length is nobody's, known user or not. It costs no hash, so it must cost no line of
+        // A name that no user can have is looked up nowhere, and costs what an unknown one does.
+        let known = match name {
+            LoginName::Impossible => None,
+            LoginName::Username(_) | LoginName::Email(_) => self.parts.store.credentials(&name).await?,
+        };
+        // A password that cannot be set is no user's, known or not. It costs no hash, so it must cost no line of
         // the audit either, or strangers could fill the disk.
         let password = Password::new(password).map_err(|_| Error::BadCredentials)?;
         // A disabled user's password is nobody's: every refusal is the same work.

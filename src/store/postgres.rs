@@ -144,6 +144,7 @@ impl Store for Postgres {
         let (username, email) = match name {
             LoginName::Username(key) => (Some(key), None),
             LoginName::Email(key) => (None, Some(key)),
+            LoginName::Impossible => return Ok(None),
         };
         self.read_one(
             "SELECT id, username, email, name, admin, disabled_at, created_at, updated_at, password_hash, auth_epoch

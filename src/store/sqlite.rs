@@ -124,6 +124,7 @@ impl Store for Sqlite {
         let keys = match name.clone() {
             LoginName::Username(key) => (Some(key), None),
             LoginName::Email(key) => (None, Some(key)),
+            LoginName::Impossible => return Ok(None),
         };
         self.readers
             .read_one(

@@ -67,7 +67,7 @@ async fn a_password_comes_from_standard_input_alone() {
     let nowhere = home.run(&["user", "add", BOB]).await.refused();
     assert!(nowhere.contains("--password-stdin"), "{nowhere}");
     let short = home.run_reading(&["user", "add", BOB, "--password-stdin"], "short\n").await.refused();
-    assert!(short.contains("password must have at least 8 bytes"), "{short}");
+    assert!(short.contains("password must have at least 8 characters"), "{short}");
     assert_eq!(home.run(&["user", "list"]).await.done(), "");
 }
 
@@ -194,7 +194,7 @@ async fn a_configuration_that_cannot_be_is_refused_with_what_to_write_instead() 
     let (unknown, broken) = (toml("listne = '127.0.0.1:1'"), toml("session_idle = 'a while ago'"));
     let cases: [(&[(&str, &str)], &[&str], &str); 14] = [
         (&[("SESSIOND_PASSWORD_QUEUE", "18446744073709551615")], &[], "100000 at most"),
-        (&[("SESSIOND_ADMIN_PASSWORD", "")], &[], "admin_password must have at least 8 bytes: choose another"),
+        (&[("SESSIOND_ADMIN_PASSWORD", "")], &[], "admin_password must have at least 8 characters: choose another"),
         (&[("SESSIOND_LISTNE", "x")], &[], "did you mean SESSIOND_LISTEN?"),
         (&[("SESSIOND_COOKIE_SECUR", "x")], &[], "did you mean SESSIOND_COOKIE_SECURE?"),
         (&[("SESSIOND_LISTEN", "here")], &[], "invalid value 'here'"),
@@ -313,7 +313,7 @@ async fn a_first_password_that_cannot_be_set_is_refused_and_no_user_is_made() {
     let mut command = home.server();
     command.env("SESSIOND_ADMIN_PASSWORD", "short");
     let sentence = finish(command, "").await.refused();
-    assert!(sentence.contains("password must have at least 8 bytes"), "{sentence}");
+    assert!(sentence.contains("password must have at least 8 characters"), "{sentence}");
     assert_eq!(home.run(&["user", "list"]).await.done(), "");
 }
 

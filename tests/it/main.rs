@@ -34,6 +34,7 @@ mod layering;
 mod log;
 mod meanwhile;
 mod medama;
+mod names;
 mod openapi;
 mod outage;
 mod parity;

@@ -39,7 +39,7 @@ const ROUTES: [Route; 20] = [
     Route { ends: false, ..ends("/api/v1/users.removeOtherTokens") },
     Route { ends: false, ..ends("/api/v1/users.logoutOtherClients") },
     ends("/api/v1/auth/logout"),
-    Route { fill: |ask, _| ask.json(&passwords()), ends: false, ..ends("/api/v1/auth/password") },
+    Route { fill: |ask, _| ask.json(&passwords(PASSWORD, NEW)), ends: false, ..ends("/api/v1/auth/password") },
     Route { method: "DELETE", fill: |_, _| delete("/api/v1/auth/sessions?scope=all"), ..ends("/api/v1/auth/sessions") },
     Route {
         method: "DELETE",
@@ -47,6 +47,8 @@ const ROUTES: [Route; 20] = [
         ..ends("/api/v1/auth/sessions/{id}")
     },
 ];
+
+const NEW: &str = "a completely different one";
 
 const LOGINS: [(&str, &str); 4] =
     [("POST", "/auth/login"), ("POST", "/api/auth/login"), ("POST", "/api/v1/login"), ("POST", "/api/v1/auth/login")];
@@ -59,8 +61,8 @@ const fn ends(path: &'static str) -> Route {
     Route { method: "POST", path, fill: |ask, _| ask, status: 200, ends: true }
 }
 
-fn passwords() -> Value {
-    json!({"current_password": PASSWORD, "new_password": PASSWORD})
+fn passwords(current: &str, new: &str) -> Value {
+    json!({"current_password": current, "new_password": new})
 }
 
 impl Route {
@@ -351,6 +353,10 @@ async fn every_route_takes_a_session_however_it_is_presented() {
             }
             assert_eq!(reply.status, route.status, "{what}: {}", reply.text());
             assert_eq!(server.check(&world.bob.token).await, if route.ends { 401 } else { 200 }, "{what}");
+            if route.path == "/api/v1/auth/password" {
+                let back = post(route.path).json(&passwords(NEW, PASSWORD)).bearer(&world.bob.token);
+                assert_eq!(server.send(back).await.status, 200, "{what}");
+            }
             if route.ends {
                 world.bob = server.log_in(BOB).await;
             }

@@ -57,6 +57,7 @@ needs_postgres! {
     #[path = "../it/log.rs"] mod log;
     #[path = "../it/meanwhile.rs"] mod meanwhile;
     #[path = "../it/medama.rs"] mod medama;
+    #[path = "../it/names.rs"] mod names;
     #[path = "../it/openapi.rs"] mod openapi;
     #[path = "../it/outage.rs"] mod outage;
     #[path = "../it/parity.rs"] mod parity;

@@ -396,8 +396,8 @@ async fn a_password_that_cannot_be_set_changes_nothing() {
     let long = "x".repeat(1025);
     let missing = |field| (["body", field], "Field required", "missing");
     for (body, (loc, msg, kind)) in [
-        (json!({"current_password": PASSWORD, "new_password": "1234567"}), unfit("Must have at least 8 bytes")),
-        (json!({"current_password": PASSWORD, "new_password": ""}), unfit("Must have at least 8 bytes")),
+        (json!({"current_password": PASSWORD, "new_password": "1234567"}), unfit("Must have at least 8 characters")),
+        (json!({"current_password": PASSWORD, "new_password": ""}), unfit("Must have at least 8 characters")),
         (json!({"current_password": PASSWORD, "new_password": long}), unfit("Must have at most 1024 bytes")),
         (
             json!({"current_password": PASSWORD, "new_password": "Password123"}),
