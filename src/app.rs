@@ -121,6 +121,7 @@ pub async fn build(config: &Config, serve: bool, environment: Environment) -> Re
         touches,
         clock,
         entropy,
+        first_password_file: config.database_url.first_password_file(),
         metrics: metrics.clone(),
         lifetimes: sessions.lifetimes,
         sessions_per_user: NonZeroUsize::new(sessions.per_user).unwrap_or(NonZeroUsize::MIN),

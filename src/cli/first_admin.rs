@@ -9,6 +9,7 @@ use crate::app::Core;
 use crate::config::Config;
 use crate::domain::entropy::{Entropy as _, SystemEntropy};
 use crate::service::Error;
+use crate::service::first_password::FirstPassword;
 
 /// What the operator has yet to be told.
 pub(super) struct FirstAdmin {
@@ -26,11 +27,13 @@ enum Told {
 }
 
 impl FirstAdmin {
-    /// Makes the first user, unless there is one. Without a configured password a random one is made; where nobody
-    /// watches it is kept in a file that only its owner can read, written before the user is.
+    /// Makes the first user. If there is one already, says at most that their password is still the one that was made up.
+    /// Without a configured password a random one is made; where there is no terminal to show it on, it is kept in a file
+    /// that only its owner can read, written before the user is.
     pub(super) async fn make(config: &Config, core: &Core) -> Result<Option<Self>, Failed> {
         let operator = core.service.operator();
         if !operator.is_first_start().await? {
+            Self::remind(core).await?;
             return Ok(None);
         }
         let username = config.first_admin.username.clone();
@@ -47,11 +50,17 @@ impl FirstAdmin {
             }
         };
         match operator.add_user(&username, None, None, true, password).await {
-            Ok(_) => Ok(Some(Self { username, password: told })),
+            Ok(user) => {
+                match &told {
+                    Told::Already => {}
+                    Told::Shown(_) | Told::Kept(_) => operator.mark_first_password(user.id).await?,
+                }
+                Ok(Some(Self { username, password: told }))
+            }
             // Of servers that start at once on an empty database one makes the first user.
             Err(Error::Conflict(_)) => {
                 if let Told::Kept(path) = told {
-                    // It is nobody's password.
+                    // It is no user's password.
                     let _ = fs::remove_file(path);
                 }
                 Ok(None)
@@ -62,13 +71,30 @@ impl FirstAdmin {
         }
     }
 
+    /// Says at each later start that the password is still the one that was made up at the first.
+    async fn remind(core: &Core) -> Result<(), Failed> {
+        let (user, file) = match core.service.operator().first_password().await? {
+            (FirstPassword::InUse(user), file) => (user, file),
+            (FirstPassword::Unknown | FirstPassword::Changed, _) => return Ok(()),
+        };
+        let username = user.username.as_str();
+        let advice = format!(
+            "the password that was made up at the first start is still in use: change it, with `sessiond user passwd {username}` or by logging in"
+        );
+        match file {
+            Some(file) => tracing::warn!(username, password_file = %file.display(), "{advice}"),
+            None => tracing::warn!(username, "{advice}"),
+        }
+        Ok(())
+    }
+
     /// Says how to log in.
     pub(super) fn announce(self, origin: &str, say: impl Fn(&str) -> Result<(), Failed>) -> Result<(), Failed> {
         let Self { username, password } = self;
         match password {
             Told::Already => tracing::info!(username, "made the first user"),
             Told::Kept(path) => {
-                tracing::info!(username, password_file = %path.display(), "made the first user; change the password and delete the file");
+                tracing::info!(username, password_file = %path.display(), "made the first user; change the password, and the file is deleted");
             }
             Told::Shown(password) => say(&format!(
                 "\nMade the first user. The password is shown this once:\n\n    username  {username}\n    password  {password}\n\n\
@@ -80,7 +106,7 @@ impl FirstAdmin {
     }
 }
 
-/// 128 bits, in letters that nobody mistakes for others.
+/// 128 bits, in letters that are not mistaken for others.
 fn random_password() -> Result<String, Failed> {
     let mut bytes = [0; 16];
     SystemEntropy.fill(&mut bytes).map_err(|error| Failed::Sentence(error.to_string()))?;
@@ -89,8 +115,7 @@ fn random_password() -> Result<String, Failed> {
 }
 
 fn keep(config: &Config, password: &str) -> Result<PathBuf, Failed> {
-    let database = config.database_url.reveal();
-    let path = PathBuf::from(format!("{}.first-password", database.strip_prefix("sqlite://").unwrap_or("sessiond")));
+    let path = config.database_url.first_password_file();
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -1,7 +1,7 @@
 //! Settings that hold a secret, and are printed without it.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
@@ -54,6 +54,11 @@ impl DatabaseUrl {
     /// The URL, secrets included.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+
+    /// Where a password that is made up at the first start is kept: beside a file, else in the working directory.
+    pub fn first_password_file(&self) -> PathBuf {
+        PathBuf::from(format!("{}.first-password", self.0.strip_prefix("sqlite://").unwrap_or("sessiond")))
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use super::entropy::{Entropy, NoEntropy};
 
 /// How many letters an identifier has.
-pub(super) const LENGTH: usize = 17;
+pub const LENGTH: usize = 17;
 const ALPHABET: &[u8] = b"23456789ABCDEFGHJKLMNPQRSTWXYZabcdefghijkmnopqrstuvwxyz";
 
 fn random(entropy: &dyn Entropy) -> Result<[u8; LENGTH], NoEntropy> {

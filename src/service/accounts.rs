@@ -53,7 +53,9 @@ impl Service {
         let change =
             PasswordChange { user, hash, auth_epoch: Some(known.auth_epoch), keep: Some(principal.session_id()) };
         let reason = principal_reason(principal, Why::Password, client);
-        self.done(self.parts.store.change_password(change, reason).await?).await
+        let ended = self.done(self.parts.store.change_password(change, reason).await?).await?;
+        self.forget_first_password().await;
+        Ok(ended)
     }
 
     /// The powers of whoever may run commands on the machine. Nothing that arrives over the wire gets them.
@@ -161,7 +163,9 @@ impl Operator<'_> {
         }
         let hash = self.0.hashed(parts.hasher.hash(password).await)?;
         let change = PasswordChange { user, hash, auth_epoch: None, keep: None };
-        ended(parts.store.change_password(change, because(Why::Password)).await?)
+        let revoked = ended(parts.store.change_password(change, because(Why::Password)).await?)?;
+        self.0.forget_first_password().await;
+        Ok(revoked)
     }
 
     /// Lets a user log in no more, which ends every session of theirs; or lets them again.

@@ -1,10 +1,12 @@
 //! Every business rule, once. Knows nothing of HTTP and nothing of SQL.
 //!
 //! `login` begins sessions, `verify` checks them, `sessions` lists and ends them, `accounts` is about users,
+//! `first_password` about the one that was made up for the first of them,
 //! `replicas` about the processes that serve; `error` is all that can go wrong.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
@@ -24,6 +26,7 @@ use crate::touch::Touches;
 
 pub mod accounts;
 pub mod error;
+pub mod first_password;
 pub mod login;
 pub mod replicas;
 pub mod sessions;
@@ -50,6 +53,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Where a password that was made up for the first user is kept, if it is.
+    pub first_password_file: PathBuf,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// How long sessions live.

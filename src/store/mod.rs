@@ -187,6 +187,12 @@ pub trait Store: Send + Sync + 'static {
     /// The key tokens are tagged with; made at the first start.
     async fn token_key(&self) -> Result<TokenKey>;
 
+    /// What is kept under this name beside the token key.
+    async fn secret(&self, name: &'static str) -> Result<Option<[u8; 32]>>;
+
+    /// Keeps it, in place of what was.
+    async fn keep_secret(&self, name: &'static str, value: [u8; 32]) -> Result<()>;
+
     /// What a login as `name` is checked against.
     async fn credentials(&self, name: &LoginName) -> Result<Option<Credentials>>;
 

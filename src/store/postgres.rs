@@ -140,6 +140,21 @@ impl Store for Postgres {
         Ok(self.token_key.clone())
     }
 
+    async fn secret(&self, name: &'static str) -> Result<Option<[u8; 32]>> {
+        let sql = "SELECT value FROM secrets WHERE name = $1";
+        self.read_one(sql, &[&name], |row| {
+            let value: &[u8] = Columns::of(row).next()?;
+            value.try_into().map_err(|_| StoreError::Inconsistent(String::from("a secret is not of 32 bytes")))
+        })
+        .await
+    }
+
+    async fn keep_secret(&self, name: &'static str, value: [u8; 32]) -> Result<()> {
+        let sql =
+            "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        self.writers.execute(sql, &[&name, &value.as_slice()]).await.map(drop)
+    }
+
     async fn credentials(&self, name: &LoginName) -> Result<Option<Credentials>> {
         let (username, email) = match name {
             LoginName::Username(key) => (Some(key), None),

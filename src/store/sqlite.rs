@@ -31,9 +31,9 @@ use self::connection::failed;
 pub(super) use self::copy::Source as CopySource;
 use self::files::{Files, beside, make_private};
 use self::lock::ServeLock;
-use self::operations::Beat;
 use self::operations::accounts::{AddUser, ChangePassword, SetDisabled};
 use self::operations::sessions::{Purge, Revoke, Touch};
+use self::operations::{Beat, KeepSecret};
 use self::readers::Readers;
 use self::writer::{Surroundings, Writer};
 use super::connect::{ConnectError, Role};
@@ -118,6 +118,14 @@ fn token_key(connection: &Connection, fresh: [u8; 32]) -> rusqlite::Result<Token
 impl Store for Sqlite {
     async fn token_key(&self) -> Result<TokenKey> {
         Ok(self.token_key.clone())
+    }
+
+    async fn secret(&self, name: &'static str) -> Result<Option<[u8; 32]>> {
+        self.readers.read_one("SELECT value FROM secrets WHERE name = ?1", [name], |row| row.get(0)).await
+    }
+
+    async fn keep_secret(&self, name: &'static str, value: [u8; 32]) -> Result<()> {
+        self.writer.commit(KeepSecret { name, value }).await
     }
 
     async fn credentials(&self, name: &LoginName) -> Result<Option<Credentials>> {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{ALICE, Ask, BOB, PASSWORD, Reply, Server, post};
+use crate::harness::{ALICE, Ask, BOB, PASSWORD, Reply, Server, get, post};
 use crate::process::{Home, Process, field, login, until};
 
 /// A password as people compose it, and as some keyboards send it.
@@ -205,4 +205,86 @@ async fn a_server_dumps_no_core() {
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid().as_raw_nonzero())).expect("limits");
     let line = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a line");
     assert_eq!(line.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{line}");
+}
+
+/// A server that makes up the password of its first user.
+async fn first(home: &Home) -> Process {
+    let mut command = home.server();
+    command.env_remove("SESSIOND_ADMIN_PASSWORD");
+    Process::start(command).await
+}
+
+/// A fresh server, and the password that it made up.
+async fn made_up(home: &Home) -> (Process, String) {
+    let server = first(home).await;
+    until("it says where the password is", async || server.log().contains("made the first user")).await;
+    let password = std::fs::read_to_string(home.database.first_password(home.dir.path())).expect("a password");
+    (server, password.trim_end().to_owned())
+}
+
+const REMINDER: &str = "made up at the first start is still in use";
+
+/// Whether the next start says that the password is still in use; it has then said all that it says at a start.
+async fn reminds(home: &Home) -> bool {
+    let mut server = first(home).await;
+    assert_eq!(server.send(get("/verify")).await.status, 401);
+    server.signal(rustix::process::Signal::TERM);
+    server.ended().await;
+    server.log().contains(REMINDER)
+}
+
+#[tokio::test]
+async fn a_first_password_is_reminded_of_at_each_start_until_it_is_changed_and_its_file_goes() {
+    for by_command in [false, true] {
+        let home = Home::new();
+        let (server, password) = made_up(&home).await;
+        let file = home.database.first_password(home.dir.path());
+        assert!(!server.log().contains(REMINDER), "the first start has just said so");
+        server.stop().await;
+        for _ in 0..2 {
+            assert!(reminds(&home).await);
+            assert!(file.exists());
+        }
+
+        let server = first(&home).await;
+        let alice = crate::process::logged_in(&server.send(login(ALICE, &password)).await);
+        let same = server.send(change(&password, &password).bearer(&alice.token)).await;
+        assert_eq!(same.status, 422, "{}", same.text());
+        let same = home.run_reading(&["user", "passwd", ALICE, "--password-stdin"], &password).await.refused();
+        assert!(same.contains("must differ from the current one") && file.exists(), "{same}");
+        if by_command {
+            home.run_reading(&["user", "passwd", ALICE, "--password-stdin"], PASSWORD).await.done();
+        } else {
+            assert_eq!(server.send(change(&password, PASSWORD).bearer(&alice.token)).await.status, 200);
+        }
+        assert!(!file.exists(), "changed, so its file is gone");
+        assert_eq!(server.send(login(ALICE, PASSWORD)).await.status, 200);
+        server.stop().await;
+        assert!(!reminds(&home).await);
+    }
+}
+
+#[tokio::test]
+async fn a_first_password_whose_file_was_deleted_is_still_reminded_of() {
+    let home = Home::new();
+    let (server, password) = made_up(&home).await;
+    add(&home, BOB, PASSWORD).await.done();
+    let bob = server.log_in(BOB).await;
+    assert_eq!(server.send(change(PASSWORD, "another good password").bearer(&bob.token)).await.status, 200);
+    let file = home.database.first_password(home.dir.path());
+    assert!(file.exists(), "another user's password was changed");
+    std::fs::remove_file(&file).expect("deleted");
+    server.stop().await;
+    assert!(reminds(&home).await && !file.exists());
+    // A change that this machine did not hear of: the next start clears up.
+    std::fs::write(&file, format!("{password}\n")).expect("written");
+    home.database.execute(&format!("UPDATE users SET password_hash = 'x' WHERE username_key = '{ALICE}'")).await;
+    assert!(!reminds(&home).await && !file.exists());
+}
+
+#[tokio::test]
+async fn a_first_password_that_was_chosen_is_not_reminded_of() {
+    let home = Home::new();
+    home.serve().await.stop().await;
+    assert!(!reminds(&home).await);
 }

@@ -28,3 +28,19 @@ impl Operation for Beat {
         batch.run("UPDATE replicas SET beat = beat + 1", []).map(|_| ())
     }
 }
+
+/// Keeps a value under a name, in place of what was.
+pub(super) struct KeepSecret {
+    pub name: &'static str,
+    pub value: [u8; 32],
+}
+
+impl Operation for KeepSecret {
+    type Outcome = ();
+
+    fn apply(&self, batch: &mut Batch<'_>) -> Result<()> {
+        let sql =
+            "INSERT INTO secrets (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        batch.run(sql, (self.name, self.value)).map(drop)
+    }
+}
