@@ -1,15 +1,15 @@
 //! Configuration: flags over environment over a TOML file over defaults, checked as a whole before anything starts.
 //!
-//! `settings` is where they come from, `cookie`, `origin` and `secret` are what some of them mean, `shown` prints.
+//! `settings` is where they come from and `setting` how each is read; `links` are variables that are none of them.
+//! `cookie`, `origin` and `secret` are what some of them mean, `shown` prints.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer};
 
 use crate::domain::password::Password;
 use crate::domain::session::{Lifetime, Lifetimes};
@@ -24,35 +24,22 @@ fn bad<T>(sentence: impl Into<String>) -> Result<T, BadConfig> {
     Err(BadConfig(sentence.into()))
 }
 
-/// Reads a setting from text, with the sentence to show when it cannot be.
-macro_rules! from_text {
-    ($type:ident) => {
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                // The library's own message would repeat the value, which may be a secret.
-                let text =
-                    String::deserialize(from).map_err(|_| serde::de::Error::custom("write it as text in quotes"))?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    };
-}
-
 mod cookie;
+mod links;
 mod origin;
 mod secret;
+mod setting;
 mod settings;
 mod shown;
 
 pub use self::cookie::{Cookie, SameSite};
 pub use self::origin::Origin;
 pub use self::secret::{DatabaseUrl, Hidden};
-pub use self::settings::Settings;
+pub use self::settings::{FILE, Flags, Settings};
 
 /// A length of time, written as `90s`, `15m`, `2h` or `14d`.
 #[derive(Clone, Copy, Debug)]
 pub struct Span(Duration);
-from_text!(Span);
 
 impl FromStr for Span {
     type Err = BadConfig;
@@ -60,7 +47,9 @@ impl FromStr for Span {
     fn from_str(text: &str) -> Result<Self, BadConfig> {
         match humantime::parse_duration(text) {
             Ok(span) if span >= Duration::from_secs(1) => Ok(Self(span)),
-            _ => bad(format!("`{text}` is not a length of time: write one such as 90s, 15m, 2h or 14d")),
+            _ => {
+                bad(format!("{} is not a length of time: write one such as 90s, 15m, 2h or 14d", setting::quoted(text)))
+            }
         }
     }
 }
@@ -68,7 +57,6 @@ impl FromStr for Span {
 /// A length of time that may be none, written as `0s`, `500ms`, `2s` or `1m`.
 #[derive(Clone, Copy, Debug)]
 pub struct Delay(Duration);
-from_text!(Delay);
 
 impl FromStr for Delay {
     type Err = BadConfig;
@@ -76,14 +64,15 @@ impl FromStr for Delay {
     fn from_str(text: &str) -> Result<Self, BadConfig> {
         match humantime::parse_duration(text) {
             Ok(delay) => Ok(Self(delay)),
-            Err(_) => bad(format!("`{text}` is not a length of time: write one such as 0s, 500ms, 2s or 1m")),
+            Err(_) => {
+                bad(format!("{} is not a length of time: write one such as 0s, 500ms, 2s or 1m", setting::quoted(text)))
+            }
         }
     }
 }
 
 /// Whether checks are answered from memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheMode {
     /// From memory.
     On,
@@ -92,8 +81,7 @@ pub enum CacheMode {
 }
 
 /// A way to present a credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialKind {
     /// The session cookie.
     Cookie,
@@ -104,8 +92,7 @@ pub enum CredentialKind {
 }
 
 /// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
     Text,
@@ -194,15 +181,17 @@ const HOUR: u64 = 60 * 60;
 const DAY: u64 = 24 * HOUR;
 
 impl Config {
-    /// Puts what is `given` (flags and environment) over the file at `file` over the defaults, and checks the whole.
+    /// Puts `flags` over the environment over the file, which `file` names or the environment does, over the defaults,
+    /// and checks the whole.
     ///
     /// # Errors
     /// [`BadConfig`] with the first thing that cannot be.
-    pub fn load(given: Settings, file: Option<&Path>) -> Result<Self, BadConfig> {
-        let given = given.or(settings::from_environment()?);
-        let given = match file {
+    pub fn load(flags: &Flags, file: Option<PathBuf>) -> Result<Self, BadConfig> {
+        let (environment, named) = settings::from_environment()?;
+        let given = flags.read()?.or(environment);
+        let given = match file.or(named) {
             None => given,
-            Some(path) => given.or(settings::read_file(path)?),
+            Some(path) => given.or(settings::read_file(&path)?),
         };
         Self::new(&given)
     }

@@ -6,10 +6,10 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::app::{Core, Environment, StartError, build};
-use crate::config::{Config, Settings};
+use crate::config::{Config, FILE, Flags};
 use crate::domain::revocation::Seq;
 use crate::store::Confirmed;
 use crate::store::connect::check;
@@ -32,10 +32,10 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     /// A TOML file with settings; flags and environment come before it
-    #[arg(long, global = true, env = "SESSIOND_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    settings: Settings,
+    settings: Flags,
 }
 
 #[derive(Debug, Subcommand)]
@@ -91,12 +91,31 @@ enum Failed {
     Sentence(String),
 }
 
+/// The command line, with the variable that sets the same in the help of each flag. The variables are read by `config`.
+fn command_line() -> clap::Command {
+    Cli::command().mut_args(|argument| {
+        let id = argument.get_id().as_str();
+        let variable = if id == "config" { Some(FILE) } else { Flags::variable(id) };
+        match (variable, argument.get_help()) {
+            (Some(variable), Some(help)) => {
+                let help = format!("{help} [env: {variable}]");
+                argument.help(help)
+            }
+            (Some(_) | None, _) => argument,
+        }
+    })
+}
+
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
     if let Err(error) = seal() {
         let _ = writeln!(io::stderr(), "sessiond: cores can be dumped, passwords and tokens with them: {error}");
     }
-    let cli = Cli::parse();
+    // Values are read by `config`, so that each is refused in its words; what clap answers is a wrong command line.
+    let cli = match Cli::from_arg_matches(&command_line().get_matches()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     let result = dispatch(cli);
     telemetry::log::finish(result.as_ref().err().map(|error| format!("sessiond: {error}")).as_deref());
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -115,12 +134,12 @@ fn seal() -> io::Result<()> {
 fn dispatch(cli: Cli) -> Result<(), Failed> {
     if let Some(Command::Completions(CompletionsArgs { shell })) = cli.command {
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "sessiond", &mut script);
+        clap_complete::generate(shell, &mut command_line(), "sessiond", &mut script);
         // Whoever reads only the beginning of it has had enough.
         let _ = io::Write::write_all(&mut io::stdout(), &script);
         return Ok(());
     }
-    let config = Config::load(cli.settings, cli.config.as_deref())?;
+    let config = Config::load(&cli.settings, cli.config)?;
     check(&config.database_url)?;
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
@@ -189,6 +208,6 @@ mod tests {
 
     #[test]
     fn the_arguments_make_sense() {
-        Cli::command().debug_assert();
+        command_line().debug_assert();
     }
 }

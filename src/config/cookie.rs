@@ -2,14 +2,12 @@
 
 use std::net::IpAddr;
 
-use serde::Deserialize;
 use url::Url;
 
 use super::{BadConfig, Origin, Settings, bad};
 
 /// Which requests from other sites carry the cookie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SameSite {
     /// Navigations alone.
     Lax,

@@ -2,15 +2,14 @@
 
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer};
 use url::Url;
 
+use super::setting::quoted;
 use super::{BadConfig, bad};
 
 /// A scheme, host and port: where a page was loaded from (RFC 6454).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(String);
-from_text!(Origin);
 
 impl Origin {
     /// The origin as browsers write it in the `Origin` header.
@@ -33,8 +32,12 @@ impl FromStr for Origin {
                 "an origin holds no user and no password: write scheme, host and port alone, such as https://app.example.com",
             );
         }
-        let wrong =
-            || format!("`{text}` is not an origin: write scheme, host and port alone, such as https://app.example.com");
+        let wrong = || {
+            format!(
+                "{} is not an origin: write scheme, host and port alone, such as https://app.example.com",
+                quoted(text)
+            )
+        };
         let Ok(url) = Url::parse(text) else { return bad(wrong()) };
         let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
         if !matches!(url.scheme(), "http" | "https") || !bare {

@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::{BadConfig, bad};
@@ -12,7 +11,6 @@ use super::{BadConfig, bad};
 /// A secret setting: never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hidden(String);
-from_text!(Hidden);
 
 impl Hidden {
     /// Takes the secret.
@@ -26,14 +24,6 @@ impl Hidden {
     }
 }
 
-impl FromStr for Hidden {
-    type Err = BadConfig;
-
-    fn from_str(text: &str) -> Result<Self, BadConfig> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
 impl fmt::Debug for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(hidden)")
@@ -43,7 +33,6 @@ impl fmt::Debug for Hidden {
 /// The store's URL. Its password, should it hold one, is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl(String);
-from_text!(DatabaseUrl);
 
 impl DatabaseUrl {
     /// Takes a URL; whether a store answers to it is for `store::connect` to say.

@@ -1,14 +1,17 @@
 //! Every setting, and where it comes from: flags, environment, and a file.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use super::{BadConfig, CacheMode, CredentialKind, DatabaseUrl, Delay, Hidden, LogFormat, Origin, SameSite, Span, bad};
+use super::setting::{Setting, from_toml};
+use super::{
+    BadConfig, CacheMode, CredentialKind, DatabaseUrl, Delay, Hidden, LogFormat, Origin, SameSite, Span, bad, links,
+};
 
 /// Declares every setting once: its key in the file, its flag, its variable, its help; and the secrets, which have no
 /// flag, since other users of the machine can read arguments.
@@ -17,13 +20,37 @@ macro_rules! settings {
         $($(#[$help:meta])* $name:ident / $variable:literal : $type:ty,)*;
         $($(#[$about:meta])* $secret:ident / $hidden:literal,)*
     ) => {
-        /// The settings somebody gave, from one source or from several.
-        #[derive(Debug, Default, Clone, clap::Args, Deserialize)]
-        #[command(next_help_heading = "Settings")]
+        /// The settings that were given, by one source or by several.
+        #[derive(Debug, Default, Clone, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct Settings {
-            $($(#[$help])* #[arg(long, global = true, env = $variable, hide_env_values = true)] pub $name: Option<$type>,)*
-            $($(#[$about])* #[arg(skip)] pub $secret: Option<Hidden>,)*
+            $($(#[$help])* #[serde(default, deserialize_with = "from_toml")] pub $name: Option<$type>,)*
+            $($(#[$about])* #[serde(default, deserialize_with = "from_toml")] pub $secret: Option<Hidden>,)*
+        }
+
+        /// The same as flags, not read yet, so that a wrong one is answered in the same words wherever it stands.
+        #[derive(Debug, Default, Clone, clap::Args)]
+        #[command(next_help_heading = "Settings")]
+        pub struct Flags {
+            $($(#[$help])* #[arg(long, global = true)] $name: Vec<OsString>,)*
+        }
+
+        impl Flags {
+            /// Reads the flags.
+            pub(super) fn read(&self) -> Result<Settings, BadConfig> {
+                Ok(Settings {
+                    $($name: read(&flag(stringify!($name)), &self.$name)?,)*
+                    $($secret: None,)*
+                })
+            }
+
+            /// The variable that sets the same as a flag, by the flag's name in this program.
+            pub fn variable(flag: &str) -> Option<&'static str> {
+                match flag {
+                    $(stringify!($name) => Some($variable),)*
+                    _ => None,
+                }
+            }
         }
 
         impl Settings {
@@ -35,12 +62,15 @@ macro_rules! settings {
             /// The environment variables that are read.
             const VARIABLES: &'static [&'static str] = &[$($variable,)* $($hidden,)*];
 
-            /// The secret that `variable` sets.
-            fn secret(&mut self, variable: &str) -> Option<&mut Option<Hidden>> {
+            /// Reads a variable.
+            fn set(&mut self, variable: &str, value: &OsString) -> Result<(), BadConfig> {
+                let values = std::slice::from_ref(value);
                 match variable {
-                    $($hidden => Some(&mut self.$secret),)*
-                    _ => None,
+                    $($variable => self.$name = read(variable, values)?,)*
+                    $($hidden => self.$secret = read(variable, values)?,)*
+                    _ => refuse_unknown(variable, value)?,
                 }
+                Ok(())
             }
         }
     };
@@ -65,14 +95,11 @@ settings! {
     cookie_domain / "SESSIOND_COOKIE_DOMAIN": String,
     /// lax, strict or none [default: lax]
     cookie_samesite / "SESSIOND_COOKIE_SAMESITE": SameSite,
-    /// Proxies whose X-Forwarded-For and X-Request-Id are believed, as CIDRs
-    #[arg(value_delimiter = ',')] #[serde(default, deserialize_with = "networks")]
+    /// Proxies whose X-Forwarded-For and X-Request-Id are believed: addresses and networks, such as 10.0.0.0/8
     trusted_proxies / "SESSIOND_TRUSTED_PROXIES": Vec<IpNet>,
     /// Other origins whose pages may call this service with credentials
-    #[arg(value_delimiter = ',')]
     cors_origins / "SESSIOND_CORS_ORIGINS": Vec<Origin>,
     /// Which credentials /verify accepts [default: cookie,headers,bearer]
-    #[arg(value_delimiter = ',')]
     verify_credentials / "SESSIOND_VERIFY_CREDENTIALS": Vec<CredentialKind>,
     /// on: checks are answered from memory; off: each check reads the store [default: on]
     cache / "SESSIOND_CACHE": CacheMode,
@@ -107,14 +134,26 @@ settings! {
     admin_password / "SESSIOND_ADMIN_PASSWORD",
 }
 
-/// Serde's view of networks, so that a bad one is named.
-fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<IpNet>>, D::Error> {
-    let texts = Vec::<String>::deserialize(from)?;
-    let parse = |text: &String| {
-        text.parse()
-            .map_err(|_| serde::de::Error::custom(format!("`{text}` is not a network: write one such as 10.0.0.0/8")))
-    };
-    texts.iter().map(parse).collect::<Result<_, _>>().map(Some)
+/// The flag that gives a setting.
+fn flag(name: &str) -> String {
+    format!("--{}", name.replace('_', "-"))
+}
+
+/// Reads what flags or variables give for a setting. An error begins with the flag or variable, as `name`.
+fn read<T: Setting>(name: &str, values: &[OsString]) -> Result<Option<T>, BadConfig> {
+    let mut texts = Vec::new();
+    for value in values {
+        match value.to_str() {
+            Some(text) => texts.push(text),
+            None => return bad(format!("{name} is not UTF-8: write it in letters that are")),
+        }
+    }
+    match texts.as_slice() {
+        [] => Ok(None),
+        [text] => T::read(text).map(Some).or_else(|sentence| bad(format!("{name}: {sentence}"))),
+        texts if T::LIST => T::read(&texts.join(",")).map(Some).or_else(|sentence| bad(format!("{name}: {sentence}"))),
+        [_, _, ..] => bad(format!("{name} is given more than once: keep one")),
+    }
 }
 
 pub(super) fn read_file(path: &Path) -> Result<Settings, BadConfig> {
@@ -136,33 +175,41 @@ fn place(text: &str, mut error: toml::de::Error) -> String {
     format!("{line}: {}", why.join(", "))
 }
 
-/// What only the environment gives: the secrets. Everything else in it is read together with the flags.
-pub(super) fn from_environment() -> Result<Settings, BadConfig> {
+/// What the environment gives: settings, and the configuration file's path.
+pub(super) fn from_environment() -> Result<(Settings, Option<PathBuf>), BadConfig> {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     from_variables(variables)
 }
 
-fn from_variables(variables: impl Iterator<Item = (String, OsString)>) -> Result<Settings, BadConfig> {
-    let mut settings = Settings::default();
-    for (name, value) in variables.filter(|(name, _)| name.starts_with("SESSIOND_")) {
-        match settings.secret(&name) {
-            Some(secret) => match value.into_string() {
-                Ok(text) => *secret = Some(Hidden::new(text)),
-                Err(_) => return bad(format!("{name} is not UTF-8: write it in letters that are")),
-            },
-            None => refuse_unknown(&name)?,
+/// An empty variable counts as unset, as where a template or a compose file has nothing to fill in.
+fn from_variables(
+    variables: impl Iterator<Item = (String, OsString)>,
+) -> Result<(Settings, Option<PathBuf>), BadConfig> {
+    let (mut settings, mut file) = (Settings::default(), None);
+    for (name, value) in variables.filter(|(name, value)| name.starts_with("SESSIOND_") && !value.is_empty()) {
+        match &*name {
+            FILE => file = Some(PathBuf::from(value)),
+            COMMIT => {}
+            _ => settings.set(&name, &value)?,
         }
     }
-    Ok(settings)
+    Ok((settings, file))
 }
 
-/// A misspelt variable would otherwise be a setting that silently does nothing.
-fn refuse_unknown(name: &str) -> Result<(), BadConfig> {
-    if Settings::VARIABLES.contains(&name) || matches!(name, "SESSIOND_CONFIG" | "SESSIOND_COMMIT") {
+/// The variable that names the configuration file.
+pub const FILE: &str = "SESSIOND_CONFIG";
+/// The variable that a build reads.
+const COMMIT: &str = "SESSIOND_COMMIT";
+
+/// A misspelt variable would otherwise be a setting that silently does nothing. What Kubernetes makes from a Service of
+/// our name is no setting.
+fn refuse_unknown(name: &str, value: &OsStr) -> Result<(), BadConfig> {
+    if value.to_str().is_some_and(|value| links::is_service_link(name, value)) {
         return Ok(());
     }
-    let close = Settings::VARIABLES.iter().min_by_key(|known| differing(known, name)).unwrap_or(&"");
+    let known = Settings::VARIABLES.iter().chain([&FILE]);
+    let close = known.min_by_key(|known| differing(known, name)).unwrap_or(&"");
     bad(format!("{name} is not a setting: did you mean {close}?"))
 }
 
@@ -177,11 +224,122 @@ fn differing(a: &str, b: &str) -> usize {
 mod tests {
     use super::*;
 
+    fn given(variables: &[(&str, &str)]) -> Result<(Settings, Option<PathBuf>), BadConfig> {
+        from_variables(variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))))
+    }
+
+    fn refused(name: &str, value: &str) -> String {
+        given(&[(name, value)]).expect_err(name).to_string()
+    }
+
     #[test]
     fn a_misspelt_variable_is_refused_and_the_right_one_named() {
-        let names = ["PATH", "SESSIOND_LISTEN", "SESSIOND_DATABSE_URL"];
-        let variables = names.into_iter().map(|name| (name.to_owned(), OsString::from("x")));
-        let error = from_variables(variables).expect_err("misspelt").to_string();
+        let error = given(&[("PATH", "x"), ("SESSIOND_LISTEN", ":1"), ("SESSIOND_DATABSE_URL", "s3cret")]);
+        let error = error.expect_err("misspelt").to_string();
         assert_eq!(error, "SESSIOND_DATABSE_URL is not a setting: did you mean SESSIOND_DATABASE_URL?");
+    }
+
+    #[test]
+    fn no_setting_has_the_name_of_a_service_link() {
+        for name in Settings::VARIABLES.iter().chain([&FILE, &COMMIT]) {
+            assert!(!links::is_named_like_a_link(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_unset() {
+        let all: Vec<_> =
+            Settings::VARIABLES.iter().chain([&FILE, &"SESSIOND_LISTNE"]).map(|name| (*name, "")).collect();
+        let (settings, file) = given(&all).expect("as if nothing were set");
+        assert_eq!((format!("{settings:?}"), file), (format!("{:?}", Settings::default()), None));
+    }
+
+    #[test]
+    fn a_wrong_value_is_answered_by_a_sentence_that_names_the_variable_and_says_what_to_write() {
+        for (name, value, words) in [
+            ("SESSIOND_LISTEN", "8080", "write one such as 127.0.0.1:8080"),
+            ("SESSIOND_LISTEN", "localhost:8080", "write one such as 127.0.0.1:8080"),
+            ("SESSIOND_OPS_LISTEN", ":65536", "write one such as 127.0.0.1:8080"),
+            ("SESSIOND_COOKIE_SECURE", "1", "write true or false"),
+            ("SESSIOND_COOKIE_SECURE", "yes", "write true or false"),
+            ("SESSIOND_COOKIE_SAMESITE", "loose", "write lax, strict or none"),
+            ("SESSIOND_CACHE", "maybe", "write on or off"),
+            ("SESSIOND_LOG_FORMAT", "xml", "write text or json"),
+            ("SESSIOND_VERIFY_CREDENTIALS", "cookie,query", "`query` is none of them: write cookie, headers or bearer"),
+            ("SESSIOND_CACHE_ENTRIES", "0", "write a whole number from 1 up"),
+            ("SESSIOND_CACHE_ENTRIES", "1e6", "write a whole number from 1 up"),
+            ("SESSIOND_SESSIONS_PER_USER", "-1", "write a whole number from 1 up"),
+            ("SESSIOND_MAX_CONNECTIONS", "99999999999999999999", "write a whole number from 1 up"),
+            ("SESSIOND_PASSWORD_QUEUE", "many", "write a whole number, such as 64"),
+            ("SESSIOND_SESSION_IDLE", "30", "write one such as 90s"),
+            ("SESSIOND_SESSION_IDLE", "0s", "write one such as 90s"),
+            ("SESSIOND_SHUTDOWN_DELAY", "fast", "write one such as 0s"),
+            ("SESSIOND_TRUSTED_PROXIES", "10.0.0.0/8, here", "`here` is no address and no network"),
+            ("SESSIOND_TRUSTED_PROXIES", "10.0.0.0/33", "write one such as 10.0.0.0/8 or 192.0.2.7"),
+            ("SESSIOND_CORS_ORIGINS", "app.example.com", "such as https://app.example.com"),
+            ("SESSIOND_PUBLIC_URL", "login.example.com", "such as https://app.example.com"),
+        ] {
+            let sentence = refused(name, value);
+            let named = sentence.starts_with(&format!("{name}: "));
+            assert!(named && sentence.contains(words), "{name}={value}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_the_wrong_place_and_may_be_a_secret_is_not_repeated() {
+        for name in Settings::VARIABLES.iter().filter(|name| !name.contains("ADMIN_") && !name.contains("DATABASE_")) {
+            if let Err(error) = given(&[(name, "postgres://me:hunter2@db/x")]) {
+                assert!(!error.to_string().contains("hunter2"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_networks_and_words_are_read_as_people_write_them() {
+        let (settings, file) = given(&[
+            ("SESSIOND_LISTEN", ":8080"),
+            ("SESSIOND_OPS_LISTEN", " [::1]:9090 "),
+            ("SESSIOND_TRUSTED_PROXIES", " 192.0.2.7 , 2001:db8::/32,10.0.0.0/8,"),
+            ("SESSIOND_COOKIE_SAMESITE", "Lax"),
+            ("SESSIOND_COOKIE_SECURE", "True"),
+            ("SESSIOND_VERIFY_CREDENTIALS", "cookie, bearer"),
+            ("SESSIOND_CONFIG", "here.toml"),
+            ("SESSIOND_ADMIN_PASSWORD", " with blanks "),
+        ])
+        .expect("fine");
+        assert_eq!(settings.listen.map(|address| address.to_string()).as_deref(), Some("0.0.0.0:8080"));
+        assert_eq!(settings.ops_listen.map(|address| address.to_string()).as_deref(), Some("[::1]:9090"));
+        let proxies: Vec<_> = settings.trusted_proxies.iter().flatten().map(ToString::to_string).collect();
+        assert_eq!(proxies, ["192.0.2.7/32", "2001:db8::/32", "10.0.0.0/8"]);
+        assert_eq!((settings.cookie_samesite, settings.cookie_secure), (Some(SameSite::Lax), Some(true)));
+        assert_eq!(settings.verify_credentials, Some(vec![CredentialKind::Cookie, CredentialKind::Bearer]));
+        assert_eq!(settings.admin_password.as_ref().map(Hidden::reveal), Some(" with blanks "));
+        assert_eq!(file, Some(PathBuf::from("here.toml")));
+    }
+
+    #[test]
+    fn a_file_is_read_by_the_same_rules() {
+        let read = |toml: &str| toml::from_str::<Settings>(toml);
+        let toml = "listen = ':8080'\ntrusted_proxies = ['192.0.2.7', ' 10.0.0.0/8']\ncache_entries = 7\nadmin_username = 'ann'";
+        let settings = read(toml).expect("fine");
+        assert_eq!(settings.trusted_proxies.map(|all| all.len()), Some(2));
+        assert_eq!(
+            read("trusted_proxies = '192.0.2.7, ::1'").expect("fine").trusted_proxies.map(|all| all.len()),
+            Some(2)
+        );
+        for (toml, words) in [
+            ("cookie_secure = 1", "write true or false"),
+            ("listen = 8080", "write one such as 127.0.0.1:8080"),
+            ("listen = ['127.0.0.1:1']", "write one such as 127.0.0.1:8080"),
+            ("cache_entries = 1979-05-27", "write a whole number from 1 up"),
+            ("cache_entries = 0", "write a whole number from 1 up"),
+            ("trusted_proxies = [10]", "`10` is no address and no network"),
+            ("trusted_proxies = [['10.0.0.0/8']]", "write one such as 10.0.0.0/8"),
+            ("cookie_name = 5", "write it as text in quotes"),
+            ("admin_password_file = 5", "write it as text in quotes"),
+        ] {
+            let sentence = read(toml).expect_err(toml).to_string();
+            assert!(sentence.contains(words), "{toml}: {sentence}");
+        }
     }
 }

@@ -12,7 +12,8 @@ use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::time::SystemTime;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, filter::filter_fn};
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use super::lines::Lines;
 use crate::config::LogFormat;
@@ -49,7 +50,9 @@ pub fn start(format: LogFormat) -> io::Result<()> {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // An empty variable counts as unset.
+    let wanted = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).try_from_env();
+    let wanted = wanted.unwrap_or_else(|_| EnvFilter::new("info"));
     // An error means that a test has set one up already.
     let _ = tracing_subscriber::registry().with(lines).with(wanted).with(filter_fn(is_permitted)).try_init();
     Ok(())

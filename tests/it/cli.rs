@@ -192,13 +192,26 @@ async fn a_configuration_that_cannot_be_is_refused_with_what_to_write_instead() 
         file.to_str().expect("UTF-8").to_owned()
     };
     let (unknown, broken) = (toml("listne = '127.0.0.1:1'"), toml("session_idle = 'a while ago'"));
-    let cases: [(&[(&str, &str)], &[&str], &str); 14] = [
+    let cases: [(&[(&str, &str)], &[&str], &str); 19] = [
         (&[("SESSIOND_PASSWORD_QUEUE", "18446744073709551615")], &[], "100000 at most"),
-        (&[("SESSIOND_ADMIN_PASSWORD", "")], &[], "admin_password must have at least 8 characters: choose another"),
+        (
+            &[("SESSIOND_ADMIN_PASSWORD", "short")],
+            &[],
+            "admin_password must have at least 8 characters: choose another",
+        ),
         (&[("SESSIOND_LISTNE", "x")], &[], "did you mean SESSIOND_LISTEN?"),
         (&[("SESSIOND_COOKIE_SECUR", "x")], &[], "did you mean SESSIOND_COOKIE_SECURE?"),
-        (&[("SESSIOND_LISTEN", "here")], &[], "invalid value 'here'"),
+        (
+            &[("SESSIOND_LISTEN", "here")],
+            &[],
+            "SESSIOND_LISTEN: `here` is not an address and a port: write one such as 127",
+        ),
+        (&[("SESSIOND_PORT", "8080")], &[], "SESSIOND_PORT is not a setting: did you mean"),
         (&[("SESSIOND_SESSION_IDLE", "soon")], &[], "write one such as 90s, 15m, 2h or 14d"),
+        (&[], &["--listen", "8080"], "sessiond: --listen: `8080` is not an address and a port: write one such as 127"),
+        (&[], &["--cookie-secure", "1"], "sessiond: --cookie-secure: `1` is none of them: write true or false"),
+        (&[], &["--cache", "on", "--cache", "off"], "sessiond: --cache is given more than once: keep one"),
+        (&[], &["--trusted-proxies", "10.0.0.0/8", "--trusted-proxies", "x"], "`x` is no address and no network"),
         (&[], &["--config", &unknown], "unknown field `listne`"),
         (&[], &["--config", &broken], "write one such as 90s"),
         (&[], &["--config", "nowhere.toml"], "nowhere.toml cannot be read"),
@@ -218,6 +231,81 @@ async fn a_configuration_that_cannot_be_is_refused_with_what_to_write_instead() 
         assert!(!sentence.contains("panicked"), "{sentence}");
     }
     assert!(home.database.is_untouched().await, "nothing was opened");
+}
+
+#[tokio::test]
+async fn service_links_are_no_settings_to_any_command() {
+    const LINKS: [(&str, &str); 12] = [
+        ("SESSIOND_SERVICE_HOST", "10.96.12.7"),
+        ("SESSIOND_SERVICE_PORT", "8080"),
+        ("SESSIOND_SERVICE_PORT_HTTP", "8080"),
+        ("SESSIOND_PORT", "tcp://10.96.12.7:8080"),
+        ("SESSIOND_PORT_8080_TCP", "tcp://10.96.12.7:8080"),
+        ("SESSIOND_PORT_8080_TCP_PROTO", "tcp"),
+        ("SESSIOND_PORT_8080_TCP_PORT", "8080"),
+        ("SESSIOND_PORT_8080_TCP_ADDR", "10.96.12.7"),
+        ("SESSIOND_OPS_SERVICE_HOST", "10.96.12.8"),
+        ("SESSIOND_OPS_PORT", "tcp://10.96.12.8:9090"),
+        ("SESSIOND_OPS_PORT_9090_TCP_ADDR", "10.96.12.8"),
+        ("SESSIOND_LISTEN_PORT", "tcp://10.96.12.9:80"),
+    ];
+    let home = Home::new();
+    let mut command = home.server();
+    command.envs(LINKS);
+    let server = Process::start(command).await;
+    let mut variables = LINKS.to_vec();
+    variables.push(("SESSIOND_OPS_LISTEN", &server.ops));
+    for arguments in [&["check-config"][..], &["user", "list"], &["replicas"], &["migrate"], &["healthcheck"]] {
+        with(&home, &variables, arguments).await.done();
+    }
+    variables.push(("SESSIOND_LISTNE", "tcp://10.96.12.7:8080"));
+    let misspelt = with(&home, &variables, &["check-config"]).await.refused();
+    assert_eq!(misspelt, "sessiond: SESSIOND_LISTNE is not a setting: did you mean SESSIOND_LISTEN?\n");
+}
+
+#[tokio::test]
+async fn an_empty_variable_counts_as_unset_for_every_command() {
+    let home = Home::new();
+    let plain = home.run(&["check-config"]).await.done();
+    let empty = [
+        "SESSIOND_CONFIG",
+        "SESSIOND_LISTEN",
+        "SESSIOND_COOKIE_DOMAIN",
+        "SESSIOND_COOKIE_SECURE",
+        "SESSIOND_TRUSTED_PROXIES",
+        "SESSIOND_PUBLIC_URL",
+        "SESSIOND_DATABASE_URL_FILE",
+        "SESSIOND_ADMIN_PASSWORD",
+        "SESSIOND_ADMIN_PASSWORD_FILE",
+        "SESSIOND_ADMIN_USERNAME",
+        "SESSIOND_LISTNE",
+        "RUST_LOG",
+    ]
+    .map(|name| (name, ""));
+    assert_eq!(with(&home, &empty, &["check-config"]).await.done(), plain);
+    let mut command = home.server();
+    command.env("RUST_LOG", "");
+    // At a higher level than the usual one it would not say where it serves.
+    Process::start(command).await;
+}
+
+#[tokio::test]
+async fn every_address_and_bare_proxies_are_written_as_people_write_them() {
+    let home = Home::new();
+    let variables = [("SESSIOND_LISTEN", ":8080"), ("SESSIOND_TRUSTED_PROXIES", "192.0.2.7, 10.0.0.0/8")];
+    let arguments = ["check-config", "--cors-origins", "https://a.example", "--cors-origins", "https://b.example"];
+    let shown = with(&home, &variables, &arguments).await.done();
+    for line in [
+        "listen = \"0.0.0.0:8080\"",
+        "trusted_proxies = [\"192.0.2.7/32\", \"10.0.0.0/8\"]",
+        "cors_origins = [\"https://a.example\", \"https://b.example\"]",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line} is not in {shown}");
+    }
+    let help = home.run(&["--help"]).await.done();
+    for variable in ["[env: SESSIOND_LISTEN]", "[env: SESSIOND_CONFIG]", "[env: SESSIOND_TRUSTED_PROXIES]"] {
+        assert!(help.contains(variable), "{help}");
+    }
 }
 
 #[tokio::test]
