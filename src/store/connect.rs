@@ -43,13 +43,13 @@ pub enum ConnectError {
     Store(#[from] StoreError),
 }
 
-/// Says whether a store answers to `url`, without opening it.
+/// Says whether a store answers to `url`, without opening it, and what is unsafe about it.
 ///
 /// # Errors
 /// [`ConnectError::UnknownScheme`] and [`ConnectError::BadUrl`].
-pub fn check(url: &DatabaseUrl) -> Result<(), ConnectError> {
+pub fn check(url: &DatabaseUrl) -> Result<Option<&'static str>, ConnectError> {
     match scheme(url)? {
-        Scheme::Sqlite(_) => Ok(()),
+        Scheme::Sqlite(_) => Ok(None),
         Scheme::Postgres => postgres::check(url),
     }
 }

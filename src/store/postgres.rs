@@ -1,6 +1,6 @@
 //! The store that many processes share: PostgreSQL, 15 or newer.
 //!
-//! `address` reads the URL, `connection` is one connection, `pool` some of them with the deadline on everything;
+//! `address` reads the URL, `transport` encrypts the way there, `connection` is one connection, `pool` some of them with the deadline on everything;
 //! `migrate` makes the tables. `change` is a transaction and what it ends with: `sessions` and `accounts` are the
 //! operations in it, `queue` puts many logouts into one. `replicas` is what keeps processes of one mind, and `columns`
 //! says what rows mean. `copy` fills all of it at once.
@@ -16,6 +16,7 @@ mod pool;
 mod queue;
 mod replicas;
 mod sessions;
+mod transport;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -70,9 +71,9 @@ pub(super) struct Postgres {
     purged: AtomicI64,
 }
 
-/// Says whether a URL can be understood, without connecting.
-pub(super) fn check(url: &DatabaseUrl) -> std::result::Result<(), ConnectError> {
-    address(url).map(drop)
+/// Says whether a URL can be understood, without connecting, and what is unsafe about it.
+pub(super) fn check(url: &DatabaseUrl) -> std::result::Result<Option<&'static str>, ConnectError> {
+    address(url).map(|address| address.warning)
 }
 
 fn address(url: &DatabaseUrl) -> std::result::Result<Address, ConnectError> {

@@ -30,6 +30,7 @@ mod crash;
 mod csrf;
 mod framing;
 mod gone;
+mod impostor;
 mod layering;
 mod log;
 mod meanwhile;

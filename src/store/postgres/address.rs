@@ -11,8 +11,10 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::config::{Host, SslMode, SslNegotiation, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::transport::{Negotiation, Transport};
 
 /// How long hosts that are gone without a word may keep one waiting that is there; enough is left to ask it.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -22,29 +24,32 @@ pub(super) struct Address {
     /// All but TLS.
     pub(super) config: tokio_postgres::Config,
     /// How TLS is made, where it is.
-    pub(super) tls: MakeRustlsConnect,
+    pub(super) transport: Transport,
+    /// What is unsafe about it.
+    pub(super) warning: Option<&'static str>,
 }
 
 /// What `sslmode` asks for, in PostgreSQL's words.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Disable,
-    /// Encrypted if the server can; nobody is authenticated. The default, as everywhere with PostgreSQL.
+    /// Encrypted if the server can; nobody is authenticated. The default on this machine.
     Prefer,
     /// Encrypted; nobody is authenticated.
     Require,
-    /// Encrypted, and the server's certificate is valid for the host's name.
+    /// Encrypted, and the server's certificate is valid for the host's name. The default to another machine.
     VerifyFull,
 }
 
 impl Address {
     /// Reads a URL. An error is a sentence without any part of the URL that could be a secret.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
+        refuse_raw_letters(url)?;
         let (place, query) = url.split_once('?').unwrap_or((url, ""));
-        let (mut mode, mut root, mut rest) = (Mode::Prefer, None, form_urlencoded::Serializer::new(String::new()));
+        let (mut named, mut root, mut rest) = (None, None, form_urlencoded::Serializer::new(String::new()));
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*key {
-                "sslmode" => mode = Mode::parse(&value)?,
+                "sslmode" => named = Some(Mode::parse(&value)?),
                 "sslrootcert" => root = Some(value.into_owned()),
                 "sslcert" | "sslkey" => return Err(format!("{key} is not supported: log in with a password instead")),
                 _ => drop(rest.append_pair(&key, &value)),
@@ -56,11 +61,9 @@ impl Address {
         if config.get_hosts().is_empty() {
             return Err(String::from("it names no host"));
         }
-        config.ssl_mode(match mode {
-            Mode::Disable => SslMode::Disable,
-            Mode::Prefer => SslMode::Prefer,
-            Mode::Require | Mode::VerifyFull => SslMode::Require,
-        });
+        let elsewhere = is_elsewhere(&config);
+        let mode = named.unwrap_or(if elsewhere { Mode::VerifyFull } else { Mode::Prefer });
+        let negotiation = negotiate(&mut config, mode)?;
         // Of several hosts, the one that takes writes.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         if config.get_application_name().is_none() {
@@ -70,13 +73,51 @@ impl Address {
         if let (None, Some(each)) = (config.get_connect_timeout(), PATIENCE.checked_div(others)) {
             config.connect_timeout(each);
         }
-        if mode != Mode::VerifyFull && config.get_hosts().iter().any(is_elsewhere) {
-            tracing::warn!(
-                "whoever answers at the database's address is believed: add sslmode=verify-full to database_url"
-            );
-        }
-        Ok(Self { config, tls: MakeRustlsConnect::new(tls(mode, root.as_deref())?) })
+        let warning = (elsewhere && mode != Mode::VerifyFull).then_some(
+            "database_url names another machine, and sslmode lets any machine pass for it: write sslmode=verify-full",
+        );
+        let rustls = MakeRustlsConnect::new(tls(mode, named.is_some(), root.as_deref())?);
+        Ok(Self { config, transport: Transport { rustls, negotiation }, warning })
     }
+}
+
+/// Tells the driver what a mode asks for, and who does it. Through a network the driver leaves all that may be in clear
+/// to us: it is told that TLS begins at once. A socket of this machine knows no TLS, and nobody listens or answers there
+/// who may not.
+fn negotiate(config: &mut tokio_postgres::Config, mode: Mode) -> Result<Negotiation, String> {
+    let sockets = config.get_hosts().iter().filter(|host| matches!(host, Host::Unix(_))).count();
+    let (ssl_mode, negotiation) = match mode {
+        Mode::Require | Mode::VerifyFull => (SslMode::Require, Negotiation::Driver),
+        Mode::Prefer if sockets == 0 => (SslMode::Require, Negotiation::Prefer),
+        Mode::Disable if sockets == 0 => (SslMode::Require, Negotiation::Disable),
+        Mode::Prefer | Mode::Disable if sockets < config.get_hosts().len() => {
+            return Err(String::from("it names sockets and hosts: name either"));
+        }
+        Mode::Prefer | Mode::Disable => (SslMode::Disable, Negotiation::Driver),
+    };
+    config.ssl_mode(ssl_mode);
+    if negotiation != Negotiation::Driver {
+        if config.get_ssl_negotiation() == SslNegotiation::Direct {
+            return Err(String::from("sslnegotiation=direct needs sslmode=verify-full, or require"));
+        }
+        config.ssl_negotiation(SslNegotiation::Direct);
+    }
+    Ok(negotiation)
+}
+
+/// Refuses a URL that holds a letter which means something else there, as passwords often do. Parsed, a part of the
+/// password would be taken for a host and looked up, in clear.
+fn refuse_raw_letters(url: &str) -> Result<(), String> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let escaped = |behind: &str| behind.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    if authority.matches('@').count() > 1 || behind.contains(['@', '#']) || !rest.split('%').skip(1).all(escaped) {
+        return Err(String::from(
+            "its user or password holds a letter that means something else in a URL: write that one in \
+             percent-encoding, which is %40 for @, %2F for /, %3F for ?, %23 for #, %3A for : and %25 for %",
+        ));
+    }
+    Ok(())
 }
 
 impl Mode {
@@ -103,17 +144,22 @@ fn unfit(error: &tokio_postgres::Error) -> String {
     )
 }
 
-/// Whether the way there leads through a network.
-fn is_elsewhere(host: &Host) -> bool {
-    match host {
-        Host::Tcp(name) => {
-            name != "localhost" && !name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-        }
+/// Whether the way to any of the hosts leads through a network.
+fn is_elsewhere(config: &tokio_postgres::Config) -> bool {
+    let local =
+        |name: &str| name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let remote = |host: &Host| match host {
+        Host::Tcp(name) => !local(name),
         Host::Unix(_) => false,
+    };
+    match config.get_hostaddrs() {
+        [] => config.get_hosts().iter().any(remote),
+        // Where addresses are given, they are where it leads, and the names are what certificates are for.
+        addresses => addresses.iter().any(|address| !address.is_loopback()),
     }
 }
 
-fn tls(mode: Mode, root: Option<&str>) -> Result<ClientConfig, String> {
+fn tls(mode: Mode, named: bool, root: Option<&str>) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
@@ -132,9 +178,8 @@ fn tls(mode: Mode, root: Option<&str>) -> Result<ClientConfig, String> {
         None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
     }
     if roots.is_empty() {
-        return Err(String::from(
-            "sslmode=verify-full finds no certificates to trust: name a file of them by sslrootcert",
-        ));
+        let why = if named { "sslmode=verify-full" } else { "to another machine sslmode is verify-full, which" };
+        return Err(format!("{why} finds no certificates to trust: name a file of them by sslrootcert"));
     }
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
@@ -183,26 +228,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_url_asks_for_is_what_the_driver_is_told() {
-        for (url, mode, hosts) in [
-            ("postgres://db", SslMode::Prefer, 1),
-            ("postgresql://me:s3cret@db:5433/x?sslmode=disable", SslMode::Disable, 1),
-            ("postgres://a,b/x?sslmode=require", SslMode::Require, 2),
-            ("postgres://me@%2Frun%2Fpostgresql/x?application_name=a%20b", SslMode::Prefer, 1),
+    fn to_another_machine_the_server_is_verified_unless_the_url_names_a_mode() {
+        let authority = rcgen::generate_simple_self_signed([String::from("db")]).expect("a certificate");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("root.crt");
+        std::fs::write(&path, authority.cert.pem()).expect("written");
+        let root = format!("sslrootcert={}", path.display());
+        for (url, negotiation, warns) in [
+            ("postgres://db/x?", Negotiation::Driver, false),
+            ("postgres://localhost,db/x?", Negotiation::Driver, false),
+            ("postgres://localhost/x?hostaddr=192.0.2.1&", Negotiation::Driver, false),
+            ("postgres://0.0.0.0/x?", Negotiation::Driver, false),
+            ("postgres://db/x?sslmode=verify-full&", Negotiation::Driver, false),
+            ("postgres://a,b/x?sslmode=require&", Negotiation::Driver, true),
+            ("postgres://db/x?sslmode=prefer&", Negotiation::Prefer, true),
+            ("postgresql://me:s3cret@db:5433/x?sslmode=disable&", Negotiation::Disable, true),
+            ("postgres://localhost,127.0.0.1,[::1]/x?", Negotiation::Prefer, false),
+            ("postgres://db/x?hostaddr=127.0.0.1&", Negotiation::Prefer, false),
+            ("postgres://localhost/x?sslmode=disable&", Negotiation::Disable, false),
         ] {
-            let address = Address::parse(url).expect(url);
-            assert_eq!((address.config.get_ssl_mode(), address.config.get_hosts().len()), (mode, hosts), "{url}");
+            let address = Address::parse(&format!("{url}{root}")).expect(url);
+            assert!(address.transport.negotiation == negotiation, "{url}");
+            assert_eq!((address.warning.is_some(), address.config.get_ssl_mode()), (warns, SslMode::Require), "{url}");
             assert_eq!(address.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
         }
+        let socket = Address::parse("postgres://me@%2Frun%2Fpostgresql/x?application_name=a%20b").expect("a socket");
+        assert_eq!((socket.config.get_ssl_mode(), socket.warning), (SslMode::Disable, None));
     }
 
     #[test]
     fn of_several_hosts_none_is_waited_for_so_long_that_no_time_is_left_for_the_others() {
         for (url, patience) in [
-            ("postgres://a/x", None),
-            ("postgres://a,b/x", Some(300)),
-            ("postgres://a,b,c,d/x", Some(100)),
-            ("postgres://a,b/x?connect_timeout=2", Some(2000)),
+            ("postgres://a/x?sslmode=require", None),
+            ("postgres://a,b/x?sslmode=require", Some(300)),
+            ("postgres://a,b,c,d/x?sslmode=require", Some(100)),
+            ("postgres://a,b/x?sslmode=require&connect_timeout=2", Some(2000)),
         ] {
             let address = Address::parse(url).expect(url);
             let patience = patience.map(Duration::from_millis);
@@ -218,7 +278,18 @@ mod tests {
             ("postgres://me:s3cret@db/x?sslmode=verify-full&sslrootcert=/nowhere", "/nowhere"),
             ("postgres://me:s3cret@db/x?sslcert=a", "sslcert is not supported"),
             ("postgres://me:s3cret@db/x?colour=s3cret", "an option that is not known"),
-            ("postgres://me:one?s3cret@db/x", "port"),
+            ("postgres://me:p@s3cret:w/o?r#d@db/x", "percent-encoding"),
+            ("postgres://me:p@s3cret@db/x", "percent-encoding"),
+            ("postgres://me:one?s3cret@db/x", "percent-encoding"),
+            ("postgres://me:12/s3cret@db/x", "percent-encoding"),
+            ("postgres://me:12#s3cret@db/x", "percent-encoding"),
+            ("postgres://me:s3cret#@db/x", "percent-encoding"),
+            ("postgres://me:100%s3cret@db/x", "percent-encoding"),
+            ("postgres://me:s3cret%4@db/x", "percent-encoding"),
+            ("postgres://me:s3cret%@db/x", "percent-encoding"),
+            ("postgres://%2Frun,localhost/x?sslmode=prefer", "name either"),
+            ("postgres://localhost/x?sslnegotiation=direct", "needs sslmode=verify-full"),
+            ("postgres://me:s3cret@db/x?sslrootcert=/nowhere", "/nowhere"),
             ("postgres:///x", "names no host"),
             ("postgres://me:s3cret@db:port/x", "port"),
         ] {

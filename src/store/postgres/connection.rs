@@ -42,7 +42,7 @@ impl Drop for Connection {
 impl Connection {
     /// Opens one. `heard` is told of every notification.
     pub(super) async fn open(address: &Address, heard: Option<Arc<Notify>>) -> Result<Self> {
-        let (client, mut connection) = address.config.connect(address.tls.clone()).await.map_err(failed)?;
+        let (client, mut connection) = address.config.connect(address.transport.clone()).await.map_err(failed)?;
         let alone = Arc::new(AtomicBool::new(false));
         let unsure = Arc::clone(&alone);
         #[expect(clippy::disallowed_methods, reason = "aborted when the connection is dropped")]
