@@ -174,8 +174,9 @@ struct Watch {
 impl Watch {
     /// Whether the server has asked for a password by the end of these bytes.
     fn asks_for_the_password(&mut self, mut bytes: &[u8]) -> bool {
-        const CLEARTEXT: u32 = 3;
-        const MD5: u32 = 5;
+        const OK: usize = 0;
+        const CLEARTEXT: usize = 3;
+        const MD5: usize = 5;
         while let (false, Some((&byte, behind))) = (self.over, bytes.split_first()) {
             if self.rest > 0 {
                 let skipped = self.rest.min(bytes.len());
@@ -185,25 +186,31 @@ impl Watch {
             bytes = behind;
             self.begun.push(byte);
             // The length counts itself, and not the type.
-            match *self.begun {
-                [kind, a, b, c, d] if kind != b'R' => {
-                    self.rest = (u32::from_be_bytes([a, b, c, d]) as usize).saturating_sub(4);
+            match self.begun.as_slice() {
+                [b'R', numbers @ ..] if numbers.len() == 8 => {
+                    let (length, what) = numbers.split_at(4);
+                    let what = number(what);
+                    self.rest = number(length).saturating_sub(8);
                     self.begun.clear();
-                }
-                [b'R', a, b, c, d, e, f, g, h] => {
-                    self.rest = (u32::from_be_bytes([a, b, c, d]) as usize).saturating_sub(8);
-                    self.begun.clear();
-                    match u32::from_be_bytes([e, f, g, h]) {
-                        CLEARTEXT | MD5 => return true,
-                        0 => self.over = true,
-                        _ => {}
+                    if matches!(what, CLEARTEXT | MD5) {
+                        return true;
                     }
+                    self.over = what == OK;
+                }
+                [kind, length @ ..] if *kind != b'R' && length.len() == 4 => {
+                    self.rest = number(length).saturating_sub(4);
+                    self.begun.clear();
                 }
                 _ => {}
             }
         }
         false
     }
+}
+
+/// A number as it travels.
+fn number(bytes: &[u8]) -> usize {
+    bytes.iter().fold(0, |number, byte| (number << 8) | usize::from(*byte))
 }
 
 #[cfg(test)]
