@@ -1,7 +1,7 @@
 //! Configuration: flags over environment over a TOML file over defaults, checked as a whole before anything starts.
 //!
 //! `settings` is where they come from and `setting` how each is read; `links` are variables that are none of them.
-//! `cookie`, `origin` and `secret` are what some of them mean, `shown` prints.
+//! `cookie`, `origin` and `secret` are what some of them mean, `shown` prints, `warnings` are of what is unsafe.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -31,6 +31,7 @@ mod secret;
 mod setting;
 mod settings;
 mod shown;
+mod warnings;
 
 pub use self::cookie::{Cookie, SameSite};
 pub use self::origin::Origin;
@@ -115,6 +116,8 @@ pub struct Config {
     pub first_admin: FirstAdmin,
     /// How log lines are written.
     pub log_format: LogFormat,
+    /// A warning for each file that others can read or change.
+    loose_files: Vec<String>,
 }
 
 /// What the wire side needs.
@@ -189,11 +192,13 @@ impl Config {
     pub fn load(flags: &Flags, file: Option<PathBuf>) -> Result<Self, BadConfig> {
         let (environment, named) = settings::from_environment()?;
         let given = flags.read()?.or(environment);
-        let given = match file.or(named) {
-            None => given,
-            Some(path) => given.or(settings::read_file(&path)?),
-        };
-        Self::new(&given)
+        let Some(path) = file.or(named) else { return Self::new(&given) };
+        let in_file = settings::read_file(&path)?;
+        let secret =
+            in_file.admin_password.is_some() || in_file.database_url.as_ref().is_some_and(DatabaseUrl::is_secret);
+        let mut config = Self::new(&given.or(in_file))?;
+        config.loose_files.extend(warnings::loose_file("the configuration file", &path, secret));
+        Ok(config)
     }
 
     /// Puts `settings` over the defaults, and checks the whole.
@@ -215,6 +220,13 @@ impl Config {
             passwords: passwords(settings)?,
             first_admin: first_admin(settings)?,
             log_format: settings.log_format.unwrap_or(LogFormat::Text),
+            loose_files: [
+                ("database_url_file", &settings.database_url_file),
+                ("admin_password_file", &settings.admin_password_file),
+            ]
+            .into_iter()
+            .filter_map(|(key, path)| warnings::loose_file(key, path.as_deref()?, true))
+            .collect(),
         })
     }
 }

@@ -140,12 +140,13 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
         return Ok(());
     }
     let config = Config::load(&cli.settings, cli.config)?;
-    check(&config.database_url)?;
+    let mut warnings = config.warnings();
+    warnings.extend(check(&config.database_url)?);
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
             telemetry::log::start(config.log_format)?;
             let runtime = runtime()?;
-            let served = runtime.block_on(serve::run(&config));
+            let served = runtime.block_on(serve::run(&config, &warnings));
             // A disk that hangs holds up a thread, and not the end.
             runtime.shutdown_background();
             served
@@ -159,7 +160,10 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
             runtime()?.block_on(copy::run(which, config))
         }
         Command::Healthcheck => healthcheck::run(&config),
-        Command::CheckConfig => Ok(write!(io::stdout(), "{config}")?),
+        Command::CheckConfig => {
+            write!(io::stdout(), "{config}")?;
+            warnings.iter().try_for_each(|warning| say(format_args!("# warning: {warning}")))
+        }
         // Answered above, before a configuration was needed.
         Command::Completions(_) => Ok(()),
     }

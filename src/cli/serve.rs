@@ -10,8 +10,8 @@ use super::{Failed, say};
 use crate::app::{Environment, Listeners, STOPPING, build, serve};
 use crate::config::Config;
 
-/// Serves. The first line of the log says where; on a first start, how to log in comes next.
-pub(super) async fn run(config: &Config) -> Result<(), Failed> {
+/// Serves. The first line of the log says where; what is unsafe comes next, and on a first start, how to log in.
+pub(super) async fn run(config: &Config, warnings: &[String]) -> Result<(), Failed> {
     // First, so that an operator who has read that it serves can also stop it in good order.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     // A hang-up would otherwise kill it. There is nothing yet that is read again.
@@ -21,6 +21,9 @@ pub(super) async fn run(config: &Config) -> Result<(), Failed> {
     // Once nothing is left to go wrong, or nobody would be told the password.
     let first_admin = FirstAdmin::make(config, &core).await?;
     let running = serve(config, core, listeners);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     if let Some(first_admin) = first_admin {
         first_admin.announce(&format!("http://{}", running.listen), |line| say(line))?;
     }

@@ -40,6 +40,11 @@ impl DatabaseUrl {
         Self(url)
     }
 
+    /// Whether some part of it may be a secret.
+    pub(super) fn is_secret(&self) -> bool {
+        self.to_string() != self.0
+    }
+
     /// The URL, secrets included.
     pub fn reveal(&self) -> &str {
         &self.0

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::postgres::{self, Postgres};
-use super::sqlite::Sqlite;
+use super::sqlite::{self, Sqlite};
 use super::{RevocationSink, SharedStore, StoreError};
 use crate::config::DatabaseUrl;
 use crate::domain::clock::Clock;
@@ -47,10 +47,10 @@ pub enum ConnectError {
 ///
 /// # Errors
 /// [`ConnectError::UnknownScheme`] and [`ConnectError::BadUrl`].
-pub fn check(url: &DatabaseUrl) -> Result<Option<&'static str>, ConnectError> {
+pub fn check(url: &DatabaseUrl) -> Result<Vec<String>, ConnectError> {
     match scheme(url)? {
-        Scheme::Sqlite(_) => Ok(None),
-        Scheme::Postgres => postgres::check(url),
+        Scheme::Sqlite(path) => Ok(sqlite::warnings(&path)),
+        Scheme::Postgres => Ok(postgres::check(url)?.map(String::from).into_iter().collect()),
     }
 }
 

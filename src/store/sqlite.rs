@@ -1,6 +1,6 @@
 //! The embedded store: one SQLite file, one thread that writes, a few readers beside it.
 //!
-//! `files` makes the file and watches it, `lock` keeps a second server off it, `connection` opens it and `migrate` makes
+//! `files` makes the file and watches it, `owners` says who else may change it, `lock` keeps a second server off it, `connection` opens it and `migrate` makes
 //! its tables. `writer` commits what
 //! is queued together: a `batch` of `operations`, which ends with an entry in `revocations`. `readers` answer the rest,
 //! and `columns` says what rows mean. `log` and `checkpoint` keep the write-ahead log quick. `copy` reads
@@ -16,6 +16,7 @@ mod lock;
 mod log;
 mod migrate;
 mod operations;
+mod owners;
 mod readers;
 mod revocations;
 mod writer;
@@ -29,6 +30,7 @@ use rusqlite::Connection;
 
 use self::connection::failed;
 pub(super) use self::copy::Source as CopySource;
+pub(super) use self::files::warnings;
 use self::files::{Files, beside, make_private};
 use self::lock::ServeLock;
 use self::operations::accounts::{AddUser, ChangePassword, SetDisabled};

@@ -309,6 +309,52 @@ async fn every_address_and_bare_proxies_are_written_as_people_write_them() {
 }
 
 #[tokio::test]
+async fn each_unsafe_setting_is_one_warning_at_the_start_and_a_comment_of_check_config() {
+    let home = Home::new();
+    let secret = home.dir.path().join("secret");
+    std::fs::write(&secret, PASSWORD).expect("written");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o644)).expect("set");
+    let unsafe_settings = [
+        ("SESSIOND_LISTEN", "0.0.0.0:0"),
+        ("SESSIOND_COOKIE_SECURE", "false"),
+        ("SESSIOND_TRUSTED_PROXIES", "0.0.0.0/0"),
+        ("SESSIOND_REMEMBERED_ABSOLUTE", "10years"),
+        ("SESSIOND_CORS_ORIGINS", "http://app.example.com"),
+        ("SESSIOND_ADMIN_PASSWORD_FILE", secret.to_str().expect("UTF-8")),
+    ];
+    let words = [
+        "cookie_secure is false",
+        "0.0.0.0/0",
+        "remembered_absolute is",
+        "http://app.example.com",
+        "every user of the machine",
+    ];
+    let shown = with(&home, &unsafe_settings, &["check-config"]).await.done();
+    let comments: Vec<_> = shown.lines().filter(|line| line.starts_with("# warning: ")).collect();
+    assert_eq!(comments.len(), words.len(), "{shown}");
+    let mut command = home.server();
+    command.env_remove("SESSIOND_ADMIN_PASSWORD").envs(unsafe_settings);
+    let server = Process::start(command).await;
+    until("every warning is there", async || server.log().matches(" WARN ").count() == words.len()).await;
+    for word in words {
+        for lines in [shown.clone(), server.log()] {
+            assert_eq!(
+                lines.lines().filter(|line| line.to_lowercase().contains("warn") && line.contains(word)).count(),
+                1,
+                "{word}: {lines}"
+            );
+        }
+    }
+    let elsewhere = [("SESSIOND_DATABASE_URL", "postgres://me:s3cret@db.example/x?sslmode=require")];
+    let shown = with(&home, &elsewhere, &["check-config"]).await.done();
+    assert!(shown.contains("# warning: database_url names another machine") && !shown.contains("s3cret"), "{shown}");
+    let safe_home = Home::new();
+    let safe = safe_home.serve().await;
+    until("it has made the first user", async || safe.log().contains("made the first user")).await;
+    assert!(!safe.log().contains(" WARN "), "{}", safe.log());
+}
+
+#[tokio::test]
 async fn nothing_secret_is_repeated_of_a_configuration_that_is_refused() {
     const SECRET: &str = "hunter2-secret-pw";
     let home = Home::new();

@@ -415,3 +415,62 @@ async fn replicas_lists_the_server_and_says_whether_it_is_alive() {
     server.stop().await;
     assert_eq!(home.run(&["replicas"]).await.done(), "");
 }
+
+/// Sets a file's or directory's mode.
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
+}
+
+#[tokio::test]
+async fn a_directory_that_any_user_may_write_is_refused_and_nothing_is_made_in_it() {
+    let home = Home::new();
+    set_mode(home.database.dir(), 0o777);
+    for command in [home.server(), home.command(&["user", "list"])] {
+        let sentence = finish(command, "").await.refused();
+        assert!(sentence.contains("lets every user of the machine replace what is in it: chmod 700"), "{sentence}");
+    }
+    assert!(home.database.is_untouched().await);
+    set_mode(home.database.dir(), 0o700);
+    home.run(&["user", "list"]).await.done();
+}
+
+#[tokio::test]
+async fn a_directory_that_everybody_shares_is_warned_of() {
+    let home = Home::new();
+    set_mode(home.database.dir(), 0o1777);
+    let server = home.serve().await;
+    until("it warns", async || server.log().contains(" WARN ")).await;
+    assert!(server.log().contains("lets every user of the machine write"), "{}", server.log());
+    let shown = home.run(&["check-config"]).await.done();
+    assert!(shown.contains("# warning: ") && shown.contains("lets every user of the machine write"), "{shown}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_belongs_to_another_user_is_refused_and_root_is_warned_of_it() {
+    const SOMEBODY: u32 = 4711;
+    if !rustix::process::geteuid().is_root() {
+        // Only root can give a file away.
+        return;
+    }
+    let home = Home::new();
+    home.run(&["migrate"]).await.done();
+    std::os::unix::fs::chown(home.database.path(), Some(SOMEBODY), None).expect("given away");
+    let server = home.serve().await;
+    until("it warns", async || server.log().contains("test.db belongs to another user")).await;
+    server.stop().await;
+
+    // To any other user it is refused.
+    let theirs = tempfile::tempdir().expect("a directory");
+    std::os::unix::fs::chown(theirs.path(), Some(SOMEBODY), None).expect("given away");
+    set_mode(theirs.path(), 0o755);
+    let program = theirs.path().join("sessiond");
+    std::fs::copy(env!("CARGO_BIN_EXE_sessiond"), &program).expect("copied");
+    let database = theirs.path().join("mine.db");
+    let mut command = tokio::process::Command::new(&program);
+    let url = format!("sqlite://{}", database.display());
+    command.args(["user", "list", "--database-url", &url]).env_clear().uid(SOMEBODY + 1);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let sentence = finish(command, "").await.refused();
+    assert!(sentence.contains("belongs to another user, who can change it"), "{sentence}");
+}

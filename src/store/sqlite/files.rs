@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::{Result, StoreError};
+use super::owners;
 
 /// What SQLite and the lock put beside a database.
-const COMPANIONS: [&str; 3] = ["-wal", "-shm", super::lock::ENDING];
+const COMPANIONS: [&str; 4] = ["-wal", "-shm", "-journal", super::lock::ENDING];
 
 /// Makes the database unless it is there, sees to it that its owner alone can read it and what lies beside it, and
-/// returns its one name: a server under another would not see this one's lock.
+/// returns its one name: a server under another would not see this one's lock. Where another user may change it, it is
+/// refused.
 pub(super) fn make_private(path: &Path) -> Result<PathBuf> {
     let odd = |error| unreachable_file(path, &error);
+    owners::check_directory(directory(path))?;
     let mut options = File::options();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -26,6 +29,7 @@ pub(super) fn make_private(path: &Path) -> Result<PathBuf> {
             path.display()
         )));
     }
+    owners::check_directory(directory(&path))?;
     tighten(&path, &database)?;
     for ending in COMPANIONS {
         let companion = beside(&path, ending);
@@ -40,6 +44,22 @@ pub(super) fn make_private(path: &Path) -> Result<PathBuf> {
         }
     }
     Ok(path)
+}
+
+/// What of the files another user may change, as far as that is not refused.
+pub(in super::super) fn warnings(path: &Path) -> Vec<String> {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let files = [""].iter().chain(&COMPANIONS).map(|ending| beside(&path, ending));
+    let files = files.filter_map(|file| owners::check_file(&file, &file.symlink_metadata().ok()?).ok().flatten());
+    owners::check_directory(directory(&path)).ok().flatten().into_iter().chain(files).collect()
+}
+
+/// The directory a file is in.
+pub(super) fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    }
 }
 
 /// The file beside a database whose name has this ending.
@@ -57,6 +77,7 @@ pub(super) fn unreachable_file(path: &Path, error: &io::Error) -> StoreError {
 #[cfg(unix)]
 fn tighten(path: &Path, found: &Metadata) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
+    owners::check_file(path, found)?;
     let others = found.permissions().mode() & 0o077;
     if others == 0 {
         return Ok(());

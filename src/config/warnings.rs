@@ -1,0 +1,187 @@
+//! What of a configuration is allowed and unsafe: a sentence each, for the log at the start and for `check-config`.
+
+use std::net::Ipv6Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::{Host, Url};
+
+use super::{Config, Http, Origin};
+
+/// Browsers keep no cookie for longer (RFC 6265bis, section 5.5), so nothing that is meant lives beyond it.
+const ENDLESS: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+impl Config {
+    /// Every unsafe setting, in a sentence that says what to write instead.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.loose_files.clone();
+        listeners(&self.http, &mut warnings);
+        trust(&self.http, &mut warnings);
+        for (kind, life) in
+            [("session", self.sessions.lifetimes.plain), ("remembered", self.sessions.lifetimes.remembered)]
+        {
+            if life.absolute > ENDLESS {
+                warnings.push(format!(
+                    "{kind}_absolute is {}: a stolen token works as long; write 400d at most",
+                    humantime::format_duration(life.absolute)
+                ));
+            }
+        }
+        warnings
+    }
+}
+
+fn listeners(http: &Http, warnings: &mut Vec<String>) {
+    let Http { listen, ops_listen, public_url, trusted_proxies, cookie, .. } = http;
+    let public = !listen.ip().to_canonical().is_loopback() || public_url.as_ref().is_some_and(|url| !is_local(url));
+    if public && !cookie.secure {
+        warnings.push(String::from(
+            "cookie_secure is false where others connect: the session cookie can be read on the way; serve over https, and write cookie_secure = true",
+        ));
+    }
+    if !listen.ip().to_canonical().is_loopback() && trusted_proxies.is_empty() {
+        warnings.push(format!(
+            "listen is {listen} and trusted_proxies is not set: behind a proxy every client seems to have the proxy's address; write the proxy's address into trusted_proxies"
+        ));
+    }
+    if !ops_listen.ip().to_canonical().is_loopback() {
+        warnings.push(format!(
+            "ops_listen is {ops_listen}: readiness and metrics are shown to all who reach it; keep clients away from that port, or write 127.0.0.1"
+        ));
+    }
+}
+
+fn trust(http: &Http, warnings: &mut Vec<String>) {
+    for network in http.trusted_proxies.iter().filter(|network| is_everybody(network)) {
+        warnings.push(format!(
+            "trusted_proxies holds {network}: any client can pass for another address; write the proxies' own addresses"
+        ));
+    }
+    for origin in http.cors_origins.iter().filter(|origin| origin.as_str().starts_with("http://") && !is_local(origin))
+    {
+        warnings.push(format!(
+            "cors_origins holds {}: whoever is on the way to it can act for its users; serve it over https",
+            origin.as_str()
+        ));
+    }
+}
+
+/// Whether a network is wider than any that is somebody's own: 10.0.0.0/8, and fc00::/7 (RFC 1918, RFC 4193).
+fn is_everybody(network: &IpNet) -> bool {
+    const MAPPED: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0);
+    match network {
+        IpNet::V4(network) => network.prefix_len() < 8,
+        IpNet::V6(network) if network.network().to_ipv4_mapped().is_some() => network.prefix_len() < 96 + 8,
+        IpNet::V6(network) => network.prefix_len() < 7 || network.contains(&MAPPED),
+    }
+}
+
+/// Whether an origin is on this machine.
+fn is_local(origin: &Origin) -> bool {
+    let url = Url::parse(origin.as_str()).ok();
+    match url.as_ref().and_then(Url::host) {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Says so when a file that holds a secret can be read by every user of the machine, or changed by another one.
+///
+/// It is not refused: Kubernetes mounts secrets as 0644 unless told otherwise, where no other user is. A group that may
+/// read is common on purpose.
+pub(super) fn loose_file(key: &str, path: &Path, secret: bool) -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::fs::metadata(path).ok()?;
+    let (shown, mode, owner) = (path.display(), found.mode(), found.uid());
+    let ours = owner == 0 || owner == rustix::process::geteuid().as_raw();
+    if mode & 0o022 != 0 || !ours {
+        return Some(format!(
+            "{key} {shown} can be changed by another user of the machine: chown it to this one, and chmod 600 it"
+        ));
+    }
+    (secret && mode & 0o004 != 0)
+        .then(|| format!("{key} {shown} holds a secret that every user of the machine can read: chmod 600 it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    fn warnings(toml: &str) -> Vec<String> {
+        let settings: Settings = toml::from_str(toml).expect(toml);
+        Config::new(&settings).expect(toml).warnings()
+    }
+
+    #[test]
+    fn what_is_safe_is_not_warned_of() {
+        for toml in [
+            "",
+            "cookie_secure = false",
+            "cookie_secure = false\npublic_url = 'http://localhost:8080'",
+            "listen = '0.0.0.0:8080'\ntrusted_proxies = ['10.0.0.0/8', '192.0.2.7', 'fc00::/7', '::ffff:10.0.0.0/104']",
+            "listen = '[::1]:8080'\npublic_url = 'https://login.example.com'",
+            "listen = '[::ffff:127.0.0.1]:8080'",
+            "remembered_absolute = '400d'\nremembered_idle = '90d'",
+            "cors_origins = ['https://app.example.com', 'http://localhost:3000', 'http://[::1]:3000']",
+        ] {
+            assert_eq!(warnings(toml), Vec::<String>::new(), "{toml}");
+        }
+    }
+
+    #[test]
+    fn each_unsafe_setting_is_warned_of_once() {
+        const TRUST: &str = "trusted_proxies = ['192.0.2.7']";
+        for (toml, words) in [
+            (format!("listen = '192.0.2.1:8080'\ncookie_secure = false\n{TRUST}"), "cookie_secure is false"),
+            (format!("listen = ':8080'\ncookie_secure = false\n{TRUST}"), "cookie_secure is false"),
+            (String::from("public_url = 'http://login.example.com'\ncookie_secure = false"), "cookie_secure is false"),
+            (String::from("listen = '[::]:8080'"), "trusted_proxies is not set"),
+            (String::from("listen = '10.1.2.3:8080'"), "trusted_proxies is not set"),
+            (String::from("ops_listen = '0.0.0.0:9090'"), "ops_listen is 0.0.0.0:9090"),
+            (String::from("trusted_proxies = ['0.0.0.0/0']"), "any client can pass for another address"),
+            (String::from("trusted_proxies = ['0.0.0.0/1']"), "any client can pass for another address"),
+            (String::from("trusted_proxies = ['::/0']"), "any client can pass for another address"),
+            (String::from("trusted_proxies = ['2000::/3']"), "any client can pass for another address"),
+            (String::from("trusted_proxies = ['::ffff:0.0.0.0/96']"), "any client can pass for another address"),
+            (String::from("trusted_proxies = ['::/64']"), "any client can pass for another address"),
+            (String::from("session_absolute = '401d'"), "session_absolute is"),
+            (String::from("remembered_absolute = '1000years'"), "remembered_absolute is"),
+            (String::from("cors_origins = ['http://app.example.com']"), "cors_origins holds http://app.example.com"),
+        ] {
+            let warnings = warnings(&toml);
+            assert!(
+                warnings.len() == 1 && warnings.iter().all(|warning| warning.contains(words)),
+                "{toml}: {warnings:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_or_change_is_warned_of() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("secret");
+        std::fs::write(&path, "a-long-password-of-yours").expect("written");
+        for (mode, words) in [
+            (0o600, None),
+            (0o400, None),
+            (0o640, None),
+            (0o644, Some("every user of the machine can read")),
+            (0o660, Some("can be changed by another user")),
+            (0o602, Some("can be changed by another user")),
+        ] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
+            let warnings = warnings(&format!("admin_password_file = '{}'", path.display()));
+            let told: Vec<_> = words.into_iter().collect();
+            assert_eq!(warnings.len(), told.len(), "{mode:o}: {warnings:?}");
+            assert!(
+                warnings.iter().zip(told).all(|(warning, words)| warning.contains(words)),
+                "{mode:o}: {warnings:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Who else may change the store's files: another user of the machine who can would decide who may log in.
+//!
+//! Files are made private where they are not (see `files`), so what is left to judge is whose they are, and the
+//! directory, in which whoever may write replaces any file. What only its administrator can put right, as with volumes
+//! that a container is given, is warned of and not refused.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use super::super::{Result, StoreError};
+use super::files::unreachable_file;
+
+const ROOT: u32 = 0;
+const STICKY: u32 = 0o1000;
+
+/// Whose something is, and who may write there.
+#[derive(Clone, Copy)]
+struct Standing {
+    owner: u32,
+    group: u32,
+    mode: u32,
+}
+
+/// What follows from that, with why.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Fine,
+    Warn(&'static str),
+    Refuse(&'static str),
+}
+
+impl Standing {
+    fn of(found: &Metadata) -> Self {
+        Self { owner: found.uid(), group: found.gid(), mode: found.mode() }
+    }
+
+    /// Judges whose it is, for a process that runs as `me`. Root may work on what is another's, as it does for commands.
+    const fn judge_owner(self, me: u32) -> Verdict {
+        if self.owner == me || self.owner == ROOT {
+            Verdict::Fine
+        } else if me == ROOT {
+            Verdict::Warn("belongs to another user, who can change it: run sessiond as that user, or chown it to root")
+        } else {
+            Verdict::Refuse("belongs to another user, who can change it: chown it to the user that sessiond runs as")
+        }
+    }
+
+    /// Judges a directory.
+    fn judge_directory(self, me: u32) -> Verdict {
+        match self.judge_owner(me) {
+            Verdict::Fine => {}
+            bad @ (Verdict::Warn(_) | Verdict::Refuse(_)) => return bad,
+        }
+        let (everybody, group) = (self.mode & 0o002 != 0, self.mode & 0o020 != 0);
+        if everybody && self.mode & STICKY == 0 && self.owner == me {
+            return Verdict::Refuse(
+                "lets every user of the machine replace what is in it: chmod 700 it, or give the database a directory of its own",
+            );
+        }
+        if everybody {
+            return Verdict::Warn("lets every user of the machine write: give the database a directory of its own");
+        }
+        // A group with its user's number has that user alone in it, by convention, and root's has nobody else.
+        if group && self.group != self.owner && self.group != ROOT {
+            return Verdict::Warn(
+                "lets its group replace what is in it: chmod g-w it unless sessiond is alone in the group",
+            );
+        }
+        Verdict::Fine
+    }
+}
+
+/// Refuses a directory that another user may write. Returns a warning where it is not as bad as that.
+pub(super) fn check_directory(directory: &Path) -> Result<Option<String>> {
+    let found = directory.metadata().map_err(|error| unreachable_file(directory, &error))?;
+    told(directory, &Standing::of(&found).judge_directory(me()))
+}
+
+/// Refuses a file that is another user's. Returns a warning where it is not as bad as that.
+pub(super) fn check_file(path: &Path, found: &Metadata) -> Result<Option<String>> {
+    told(path, &Standing::of(found).judge_owner(me()))
+}
+
+fn me() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+fn told(path: &Path, verdict: &Verdict) -> Result<Option<String>> {
+    let sentence = |why| format!("{} {why}", path.display());
+    match verdict {
+        Verdict::Fine => Ok(None),
+        Verdict::Warn(why) => Ok(Some(sentence(why))),
+        Verdict::Refuse(why) => Err(StoreError::Unreachable(sentence(why))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What of a verdict matters: fine, warned of or refused.
+    const fn short(verdict: &Verdict) -> char {
+        match verdict {
+            Verdict::Fine => 'f',
+            Verdict::Warn(_) => 'w',
+            Verdict::Refuse(_) => 'r',
+        }
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_is_refused_or_warned_of() {
+        for (me, owner, group, mode, expected) in [
+            (1000, 1000, 1000, 0o700, 'f'),
+            (1000, 1000, 1000, 0o755, 'f'),
+            (1000, 0, 0, 0o755, 'f'),
+            // A group of one's own, and root's.
+            (1000, 1000, 1000, 0o775, 'f'),
+            (1000, 0, 0, 0o775, 'f'),
+            (1000, 1000, 50, 0o775, 'w'),
+            // As Kubernetes gives volumes with fsGroup, and without.
+            (1000, 0, 2000, 0o2775, 'w'),
+            (1000, 0, 0, 0o777, 'w'),
+            // As /tmp is.
+            (1000, 0, 0, 0o1777, 'w'),
+            (0, 0, 0, 0o1777, 'w'),
+            (1000, 1000, 1000, 0o1777, 'w'),
+            (1000, 1000, 1000, 0o777, 'r'),
+            (0, 0, 0, 0o777, 'r'),
+            (1000, 1001, 1000, 0o700, 'r'),
+            (1000, 1001, 1000, 0o1777, 'r'),
+            (0, 1001, 1001, 0o700, 'w'),
+        ] {
+            let verdict = Standing { owner, group, mode }.judge_directory(me);
+            assert_eq!(short(&verdict), expected, "{me}: {owner} {group} {mode:o}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_user_is_refused_and_root_is_warned_of_it() {
+        for (me, owner, expected) in [(1000, 1000, 'f'), (1000, 0, 'f'), (1000, 1001, 'r'), (0, 0, 'f'), (0, 1000, 'w')]
+        {
+            let verdict = Standing { owner, group: 0, mode: 0o600 }.judge_owner(me);
+            assert_eq!(short(&verdict), expected, "{me}: {owner}: {verdict:?}");
+        }
+    }
+}
