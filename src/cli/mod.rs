@@ -12,10 +12,12 @@ use crate::app::{Core, Environment, StartError, build};
 use crate::config::{Config, FILE, Flags};
 use crate::domain::revocation::Seq;
 use crate::store::Confirmed;
+use crate::store::backup::BackupError;
 use crate::store::connect::check;
 use crate::store::copy::CopyError;
 use crate::{service, telemetry};
 
+mod backup;
 mod copy;
 mod first_admin;
 mod healthcheck;
@@ -54,6 +56,10 @@ enum Command {
     Migrate,
     /// Copy an embedded store into PostgreSQL, so that everybody stays logged in
     Copy(copy::CopyArgs),
+    /// Copy an embedded store whole into one file, beside a running server too
+    Backup(backup::BackupArgs),
+    /// Put a backup where no store is yet, and end every session in it
+    Restore(backup::RestoreArgs),
     /// Ask a running server whether it is ready; exits 0 if so
     Healthcheck,
     /// Print the configuration that would be used, secrets hidden
@@ -85,6 +91,8 @@ enum Failed {
     Service(#[from] service::Error),
     #[error(transparent)]
     Copy(#[from] CopyError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("{0}")]
@@ -159,6 +167,8 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
             telemetry::log::start(config.log_format)?;
             runtime()?.block_on(copy::run(which, config))
         }
+        Command::Backup(to) => backup::save(&to, &config),
+        Command::Restore(from) => runtime()?.block_on(backup::bring_back(from, &config)),
         Command::Healthcheck => healthcheck::run(&config),
         Command::CheckConfig => {
             write!(io::stdout(), "{config}")?;

@@ -39,6 +39,8 @@ pub enum Why {
     Password,
     /// The user was disabled.
     Disabled,
+    /// A backup was restored, and nobody can tell whether it was logged out since.
+    Restored,
 }
 
 impl Why {
@@ -52,6 +54,7 @@ impl Why {
             Self::Cap => "cap",
             Self::Password => "password",
             Self::Disabled => "disabled",
+            Self::Restored => "restored",
         }
     }
 
@@ -59,9 +62,13 @@ impl Why {
     pub const fn event(self) -> EventKind {
         match self {
             Self::Logout => EventKind::Logout,
-            Self::Owner | Self::Operator | Self::Replaced | Self::Cap | Self::Password | Self::Disabled => {
-                EventKind::Revoked
-            }
+            Self::Owner
+            | Self::Operator
+            | Self::Replaced
+            | Self::Cap
+            | Self::Password
+            | Self::Disabled
+            | Self::Restored => EventKind::Revoked,
         }
     }
 }

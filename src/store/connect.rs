@@ -33,6 +33,20 @@ pub enum ConnectError {
     /// Another process serves from this file.
     #[error("{} is held by another running `sessiond serve` or `sessiond copy`: stop that one, or give this one a database of its own", .0.display())]
     AlreadyServed(PathBuf),
+    /// What lies beside a database belongs to another one.
+    #[error(
+        "{} belongs to the database that was there before, and would be mixed into this one: if that one is given up, move it away, with its -shm, and start again", .0.display()
+    )]
+    OlderLog(PathBuf),
+    /// Users were lost.
+    #[error(
+        "{path} was in use, and has no users now: it is a part of a database, such as a copy without its -wal. Restore a backup by `sessiond restore`; or, to begin anew with no users, remove {path} and {path}.lock",
+        path = .0.display()
+    )]
+    Emptied(PathBuf),
+    /// What is to be copied would be out of date.
+    #[error("{} is a backup: bring it to life by `sessiond restore` first, which says what becomes of its sessions", .0.display())]
+    NotRestored(PathBuf),
     /// A part of what it is to hold is there.
     #[error(
         "the database holds an unfinished copy: start the same `sessiond copy` again, and it goes on from there until it is done"

@@ -2,8 +2,8 @@
 //!
 //! `connect` picks an implementation by URL; `sqlite` is the embedded one,
 //! `postgres` the one that many processes share. `replicas` is what a store offers beside that
-//! if many processes may serve from it, `room` which sessions end for a new one, and `copy` moves what is in the one to
-//! the other.
+//! if many processes may serve from it, `room` which sessions end for a new one, `copy` moves what is in the one to the
+//! other, and `backup` saves one in a file.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use crate::domain::text::LoginName;
 use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Credentials, NewUser, User};
 
+pub mod backup;
 pub mod connect;
 pub mod copy;
 mod postgres;

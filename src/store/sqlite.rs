@@ -4,8 +4,9 @@
 //! its tables. `writer` commits what
 //! is queued together: a `batch` of `operations`, which ends with an entry in `revocations`. `readers` answer the rest,
 //! and `columns` says what rows mean. `log` and `checkpoint` keep the write-ahead log quick. `copy` reads
-//! all of it.
+//! all of it, `backup` saves it and brings it back, and `mark` is what the file says of itself.
 
+mod backup;
 mod batch;
 mod checkpoint;
 mod columns;
@@ -14,6 +15,7 @@ mod copy;
 mod files;
 mod lock;
 mod log;
+mod mark;
 mod migrate;
 mod operations;
 mod owners;
@@ -21,21 +23,24 @@ mod readers;
 mod revocations;
 mod writer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
 
+pub(super) use self::backup::{backup, restore};
 use self::connection::failed;
 pub(super) use self::copy::Source as CopySource;
 pub(super) use self::files::warnings;
 use self::files::{Files, beside, make_private};
-use self::lock::ServeLock;
+use self::lock::{Note, ServeLock};
+use self::mark::Mark;
 use self::operations::accounts::{AddUser, ChangePassword, SetDisabled};
 use self::operations::sessions::{Purge, Revoke, Touch};
-use self::operations::{Beat, KeepSecret};
+use self::operations::{Beat, KeepSecret, MarkInUse};
 use self::readers::Readers;
 use self::writer::{Surroundings, Writer};
 use super::connect::{ConnectError, Role};
@@ -65,6 +70,8 @@ pub(super) struct Sqlite {
     token_key: TokenKey,
     /// Held while serving; the operating system lets go of it however the process ends.
     lock: Option<ServeLock>,
+    /// Whether the lock says that the database has users.
+    noted: AtomicBool,
 }
 
 impl Sqlite {
@@ -75,6 +82,7 @@ impl Sqlite {
         clock: Arc<dyn Clock>,
         entropy: &dyn Entropy,
     ) -> std::result::Result<Self, ConnectError> {
+        refuse_remains(&path, &role)?;
         let path = make_private(&path)?;
         let (sink, lock) = match role {
             Role::Serve(sink) => (Some(sink), Some(ServeLock::take(&path).await?)),
@@ -90,23 +98,88 @@ impl Sqlite {
         let around = Surroundings { path: path.clone(), files: Arc::clone(&files), replica, clock, sink };
         // Once, so one thread at most.
         let started = tokio::task::spawn_blocking(move || start(around, fresh_key)).await;
-        let (writer, token_key) = started.map_err(|error| StoreError::Unreachable(error.to_string()))??;
-        Ok(Self { readers: Readers::new(path.clone(), files), path, writer, token_key, lock })
+        let Started { writer, token_key, used } =
+            started.map_err(|error| StoreError::Unreachable(error.to_string()))??;
+        let readers = Readers::new(path.clone(), files);
+        let this = Self { path, writer, readers, token_key, lock, noted: AtomicBool::new(false) };
+        if used {
+            this.note(Note::InUse)?;
+        }
+        Ok(this)
+    }
+
+    /// Has the lock say something of the database, where this process holds it.
+    fn note(&self, note: Note) -> Result<()> {
+        let Some(lock) = &self.lock else { return Ok(()) };
+        lock.note(note).map_err(|error| files::unreachable_file(&self.path, &error))?;
+        self.noted.store(note == Note::InUse, Ordering::Release);
+        Ok(())
+    }
+
+    /// Before the first user of a served database: writes into the file itself that it was in use, so that a copy of the
+    /// file alone, without what its log holds, does not pass for a new database.
+    async fn begin_use(&self) -> Result<()> {
+        self.note(Note::Beginning)?;
+        self.writer.commit(MarkInUse).await?;
+        let path = self.path.clone();
+        let folded = tokio::task::spawn_blocking(move || checkpoint::checkpoint(&path, &mut None)).await;
+        folded.map_err(|error| StoreError::Unreachable(error.to_string()))?.map_err(failed)
     }
 }
 
+/// Refuses to make a new database where the remains of another lie: its log, which SQLite would delete, or to a server
+/// the note that it had users.
+fn refuse_remains(path: &Path, role: &Role) -> std::result::Result<(), ConnectError> {
+    if path.metadata().is_ok_and(|found| found.len() > 0) {
+        return Ok(());
+    }
+    let log = beside(path, "-wal");
+    if log.metadata().is_ok_and(|found| found.len() > 0) {
+        return Err(ConnectError::OlderLog(log));
+    }
+    if matches!(role, Role::Serve(_)) && Note::of(path)? == Note::InUse {
+        return Err(ConnectError::Emptied(path.to_owned()));
+    }
+    Ok(())
+}
+
+/// A store that was started.
+struct Started {
+    writer: Writer,
+    token_key: TokenKey,
+    /// Whether it is served and has users.
+    used: bool,
+}
+
 /// What of the start blocks.
-fn start(around: Surroundings, fresh_key: [u8; 32]) -> Result<(Writer, TokenKey)> {
+fn start(around: Surroundings, fresh_key: [u8; 32]) -> std::result::Result<Started, ConnectError> {
+    backup::revive_in_place(&around.path, &*around.clock)?;
     let mut connection = connection::writer(&around.path)?;
     migrate::migrate(&mut connection)?;
     let token_key = token_key(&connection, fresh_key).map_err(failed)?;
+    let mut used = false;
     if around.sink.is_some() {
+        used = is_in_use(&connection, &around.path)?;
         // Closing folds and removes the log there is; beside an empty database SQLite would remove the new one too.
         connection.close().map_err(|(_, error)| failed(error))?;
         log::make_room(&around.path);
         connection = connection::writer(&around.path)?;
     }
-    Ok((Writer::start(around, connection)?, token_key))
+    Ok(Started { writer: Writer::start(around, connection)?, token_key, used })
+}
+
+/// Whether a database has users, which is written into it then. One that had some and has none is refused.
+fn is_in_use(connection: &Connection, path: &Path) -> std::result::Result<bool, ConnectError> {
+    let users = connection.query_row("SELECT EXISTS (SELECT 1 FROM users)", [], |row| row.get(0)).map_err(failed)?;
+    let marked = Mark::inside(connection).map_err(failed)? == Mark::InUse;
+    if users && !marked {
+        connection.execute_batch(Mark::InUse.sql()).map_err(failed)?;
+    }
+    let note = Note::of(path)?;
+    if !users && (note == Note::InUse || marked && note != Note::Beginning) {
+        return Err(ConnectError::Emptied(path.to_owned()));
+    }
+    Ok(users)
 }
 
 /// The key in the file, which is `fresh` if there was none.
@@ -221,7 +294,15 @@ impl Store for Sqlite {
     }
 
     async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor) -> Result<Added> {
-        self.writer.commit(AddUser { id, user, hash, by }).await
+        let first = self.lock.is_some() && !self.noted.load(Ordering::Acquire);
+        if first {
+            self.begin_use().await?;
+        }
+        let added = self.writer.commit(AddUser { id, user, hash, by }).await?;
+        if first {
+            self.note(Note::InUse)?;
+        }
+        Ok(added)
     }
 
     async fn create_session(&self, new: NewSession) -> Result<Created> {

@@ -21,6 +21,7 @@ mod fresh;
 mod harness;
 mod process;
 
+mod backup;
 mod canonical;
 mod cap;
 mod cli;

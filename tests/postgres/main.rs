@@ -17,6 +17,7 @@
 use sessiond_needs::needs_postgres;
 
 needs_postgres! {
+    mod backup;
     mod clock;
     mod cluster;
     mod connections;

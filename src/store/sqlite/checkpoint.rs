@@ -63,7 +63,8 @@ fn run(path: &Path, committed: &AtomicUsize, stopped: &Receiver<Infallible>) {
     }
 }
 
-fn checkpoint(path: &Path, open: &mut Option<Connection>) -> rusqlite::Result<()> {
+/// Folds what is in the log, as far as no reader still needs it.
+pub(super) fn checkpoint(path: &Path, open: &mut Option<Connection>) -> rusqlite::Result<()> {
     let connection = match open {
         Some(connection) => connection,
         None => open.insert(connection::beside_the_writer(path)?),

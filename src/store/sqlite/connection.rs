@@ -1,6 +1,6 @@
 //! Opening the database: durable to the last commit, and with errors in the store's words.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::ffi::ErrorCode;
@@ -59,6 +59,16 @@ pub(super) fn beside_the_writer(path: &Path) -> rusqlite::Result<Connection> {
     open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
 }
 
+/// Opens a file that nobody else has open and that has no write-ahead log, and gives it none: what is committed is in the
+/// file itself.
+pub(super) fn alone(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = beside_the_writer(path)?;
+    connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    Ok(connection)
+}
+
 /// Opens a connection that cannot write.
 pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
@@ -66,12 +76,15 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Whoever holds a connection has it alone, so SQLite needs no lock of its own.
 fn open(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
-    // The bundled SQLite takes what begins with `file:` for a URI even without being asked to.
-    let path = Path::new(".").join(path);
-    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let connection = Connection::open_with_flags(plain(path), access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
+}
+
+/// A path that is one to SQLite: the bundled one takes what begins with `file:` for a URI even without being asked to.
+pub(super) fn plain(path: &Path) -> PathBuf {
+    Path::new(".").join(path)
 }
 
 /// Sorts driver errors into ours: busy is slow, the file's troubles are unreachable, the rest makes no sense.

@@ -14,6 +14,7 @@ use super::super::{Result, StoreError};
 use super::connection::{self, failed};
 use super::files::{make_private, unreachable_file};
 use super::lock::ServeLock;
+use super::mark::Mark;
 use super::migrate;
 
 /// Rows in a page.
@@ -32,6 +33,9 @@ impl Source {
         // Or it would be made.
         path.metadata().map_err(|error| unreachable_file(&path, &error))?;
         let path = make_private(&path)?;
+        if Mark::of(&path).map_err(|error| unreachable_file(&path, &error))? == Mark::Backup {
+            return Err(ConnectError::NotRestored(path));
+        }
         let lock = ServeLock::take(&path).await?;
         let opened = tokio::task::spawn_blocking(move || {
             let connection = connection::beside_the_writer(&path).map_err(failed)?;

@@ -1,6 +1,7 @@
 //! The lock that makes one process authoritative for a database file.
 
 use std::fs::{File, TryLockError};
+use std::io::{self, Seek as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,9 +12,43 @@ use super::files::{beside, unreachable_file};
 /// What the lock's name ends with.
 pub(super) const ENDING: &str = ".lock";
 
+/// What the lock's file says of the database, should that be lost or replaced by a part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Note {
+    /// Nothing.
+    None,
+    /// The first user is about to be made.
+    Beginning,
+    /// It had users.
+    InUse,
+}
+
+impl Note {
+    /// Reads it, of a lock that may not be there.
+    pub(super) fn of(database: &Path) -> Result<Self, StoreError> {
+        let path = beside(database, ENDING);
+        match std::fs::read(&path) {
+            Ok(text) => {
+                let note = [Self::Beginning, Self::InUse].into_iter().find(|note| text == note.text().as_bytes());
+                Ok(note.unwrap_or(Self::None))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::None),
+            Err(error) => Err(unreachable_file(&path, &error)),
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Beginning => "the first user is being made\n",
+            Self::InUse => "the database beside this file has users; without it, no first user is made\n",
+        }
+    }
+}
+
 /// Held by the process that serves from the file, on a file beside it.
 #[derive(Debug)]
-pub(super) struct ServeLock(#[expect(dead_code, reason = "holding it open is the point")] File);
+pub(super) struct ServeLock(File);
 
 impl ServeLock {
     /// Takes the lock. A command that is just looking may hold it for an instant, so this tries for a moment.
@@ -27,6 +62,15 @@ impl ServeLock {
             }
         }
         Err(ConnectError::AlreadyServed(database.to_owned()))
+    }
+
+    /// Says something of the database, durably.
+    pub(super) fn note(&self, note: Note) -> io::Result<()> {
+        let mut file = &self.0;
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(note.text().as_bytes())?;
+        file.sync_all()
     }
 
     /// Whether some process serves from the file.

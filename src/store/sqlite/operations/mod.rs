@@ -6,6 +6,7 @@ pub(super) mod sessions;
 use rusqlite::Result;
 
 use super::batch::Batch;
+use super::mark::Mark;
 use super::writer::Operation;
 use crate::domain::event::Event;
 
@@ -15,6 +16,17 @@ impl Operation for Event {
 
     fn apply(&self, batch: &mut Batch<'_>) -> Result<()> {
         batch.event(self)
+    }
+}
+
+/// Writes down that there are users, before there is one.
+pub(super) struct MarkInUse;
+
+impl Operation for MarkInUse {
+    type Outcome = ();
+
+    fn apply(&self, batch: &mut Batch<'_>) -> Result<()> {
+        batch.run(Mark::InUse.sql(), []).map(|_| ())
     }
 }
 

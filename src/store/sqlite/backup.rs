@@ -1,0 +1,189 @@
+//! A copy of the whole store in one file, while a server runs on it; and how a copy comes to life again.
+//!
+//! A copy is old the moment it is made: what was logged out since is alive in it. So it is marked, and whoever opens it
+//! first ends every session in it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use super::super::backup::{BackupError, Restored, Saved};
+use super::super::connect::ConnectError;
+use super::super::{Result, StoreError};
+use super::batch::Batch;
+use super::connection::{self, failed};
+use super::files::{beside, directory, make_private, unreachable_file};
+use super::lock::ServeLock;
+use super::mark::Mark;
+use super::{migrate, owners};
+use crate::domain::clock::Clock;
+use crate::domain::event::Actor;
+use crate::domain::id::UserId;
+use crate::domain::revocation::{Reason, Why};
+
+/// Copies the database to a file that is not there yet: whole, durable and for its owner alone, or not at all. `unique`
+/// names it while it is written.
+pub(in super::super) fn backup(database: &Path, file: &Path, unique: &str) -> std::result::Result<Saved, BackupError> {
+    refuse_existing(file)?;
+    // Or it would be made.
+    database.metadata().map_err(|error| unreachable_file(database, &error))?;
+    let database = make_private(database)?;
+    refuse_older_log(&database)?;
+    let part = Part::beside(file, unique)?;
+    copy(&database, &part.path)?;
+    let saved = finish(&part.path).map_err(failed)?;
+    part.publish(file)?;
+    Ok(saved)
+}
+
+/// Copies what is committed when it begins. In a write-ahead log no writer waits for that.
+fn copy(database: &Path, to: &Path) -> Result<()> {
+    let connection = connection::beside_the_writer(database).map_err(failed)?;
+    let ours = "SELECT count(*) FROM secrets WHERE name = 'token_key'";
+    if connection.query_row(ours, [], |row| row.get::<_, i64>(0)).map_err(failed)? == 0 {
+        return Err(StoreError::Inconsistent(String::from("the database has never been used")));
+    }
+    let to = connection::plain(to);
+    let Some(to) = to.to_str() else {
+        return Err(StoreError::Unreachable(String::from("the file's name is not UTF-8")));
+    };
+    connection.execute("VACUUM INTO ?1", [to]).map_err(failed).map(drop)
+}
+
+/// Marks a copy, and counts what is in it.
+fn finish(copy: &Path) -> rusqlite::Result<Saved> {
+    let connection = connection::alone(copy)?;
+    connection.execute_batch(Mark::Backup.sql())?;
+    let count = "SELECT (SELECT count(*) FROM users), count(*) FROM sessions WHERE revoked_at IS NULL";
+    let saved = connection.query_row(count, [], |row| Ok(Saved { users: row.get(0)?, sessions: row.get(1)? }))?;
+    connection.close().map_err(|(_, error)| error)?;
+    Ok(saved)
+}
+
+/// Puts a backup where no database is, and brings it to life.
+pub(in super::super) async fn restore(
+    file: PathBuf,
+    database: PathBuf,
+    unique: String,
+    keep_sessions: bool,
+    clock: &dyn Clock,
+) -> std::result::Result<Restored, BackupError> {
+    let mark = Mark::of(&file).map_err(|error| unreachable_file(&file, &error))?;
+    if mark != Mark::Backup {
+        return Err(BackupError::None(file));
+    }
+    refuse_older_log(&file)?;
+    refuse_existing(&database)?;
+    refuse_older_log(&database)?;
+    owners::check_directory(directory(&database))?;
+    let _lock = ServeLock::take(&database).await?;
+    let part = Part::beside(&database, &unique)?;
+    let copied = File::open(&file).and_then(|mut from| {
+        let mut to = OpenOptions::new().write(true).open(&part.path)?;
+        io::copy(&mut from, &mut to)?;
+        to.sync_all()
+    });
+    copied.map_err(|error| unreachable_file(&part.path, &error))?;
+    let restored = revive(&part.path, keep_sessions, Actor::CommandLine, clock)?;
+    part.publish(&database)?;
+    Ok(restored)
+}
+
+/// Brings a backup to life that was put in a database's place, by whatever means. Does nothing to any other file.
+pub(super) fn revive_in_place(database: &Path, clock: &dyn Clock) -> std::result::Result<(), ConnectError> {
+    if Mark::of(database).map_err(|error| unreachable_file(database, &error))? != Mark::Backup {
+        return Ok(());
+    }
+    refuse_older_log(database)?;
+    let Restored { sessions, .. } = revive(database, false, Actor::System, clock)?;
+    tracing::warn!(sessions, "a backup was put in the database's place: every session in it was ended");
+    Ok(())
+}
+
+/// Ends every session in a backup, unless they are to be kept, and takes its mark away, in one transaction. Until it is
+/// committed the file is a backup, so there must be no write-ahead log in which it could be and the file not know.
+fn revive(backup: &Path, keep_sessions: bool, by: Actor, clock: &dyn Clock) -> Result<Restored> {
+    let mut connection = connection::alone(backup).map_err(failed)?;
+    migrate::migrate(&mut connection)?;
+    let restored = end_all(&mut connection, keep_sessions, by, clock).map_err(failed)?;
+    connection.close().map_err(|(_, error)| failed(error))?;
+    Ok(restored)
+}
+
+fn end_all(
+    connection: &mut Connection,
+    keep_sessions: bool,
+    by: Actor,
+    clock: &dyn Clock,
+) -> rusqlite::Result<Restored> {
+    let mut batch = Batch::begin(connection, clock)?;
+    let mut restored = Restored::default();
+    let users = batch.rows("SELECT id FROM users ORDER BY username_key", [], |row| row.get::<_, UserId>(0))?;
+    // Another process may have been first.
+    let waits = batch.rows("PRAGMA application_id", [], |row| row.get::<_, u32>(0))?;
+    if waits.iter().any(|number| Mark::Backup.is(*number)) {
+        let reason = Reason { by, through: None, why: Why::Restored, ip: None };
+        for user in users.iter().filter(|_| !keep_sessions) {
+            batch.run("UPDATE users SET auth_epoch = auth_epoch + 1 WHERE id = ?1", [user])?;
+            restored.sessions += batch.end_all(*user, None, &reason)?.sessions.len();
+        }
+        batch.run(Mark::InUse.sql(), [])?;
+    }
+    restored.users = users.len();
+    batch.commit()?;
+    Ok(restored)
+}
+
+/// Refuses a backup beside a write-ahead log: it belongs to the database that was there before, and SQLite would take
+/// it for the backup's own.
+pub(super) fn refuse_older_log(database: &Path) -> std::result::Result<(), ConnectError> {
+    let log = beside(database, "-wal");
+    let written = log.symlink_metadata().is_ok_and(|found| found.len() > 0);
+    let marked = Mark::of(database).is_ok_and(|mark| mark == Mark::Backup);
+    if written && (marked || !database.exists()) { Err(ConnectError::OlderLog(log)) } else { Ok(()) }
+}
+
+fn refuse_existing(path: &Path) -> std::result::Result<(), BackupError> {
+    if path.symlink_metadata().is_ok() { Err(BackupError::Exists(path.to_owned())) } else { Ok(()) }
+}
+
+/// A file while it is written, under another name. Dropped, it is gone.
+struct Part {
+    path: PathBuf,
+}
+
+impl Part {
+    /// Makes it, for its owner alone, in the directory where it is to be.
+    fn beside(file: &Path, unique: &str) -> Result<Self> {
+        let path = beside(file, &format!(".{unique}.part"));
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(&path).map_err(|error| unreachable_file(&path, &error))?;
+        Ok(Self { path })
+    }
+
+    /// Gives it its name, whole and durable, unless something has that name.
+    fn publish(self, file: &Path) -> std::result::Result<(), BackupError> {
+        let published = File::open(&self.path)
+            .and_then(|part| part.sync_all())
+            .and_then(|()| fs::hard_link(&self.path, file))
+            .and_then(|()| File::open(directory(file))?.sync_all());
+        match published {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(BackupError::Exists(file.to_owned())),
+            Err(error) => Err(unreachable_file(file, &error).into()),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        for path in [beside(&self.path, "-journal"), self.path.clone()] {
+            // It may never have been there.
+            let _ = fs::remove_file(path);
+        }
+    }
+}

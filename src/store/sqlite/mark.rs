@@ -1,0 +1,86 @@
+//! What a file says of itself: whether it was ever in use, and whether it is a backup that waits to be restored.
+//!
+//! SQLite keeps a number for the application in the file's header. It is read there without opening the database, since
+//! opening a database with somebody else's write-ahead log beside it mixes the two.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use rusqlite::{Connection, Result};
+
+/// How a header begins, and where in it the number is ([file format](https://www.sqlite.org/fileformat.html), section 1.3).
+const MAGIC: &[u8] = b"SQLite format 3\0";
+const PLACE: std::ops::Range<usize> = 68..72;
+
+/// What the number says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// Nothing.
+    None,
+    /// There were users in it.
+    InUse,
+    /// `sessiond backup` made it, and nothing has run on it since.
+    Backup,
+}
+
+impl Mark {
+    /// What a file says, as far as it was folded into it.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let mut header = Vec::new();
+        File::open(path)?.take(100).read_to_end(&mut header)?;
+        let number = header.get(PLACE).filter(|_| header.starts_with(MAGIC));
+        let number = number.and_then(|number| number.try_into().ok()).map_or(0, u32::from_be_bytes);
+        let mark = [Self::InUse, Self::Backup].into_iter().find(|mark| mark.number() == number);
+        Ok(mark.unwrap_or(Self::None))
+    }
+
+    /// What a database says, to which whoever asks is connected.
+    pub(super) fn inside(connection: &Connection) -> Result<Self> {
+        let number: u32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let mark = [Self::InUse, Self::Backup].into_iter().find(|mark| mark.number() == number);
+        Ok(mark.unwrap_or(Self::None))
+    }
+
+    /// What makes a database say so.
+    pub(super) const fn sql(self) -> &'static str {
+        match self {
+            Self::None => "PRAGMA application_id = 0",
+            Self::InUse => "PRAGMA application_id = 1397052260",
+            Self::Backup => "PRAGMA application_id = 1397052258",
+        }
+    }
+
+    /// Whether a number says so.
+    pub(super) const fn is(self, number: u32) -> bool {
+        self.number() == number
+    }
+
+    const fn number(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::InUse => u32::from_be_bytes(*b"SESd"),
+            Self::Backup => u32::from_be_bytes(*b"SESb"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_inside_and_from_the_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("test.db");
+        let connection = Connection::open(&path).expect("opened");
+        connection.execute_batch("CREATE TABLE t (x)").expect("made");
+        for mark in [Mark::None, Mark::InUse, Mark::Backup] {
+            connection.execute_batch(mark.sql()).expect("marked");
+            let read = (Mark::inside(&connection).expect("read"), Mark::of(&path).expect("read"));
+            assert_eq!(read, (mark, mark));
+        }
+        std::fs::write(&path, "no database").expect("written");
+        assert_eq!(Mark::of(&path).expect("read"), Mark::None);
+    }
+}
