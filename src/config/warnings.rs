@@ -10,7 +10,7 @@ use url::{Host, Url};
 use super::{Config, Http, Origin};
 
 /// Browsers keep no cookie for longer (RFC 6265bis, section 5.5), so nothing that is meant lives beyond it.
-const ENDLESS: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+const ENDLESS: Duration = Duration::from_hours(400 * 24);
 
 impl Config {
     /// Every unsafe setting, in a sentence that says what to write instead.
@@ -67,7 +67,7 @@ fn trust(http: &Http, warnings: &mut Vec<String>) {
     }
 }
 
-/// Whether a network is wider than any that is somebody's own: 10.0.0.0/8, and fc00::/7 (RFC 1918, RFC 4193).
+/// Whether a network is wider than any that is somebody's own: `10.0.0.0/8`, and `fc00::/7` (RFC 1918, RFC 4193).
 fn is_everybody(network: &IpNet) -> bool {
     const MAPPED: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0);
     match network {
