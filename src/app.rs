@@ -16,16 +16,18 @@ use crate::coherence::{Coherence, SystemBootClock};
 use crate::config::{self, CacheMode, Config};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
+use crate::health::Health;
 use crate::http::connection::Manners;
 use crate::http::descriptors::connections;
 use crate::http::server::{Deadline, Served};
 use crate::http::state::{App, Timeouts};
-use crate::http::{ops_routes, routes, server, stack};
+use crate::http::{ops_routes, routes, server, stack, starting};
 use crate::password::Hasher;
 use crate::purge;
 use crate::service::{self, Parts, Service};
 use crate::store::SharedStore;
-use crate::store::connect::{ConnectError, Role, connect};
+use crate::store::connect::{ConnectError, Role, connect_saying};
+use crate::store::opening::Opening;
 use crate::telemetry::{COMMIT, Metrics};
 use crate::touch::Flusher;
 
@@ -85,6 +87,19 @@ pub struct Core {
 /// # Errors
 /// [`StartError`]; nothing is left running.
 pub async fn build(config: &Config, serve: bool, environment: Environment) -> Result<Core, StartError> {
+    build_saying(config, serve, environment, &Opening::default()).await
+}
+
+/// The same, and says meanwhile how far the opening of the store is.
+///
+/// # Errors
+/// [`StartError`]; nothing is left running.
+pub async fn build_saying(
+    config: &Config,
+    serve: bool,
+    environment: Environment,
+    opening: &Opening,
+) -> Result<Core, StartError> {
     let Environment { clock, entropy } = environment;
     let sessions = config.sessions;
     // Without it, checks still note there what they have seen. A command checks nothing.
@@ -93,7 +108,7 @@ pub async fn build(config: &Config, serve: bool, environment: Environment) -> Re
     let metrics = Arc::new(Metrics::default());
     let alone = Arc::new(Coherence::alone(cache.clone(), caching, metrics.clone()));
     let role = if serve { Role::Serve(alone.clone()) } else { Role::Command };
-    let store = connect(&config.database_url, role, clock.clone(), &*entropy).await?;
+    let store = connect_saying(&config.database_url, role, clock.clone(), &*entropy, opening).await?;
     let (coherence, beats) = match store.shared().filter(|_| serve) {
         Some(replicas) => {
             let boot = Arc::new(SystemBootClock);
@@ -103,18 +118,21 @@ pub async fn build(config: &Config, serve: bool, environment: Environment) -> Re
         }
         None => (alone, None),
     };
-    let (flusher, touches) = Flusher::new(store.clone(), cache.clone(), sessions.lifetimes);
+    let (flusher, touches) = Flusher::new(store.clone(), cache.clone(), sessions.lifetimes, metrics.clone());
+    let health = Arc::new(Health::new(store.clone(), metrics.clone()));
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     if serve {
         tasks.spawn(flusher.run(stop.clone()));
-        tasks.spawn(purge::run(store.clone(), clock.clone(), stop.clone()));
+        tasks.spawn(purge::run(store.clone(), clock.clone(), metrics.clone(), stop.clone()));
+        tasks.spawn(health.clone().run(stop.clone()));
     }
     if let Some(beats) = beats {
         tasks.spawn(beats.run(stop.clone()));
     }
     let service = Service::new(Parts {
         store: store.clone(),
+        health,
         cache,
         coherence,
         hasher: Hasher::start(config.passwords.workers, config.passwords.queue, &entropy)?,
@@ -171,6 +189,14 @@ impl Listeners {
     /// [`StartError::Listen`], by name of the address.
     pub async fn bind(http: &config::Http) -> Result<Self, StartError> {
         Ok(Self { public: bind(http.listen).await?, ops: bind(http.ops_listen).await? })
+    }
+
+    /// Waits for a start, and says on the operations listener meanwhile that this process lives and how far it is.
+    pub async fn during<T>(&self, start: impl Future<Output = T>, opening: &Opening) -> T {
+        tokio::select! {
+            started = start => started,
+            never = starting::serve(&self.ops.0, opening) => match never {},
+        }
     }
 }
 

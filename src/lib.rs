@@ -12,6 +12,7 @@
 //!    coherence    beats, trust, and who must have heard of a revocation before it is answered
 //!    touch        last-seen times, batched
 //!    purge        what ended for good, in small batches
+//!    health       whether the store can be read and written
 //! 2  store/       the durable truth: a trait of whole operations, and the embedded SQLite
 //! 1  password     bounded argon2 workers
 //!    telemetry    log lines and metrics
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod coherence;
 pub mod config;
 pub mod domain;
+pub mod health;
 pub mod http;
 pub mod password;
 pub mod purge;

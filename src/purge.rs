@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::{Clock, Timestamp};
 use crate::store::SharedStore;
+use crate::telemetry::Metrics;
 
 const EVERY: Duration = Duration::from_mins(10);
 const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
@@ -15,7 +16,7 @@ const BATCH: u32 = 256;
 const KEEP: Duration = Duration::from_hours(24);
 
 /// Purges every ten minutes until told to stop.
-pub async fn run(store: SharedStore, clock: Arc<dyn Clock>, stop: CancellationToken) {
+pub async fn run(store: SharedStore, clock: Arc<dyn Clock>, metrics: Arc<Metrics>, stop: CancellationToken) {
     let mut tick = tokio::time::interval(EVERY);
     loop {
         tokio::select! {
@@ -29,7 +30,7 @@ pub async fn run(store: SharedStore, clock: Arc<dyn Clock>, stop: CancellationTo
                 Ok(deleted) if deleted < u64::from(BATCH) => break,
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot purge");
+                    metrics.store.noticed(error.cause(), &format_args!("cannot purge: {error}"));
                     break;
                 }
             }

@@ -9,10 +9,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use self::coherence::Coherence;
+use self::outage::Outage;
 
 pub mod coherence;
 mod lines;
 pub mod log;
+pub mod outage;
 
 /// The commit this was built from; `development` when the build did not know.
 pub const COMMIT: &str = env!("SESSIOND_COMMIT");
@@ -72,6 +74,8 @@ pub struct Metrics {
     shed: Counter<u64, AtomicU64>,
     /// Of what keeps many processes of one mind.
     pub coherence: Coherence,
+    /// Whether the store fails, and what failed because of it.
+    pub store: Outage,
 }
 
 impl Default for Metrics {
@@ -99,6 +103,7 @@ impl Default for Metrics {
         let allowed = requests.get_or_create(&RequestLabels { route: CHECK, status: 200 }).clone();
         Self {
             coherence: Coherence::new(&mut registry),
+            store: Outage::new(&mut registry),
             allowed,
             accepted_from_memory: checked(CheckResult::accepted, CheckSource::memory),
             refused_by_tag: checked(CheckResult::refused, CheckSource::tag),

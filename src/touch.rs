@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::Cache;
 use crate::domain::session::{Lifetimes, Seen};
 use crate::store::{SharedStore, Store, StoreError};
+use crate::telemetry::Metrics;
 
 /// The most last-seen times in one transaction, so that a logout never waits long behind them.
 const CHUNK: usize = 256;
@@ -43,6 +44,7 @@ pub struct Flusher {
     store: SharedStore,
     cache: Arc<Cache>,
     lifetimes: Lifetimes,
+    metrics: Arc<Metrics>,
     urgent: mpsc::Receiver<Seen>,
     /// What the store did not take, for the next round.
     backlog: Vec<Seen>,
@@ -50,9 +52,9 @@ pub struct Flusher {
 
 impl Flusher {
     /// Makes the flusher and the door to it.
-    pub fn new(store: SharedStore, cache: Arc<Cache>, lifetimes: Lifetimes) -> (Self, Touches) {
+    pub fn new(store: SharedStore, cache: Arc<Cache>, lifetimes: Lifetimes, metrics: Arc<Metrics>) -> (Self, Touches) {
         let (door, urgent) = mpsc::channel(URGENT);
-        (Self { store, cache, lifetimes, urgent, backlog: Vec::new() }, Touches(door))
+        (Self { store, cache, lifetimes, metrics, urgent, backlog: Vec::new() }, Touches(door))
     }
 
     /// Visits one shard after the other, all of them once a flush interval; at the end, all at once.
@@ -101,7 +103,8 @@ impl Flusher {
                 Err(error) => {
                     let room = BACKLOG.saturating_sub(self.backlog.len());
                     self.backlog.extend(chunk.iter().take(room));
-                    tracing::warn!(%error, waiting = self.backlog.len(), "cannot store last-seen times");
+                    self.metrics.store.noticed(error.cause(), &format_args!("cannot store last-seen times: {error}"));
+                    tracing::debug!(%error, waiting = self.backlog.len(), "cannot store last-seen times");
                 }
             }
         }

@@ -19,6 +19,8 @@ use crate::{
     wire::{Connection, header},
 };
 
+/// How long a client waits before it asks again, after it was told nothing.
+const AFTER_A_FAILURE: Duration = Duration::from_millis(50);
 /// How many servers there are.
 pub const REPLICAS: usize = 3;
 /// Longer than any answer takes; afterwards its outcome is unknown.
@@ -244,6 +246,11 @@ impl Asker {
             target: None,
             told: Told::Nothing,
         };
+        if operation.unknown() {
+            // A server whose database is away refuses at once. A client asks again a moment later, and so does this one, or
+            // most of what it asked would be of such moments.
+            tokio::time::sleep(AFTER_A_FAILURE).await;
+        }
         Some((operation, replica))
     }
 

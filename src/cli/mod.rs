@@ -155,7 +155,7 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
             telemetry::log::start(config.log_format)?;
             let runtime = runtime()?;
             let served = runtime.block_on(serve::run(&config, &warnings));
-            // A disk that hangs holds up a thread, and not the end.
+            // A disk or a name server that hangs holds up a thread, and not the end.
             runtime.shutdown_background();
             served
         }

@@ -7,8 +7,9 @@ use tokio::time::Instant;
 
 use super::first_admin::FirstAdmin;
 use super::{Failed, say};
-use crate::app::{Environment, Listeners, STOPPING, build, serve};
+use crate::app::{Environment, Listeners, STOPPING, build_saying, serve};
 use crate::config::Config;
+use crate::store::opening::Opening;
 
 /// Serves. The first line of the log says where; what is unsafe comes next, and on a first start, how to log in.
 pub(super) async fn run(config: &Config, warnings: &[String]) -> Result<(), Failed> {
@@ -16,10 +17,22 @@ pub(super) async fn run(config: &Config, warnings: &[String]) -> Result<(), Fail
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     // A hang-up would otherwise kill it. There is nothing yet that is read again.
     let mut hang_up = signal(SignalKind::hangup())?;
-    let core = build(config, true, Environment::default()).await?;
     let listeners = Listeners::bind(&config.http).await?;
-    // Once nothing is left to go wrong, or nobody would be told the password.
-    let first_admin = FirstAdmin::make(config, &core).await?;
+    let opening = Opening::default();
+    let start = async {
+        let core = build_saying(config, true, Environment::default(), &opening).await?;
+        // Once nothing is left to go wrong, or nobody would be told the password.
+        let first_admin = FirstAdmin::make(config, &core).await?;
+        Ok::<_, Failed>((core, first_admin))
+    };
+    let (core, first_admin) = tokio::select! {
+        started = listeners.during(start, &opening) => started?,
+        // Nothing is served yet, so there is nothing to take down.
+        () = async { tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () } } => {
+            tracing::info!("stopped before the start was over");
+            return Ok(());
+        }
+    };
     let running = serve(config, core, listeners);
     for warning in warnings {
         tracing::warn!("{warning}");

@@ -54,8 +54,6 @@ pub struct Beats {
     retry: Instant,
     /// Whether there was more in the log than the last read returned.
     behind: bool,
-    /// Whether the store failed when it was last asked.
-    failing: bool,
 }
 
 enum Turn {
@@ -92,7 +90,6 @@ impl Beats {
             again: now,
             retry: now,
             behind: false,
-            failing: false,
         }
     }
 
@@ -308,20 +305,14 @@ impl Beats {
         self.applied = head;
     }
 
-    /// The answer; or, without one, has it logged where that is new, and nothing asked for a moment.
+    /// The answer; or, without one, takes in that the store fails, and has nothing asked for a moment.
     fn noted<T>(&mut self, answer: Result<T>) -> Option<T> {
-        match &answer {
-            Ok(_) if self.failing => tracing::info!("the log of revocations can be read again"),
-            Ok(_) => {}
-            Err(error) => {
-                self.retry = Instant::now() + RETRY;
-                *self.coherence.doubt.lock() = error.to_string();
-                if !self.failing {
-                    tracing::warn!(%error, "cannot read the log of revocations, and will try on");
-                }
-            }
+        if let Err(error) = &answer {
+            self.retry = Instant::now() + RETRY;
+            *self.coherence.doubt.lock() = error.to_string();
+            let why = format_args!("cannot read the log of revocations: {error}");
+            self.coherence.metrics.store.noticed(error.cause(), &why);
         }
-        self.failing = answer.is_err();
         answer.ok()
     }
 

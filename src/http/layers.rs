@@ -110,9 +110,9 @@ impl Stack {
                 let words = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
                 let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
                 let refusal = Refusal::Service(Error::Bug(String::new()));
-                (owner.refuse(&refusal), Some(Failure(format!("panic: {words}"))))
+                (owner.refuse(&refusal), Some(Failure::Bug(format!("panic: {words}"))))
             }
-            Err(_) => (owner.refuse(&Refusal::Deadline), Some(Failure(format!("no answer within {DEADLINE:?}")))),
+            Err(_) => (owner.refuse(&Refusal::Deadline), Some(Failure::Bug(format!("no answer within {DEADLINE:?}")))),
         }
     }
 
@@ -122,13 +122,17 @@ impl Stack {
         About { id, theirs, readable_by, method: request.method().clone(), path }
     }
 
-    /// Writes the one line about a request, and stamps its answer.
+    /// Writes the one line about a request, and stamps its answer. That the store fails is not told once a request.
     fn finish(&self, (mut response, failure): Answered, about: About) -> Response {
         let About { id, theirs, readable_by, method, path } = about;
         let failure = failure.or_else(|| response.extensions_mut().remove::<Failure>());
         let status = response.status().as_u16();
         match failure {
-            Some(Failure(why)) => {
+            Some(Failure::Store(cause, why)) => {
+                tracing::debug!(request_id = ?id, their_request_id = theirs, %method, %path, status, why, "failed");
+                self.app.metrics.store.failed(cause, &why);
+            }
+            Some(Failure::Bug(why)) => {
                 tracing::error!(request_id = ?id, their_request_id = theirs, %method, %path, status, why, "failed");
             }
             None => tracing::debug!(request_id = ?id, their_request_id = theirs, %method, %path, status, "answered"),
@@ -154,11 +158,7 @@ impl Stack {
     }
 
     fn stamp(&self, headers: &mut HeaderMap, id: HeaderValue, readable_by: Option<HeaderValue>) {
-        headers.insert(X_API_COMMIT, HeaderValue::from_static(COMMIT));
-        headers.insert(X_REQUEST_ID, id);
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        stamp_always(headers, id);
         if self.app.origins.any_may_read() {
             headers.append(VARY, HeaderValue::from_static("Origin"));
         }
@@ -174,6 +174,15 @@ impl Stack {
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         }
     }
+}
+
+/// What every answer carries, whatever it is to and however early.
+pub(super) fn stamp_always(headers: &mut HeaderMap, id: HeaderValue) {
+    headers.insert(X_API_COMMIT, HeaderValue::from_static(COMMIT));
+    headers.insert(X_REQUEST_ID, id);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }
 
 /// What HTTP forbids and hyper lets through: RFC 9112 section 3.2 on `Host`, RFC 6585 section 5 on large heads.
@@ -201,7 +210,7 @@ fn framing<B>(request: &http::Request<B>) -> Result<(), Refusal> {
 }
 
 /// Sixteen hexadecimal digits, different for every request of a process and, in all likelihood, of any.
-fn fresh_id() -> HeaderValue {
+pub(super) fn fresh_id() -> HeaderValue {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     static START: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| {
         use std::hash::{BuildHasher as _, RandomState};

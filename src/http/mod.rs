@@ -33,6 +33,7 @@ pub mod leave;
 pub mod ops;
 pub mod origin;
 pub mod server;
+pub mod starting;
 pub mod state;
 mod stream;
 pub mod verify;

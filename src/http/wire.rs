@@ -18,6 +18,7 @@ use super::state::App;
 use crate::domain::session::Client;
 use crate::domain::text::clip;
 use crate::service;
+use crate::telemetry::outage::StoreCause;
 
 /// The largest body that is read, in bytes.
 pub const LARGEST_BODY: usize = 8 * 1024;
@@ -141,17 +142,33 @@ impl<D: Dialect> IntoResponse for Refused<D> {
     fn into_response(self) -> Response {
         let mut response = D::refuse(&self.refusal);
         if let Refusal::Service(error) = &self.refusal
-            && let Some(failure) = error.failure()
+            && let Some(failure) = Failure::of(error)
         {
-            response.extensions_mut().insert(Failure(failure));
+            response.extensions_mut().insert(failure);
         }
         with_cookies(response, self.cookies)
     }
 }
 
-/// What went wrong inside, for the log line that the outermost layer writes.
+/// What went wrong inside, for the outermost layer to count or to log.
 #[derive(Clone, Debug)]
-pub struct Failure(pub String);
+pub enum Failure {
+    /// The store failed. That is one fact, however many requests notice it.
+    Store(StoreCause, String),
+    /// Anything else, with a line of its own.
+    Bug(String),
+}
+
+impl Failure {
+    /// What went wrong, where something did and nobody was merely refused.
+    pub fn of(error: &service::Error) -> Option<Self> {
+        let why = error.failure()?;
+        Some(match error.store_cause() {
+            Some(cause) => Self::Store(cause, why),
+            None => Self::Bug(why),
+        })
+    }
+}
 
 /// What a handler returns.
 pub type Answer<D> = Result<Response, Refused<D>>;
@@ -172,7 +189,7 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
         // Structs of strings and numbers always serialize.
         Err(error) => {
             let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
-            response.extensions_mut().insert(Failure(error.to_string()));
+            response.extensions_mut().insert(Failure::Bug(error.to_string()));
             response
         }
     }

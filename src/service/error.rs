@@ -4,6 +4,7 @@ use crate::coherence::NotSettled;
 use crate::domain::entropy::NoEntropy;
 use crate::password::HashError;
 use crate::store::StoreError;
+use crate::telemetry::outage::StoreCause;
 
 /// Why there is no result. What it wraps is for the log, never for a client.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,24 @@ impl Error {
             | Self::Conflict(_)
             | Self::Invalid { .. }
             | Self::Overloaded => None,
+        }
+    }
+}
+
+impl Error {
+    /// Whether the store is to blame, and how.
+    pub const fn store_cause(&self) -> Option<StoreCause> {
+        match self {
+            Self::StoreUnreachable(_) => Some(StoreCause::unreachable),
+            Self::StoreTooSlow(_) => Some(StoreCause::too_slow),
+            Self::BadCredentials
+            | Self::NoSession
+            | Self::Forbidden
+            | Self::NotFound
+            | Self::Conflict(_)
+            | Self::Invalid { .. }
+            | Self::Overloaded
+            | Self::Bug(_) => None,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::domain::id::UserId;
 use crate::domain::revocation::Seq;
 use crate::domain::session::Lifetimes;
 use crate::domain::token::TokenKey;
+use crate::health::Health;
 use crate::password::Hasher;
 use crate::store::SharedStore;
 use crate::telemetry::Metrics;
@@ -41,6 +42,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub struct Parts {
     /// The durable truth.
     pub store: SharedStore,
+    /// Whether that can be read and written.
+    pub health: Arc<Health>,
     /// Live sessions in memory. Checks are answered from it while it may be believed, and note in it what they have seen.
     pub cache: Arc<Cache>,
     /// Who must have heard of a revocation.
@@ -98,12 +101,12 @@ impl Service {
         Ok(Self { parts, token_key, loads, unusable: parking_lot::Mutex::default() })
     }
 
-    /// Whether the store can be read.
+    /// Whether the store can be read, and its writer lives and can write.
     ///
     /// # Errors
     /// As the store says.
     pub async fn ready(&self) -> Result<()> {
-        Ok(self.parts.store.ping().await?)
+        Ok(self.parts.health.ready().await?)
     }
 
     /// How many passwords wait for a worker.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::opening::Opening;
 use super::postgres::{self, Postgres};
 use super::sqlite::{self, Sqlite};
 use super::{RevocationSink, SharedStore, StoreError};
@@ -47,6 +48,9 @@ pub enum ConnectError {
     /// What is to be copied would be out of date.
     #[error("{} is a backup: bring it to life by `sessiond restore` first, which says what becomes of its sessions", .0.display())]
     NotRestored(PathBuf),
+    /// The database was waited for at the start, for so many seconds.
+    #[error("the database was waited for, for {0} s, and is still not there: {1}")]
+    NotUp(u64, String),
     /// A part of what it is to hold is there.
     #[error(
         "the database holds an unfinished copy: start the same `sessiond copy` again, and it goes on from there until it is done"
@@ -78,10 +82,24 @@ pub async fn connect(
     clock: Arc<dyn Clock>,
     entropy: &dyn Entropy,
 ) -> Result<SharedStore, ConnectError> {
+    connect_saying(url, role, clock, entropy, &Opening::default()).await
+}
+
+/// The same, and says meanwhile how far it is: a server waits for a database that is not up yet.
+///
+/// # Errors
+/// [`ConnectError`]; nothing is left open.
+pub async fn connect_saying(
+    url: &DatabaseUrl,
+    role: Role,
+    clock: Arc<dyn Clock>,
+    entropy: &dyn Entropy,
+    opening: &Opening,
+) -> Result<SharedStore, ConnectError> {
     match scheme(url)? {
-        Scheme::Sqlite(path) => Ok(Arc::new(Sqlite::open(path, role, clock, entropy).await?)),
+        Scheme::Sqlite(path) => Ok(Arc::new(Sqlite::open(path, role, clock, entropy, opening).await?)),
         // Nobody is told here of what was revoked: whoever serves reads the log.
-        Scheme::Postgres => Ok(Arc::new(Postgres::open(url, clock, entropy).await?)),
+        Scheme::Postgres => Ok(Arc::new(Postgres::open(url, &role, clock, entropy, opening).await?)),
     }
 }
 

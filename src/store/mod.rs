@@ -18,10 +18,12 @@ use crate::domain::session::{Seen, Session};
 use crate::domain::text::LoginName;
 use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Credentials, NewUser, User};
+use crate::telemetry::outage::StoreCause;
 
 pub mod backup;
 pub mod connect;
 pub mod copy;
+pub mod opening;
 mod postgres;
 pub mod replicas;
 mod room;
@@ -41,6 +43,17 @@ pub enum StoreError {
     /// What the store holds, or was asked, makes no sense: a bug here or a hand in the database.
     #[error("the store holds or was asked something impossible: {0}")]
     Inconsistent(String),
+}
+
+impl StoreError {
+    /// Of which kind it is.
+    pub const fn cause(&self) -> StoreCause {
+        match self {
+            Self::Unreachable(_) => StoreCause::unreachable,
+            Self::TooSlow(_) => StoreCause::too_slow,
+            Self::Inconsistent(_) => StoreCause::inconsistent,
+        }
+    }
 }
 
 /// The result of every operation.
@@ -240,7 +253,7 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes at most `limit` sessions that ended for good before `before`, and log entries no one needs; returns how many sessions.
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64>;
 
-    /// Answers when the store can be read.
+    /// Answers when the store can be read, and its writer lives and can change something.
     async fn ping(&self) -> Result<()>;
 
     /// Waits until the process that serves from this store has applied `seq`, for a change made beside it.

@@ -1,7 +1,8 @@
 //! The store that many processes share: PostgreSQL, 15 or newer.
 //!
-//! `address` reads the URL, `transport` encrypts the way there, `connection` is one connection, `pool` some of them with the deadline on everything;
-//! `migrate` makes the tables. `change` is a transaction and what it ends with: `sessions` and `accounts` are the
+//! `address` reads the URL, `transport` encrypts the way there, `connection` is one connection, `gate` opens them and `pool`
+//! is some of them with the deadline on everything. `start` is about the first one, and `migrate` makes the tables.
+//! `change` is a transaction and what it ends with: `sessions` and `accounts` are the
 //! operations in it, `queue` puts many logouts into one. `replicas` is what keeps processes of one mind, and `columns`
 //! says what rows mean. `copy` fills all of it at once.
 
@@ -11,11 +12,13 @@ mod change;
 mod columns;
 mod connection;
 mod copy;
+mod gate;
 mod migrate;
 mod pool;
 mod queue;
 mod replicas;
 mod sessions;
+mod start;
 mod transport;
 
 use std::sync::Arc;
@@ -23,19 +26,22 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::try_join;
 use tokio_postgres::Row;
 
 use self::accounts::{AddUser, ChangePassword, SetDisabled};
 use self::address::Address;
 use self::change::commit;
 use self::columns::Columns;
-use self::connection::{Connection, Params};
+use self::connection::{Connection, Heard, Params};
 pub(super) use self::copy::Target as CopyTarget;
-use self::pool::{Pool, within};
+use self::gate::Gate;
+use self::pool::Pool;
 use self::queue::Queue;
 use self::replicas::Membership;
 use self::sessions::Revoke;
-use super::connect::ConnectError;
+use super::connect::{ConnectError, Role};
+use super::opening::{Opening, PATIENCE};
 use super::{
     Added, Changed, Confirmed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result,
     Revoked, Store, StoreError, Target,
@@ -65,6 +71,7 @@ pub(super) struct Postgres {
     writers: Arc<Pool>,
     logouts: Queue,
     membership: Arc<Membership>,
+    gate: Arc<Gate>,
     clock: Arc<dyn Clock>,
     token_key: TokenKey,
     /// The absolute expiry up to which the purge under way has deleted.
@@ -81,28 +88,33 @@ fn address(url: &DatabaseUrl) -> std::result::Result<Address, ConnectError> {
 }
 
 impl Postgres {
-    /// Connects, and migrates the database.
+    /// Connects, and migrates the database. A server waits for one that is not up yet; a command fails at once, and
+    /// whoever has run it knows why.
     pub(super) async fn open(
         url: &DatabaseUrl,
+        role: &Role,
         clock: Arc<dyn Clock>,
         entropy: &dyn Entropy,
+        opening: &Opening,
     ) -> std::result::Result<Self, ConnectError> {
-        let address = Arc::new(address(url)?);
+        let heard: Arc<Heard> = Arc::default();
+        let gate = Gate::new(address(url)?, Arc::clone(&heard));
         let mut fresh_key = [0; 32];
         entropy.fill(&mut fresh_key).map_err(|error: NoEntropy| StoreError::Unreachable(error.to_string()))?;
-        let first = within(Connection::open(&address, None)).await?;
-        migrate::migrate(&first).await?;
-        if within(copy::is_unfinished(&first)).await? {
-            return Err(ConnectError::Unfinished);
-        }
-        let token_key = within(token_key(&first, fresh_key)).await?;
-        let readers = Arc::new(Pool::new(Arc::clone(&address), READERS));
-        let writers = Arc::new(Pool::new(Arc::clone(&address), WRITERS));
+        let patience = match role {
+            Role::Serve(_) => PATIENCE,
+            Role::Command => Duration::ZERO,
+        };
+        let (first, token_key) = start::first(&gate, fresh_key, opening, patience).await?;
+        let readers = Arc::new(Pool::new(Arc::clone(&gate), READERS));
+        let writers = Arc::new(Pool::new(Arc::clone(&gate), WRITERS));
         writers.keep(first);
-        let membership = Membership::new(address, Arc::clone(&readers), Arc::clone(&writers), Arc::clone(&clock));
+        let pools = [Arc::clone(&readers), Arc::clone(&writers)];
+        let membership = Membership::new(Arc::clone(&gate), heard, pools, Arc::clone(&clock));
         Ok(Self {
             logouts: Queue::start(Arc::clone(&writers), Arc::clone(&clock)),
             membership: Arc::new(membership),
+            gate,
             readers,
             writers,
             clock,
@@ -304,7 +316,12 @@ impl Store for Postgres {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.has_users().await.map(drop)
+        let write = async {
+            self.logouts.lives()?;
+            // It changes nothing, and is refused where nothing can be changed.
+            self.writers.execute("UPDATE coherence SET seq = seq WHERE false", &[]).await
+        };
+        try_join(self.has_users(), write).await.map(drop)
     }
 
     async fn confirm(&self, seq: Seq) -> Result<Confirmed> {
@@ -337,5 +354,6 @@ impl Store for Postgres {
         self.membership.close().await;
         self.readers.close();
         self.writers.close();
+        self.gate.close();
     }
 }

@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::try_join;
 use rusqlite::Connection;
 
 pub(super) use self::backup::{backup, restore};
@@ -44,6 +45,7 @@ use self::operations::{Beat, KeepSecret, MarkInUse};
 use self::readers::Readers;
 use self::writer::{Surroundings, Writer};
 use super::connect::{ConnectError, Role};
+use super::opening::{Opening, Stage};
 use super::{
     Added, Changed, Confirmed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result,
     Revoked, Store, StoreError, Target,
@@ -81,6 +83,7 @@ impl Sqlite {
         role: Role,
         clock: Arc<dyn Clock>,
         entropy: &dyn Entropy,
+        opening: &Opening,
     ) -> std::result::Result<Self, ConnectError> {
         refuse_remains(&path, &role)?;
         let path = make_private(&path)?;
@@ -96,8 +99,9 @@ impl Sqlite {
         let watched: Vec<_> = [Some(&path), lock_file.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
         let files = Arc::new(Files::remember(&watched)?);
         let around = Surroundings { path: path.clone(), files: Arc::clone(&files), replica, clock, sink };
+        let opening = opening.clone();
         // Once, so one thread at most.
-        let started = tokio::task::spawn_blocking(move || start(around, fresh_key)).await;
+        let started = tokio::task::spawn_blocking(move || start(around, fresh_key, &opening)).await;
         let Started { writer, token_key, used } =
             started.map_err(|error| StoreError::Unreachable(error.to_string()))??;
         let readers = Readers::new(path.clone(), files);
@@ -152,10 +156,12 @@ struct Started {
 }
 
 /// What of the start blocks.
-fn start(around: Surroundings, fresh_key: [u8; 32]) -> std::result::Result<Started, ConnectError> {
+fn start(around: Surroundings, fresh_key: [u8; 32], opening: &Opening) -> std::result::Result<Started, ConnectError> {
     backup::revive_in_place(&around.path, &*around.clock)?;
     let mut connection = connection::writer(&around.path)?;
+    opening.is(Stage::Migrating);
     migrate::migrate(&mut connection)?;
+    opening.is(Stage::Opening);
     let token_key = token_key(&connection, fresh_key).map_err(failed)?;
     let mut used = false;
     if around.sink.is_some() {
@@ -338,9 +344,9 @@ impl Store for Sqlite {
     }
 
     async fn ping(&self) -> Result<()> {
-        // A query of a table: SQLite answers one of constants without a look at the file.
-        self.has_users().await?;
-        if self.writer.in_trouble() { self.writer.commit(Beat).await } else { Ok(()) }
+        // A query of a table: SQLite answers one of constants without a look at the file. And a commit, since nothing less
+        // shows that the writer lives, may write, and has a disk that takes it.
+        try_join(self.has_users(), self.writer.commit(Beat)).await.map(drop)
     }
 
     async fn confirm(&self, seq: Seq) -> Result<Confirmed> {

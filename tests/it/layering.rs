@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::statements::rust_files;
 
 /// Which floor a module stands on.
-const FLOORS: [(&str, u8); 15] = [
+const FLOORS: [(&str, u8); 16] = [
     ("config", 0),
     ("domain", 0),
     ("password", 1),
@@ -15,6 +15,7 @@ const FLOORS: [(&str, u8); 15] = [
     ("coherence", 3),
     ("touch", 3),
     ("purge", 3),
+    ("health", 3),
     ("service", 4),
     ("http", 5),
     ("app", 6),

@@ -139,23 +139,33 @@ pub struct Process {
 
 impl Process {
     /// Starts one, and waits until it says where it listens.
-    pub async fn start(mut command: Command) -> Self {
+    pub async fn start(command: Command) -> Self {
+        let mut this = Self::begin(command);
+        this.until_it_serves().await;
+        this
+    }
+
+    /// Starts one, without waiting for anything.
+    pub fn begin(mut command: Command) -> Self {
         let mut child = command.spawn().expect("a child");
         let (mut readers, err, out) = (JoinSet::new(), Arc::default(), Arc::default());
         readers.spawn(copy(child.stderr.take().expect("piped"), Arc::clone(&err)));
         readers.spawn(copy(child.stdout.take().expect("piped"), Arc::clone(&out)));
-        let mut this = Self { listen: String::new(), ops: String::new(), child, err, out, readers };
+        Self { listen: String::new(), ops: String::new(), child, err, out, readers }
+    }
+
+    /// Waits until it says where it listens.
+    pub async fn until_it_serves(&mut self) {
         until("it serves", async || {
-            let log = this.log();
+            let log = self.log();
             if let Some(line) = log.lines().find(|line| line.contains("serving") && log.contains('\n')) {
-                (this.listen, this.ops) = (field(line, "listen"), field(line, "ops"));
+                (self.listen, self.ops) = (field(line, "listen"), field(line, "ops"));
                 return true;
             }
-            assert!(this.child.try_wait().expect("a state").is_none(), "it ended: {log}");
+            assert!(self.lives(), "it ended: {log}");
             false
         })
         .await;
-        this
     }
 
     /// Every line of the log so far.
@@ -189,6 +199,11 @@ impl Process {
     pub async fn stop(mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.ended().await
+    }
+
+    /// Whether it has not ended.
+    pub fn lives(&mut self) -> bool {
+        self.child.try_wait().expect("a state").is_none()
     }
 
     /// Waits until it has ended and everything it wrote was read.

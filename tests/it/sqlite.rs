@@ -19,9 +19,9 @@ use sessiond::store::{Confirmed, RevocationSink, StoreError, Target};
 use crate::cli::serving;
 use crate::database::Database;
 use crate::fresh::{Fresh, Heard, because, clock, logout_of, made, on_a_fresh_store, open, token};
-use crate::harness::{ALICE, BOB, Server, delete, get};
+use crate::harness::{ALICE, BOB, Server, delete, exchange, get, post};
 use crate::outage::{TOO_SLOW, UNREACHABLE, assert_is_over, assert_words, checks, logins, logouts, send_all};
-use crate::process::{Home, finish, until};
+use crate::process::{Home, field, finish, until};
 
 /// Hears slowly, and notices when somebody was answered meanwhile.
 #[derive(Default)]
@@ -360,7 +360,7 @@ async fn a_full_disk_is_an_unreachable_store_until_there_is_room() {
 
     std::fs::remove_file(&filler).expect("room");
     drop(file);
-    assert_eq!(server.ops("/readyz").await.status, 200, "without waiting for a login");
+    until("it is ready without waiting for a login", async || server.ops("/readyz").await.status == 200).await;
     assert_is_over(&server, &bob).await;
     server.stop().await;
 }
@@ -473,4 +473,34 @@ async fn what_belongs_to_another_user_is_refused_and_root_is_warned_of_it() {
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let sentence = finish(command, "").await.refused();
     assert!(sentence.contains("belongs to another user, who can change it"), "{sentence}");
+}
+
+#[tokio::test]
+async fn a_writer_that_cannot_write_is_not_ready_and_its_failures_are_told_once() {
+    let (home, server) = serving().await;
+    let ready = async || exchange(&server.ops, &get("/readyz").bytes(&server.ops)).await;
+    assert_eq!(ready().await.status, 200);
+    let bob = server.log_in(BOB).await;
+    let before = server.log().lines().count();
+    let other = home.database.connection();
+    other.execute_batch("BEGIN IMMEDIATE").expect("the write lock");
+    until("it is not ready", async || ready().await.status == 503).await;
+    assert!(ready().await.text().starts_with("store: "), "{}", ready().await.text());
+    assert_eq!(exchange(&server.ops, &get("/livez").bytes(&server.ops)).await.status, 200);
+
+    let logout = || post("/api/v1/auth/logout").bearer(&bob.token);
+    let mut failed = 0;
+    for _ in 0..3 {
+        let replies = join_all((0..50).map(|_| server.send(logout()))).await;
+        assert!(replies.iter().all(|reply| reply.status == 504), "{replies:?}");
+        failed += replies.len();
+    }
+    other.execute_batch("ROLLBACK").expect("released");
+    until("it is ready", async || ready().await.status == 200).await;
+    let over = || server.log().lines().find(|line| line.contains("the store answers again")).map(str::to_owned);
+    until("it is over", async || over().is_some()).await;
+    assert_eq!(field(&over().expect("over"), "failed"), failed.to_string(), "{}", server.log());
+    assert!(server.log().lines().count() - before <= 6, "{}", server.log());
+    assert_eq!(server.send(logout()).await.status, 200);
+    server.stop().await;
 }

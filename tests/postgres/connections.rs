@@ -14,7 +14,7 @@ use crate::proxy::{Proxy, Ways, Weather};
 use crate::seed;
 
 /// What the log says once a beat has failed.
-const TROUBLE: &str = "cannot read the log of revocations";
+const TROUBLE: &str = "the store fails";
 
 /// Panics unless the trouble is over: sessions begin and end as ever.
 async fn assert_is_over(servers: &[&Process]) {

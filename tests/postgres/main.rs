@@ -24,6 +24,7 @@ needs_postgres! {
     mod copy;
     mod crowd;
     mod database;
+    mod down;
     mod failover;
     mod faults;
     mod fleet;
@@ -38,6 +39,7 @@ needs_postgres! {
     mod seed;
     mod servers;
     mod sql;
+    mod starting;
     mod tls;
 
     // What is told of every store.

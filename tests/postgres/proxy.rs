@@ -1,9 +1,9 @@
 //! A way to the database that a test can disturb: held up without a word, delayed, or cut in the middle of an answer.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sessiond::domain::entropy::{Entropy as _, SystemEntropy};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -59,6 +59,8 @@ struct Shared {
     held: AtomicUsize,
     late: AtomicUsize,
     broken: AtomicUsize,
+    /// When each connection came.
+    came: Mutex<Vec<Instant>>,
 }
 
 impl Proxy {
@@ -76,6 +78,7 @@ impl Proxy {
             held: AtomicUsize::default(),
             late: AtomicUsize::default(),
             broken: AtomicUsize::default(),
+            came: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, Arc::clone(&shared)));
@@ -102,6 +105,11 @@ impl Proxy {
         self.shared.late.load(Ordering::Relaxed)
     }
 
+    /// When each connection came so far, whether or not the database could be reached.
+    pub fn came(&self) -> Vec<Instant> {
+        self.shared.came.lock().expect("no panic").clone()
+    }
+
     /// How many pieces broke off.
     pub fn broken(&self) -> usize {
         self.shared.broken.load(Ordering::Relaxed)
@@ -111,6 +119,7 @@ impl Proxy {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     while let Ok((server, _)) = listener.accept().await {
+        shared.came.lock().expect("no panic").push(Instant::now());
         connections.spawn(forward(server, Arc::clone(&shared)));
         while connections.try_join_next().is_some() {}
     }

@@ -66,10 +66,10 @@ fn answer(decision: Result<Principal>) -> Response {
     match decision {
         Ok(principal) => allowed(&principal),
         Err(error) => {
-            let failure = error.failure();
+            let failure = Failure::of(&error);
             let mut response = wordless(&Refusal::Service(error));
             if let Some(failure) = failure {
-                response.extensions_mut().insert(Failure(failure));
+                response.extensions_mut().insert(failure);
             }
             response
         }

@@ -20,7 +20,7 @@ pub(super) trait Operation: Sync {
     /// What it comes to.
     type Outcome: Send;
 
-    /// Does it. An error closes the connection, so that nothing of it is durable.
+    /// Does it. An error undoes the transaction, or closes the connection, so that nothing of it is durable.
     fn apply(&self, change: &mut Change<'_>) -> impl Future<Output = Result<Told<Self::Outcome>>> + Send;
 }
 
@@ -31,8 +31,13 @@ pub(super) type Told<T> = Box<dyn FnOnce(Seq) -> T + Send>;
 pub(super) async fn commit<O: Operation>(pool: &Pool, clock: &dyn Clock, operation: O) -> Result<O::Outcome> {
     within(async {
         let mut change = Change { lease: pool.take().await?, begun: false, now: clock.now(), ended: Ended::default() };
-        let told = operation.apply(&mut change).await?;
-        Ok(told(change.commit().await?))
+        match operation.apply(&mut change).await {
+            Ok(told) => Ok(told(change.commit().await?)),
+            Err(error) => {
+                change.lease.roll_back().await;
+                Err(error)
+            }
+        }
     })
     .await
 }
@@ -255,16 +260,17 @@ impl Change<'_> {
             )
         };
         connection.prepared(sql).await?;
-        let rows = if begun {
-            let (rows, committed) = join(connection.query(sql, params), connection.run("COMMIT")).await;
-            // Of a transaction that failed, COMMIT makes a rollback without a word.
-            let rows = rows?;
-            committed?;
-            rows
+        let (rows, committed) = if begun {
+            join(connection.query(sql, params), connection.run("COMMIT")).await
         } else {
-            connection.query(sql, params).await?
+            (connection.query(sql, params).await, Ok(()))
         };
-        lease.give_back();
+        // Of a transaction that failed, COMMIT makes a rollback without a word.
+        if committed.is_ok() {
+            lease.give_back_if_sound();
+        }
+        let rows = rows?;
+        committed?;
         Columns::of_first(&rows, NO_HEAD)?.next()
     }
 }

@@ -1,6 +1,7 @@
 //! One connection: how it is opened, asked and, at the latest when it is dropped, closed.
 
 use std::collections::HashMap;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +18,7 @@ use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage, Statement};
 
 use super::super::{Result, StoreError};
 use super::address::Address;
+use crate::telemetry::outage::Seldom;
 
 /// The oldest version that is known to do, as the server numbers them.
 const OLDEST: u32 = 15_00_00;
@@ -30,7 +32,63 @@ pub(super) struct Connection {
     statements: Mutex<HashMap<&'static str, Statement>>,
     /// Whether something was committed here that a standby may not have.
     alone: Arc<AtomicBool>,
+    /// Whether it has failed in any other way than those that say nothing about the connection.
+    broken: AtomicBool,
     task: AbortHandle,
+}
+
+/// Who hears what the database says without being asked, on whichever connection.
+#[derive(Default)]
+pub(super) struct Heard {
+    /// Told of every notification.
+    pub(super) notified: Notify,
+    /// The last warning, and whether it is time to say it again: a server that goes down says so on every connection.
+    warned: Mutex<(String, Seldom)>,
+}
+
+impl Heard {
+    fn warn(&self, words: &str) {
+        let mut warned = self.warned.lock();
+        if warned.0 != words {
+            *warned = (words.to_owned(), Seldom::default());
+        }
+        if warned.1.now() {
+            tracing::warn!("PostgreSQL warns: {words}");
+        }
+    }
+}
+
+/// A connection that could not be opened.
+#[derive(Debug)]
+pub(super) struct NotOpened {
+    /// Why.
+    pub(super) error: StoreError,
+    /// Whether that is likely to pass by itself: the server is not up yet, is starting, is full, is no primary yet.
+    pub(super) may_pass: bool,
+}
+
+impl From<tokio_postgres::Error> for NotOpened {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self { may_pass: may_pass(&error), error: failed(error) }
+    }
+}
+
+/// Wrong passwords and unknown databases stay so; a server that does not answer, or says that it cannot yet, may.
+fn may_pass(error: &tokio_postgres::Error) -> bool {
+    if let Some(told) = error.as_db_error() {
+        let states = [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW];
+        // Of connections; of resources, too many clients among them.
+        return states.contains(told.code()) || matches!(told.code().code().get(..2), Some("08" | "53"));
+    }
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    match cause.map(|cause| (cause.kind(), cause.raw_os_error())) {
+        // A socket that may not be opened. Without a number it is the driver, about a server that takes no writes yet.
+        Some((io::ErrorKind::PermissionDenied, number)) => number.is_none(),
+        // What TLS finds, such as a certificate that is not to be believed.
+        Some((io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput, _)) => false,
+        Some(_) => true,
+        None => error.is_closed(),
+    }
 }
 
 impl Drop for Connection {
@@ -40,36 +98,37 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Opens one. `heard` is told of every notification.
-    pub(super) async fn open(address: &Address, heard: Option<Arc<Notify>>) -> Result<Self> {
-        let (client, mut connection) = address.config.connect(address.transport.clone()).await.map_err(failed)?;
+    /// Opens one.
+    pub(super) async fn open(address: &Address, heard: &Arc<Heard>) -> std::result::Result<Self, NotOpened> {
+        let (client, mut connection) = address.config.connect(address.transport.clone()).await?;
         let alone = Arc::new(AtomicBool::new(false));
-        let unsure = Arc::clone(&alone);
+        let (unsure, heard) = (Arc::clone(&alone), Arc::clone(heard));
         #[expect(clippy::disallowed_methods, reason = "aborted when the connection is dropped")]
         let task = tokio::spawn(async move {
             // The end, or an error: either way the client finds out by itself.
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-                match (message, &heard) {
-                    (AsyncMessage::Notification(_), Some(heard)) => heard.notify_one(),
-                    (AsyncMessage::Notice(notice), _) if notice.parsed_severity() == Some(Severity::Warning) => {
-                        tracing::warn!("PostgreSQL warns: {}", notice.message());
-                        // Its words are in the language of the server; the place in its source is not.
-                        if notice.routine() == Some("SyncRepWaitForLSN") {
-                            unsure.store(true, Ordering::Release);
-                        }
+                if let AsyncMessage::Notification(_) = message {
+                    heard.notified.notify_one();
+                } else if let AsyncMessage::Notice(notice) = message
+                    && notice.parsed_severity() == Some(Severity::Warning)
+                {
+                    heard.warn(notice.message());
+                    // Its words are in the language of the server; the place in its source is not.
+                    if notice.routine() == Some("SyncRepWaitForLSN") {
+                        unsure.store(true, Ordering::Release);
                     }
-                    _ => {}
                 }
             }
         });
-        let connection = Self { client, statements: Mutex::default(), alone, task: task.abort_handle() };
+        let (statements, broken) = (Mutex::default(), AtomicBool::new(false));
+        let connection = Self { client, statements, alone, broken, task: task.abort_handle() };
         connection.prove().await?;
         Ok(connection)
     }
 
     /// Sets the limits of our own, and sees to it that this is a server to rely on. Every statement that can go by an index
     /// does: a plan made while a table was small is kept, and would go through all of it when it has grown.
-    async fn prove(&self) -> Result<()> {
+    async fn prove(&self) -> std::result::Result<(), NotOpened> {
         const SETTINGS: [&str; 4] = ["server_version_num", "server_encoding", "in_recovery", "synchronous_commit"];
         let answer = self
             .client
@@ -82,26 +141,26 @@ impl Connection {
                      current_setting('server_encoding') AS server_encoding, pg_is_in_recovery() AS in_recovery,
                      current_setting('synchronous_commit') AS synchronous_commit",
             )
-            .await
-            .map_err(failed)?;
+            .await?;
         let row = answer.iter().find_map(|message| {
             let SimpleQueryMessage::Row(row) = message else { return None };
             Some(row)
         });
         let [version, encoding, in_recovery, commit] =
             SETTINGS.map(|name| row.and_then(|row| row.try_get(name).ok().flatten()).unwrap_or_default());
+        let unfit = |why, may_pass| Err(NotOpened { error: StoreError::Unreachable(why), may_pass });
         if version.parse::<u32>().is_ok_and(|version| version < OLDEST) {
-            return Err(StoreError::Unreachable(format!("PostgreSQL 15 or newer is needed, and this is {version}")));
+            return unfit(format!("PostgreSQL 15 or newer is needed, and this is {version}"), false);
         }
         if encoding != "UTF8" {
-            return Err(StoreError::Unreachable(format!("the database's encoding is {encoding}, and must be UTF8")));
+            return unfit(format!("the database's encoding is {encoding}, and must be UTF8"), false);
         }
         if in_recovery != "f" {
-            return Err(StoreError::Unreachable(String::from("this server is a standby, and a primary is needed")));
+            return unfit(String::from("this server is a standby, and a primary is needed"), true);
         }
         // Anything weaker could forget what was acknowledged.
         if !matches!(commit, "on" | "remote_apply") {
-            self.client.batch_execute("SET synchronous_commit = on").await.map_err(failed)?;
+            self.client.batch_execute("SET synchronous_commit = on").await?;
         }
         Ok(())
     }
@@ -111,16 +170,36 @@ impl Connection {
         self.client.is_closed()
     }
 
+    /// Whether it can be used again after an error, once no transaction is open on it any more. The server has then merely
+    /// refused a statement: opening another connection for each refusal would cost it more than the statement.
+    pub(super) fn is_sound(&self) -> bool {
+        let spoilt = [&self.broken, &*self.alone].iter().any(|mark| mark.load(Ordering::Acquire));
+        !spoilt && !self.is_closed()
+    }
+
+    fn failed(&self, error: tokio_postgres::Error) -> StoreError {
+        let refused = error.as_db_error().is_some_and(|told| {
+            // A constraint, a deadlock, no room on the disk, a lock or an answer that was waited for too long. Not that only
+            // reading is possible: elsewhere there may be a primary by now. Nor that a prepared statement is of no use.
+            let passes = matches!(told.code().code().get(..2), Some("23" | "40" | "53" | "55" | "57"));
+            passes && told.parsed_severity() == Some(Severity::Error)
+        });
+        self.broken.fetch_or(!refused, Ordering::AcqRel);
+        failed(error)
+    }
+
     /// Runs a statement, prepared when it is first run here.
     pub(super) async fn query(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>> {
         let statement = self.prepared(sql).await?;
-        self.client.query(&statement, params).await.map_err(failed).and_then(|rows| self.unless_alone(rows))
+        let rows = self.client.query(&statement, params).await.map_err(|error| self.failed(error))?;
+        self.unless_alone(rows)
     }
 
     /// Runs a statement and returns how many rows it changed.
     pub(super) async fn execute(&self, sql: &'static str, params: Params<'_>) -> Result<u64> {
         let statement = self.prepared(sql).await?;
-        self.client.execute(&statement, params).await.map_err(failed).and_then(|changed| self.unless_alone(changed))
+        let changed = self.client.execute(&statement, params).await.map_err(|error| self.failed(error))?;
+        self.unless_alone(changed)
     }
 
     /// Adds rows by a `COPY … FROM STDIN`: all of them or none.
@@ -133,7 +212,8 @@ impl Connection {
 
     /// Runs plain statements without parameters.
     pub(super) async fn run(&self, sql: &str) -> Result<()> {
-        self.client.batch_execute(sql).await.map_err(failed).and_then(|()| self.unless_alone(()))
+        self.client.batch_execute(sql).await.map_err(|error| self.failed(error))?;
+        self.unless_alone(())
     }
 
     /// Hands an answer on, unless an operator made the server stop waiting for its standby. It answers that it committed,
@@ -151,7 +231,7 @@ impl Connection {
         if let Some(statement) = known {
             return Ok(statement);
         }
-        let statement = self.client.prepare(sql).await.map_err(failed)?;
+        let statement = self.client.prepare(sql).await.map_err(|error| self.failed(error))?;
         self.statements.lock().insert(sql, statement.clone());
         Ok(statement)
     }

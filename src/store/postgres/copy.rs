@@ -1,14 +1,17 @@
 //! A database that is filled from another store: on one connection, and with more patience than what serves has.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::super::connect::ConnectError;
 use super::super::copy::{Contents, CopyError, Table};
+use super::super::opening::Opening;
 use super::super::{Result, StoreError};
+use super::address::Address;
 use super::columns::Columns;
-use super::connection::Connection;
+use super::connection::{Connection, NotOpened};
 use super::pool::by;
 use super::{address, migrate};
 use crate::config::DatabaseUrl;
@@ -22,6 +25,10 @@ const CONNECTION: Duration = Duration::from_secs(10);
 const TOKEN_KEY: &str = "token_key";
 const COPYING: &str = "copying";
 
+async fn opened(address: &Address) -> Result<Connection> {
+    Connection::open(address, &Arc::default()).await.map_err(|NotOpened { error, .. }| error)
+}
+
 /// A database that nobody else fills until this is dropped.
 pub(in super::super) struct Target(Connection);
 
@@ -29,8 +36,8 @@ impl Target {
     /// Connects, migrates, and keeps other copies away.
     pub(in super::super) async fn open(url: &DatabaseUrl) -> std::result::Result<Self, CopyError> {
         let address = address(url)?;
-        let connection = by(CONNECTION, Connection::open(&address, None)).await.map_err(ConnectError::from)?;
-        migrate::migrate(&connection).await.map_err(ConnectError::from)?;
+        let connection = by(CONNECTION, opened(&address)).await.map_err(ConnectError::from)?;
+        migrate::migrate(&connection, &Opening::default()).await.map_err(ConnectError::from)?;
         // The number is ours alone: the letters of "sesscopy". The lock goes with the connection, and that of a copy that
         // was killed goes a moment later.
         let alone = connection.run(

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use super::super::opening::{Opening, Stage};
 use super::super::{Result, StoreError};
 use super::columns::Columns;
 use super::connection::Connection;
@@ -17,16 +18,18 @@ const DEADLINE: Duration = Duration::from_mins(5);
 
 /// Applies what is missing, in one transaction: all of it or nothing, whoever is killed when. Of several processes that
 /// start at once one migrates and the others wait, then find nothing to do.
-pub(super) async fn migrate(connection: &Connection) -> Result<()> {
+pub(super) async fn migrate(connection: &Connection, opening: &Opening) -> Result<()> {
     let late = |_| StoreError::TooSlow(format!("not migrated within {DEADLINE:?}: does another process hold a lock?"));
-    tokio::time::timeout(DEADLINE, in_transaction(connection)).await.map_err(late)?
+    tokio::time::timeout(DEADLINE, in_transaction(connection, opening)).await.map_err(late)?
 }
 
-async fn in_transaction(connection: &Connection) -> Result<()> {
+async fn in_transaction(connection: &Connection, opening: &Opening) -> Result<()> {
+    opening.is(Stage::Locked);
     // The number is ours alone: the first eight letters of "sessiond".
     connection
         .run("BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(8315180193920146286)")
         .await?;
+    opening.is(Stage::Migrating);
     let tables =
         connection.query("SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()", &[]).await?;
     let tables = tables.iter().map(|row| Columns::of(row).next()).collect::<Result<HashSet<String>>>()?;

@@ -1,16 +1,18 @@
-//! A bounded number of connections, opened when needed. One that failed, or was not waited for, is closed.
+//! A bounded number of connections, opened when needed. One that broke, or was not waited for, is closed; one whose server
+//! merely refused a statement is not. While no other can be opened, those that are open do.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio_postgres::Row;
 
 use super::super::{Result, StoreError};
-use super::address::Address;
 use super::connection::{Connection, Params};
+use super::gate::Gate;
 
 /// How long anything may take: waiting for a turn, connecting, asking and committing. PostgreSQL's own limits do not
 /// cover the commit, and cannot help where it is the network that hangs.
@@ -30,9 +32,12 @@ pub(super) async fn by<T>(deadline: Duration, work: impl Future<Output = Result<
 
 /// The connections.
 pub(super) struct Pool {
-    address: Arc<Address>,
+    gate: Arc<Gate>,
     turns: Semaphore,
     idle: Mutex<Vec<Connection>>,
+    /// How many are in use, and who is told when one is not any more.
+    lent: AtomicUsize,
+    returned: Notify,
     /// How often everything was forgotten.
     age: AtomicU64,
 }
@@ -42,13 +47,41 @@ pub(super) struct Lease<'p> {
     pool: &'p Pool,
     age: u64,
     pub(super) connection: Connection,
+    _lent: Lent<'p>,
     _turn: SemaphorePermit<'p>,
+}
+
+/// How many connections are in use.
+struct InUse(usize);
+
+/// Counts a connection in use for as long as it lives.
+struct Lent<'p>(&'p Pool);
+
+impl<'p> Lent<'p> {
+    fn begin(pool: &'p Pool) -> Self {
+        pool.lent.fetch_add(1, Ordering::AcqRel);
+        Self(pool)
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.0.lent.fetch_sub(1, Ordering::AcqRel);
+        self.0.returned.notify_waiters();
+    }
 }
 
 impl Pool {
     /// At most `most`, none of them opened yet.
-    pub(super) const fn new(address: Arc<Address>, most: usize) -> Self {
-        Self { address, turns: Semaphore::const_new(most), idle: Mutex::new(Vec::new()), age: AtomicU64::new(0) }
+    pub(super) fn new(gate: Arc<Gate>, most: usize) -> Self {
+        Self {
+            gate,
+            turns: Semaphore::new(most),
+            idle: Mutex::default(),
+            lent: AtomicUsize::new(0),
+            returned: Notify::new(),
+            age: AtomicU64::new(0),
+        }
     }
 
     /// Takes in a connection that somebody has no further use for.
@@ -61,24 +94,44 @@ impl Pool {
         let closed = |_| StoreError::Unreachable(String::from("the store is closed"));
         let turn = self.turns.acquire().await.map_err(closed)?;
         let age = self.age.load(Ordering::Acquire);
-        loop {
-            let idle = self.idle.lock().pop();
-            let connection = match idle {
-                Some(gone) if gone.is_closed() => continue,
-                Some(connection) => connection,
-                None => Connection::open(&self.address, None).await?,
+        let (connection, lent) = loop {
+            if let Ok(idle) = self.idle() {
+                break idle;
+            }
+            let error = match self.gate.open().await {
+                Ok(opened) => break (opened, Lent::begin(self)),
+                Err(error) => error,
             };
-            return Ok(Lease { pool: self, age, connection, _turn: turn });
+            // Before the look, so that none that is returned after it is missed.
+            let mut returned = pin!(self.returned.notified());
+            returned.as_mut().enable();
+            match self.idle() {
+                Ok(idle) => break idle,
+                Err(InUse(0)) => return Err(error),
+                Err(InUse(_)) => returned.await,
+            }
+        };
+        Ok(Lease { pool: self, age, connection, _lent: lent, _turn: turn })
+    }
+
+    /// Takes one that is open and idle. Where there is none, tells how many will yet be returned, or closed.
+    fn idle(&self) -> std::result::Result<(Connection, Lent<'_>), InUse> {
+        let mut idle = self.idle.lock();
+        while let Some(connection) = idle.pop() {
+            if !connection.is_closed() {
+                return Ok((connection, Lent::begin(self)));
+            }
         }
+        Err(InUse(self.lent.load(Ordering::Acquire)))
     }
 
     /// Runs one statement, which is a transaction of its own.
     pub(super) async fn query(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>> {
         within(async {
             let lease = self.take().await?;
-            let rows = lease.connection.query(sql, params).await?;
-            lease.give_back();
-            Ok(rows)
+            let rows = lease.connection.query(sql, params).await;
+            lease.give_back_if_sound();
+            rows
         })
         .await
     }
@@ -87,9 +140,9 @@ impl Pool {
     pub(super) async fn execute(&self, sql: &'static str, params: Params<'_>) -> Result<u64> {
         within(async {
             let lease = self.take().await?;
-            let changed = lease.connection.execute(sql, params).await?;
-            lease.give_back();
-            Ok(changed)
+            let changed = lease.connection.execute(sql, params).await;
+            lease.give_back_if_sound();
+            changed
         })
         .await
     }
@@ -108,6 +161,20 @@ impl Pool {
 }
 
 impl Lease<'_> {
+    /// Puts the connection back after what has come to an end, well or not, and is no part of a transaction.
+    pub(super) fn give_back_if_sound(self) {
+        if self.connection.is_sound() {
+            self.give_back();
+        }
+    }
+
+    /// Undoes a transaction that has failed. If that works, the connection is put back.
+    pub(super) async fn roll_back(self) {
+        if self.connection.is_sound() && self.connection.run("ROLLBACK").await.is_ok() {
+            self.give_back();
+        }
+    }
+
     /// Puts the connection back. Nothing may be under way on it.
     pub(super) fn give_back(self) {
         let mut idle = self.pool.idle.lock();

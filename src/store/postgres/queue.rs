@@ -52,6 +52,13 @@ impl Queue {
         within(async { told.await.map_err(|_| closed())? }).await
     }
 
+    /// Fails once the task has ended.
+    pub(super) fn lives(&self) -> Result<()> {
+        let lives = self.0.lock().as_ref().is_some_and(|open| !open.task.is_finished());
+        let ended = || StoreError::Unreachable(String::from("the task that commits logouts has ended"));
+        lives.then_some(()).ok_or_else(ended)
+    }
+
     /// Commits what is queued.
     pub(super) async fn close(&self) {
         let open = self.0.lock().take();
@@ -86,5 +93,27 @@ async fn run(mut queue: mpsc::Receiver<Waiting>, pool: Arc<Pool>, clock: Arc<dyn
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::address::Address;
+    use super::super::gate::Gate;
+    use super::*;
+    use crate::domain::clock::SystemClock;
+
+    #[tokio::test]
+    async fn a_task_that_has_ended_is_noticed() {
+        let address = Address::parse("postgres://sessiond@127.0.0.1/nothing_is_asked").expect("a URL");
+        let pool = Arc::new(Pool::new(Gate::new(address, Arc::default()), 1));
+        let queue = Queue::start(pool, Arc::new(SystemClock));
+        queue.lives().expect("it waits");
+        let task = queue.0.lock().as_ref().expect("open").task.abort_handle();
+        task.abort();
+        while !task.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(queue.lives(), Err(StoreError::Unreachable(_))));
     }
 }

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use futures_util::future::{try_join, try_join3};
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Mutex;
 
 use super::super::replicas::DEADLINE;
 use super::super::{News, Replica, Replicas, Result, StoreError};
-use super::address::Address;
 use super::columns::{self, Columns, NO_HEAD};
-use super::connection::{Connection, Params};
+use super::connection::{Connection, Heard, Params};
+use super::gate::Gate;
 use super::pool::{Pool, by};
 use super::sessions;
 use crate::domain::clock::{Clock, Timestamp};
@@ -25,7 +25,7 @@ const MOST: i64 = 1024;
 
 /// See [`Replicas`].
 pub(super) struct Membership {
-    address: Arc<Address>,
+    gate: Arc<Gate>,
     /// Their connections are to the same server, or should be.
     readers: Arc<Pool>,
     writers: Arc<Pool>,
@@ -33,7 +33,7 @@ pub(super) struct Membership {
     /// The newest timeline that was seen.
     timeline: AtomicU32,
     open: Mutex<Option<Listener>>,
-    heard: Arc<Notify>,
+    heard: Arc<Heard>,
 }
 
 /// A connection that listens, and the timeline it is on: a server that takes over is another, and begins a new one.
@@ -43,24 +43,28 @@ struct Listener {
 }
 
 impl Listener {
-    async fn open(address: &Address, heard: &Arc<Notify>) -> Result<Self> {
+    async fn open(gate: &Arc<Gate>, heard: &Heard) -> Result<Self> {
         const UNTOLD: &str = "the database does not tell its timeline";
-        let connection = Connection::open(address, Some(Arc::clone(heard))).await?;
+        let connection = gate.open().await?;
         connection.run("LISTEN sessiond").await?;
         let rows = connection.query("SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)", &[]).await?;
         let timeline: &str = Columns::of_first(&rows, UNTOLD)?.next()?;
         let timeline = u32::from_str_radix(timeline, 16).map_err(|_| StoreError::Inconsistent(String::from(UNTOLD)))?;
         // Whatever was said while nobody listened.
-        heard.notify_one();
+        heard.notified.notify_one();
         Ok(Self { connection, timeline })
     }
 }
 
 impl Membership {
     /// Opens nothing yet.
-    pub(super) fn new(address: Arc<Address>, readers: Arc<Pool>, writers: Arc<Pool>, clock: Arc<dyn Clock>) -> Self {
-        let timeline = AtomicU32::new(0);
-        Self { address, readers, writers, clock, timeline, open: Mutex::default(), heard: Arc::default() }
+    pub(super) fn new(
+        gate: Arc<Gate>,
+        heard: Arc<Heard>,
+        [readers, writers]: [Arc<Pool>; 2],
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { gate, readers, writers, clock, timeline: AtomicU32::new(0), open: Mutex::default(), heard }
     }
 
     /// Runs `work` on the connection, which is opened where there is none, and closed if `work` fails or is late.
@@ -70,9 +74,10 @@ impl Membership {
             let listener = match slot.take().filter(|listener| !listener.connection.is_closed()) {
                 Some(listener) => listener,
                 None => {
-                    let listener = Listener::open(&self.address, &self.heard).await?;
+                    let listener = Listener::open(&self.gate, &self.heard).await?;
                     let before = self.timeline.swap(listener.timeline, Ordering::AcqRel);
                     if before != 0 && before != listener.timeline {
+                        self.gate.forget();
                         self.readers.forget();
                         self.writers.forget();
                     }
@@ -167,6 +172,6 @@ impl Replicas for Membership {
     }
 
     async fn hint(&self) {
-        self.heard.notified().await;
+        self.heard.notified.notified().await;
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::connection;
+use crate::telemetry::outage::Seldom;
 
 const EVERY: Duration = Duration::from_millis(100);
 /// Fewer committed operations are not worth two fsyncs.
@@ -48,6 +49,7 @@ impl Checkpointer {
 fn run(path: &Path, committed: &AtomicUsize, stopped: &Receiver<Infallible>) {
     let mut connection = None;
     let mut done = 0;
+    let mut said = Seldom::default();
     while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
         let now = committed.load(Ordering::Relaxed);
         if now.wrapping_sub(done) < WORTH_IT {
@@ -56,7 +58,9 @@ fn run(path: &Path, committed: &AtomicUsize, stopped: &Receiver<Infallible>) {
         match checkpoint(path, &mut connection) {
             Ok(()) => done = now,
             Err(error) => {
-                tracing::warn!(%error, "cannot checkpoint beside the writer; it will do so itself");
+                if said.now() {
+                    tracing::warn!(%error, "cannot checkpoint beside the writer; it will do so itself");
+                }
                 connection = None;
             }
         }

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use super::revocations;
 use crate::domain::clock::Clock;
 use crate::domain::id::ReplicaId;
 use crate::domain::revocation::{Revocation, Seq};
+use crate::telemetry::outage::Seldom;
 
 /// The most operations in one transaction: bounds how long one waits for its neighbours.
 const MOST: usize = 256;
@@ -100,8 +101,6 @@ pub(super) struct Surroundings {
 /// The door to the writer's thread, which ends once this is closed or dropped and the queue is empty.
 pub(super) struct Writer {
     open: RwLock<Option<Open>>,
-    /// Whether the last commit failed because of the file.
-    in_trouble: Arc<AtomicBool>,
 }
 
 struct Open {
@@ -117,13 +116,11 @@ impl Writer {
         let (done, batches) = mpsc::unbounded_channel();
         #[expect(clippy::disallowed_methods, reason = "ends when the writer's thread does, which drops the sender")]
         tokio::spawn(answer(batches));
-        let in_trouble = Arc::new(AtomicBool::new(false));
         let mut task = Task {
             around,
             done,
             connection: Some(connection),
-            in_trouble: Arc::clone(&in_trouble),
-            deaf: false,
+            deaf: Seldom::default(),
             heard: Seq::default(),
             version: None,
             committed: Arc::default(),
@@ -136,12 +133,7 @@ impl Writer {
         }
         let thread = std::thread::Builder::new().name(String::from("sqlite-writer"));
         let thread = thread.spawn(move || task.run(&queue)).map_err(no_thread)?;
-        Ok(Self { open: RwLock::new(Some(Open { jobs, thread })), in_trouble })
-    }
-
-    /// Whether the last commit failed because of the file, a full disk for instance.
-    pub(super) fn in_trouble(&self) -> bool {
-        self.in_trouble.load(Ordering::Relaxed)
+        Ok(Self { open: RwLock::new(Some(Open { jobs, thread })) })
     }
 
     /// Queues an operation and waits until it is durable.
@@ -182,9 +174,8 @@ struct Task {
     done: mpsc::UnboundedSender<Done>,
     /// None after a failure that leaves its state in doubt; opened again when next needed.
     connection: Option<Connection>,
-    in_trouble: Arc<AtomicBool>,
-    /// Whether the last look for changes made by commands failed.
-    deaf: bool,
+    /// When to say again that a look for changes made by commands failed.
+    deaf: Seldom,
     /// The newest number the sink has heard of.
     heard: Seq,
     /// `PRAGMA data_version` when last looked at: it moves when another process commits.
@@ -213,13 +204,11 @@ impl Task {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if self.around.sink.is_some() && next_poll <= Instant::now() {
-                let heard = self.hear_commands();
-                if let Err(error) = &heard
-                    && !self.deaf
+                if let Err(error) = self.hear_commands()
+                    && self.deaf.now()
                 {
                     tracing::warn!(%error, "cannot look for changes made by commands, and will try on");
                 }
-                self.deaf = heard.is_err();
                 next_poll = Instant::now() + POLL;
             }
         }
@@ -256,7 +245,6 @@ impl Task {
             }
             batch.commit()
         });
-        self.in_trouble.store(matches!(committed, Err(StoreError::Unreachable(_))), Ordering::Relaxed);
         let revocation = committed?;
         self.committed.fetch_add(jobs.len(), Ordering::Relaxed);
         // A failure here is not one to commit, and must not be taken for it.
@@ -379,9 +367,18 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_full_queue_sheds_at_once_and_what_is_in_it_is_committed_before_the_end() {
-        let dir = tempfile::tempdir().expect("a directory");
+    /// Ends the writer's thread.
+    struct Panics;
+
+    impl Operation for Panics {
+        type Outcome = ();
+
+        fn apply(&self, _: &mut Batch<'_>) -> rusqlite::Result<()> {
+            panic!("a test's own")
+        }
+    }
+
+    fn started(dir: &tempfile::TempDir) -> Writer {
         let path = dir.path().join("test.db");
         let path = files::make_private(&path).expect("made");
         let mut connection = connection::writer(&path).expect("opened");
@@ -389,8 +386,23 @@ mod tests {
         let files = Arc::new(Files::remember(&[&path]).expect("there"));
         let replica = ReplicaId::random(&SystemEntropy).expect("entropy");
         let around = Surroundings { path, files, clock: Arc::new(SystemClock), sink: None, replica };
-        let writer = Writer::start(around, connection).expect("started");
+        Writer::start(around, connection).expect("started")
+    }
 
+    #[tokio::test]
+    async fn a_thread_that_has_ended_is_noticed_at_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let writer = started(&dir);
+        for _ in 0..2 {
+            let failed = writer.commit(Panics).await;
+            assert!(matches!(failed, Err(StoreError::Unreachable(_))), "{failed:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_sheds_at_once_and_what_is_in_it_is_committed_before_the_end() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let writer = started(&dir);
         let (mut let_go, mut queued, mut shed) = (Vec::new(), Vec::new(), 0);
         for _ in 0..=MOST + QUEUE {
             let ((go, wait), (reply, outcome)) = (channel(), oneshot::channel());

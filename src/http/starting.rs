@@ -1,0 +1,74 @@
+//! The operations listener while the store is being opened, which may take long: a database that is not up yet is waited
+//! for, and so is another process that migrates. Liveness says yes from the first moment on, so that nobody restarts what
+//! only waits; readiness says no, and why.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+
+use super::layers::{fresh_id, stamp_always};
+use crate::store::opening::Opening;
+
+/// How long a connection may take, which is for one request.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The most at a time.
+const CONNECTIONS: usize = 32;
+/// How long to wait when the operating system has no more file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers until dropped. The listener is then another's to serve on.
+pub async fn serve(listener: &TcpListener, opening: &Opening) -> Infallible {
+    let mut newest = VecDeque::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let connection = timeout(PATIENCE, connection(stream, opening.clone()));
+                #[expect(clippy::disallowed_methods, reason = "ends within two seconds, or when more have come since")]
+                newest.push_back(tokio::spawn(connection).abort_handle());
+                // Each is answered as soon as it asks, so that the oldest is one that does not.
+                if newest.len() > CONNECTIONS
+                    && let Some(oldest) = newest.pop_front()
+                {
+                    oldest.abort();
+                }
+            }
+            Err(_) => sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, opening: Opening) {
+    let answer = service_fn(|request: Request<Incoming>| {
+        std::future::ready(Ok::<_, Infallible>(answer(request.uri().path(), &opening)))
+    });
+    // Resets and garbage are the client's business.
+    let _ = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answer).await;
+}
+
+fn answer(path: &str, opening: &Opening) -> Response<Full<Bytes>> {
+    let (status, text) = match path {
+        "/livez" => (StatusCode::OK, String::from("alive\n")),
+        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, format!("store: {opening}\nserver: starting\n")),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, String::from("starting\n")),
+    };
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    stamp_always(headers, fresh_id());
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}

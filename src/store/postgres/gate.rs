@@ -1,0 +1,203 @@
+//! The one way to a new connection. While the database is known to be down, one attempt is under way at a time, with
+//! pauses between, and whoever else wants a connection is refused at once: what a flood of checks asks for is no reason
+//! to knock more often. Each attempt looks a host's name up once, so names are not asked for more often either.
+//!
+//! Only opening is refused. Connections that are open go on, so that a single refusal, such as "too many clients", costs
+//! nobody who does not need another.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{AcquireError, Semaphore, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::super::{Result, StoreError};
+use super::address::Address;
+use super::connection::{Connection, Heard, NotOpened};
+use super::pool::DEADLINE;
+use crate::domain::entropy::{Entropy as _, SystemEntropy};
+
+/// How many may be opened at once while the database is there.
+const AT_ONCE: usize = 4;
+/// How long the first pause may be, and any. With the longest, whatever comes back is found within a second.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+/// Down again sooner than this, it is the same trouble, and pauses are as long as they were.
+const LASTING: Duration = Duration::from_secs(10);
+
+/// Pauses between attempts: twice as long each time, and of each a random part, so that many processes do not come back
+/// all at once.
+#[derive(Debug, Default)]
+pub(super) struct Backoff(u32);
+
+impl Backoff {
+    /// How long to wait before the next attempt.
+    pub(super) fn pause(&mut self) -> Duration {
+        let most = FIRST_PAUSE.saturating_mul(1 << self.0.min(16)).min(LONGEST_PAUSE);
+        self.0 = self.0.saturating_add(1);
+        let mut random = [0; 2];
+        // Without randomness it is the whole of it.
+        let part = SystemEntropy.fill(&mut random).map_or(u16::MAX, |()| u16::from_ne_bytes(random));
+        most.saturating_mul(u32::from(part)) / u32::from(u16::MAX)
+    }
+}
+
+/// See above.
+pub(super) struct Gate {
+    address: Address,
+    heard: Arc<Heard>,
+    turns: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Why no connection is to be had, as long as none is.
+    down: Option<StoreError>,
+    backoff: Backoff,
+    /// When it was last found to be back.
+    up: Option<Instant>,
+    /// What the attempt opened that found it back, for the next who wants one.
+    spare: Option<Connection>,
+    recovery: Option<AbortHandle>,
+    closed: bool,
+}
+
+impl Gate {
+    /// Opens nothing yet. `heard` is told what the database says unasked, on every connection.
+    pub(super) fn new(address: Address, heard: Arc<Heard>) -> Arc<Self> {
+        Arc::new(Self { address, heard, turns: Arc::new(Semaphore::new(AT_ONCE)), state: Mutex::default() })
+    }
+
+    /// Opens a connection, unless none is to be had.
+    pub(super) async fn open(self: &Arc<Self>) -> Result<Connection> {
+        if let Some(spare) = self.pass()? {
+            return Ok(spare);
+        }
+        let closed = |_: AcquireError| closed();
+        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(closed)?;
+        // Those before may have found out.
+        if let Some(spare) = self.pass()? {
+            return Ok(spare);
+        }
+        let (this, (reply, opened)) = (Arc::clone(self), oneshot::channel());
+        #[expect(clippy::disallowed_methods, reason = "ends at its deadline; whoever asked may be gone sooner")]
+        tokio::spawn(async move {
+            let _turn = turn;
+            let attempt = this.attempt().await.map_err(|NotOpened { error, .. }| error);
+            if let Err(error) = &attempt {
+                this.lost(error.clone());
+            }
+            if let Err(Ok(unwanted)) = reply.send(attempt) {
+                this.keep(unwanted);
+            }
+        });
+        opened.await.map_err(|_| StoreError::Unreachable(String::from("a connection's task has ended")))?
+    }
+
+    /// Opens a connection, whatever is known.
+    pub(super) async fn attempt(&self) -> std::result::Result<Connection, NotOpened> {
+        match timeout(DEADLINE, Connection::open(&self.address, &self.heard)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(NotOpened {
+                error: StoreError::TooSlow(format!("no connection within {DEADLINE:?}")),
+                may_pass: true,
+            }),
+        }
+    }
+
+    /// Forgets what is kept for the next: another server is the primary now.
+    pub(super) fn forget(&self) {
+        self.state.lock().spare = None;
+    }
+
+    /// Opens nothing any more.
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock();
+        (state.closed, state.spare) = (true, None);
+        if let Some(recovery) = state.recovery.take() {
+            recovery.abort();
+        }
+    }
+
+    /// Refuses where it is known that there is nothing to be had. Hands out a connection that is there already.
+    fn pass(&self) -> Result<Option<Connection>> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(closed());
+        }
+        match &state.down {
+            Some(why) => Err(why.clone()),
+            None => Ok(state.spare.take().filter(|spare| !spare.is_closed())),
+        }
+    }
+
+    fn keep(&self, unwanted: Connection) {
+        let mut state = self.state.lock();
+        if !state.closed {
+            state.spare = Some(unwanted);
+        }
+    }
+
+    /// From now on nothing is to be had, until one task finds that it is again.
+    fn lost(self: &Arc<Self>, why: StoreError) {
+        let mut state = self.state.lock();
+        if state.closed || state.down.replace(why).is_some() {
+            return;
+        }
+        if state.up.is_none_or(|up| up.elapsed() > LASTING) {
+            state.backoff = Backoff::default();
+        }
+        #[expect(clippy::disallowed_methods, reason = "ends when it has found a way in, or this is closed or gone")]
+        let task = tokio::spawn(recover(Arc::downgrade(self)));
+        state.recovery = Some(task.abort_handle());
+    }
+}
+
+/// Tries until there is a connection again.
+async fn recover(gate: Weak<Gate>) {
+    let mut begun = Instant::now();
+    loop {
+        let Some(pause) = gate.upgrade().map(|gate| gate.state.lock().backoff.pause()) else { return };
+        // From when the last attempt began: one that hung has been pause enough.
+        sleep_until(begun + pause).await;
+        let Some(gate) = gate.upgrade() else { return };
+        begun = Instant::now();
+        let attempt = gate.attempt().await;
+        let mut state = gate.state.lock();
+        match attempt {
+            Ok(connection) => {
+                (state.down, state.up, state.recovery) = (None, Some(Instant::now()), None);
+                state.spare = (!state.closed).then_some(connection);
+                return;
+            }
+            Err(NotOpened { error, .. }) => state.down = Some(error),
+        }
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unreachable(String::from("the store is closed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_less_than_a_second_and_differ() {
+        let mut firsts = std::collections::HashSet::new();
+        for _ in 0..100 {
+            let mut backoff = Backoff::default();
+            for most in [50, 100, 200, 400, 800, 800, 800] {
+                assert!(backoff.pause() <= Duration::from_millis(most));
+            }
+            firsts.insert(Backoff::default().pause());
+        }
+        assert!(firsts.len() > 50, "{firsts:?}");
+        let mean = (0..1000).fold(Duration::ZERO, |sum, _| sum + Backoff(30).pause()) / 1000;
+        assert!((300..500).contains(&mean.as_millis()), "{mean:?}");
+    }
+}

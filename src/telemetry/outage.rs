@@ -1,0 +1,348 @@
+//! That the store fails is one fact, however many notice it: one line when it begins, a count every ten seconds, and one
+//! line when it is over. What failed is counted by cause, and told of one by one at `debug` only.
+//!
+//! A line for each request would make an outage worse: log collectors drop what comes too fast, the cause among it.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How often a line says that it still fails.
+const EVERY: Duration = Duration::from_secs(10);
+/// For how long nothing may fail, once the store answers again, before the failure counts as over. Requests that were
+/// under way then belong to it still.
+const SETTLE: Duration = Duration::from_secs(1);
+/// The same for a store that has failed again and again: twice as long each time, up to this.
+const LONGEST_SETTLE: Duration = Duration::from_secs(16);
+/// After this long without a failure the next one is a new matter.
+const PEACE: Duration = Duration::from_mins(1);
+
+/// Why the store did not do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the label's values as they are exposed")]
+pub enum StoreCause {
+    /// It refused, dropped the connection or failed.
+    unreachable,
+    /// It did not answer in time.
+    too_slow,
+    /// What it holds or was asked makes no sense.
+    inconsistent,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailureLabels {
+    cause: StoreCause,
+}
+
+/// Requests that failed, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Failed {
+    unreachable: u64,
+    too_slow: u64,
+    inconsistent: u64,
+}
+
+impl Failed {
+    const fn count(&mut self, cause: StoreCause) {
+        match cause {
+            StoreCause::unreachable => self.unreachable += 1,
+            StoreCause::too_slow => self.too_slow += 1,
+            StoreCause::inconsistent => self.inconsistent += 1,
+        }
+    }
+
+    /// All of them.
+    const fn total(self) -> u64 {
+        self.unreachable + self.too_slow + self.inconsistent
+    }
+}
+
+/// What is to be written to the log.
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    /// It fails, and did not before.
+    Begun { cause: StoreCause, why: String },
+    /// It fails on.
+    Still { lasted: Duration, failed: Failed, why: String },
+    /// It does not fail any more. `lasted` is up to its first good answer.
+    Over { lasted: Duration, failed: Failed },
+}
+
+impl Line {
+    fn write(self) {
+        let to_the_millisecond =
+            |span: Duration| Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+        match self {
+            Self::Begun { cause, why } => {
+                tracing::error!(?cause, why, "the store fails; what fails because of it is counted from now on");
+            }
+            Self::Still { lasted, failed, why } => {
+                let Failed { unreachable, too_slow, inconsistent: _ } = failed;
+                let (lasted, failed) = (to_the_millisecond(lasted), failed.total());
+                tracing::warn!(?lasted, failed, unreachable, too_slow, why, "the store still fails");
+            }
+            Self::Over { lasted, failed } => {
+                let Failed { unreachable, too_slow, inconsistent: _ } = failed;
+                let (lasted, failed) = (to_the_millisecond(lasted), failed.total());
+                tracing::info!(?lasted, failed, unreachable, too_slow, "the store answers again");
+            }
+        }
+    }
+}
+
+/// Whether the store fails, and what is to be said of it. Times are since some fixed moment.
+#[derive(Debug, Default)]
+struct Machine {
+    failing: Option<Failing>,
+    /// When it last was over, and how long nothing was to fail before that.
+    over: Option<(Duration, Duration)>,
+}
+
+#[derive(Debug)]
+struct Failing {
+    since: Duration,
+    /// How long nothing may fail before it is over.
+    settle: Duration,
+    failed: Failed,
+    why: String,
+    last_failure: Duration,
+    last_line: Duration,
+    /// When it first answered after the last failure.
+    answered: Option<Duration>,
+}
+
+impl Machine {
+    /// Takes in a failure, of a request or of one of the service's own tasks.
+    fn failed(&mut self, cause: StoreCause, why: &dyn Display, of_request: bool, now: Duration) -> Option<Line> {
+        let why = why.to_string();
+        if let Some(failing) = &mut self.failing {
+            (failing.last_failure, failing.answered) = (now, None);
+            failing.why = why;
+            if of_request {
+                failing.failed.count(cause);
+            }
+            return self.tick(now);
+        }
+        let settle = match self.over {
+            Some((over, settle)) if now.saturating_sub(over) < PEACE => (settle * 2).min(LONGEST_SETTLE),
+            Some(_) | None => SETTLE,
+        };
+        let mut failed = Failed::default();
+        if of_request {
+            failed.count(cause);
+        }
+        let line = Line::Begun { cause, why: why.clone() };
+        let (last_failure, last_line) = (now, now);
+        self.failing = Some(Failing { since: now, settle, failed, why, last_failure, last_line, answered: None });
+        Some(line)
+    }
+
+    /// Takes in that the store has answered what it was asked at `asked`.
+    fn answered(&mut self, asked: Duration, now: Duration) -> Option<Line> {
+        let failing = self.failing.as_mut().filter(|failing| failing.last_failure <= asked)?;
+        let answered = *failing.answered.get_or_insert(now);
+        if now.saturating_sub(failing.last_failure) < failing.settle {
+            return None;
+        }
+        let line = Line::Over { lasted: answered.saturating_sub(failing.since), failed: failing.failed };
+        self.over = Some((now, failing.settle));
+        self.failing = None;
+        Some(line)
+    }
+
+    /// Says that it still fails, where that is due.
+    fn tick(&mut self, now: Duration) -> Option<Line> {
+        let failing = self.failing.as_mut().filter(|failing| now.saturating_sub(failing.last_line) >= EVERY)?;
+        failing.last_line = now;
+        Some(failing.still(now))
+    }
+}
+
+impl Failing {
+    fn still(&self, now: Duration) -> Line {
+        Line::Still { lasted: now.saturating_sub(self.since), failed: self.failed, why: self.why.clone() }
+    }
+}
+
+/// Says how often something may be said that could be said all the time: once in ten seconds.
+#[derive(Debug, Default)]
+pub struct Seldom(Option<Instant>);
+
+impl Seldom {
+    /// Whether it is time to say it.
+    pub fn now(&mut self) -> bool {
+        let due = self.0.is_none_or(|last| last.elapsed() >= EVERY);
+        if due {
+            self.0 = Some(Instant::now());
+        }
+        due
+    }
+}
+
+/// The fact, its lines and its metrics.
+#[derive(Debug)]
+pub struct Outage {
+    begin: Instant,
+    machine: Mutex<Machine>,
+    on: watch::Sender<bool>,
+    failures: Family<FailureLabels, Counter>,
+    failing: Gauge,
+}
+
+impl Outage {
+    /// The store is taken to be well.
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let (failures, failing) = (Family::default(), Gauge::default());
+        registry.register("store_failures", "Requests that failed because of the store, by cause", failures.clone());
+        registry.register("store_failing", "Whether the store fails: 1, or 0", failing.clone());
+        let (begin, machine, on) = (Instant::now(), Mutex::default(), watch::Sender::new(false));
+        Self { begin, machine, on, failures, failing }
+    }
+
+    /// Counts a request that failed because of the store.
+    pub fn failed(&self, cause: StoreCause, why: &dyn Display) {
+        self.failures.get_or_create(&FailureLabels { cause }).inc();
+        // One that makes no sense may be the only one, and has a line of its own.
+        if cause != StoreCause::inconsistent {
+            self.change(|machine, now| machine.failed(cause, why, true, now));
+        }
+    }
+
+    /// Takes in that one of the service's own tasks has failed because of the store.
+    pub fn noticed(&self, cause: StoreCause, why: &dyn Display) {
+        self.change(|machine, now| machine.failed(cause, why, false, now));
+    }
+
+    /// Takes in that the store can be read and written, as it was asked at `asked`.
+    pub fn answered(&self, asked: Instant) {
+        let asked = asked.saturating_duration_since(self.begin);
+        self.change(|machine, now| machine.answered(asked, now));
+    }
+
+    /// Writes the line that says that the store still fails, where that is due.
+    pub fn tick(&self) {
+        self.change(Machine::tick);
+    }
+
+    /// Writes the last line where the store fails while the service stops, so that no count is lost.
+    pub fn close(&self) {
+        self.change(|machine, now| machine.failing.as_ref().map(|failing| failing.still(now)));
+    }
+
+    /// Whether something has failed since `then`.
+    pub fn failed_since(&self, then: Instant) -> bool {
+        let then = then.saturating_duration_since(self.begin);
+        self.machine.lock().failing.as_ref().is_some_and(|failing| failing.last_failure >= then)
+    }
+
+    /// Waits until the store fails.
+    pub async fn begun(&self) {
+        // It fails when its other end is gone, which is held here.
+        let _ = self.on.subscribe().wait_for(|on| *on).await;
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Machine, Duration) -> Option<Line>) {
+        let line = {
+            let mut machine = self.machine.lock();
+            let line = change(&mut machine, self.begin.elapsed());
+            // Nothing turns it without a line.
+            if line.is_some() {
+                let on = machine.failing.is_some();
+                self.on.send_if_modified(|was| std::mem::replace(was, on) != on);
+                self.failing.set(on.into());
+            }
+            line
+        };
+        if let Some(line) = line {
+            line.write();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNREACHABLE: StoreCause = StoreCause::unreachable;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// How many lines there are in any 30 s.
+    fn most_in_thirty_seconds(lines: &[Duration]) -> usize {
+        let within = |from: &Duration| lines.iter().filter(|at| **at >= *from && **at < *from + ms(30_000)).count();
+        lines.iter().map(within).max().unwrap_or_default()
+    }
+
+    #[test]
+    fn an_outage_is_told_at_once_then_every_ten_seconds_then_at_its_end() {
+        let (mut machine, mut lines) = (Machine::default(), Vec::new());
+        // 5,000 requests a second for 28 s.
+        for tick in 0..140_000_u64 {
+            let now = Duration::from_micros(200 * tick);
+            lines.extend(machine.failed(UNREACHABLE, &"refused", true, now));
+            assert!(!lines.is_empty(), "at once");
+        }
+        assert_eq!(machine.answered(ms(28_100), ms(28_101)), None, "requests may be under way still");
+        assert_eq!(machine.failed(StoreCause::too_slow, &"late", true, ms(28_300)), None);
+        assert_eq!(machine.answered(ms(28_200), ms(28_400)), None, "asked before the last failure");
+        assert_eq!(machine.answered(ms(28_500), ms(28_501)), None);
+        lines.extend(machine.answered(ms(29_400), ms(29_401)));
+        let failed = |unreachable| Failed { unreachable, too_slow: 0, inconsistent: 0 };
+        let still = |seconds: u64, count| Line::Still {
+            lasted: ms(seconds * 1000),
+            failed: failed(count),
+            why: String::from("refused"),
+        };
+        let expected = [
+            Line::Begun { cause: UNREACHABLE, why: String::from("refused") },
+            still(10, 50_001),
+            still(20, 100_001),
+            Line::Over { lasted: ms(28_501), failed: Failed { unreachable: 140_000, too_slow: 1, inconsistent: 0 } },
+        ];
+        assert_eq!(lines, expected);
+        assert!(machine.failing.is_none());
+    }
+
+    #[test]
+    fn an_outage_that_only_tasks_notice_is_counted_as_none() {
+        let mut machine = Machine::default();
+        assert!(matches!(machine.failed(UNREACHABLE, &"refused", false, ms(0)), Some(Line::Begun { .. })));
+        assert_eq!(machine.tick(ms(9_999)), None);
+        let still = machine.tick(ms(10_000));
+        assert!(matches!(still, Some(Line::Still { failed, .. }) if failed.total() == 0), "{still:?}");
+        let over = machine.answered(ms(12_000), ms(12_001));
+        assert!(matches!(over, Some(Line::Over { failed, .. }) if failed.total() == 0), "{over:?}");
+    }
+
+    #[test]
+    fn a_store_that_comes_and_goes_is_told_of_ever_less_often_until_there_is_peace() {
+        for (down, up) in [(1, 10), (10, 500), (100, 1_000), (300, 1_300), (700, 2_500), (1_000, 20_000)] {
+            let (mut machine, mut lines) = (Machine::default(), Vec::new());
+            let mut now = ms(0);
+            while now < ms(300_000) {
+                let fails = now.as_millis() % (down + up) < down;
+                let line = if fails {
+                    machine.failed(UNREACHABLE, &"refused", true, now)
+                } else {
+                    machine.answered(now, now).or_else(|| machine.tick(now))
+                };
+                lines.extend(line.map(|_| now));
+                now += ms(1);
+            }
+            assert!((2..=20).contains(&most_in_thirty_seconds(&lines)), "{down} down, {up} up: {lines:?}");
+        }
+        let mut machine = Machine { over: Some((ms(0), LONGEST_SETTLE)), ..Machine::default() };
+        machine.failed(UNREACHABLE, &"refused", true, PEACE);
+        assert_eq!(machine.failing.map(|failing| failing.settle), Some(SETTLE));
+    }
+}
