@@ -1,26 +1,23 @@
 //! A throw-away PostgreSQL: to be shared, or a test's own that it may stop, freeze and lose.
 
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::machine;
+use crate::ports::free_port;
 
 /// PostgreSQL does not run as root, and whoever is root runs it as this user.
 const NOBODY: u32 = 65534;
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Outgoing connections get higher ports by themselves, and would be in the way of a cluster that starts again.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// What holds unless a test asks for something else. Without fsync nothing outlives the machine, but all a mere stop.
 const SETTINGS: &str = "
 fsync = off
@@ -238,20 +235,6 @@ fn unprivileged<'c>(command: &'c mut Command, dir: &Path) -> &'c mut Command {
         command.uid(NOBODY).gid(NOBODY);
     }
     command.current_dir(dir)
-}
-
-/// A port on which nobody listens, and that nobody else in this process was told of.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let begin = std::process::id().wrapping_mul(101);
-    loop {
-        let step = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
-        let offset = begin.wrapping_add(step) % u32::from(PORTS.end - PORTS.start);
-        let port = PORTS.start + u16::try_from(offset).expect("within the range");
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// The state and the parent of a process that has not ended.

@@ -45,7 +45,9 @@ needs_postgres! {
     // What is told of every store.
     #[path = "../it/fresh.rs"] mod fresh;
     #[path = "../it/harness.rs"] mod harness;
+    #[path = "../it/ports.rs"] mod ports;
     #[path = "../it/process.rs"] mod process;
+    #[path = "../it/reverse_proxy.rs"] mod reverse_proxy;
     #[path = "../it/statements.rs"] mod statements;
 
     #[path = "../it/canonical/mod.rs"] mod canonical;

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tokio::process::Command;
 
-use crate::cluster::{Cluster, free_port, session};
+use crate::cluster::{Cluster, session};
 use crate::fleet::home_at;
 use crate::harness::{ALICE, Reply, get};
 use crate::openapi;
+use crate::ports::free_port;
 use crate::process::{Home, Process, attempt, finish, until};
 
 /// The key of the lock under which is migrated.
