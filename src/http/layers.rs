@@ -20,10 +20,11 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use tower::Service as _;
 
+use super::client_address::{Peer, is_trusted};
 use super::dialect::Owner;
 use super::state::App;
 use super::verify;
-use super::wire::{Failure, Peer, Refusal, is_trusted};
+use super::wire::{Failure, Refusal};
 use crate::service::Error;
 use crate::telemetry::COMMIT;
 

@@ -3,10 +3,11 @@
 use axum::extract::{FromRequestParts as _, Request};
 use http::{HeaderMap, HeaderValue};
 
+use super::client_address::Sender;
 use super::cookie::{self, Found};
 use super::credential::{self, Credential, Via};
 use super::state::App;
-use super::wire::{Dialect, Refused, Sender, discard};
+use super::wire::{Dialect, Refused, discard};
 use crate::domain::principal::Principal;
 use crate::service::Error;
 use crate::service::sessions::Scope;

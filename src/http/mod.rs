@@ -2,7 +2,7 @@
 //!
 //! A request goes through [`server`] and [`connection`], [`layers`] (what every answer carries), a [`Route`] of the table
 //! below, and a handler of a [`dialect`], which parses, calls one service method and renders. `credential` finds the
-//! principal, `origin` says where a change may come from, `leave` is logging out, `wire` and `fields` read bodies.
+//! principal, `client_address` and `origin` where a request comes from, `leave` is logging out, `wire` and `fields` read bodies.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -21,6 +21,7 @@ use self::state::App;
 use self::wire::Refusal;
 
 mod alarm;
+pub mod client_address;
 pub mod connection;
 mod connections;
 pub mod cookie;

@@ -1,22 +1,18 @@
 //! What a dialect is, and the extractors that speak it.
 
 use std::marker::PhantomData;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, SET_COOKIE, USER_AGENT};
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 
 use super::fields::Fields;
 use super::state::App;
-use crate::domain::session::Client;
-use crate::domain::text::clip;
 use crate::service;
 use crate::telemetry::outage::StoreCause;
 
@@ -199,54 +195,6 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
 pub fn with_retry(mut response: Response) -> Response {
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
     response
-}
-
-/// The address a connection came from, put into every request by the server.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub IpAddr);
-
-/// Where a request comes from, for people's eyes.
-#[derive(Debug)]
-pub struct Sender(pub Client);
-
-impl FromRequestParts<App> for Sender {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Self::Rejection> {
-        let text = |name: HeaderName, longest| {
-            let value = parts.headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
-            clip(&String::from_utf8_lossy(value), longest)
-        };
-        let ip = parts.extensions.get::<Peer>().map(|peer| client_ip(peer.0, &parts.headers, app));
-        Ok(Self(Client {
-            ip: ip.map(|ip| ip.to_string()).unwrap_or_default(),
-            user_agent: text(USER_AGENT, 512),
-            host: text(HOST, 255),
-        }))
-    }
-}
-
-/// The address behind trusted proxies: the last in `X-Forwarded-For` that is not one of theirs. From anybody else, or
-/// given twice, the header is not believed.
-fn client_ip(peer: IpAddr, headers: &HeaderMap, app: &App) -> IpAddr {
-    const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-    let trusted = |ip: &IpAddr| app.trusted_proxies.iter().any(|network| network.contains(ip));
-    let mut values = headers.get_all(X_FORWARDED_FOR).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return peer };
-    let mut client = peer.to_canonical();
-    for hop in value.to_str().unwrap_or_default().rsplit(',') {
-        if !trusted(&client) {
-            break;
-        }
-        let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
-        client = hop.to_canonical();
-    }
-    client
-}
-
-/// Whether `peer` may speak for others.
-pub fn is_trusted(peer: IpAddr, app: &App) -> bool {
-    app.trusted_proxies.iter().any(|network| network.contains(&peer.to_canonical()))
 }
 
 /// What a body says it is.

@@ -19,7 +19,9 @@
 mod database;
 mod fresh;
 mod harness;
+mod ports;
 mod process;
+mod reverse_proxy;
 
 mod backup;
 mod canonical;
@@ -41,6 +43,7 @@ mod openapi;
 mod outage;
 mod parity;
 mod principal;
+mod proxies;
 mod readiness;
 mod rocketchat;
 mod secrets;

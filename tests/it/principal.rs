@@ -580,7 +580,8 @@ async fn a_request_id_is_taken_over_from_trusted_proxies_alone() {
 async fn a_forwarded_address_is_believed_from_trusted_proxies_alone() {
     let peer = "127.0.0.1";
     // What is sent, and what the session shows when the peer is trusted.
-    let cases: [(&[(&str, &str)], &str); 18] = [
+    let row_of_proxies = format!("203.0.113.9{}", ", 127.0.0.2".repeat(33));
+    let cases: &[(&[(&str, &str)], &str)] = &[
         (&[], peer),
         (&[("X-Forwarded-For", "203.0.113.9")], "203.0.113.9"),
         (&[("X-Forwarded-For", "2001:db8::9")], "2001:db8::9"),
@@ -594,8 +595,22 @@ async fn a_forwarded_address_is_believed_from_trusted_proxies_alone() {
         (&[("X-Forwarded-For", "nonsense")], peer),
         (&[("X-Forwarded-For", "")], peer),
         (&[("X-Forwarded-For", "203.0.113.9, nonsense")], peer),
-        (&[("X-Forwarded-For", "203.0.113.9"), ("X-Forwarded-For", "6.6.6.6")], peer),
-        (&[("X-Forwarded-For", "203.0.113.9"), ("X-Forwarded-For", "203.0.113.9")], peer),
+        // As gateways write them.
+        (&[("X-Forwarded-For", "203.0.113.9:5555")], "203.0.113.9"),
+        (&[("X-Forwarded-For", "[2001:db8::9]")], "2001:db8::9"),
+        (&[("X-Forwarded-For", "[2001:db8::9]:5555, 127.0.0.2:80")], "2001:db8::9"),
+        (&[("X-Forwarded-For", "[::ffff:203.0.113.9]:5555")], "203.0.113.9"),
+        (&[("X-Forwarded-For", "203.0.113.9:x")], peer),
+        // Several lines are one list.
+        (&[("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "203.0.113.9")], "203.0.113.9"),
+        (&[("X-Forwarded-For", "6.6.6.6, 203.0.113.9"), ("X-Forwarded-For", "127.0.0.2")], "203.0.113.9"),
+        (&[("X-Forwarded-For", "203.0.113.9"), ("X-Forwarded-For", "nonsense")], peer),
+        (&[("X-Forwarded-For", "nonsense"), ("X-Forwarded-For", "127.0.0.2")], "127.0.0.2"),
+        // Empty entries are none.
+        (&[("X-Forwarded-For", "203.0.113.9, , 127.0.0.2,")], "203.0.113.9"),
+        (&[("X-Forwarded-For", "203.0.113.9"), ("X-Forwarded-For", "")], "203.0.113.9"),
+        // More proxies than stand in a row anywhere: the search ends before the client.
+        (&[("X-Forwarded-For", &row_of_proxies)], "127.0.0.2"),
         (&[("X_Forwarded_For", "6.6.6.6")], peer),
         (&[("X.Forwarded.For", "6.6.6.6")], peer),
         (&[("X-Real-IP", "6.6.6.6"), ("Forwarded", "for=6.6.6.6")], peer),
@@ -604,7 +619,7 @@ async fn a_forwarded_address_is_believed_from_trusted_proxies_alone() {
     let body = json!({"username": BOB, "password": PASSWORD});
     for (setting, trusted) in [(TRUSTING, true), ("", false), ("trusted_proxies = ['203.0.113.0/24']", false)] {
         let server = Server::with(setting).await;
-        for (lines, believed) in cases {
+        for &(lines, believed) in cases {
             let ask = lines.iter().fold(post("/auth/login").json(&body), |ask, (name, value)| ask.header(name, value));
             let token = server.send(ask).await.cookie().expect("a cookie");
             let shown = server.send(get("/api/v1/auth/session").bearer(&token)).await.json();

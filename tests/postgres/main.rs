@@ -67,6 +67,7 @@ needs_postgres! {
     #[path = "../it/outage.rs"] mod outage;
     #[path = "../it/parity.rs"] mod parity;
     #[path = "../it/principal.rs"] mod principal;
+    #[path = "../it/proxies.rs"] mod proxies;
     #[path = "../it/readiness.rs"] mod readiness;
     #[path = "../it/rocketchat.rs"] mod rocketchat;
     #[path = "../it/secrets.rs"] mod secrets;

@@ -13,12 +13,13 @@ use crate::domain::id::SessionId;
 use crate::domain::session::Session;
 use crate::domain::text::{Email, LoginName};
 use crate::domain::user::User;
+use crate::http::client_address::Sender;
 use crate::http::credential::Caller;
 use crate::http::fields::Fields;
 use crate::http::leave::{Carried, Clearing, leave};
 use crate::http::state::App;
 use crate::http::wire::{
-    Answer, Dialect, FieldError, Payload, Place, Problem, Refusal, Sender, json, with_cookies, with_retry,
+    Answer, Dialect, FieldError, Payload, Place, Problem, Refusal, json, with_cookies, with_retry,
 };
 use crate::service::Error;
 use crate::service::login::Login;

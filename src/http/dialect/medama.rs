@@ -6,10 +6,11 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use crate::domain::text::LoginName;
+use crate::http::client_address::Sender;
 use crate::http::credential::Caller;
 use crate::http::leave::{Clearing, leave};
 use crate::http::state::App;
-use crate::http::wire::{Answer, Dialect, Payload, Problem, Refusal, Sender, json, with_cookies, with_retry};
+use crate::http::wire::{Answer, Dialect, Payload, Problem, Refusal, json, with_cookies, with_retry};
 use crate::service::Error;
 use crate::service::login::Login;
 

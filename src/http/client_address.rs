@@ -1,0 +1,117 @@
+//! Whose request it is, by address: the peer's own, or, behind trusted proxies, the one they forward.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use axum::extract::FromRequestParts;
+use http::header::{HOST, USER_AGENT};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::state::App;
+use crate::domain::session::Client;
+use crate::domain::text::clip;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// So many entries of a list are looked at: more proxies do not stand in a row.
+const MOST_HOPS: usize = 32;
+
+/// The address a connection came from, put into every request by the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+/// Where a request comes from, for people's eyes.
+#[derive(Debug)]
+pub struct Sender(pub Client);
+
+impl FromRequestParts<App> for Sender {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Self::Rejection> {
+        let text = |name: HeaderName, longest| {
+            let value = parts.headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
+            clip(&String::from_utf8_lossy(value), longest)
+        };
+        let ip = parts.extensions.get::<Peer>().map(|peer| client_address(peer.0, &parts.headers, app));
+        Ok(Self(Client {
+            ip: ip.map(|ip| ip.to_string()).unwrap_or_default(),
+            user_agent: text(USER_AGENT, 512),
+            host: text(HOST, 255),
+        }))
+    }
+}
+
+/// Whether `peer` may speak for others.
+pub fn is_trusted(peer: IpAddr, app: &App) -> bool {
+    let peer = peer.to_canonical();
+    app.trusted_proxies.iter().any(|network| network.contains(&peer))
+}
+
+/// The client's address: the rightmost in `X-Forwarded-For` that is not a trusted proxy's.
+///
+/// Each proxy adds the address that it was called from at the right, in the same line or in one of its own: lines of one
+/// name are one list in their order (RFC 9110 section 5.3). The walk goes to the left for as long as the address it has
+/// is a trusted proxy's, and ends at an entry that is no address; then the last good one counts.
+fn client_address(peer: IpAddr, headers: &HeaderMap, app: &App) -> IpAddr {
+    let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
+    let entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let mut client = peer.to_canonical();
+    // Empty entries mean nothing in a list (RFC 9110 section 5.6.1), and count all the same.
+    for entry in entries.take(MOST_HOPS) {
+        if !is_trusted(client, app) {
+            break;
+        }
+        if entry.is_empty() {
+            continue;
+        }
+        let Some(address) = address(entry) else { break };
+        client = address.to_canonical();
+    }
+    client
+}
+
+/// Reads an entry as gateways write them: an address, an IPv6 address in brackets, and either with a port.
+fn address(entry: &[u8]) -> Option<IpAddr> {
+    let entry = std::str::from_utf8(entry).ok()?;
+    let bare = || entry.parse().ok();
+    let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().map(Ipv6Addr::into).ok();
+    let with_port = || entry.parse().map(|address: SocketAddr| address.ip()).ok();
+    bare().or_else(bracketed).or_else(with_port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_read_as_any_gateway_writes_it() {
+        for (entry, wanted) in [
+            ("192.0.2.1", Some("192.0.2.1")),
+            ("192.0.2.1:5555", Some("192.0.2.1")),
+            ("2001:db8::1", Some("2001:db8::1")),
+            ("[2001:db8::1]", Some("2001:db8::1")),
+            ("[2001:db8::1]:5555", Some("2001:db8::1")),
+            ("[::ffff:192.0.2.1]:5555", Some("::ffff:192.0.2.1")),
+            ("2001:db8::1:5555", Some("2001:db8::1:5555")),
+            ("", None),
+            ("unknown", None),
+            ("_hidden", None),
+            ("192.0.2", None),
+            ("192.0.2.1:", None),
+            ("192.0.2.1:x", None),
+            ("192.0.2.1:65536", None),
+            ("192.0.2.1:1:2", None),
+            ("192.0.2.256", None),
+            ("192.0.2.1 192.0.2.2", None),
+            ("[192.0.2.1]", None),
+            ("[192.0.2.1]:80", None),
+            ("[2001:db8::1", None),
+            ("2001:db8::1]", None),
+            ("[2001:db8::1]5555", None),
+            ("\"[2001:db8::1]\"", None),
+            ("for=192.0.2.1", None),
+        ] {
+            assert_eq!(address(entry.as_bytes()), wanted.map(|text| text.parse().expect("an address")), "{entry}");
+        }
+        assert_eq!(address(b"192.0.2.1\xff"), None);
+    }
+}

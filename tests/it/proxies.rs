@@ -1,0 +1,119 @@
+//! Behind real reverse proxies: whose address counts.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
+
+use crate::harness::{Ask, BOB, PASSWORD, Reply, Server};
+use crate::process::login;
+use crate::reverse_proxy::ReverseProxy;
+
+/// The proxies connect from the first of these; the second stands for a gateway before them.
+const TRUSTING: &str = "trusted_proxies = ['127.0.0.1/32', '127.0.0.3/32']";
+const GATEWAY: &str = "127.0.0.3";
+const CLIENT: &str = "127.0.0.2";
+
+/// Sends a request to `address` from another address of this machine.
+async fn exchange_from(source: &str, address: &str, ask: &Ask) -> Reply {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(format!("{source}:0").parse().expect("an address")).expect("bound");
+    let mut stream = socket.connect(address.parse().expect("an address")).await.expect("a connection");
+    stream.write_all(&ask.bytes(address)).await.expect("sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("an answer");
+    Reply::parse(&answer)
+}
+
+/// The address that a session shows whose user logged in through `proxy` from `source`.
+async fn shown(proxy: &ReverseProxy, source: &str, forwarded: &[&str]) -> String {
+    let ask = forwarded.iter().fold(login(BOB, PASSWORD), |ask, line| ask.header("X-Forwarded-For", line));
+    let reply = exchange_from(source, &proxy.address, &ask).await;
+    assert_eq!(reply.status, 200, "{} {}", reply.text(), proxy.log());
+    reply.json()["session"]["ip"].as_str().expect("an address").to_owned()
+}
+
+/// HAProxy, which forwards the address of its client in a line of its own.
+async fn haproxy_before(backend: &str) -> ReverseProxy {
+    ReverseProxy::haproxy(|address| {
+        format!("frontend front\n  bind {address}\n  option forwardfor\n  default_backend back\nbackend back\n  server s {backend}\n")
+    })
+    .await
+}
+
+/// nginx, which forwards the address of its client as `forwarded` says.
+async fn nginx_before(backend: &str, forwarded: &str) -> ReverseProxy {
+    ReverseProxy::nginx(|address| {
+        format!(
+            "server {{ listen {address}; location / {{
+                 proxy_pass http://{backend}; proxy_set_header Host $host; proxy_set_header X-Forwarded-For {forwarded};
+             }} }}"
+        )
+    })
+    .await
+}
+
+/// What is forwarded to the proxy, and what a session then shows when it came from the trusted gateway.
+const FORWARDED: [(&[&str], &str); 9] = [
+    (&[], GATEWAY),
+    (&["203.0.113.9"], "203.0.113.9"),
+    (&["203.0.113.9:5555"], "203.0.113.9"),
+    (&["2001:db8::9"], "2001:db8::9"),
+    (&["[2001:db8::9]"], "2001:db8::9"),
+    (&["[2001:db8::9]:5555"], "2001:db8::9"),
+    (&["6.6.6.6, 203.0.113.9"], "203.0.113.9"),
+    (&["6.6.6.6", "203.0.113.9"], "203.0.113.9"),
+    (&["203.0.113.9", "nonsense"], GATEWAY),
+];
+
+/// Behind `proxy` what an unknown client forwards does not count, and what the trusted gateway forwards does.
+async fn assert_finds_the_client(proxy: &ReverseProxy) {
+    for (lines, address) in FORWARDED {
+        assert_eq!(shown(proxy, GATEWAY, lines).await, address, "{lines:?}");
+        assert_eq!(shown(proxy, CLIENT, lines).await, CLIENT, "{lines:?}");
+    }
+}
+
+#[sessiond_needs::needs(haproxy)]
+#[tokio::test]
+async fn behind_haproxy_which_adds_a_line_of_its_own_the_client_is_who_called_it() {
+    let server = Server::with(TRUSTING).await;
+    let proxy = haproxy_before(&server.address()).await;
+    assert_finds_the_client(&proxy).await;
+    server.stop().await;
+}
+
+#[sessiond_needs::needs(nginx)]
+#[tokio::test]
+async fn behind_nginx_which_adds_to_the_line_the_client_is_who_called_it() {
+    let server = Server::with(TRUSTING).await;
+    let proxy = nginx_before(&server.address(), "$proxy_add_x_forwarded_for").await;
+    assert_finds_the_client(&proxy).await;
+    server.stop().await;
+}
+
+#[sessiond_needs::needs(nginx)]
+#[tokio::test]
+async fn behind_nginx_which_writes_ports_or_brackets_the_client_is_who_called_it() {
+    let server = Server::with(TRUSTING).await;
+    for (forwarded, address) in [
+        ("$remote_addr", CLIENT),
+        ("$remote_addr:$remote_port", CLIENT),
+        ("'6.6.6.6, $remote_addr:$remote_port'", CLIENT),
+        ("[::ffff:$remote_addr]:$remote_port", CLIENT),
+        ("[2001:db8::9]:$remote_port", "2001:db8::9"),
+    ] {
+        let proxy = nginx_before(&server.address(), forwarded).await;
+        assert_eq!(shown(&proxy, CLIENT, &["6.6.6.6"]).await, address, "{forwarded}");
+    }
+    server.stop().await;
+}
+
+#[sessiond_needs::needs(nginx, haproxy)]
+#[tokio::test]
+async fn behind_one_proxy_behind_another_the_client_is_who_called_the_first() {
+    let server = Server::with(TRUSTING).await;
+    let nginx = nginx_before(&server.address(), "$proxy_add_x_forwarded_for").await;
+    assert_finds_the_client(&haproxy_before(&nginx.address).await).await;
+    let haproxy = haproxy_before(&server.address()).await;
+    assert_finds_the_client(&nginx_before(&haproxy.address, "$proxy_add_x_forwarded_for").await).await;
+    server.stop().await;
+}
