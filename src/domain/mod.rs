@@ -7,6 +7,7 @@ pub mod clock;
 pub mod device;
 pub mod entropy;
 pub mod event;
+pub mod host;
 pub mod id;
 pub mod password;
 pub mod principal;

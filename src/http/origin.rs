@@ -5,32 +5,36 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use crate::config;
+use crate::domain::host::Host;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Which origins may do what.
 #[derive(Clone, Debug)]
 pub struct Origins {
-    public: Option<config::Origin>,
+    public: Option<Public>,
     allowed: Vec<config::Origin>,
 }
 
 impl Origins {
     /// As `http` says.
     pub fn new(http: &config::Http) -> Self {
-        Self { public: http.public_url.clone(), allowed: http.cors_origins.clone() }
+        Self { public: http.public_url.clone().map(Public::new), allowed: http.cors_origins.clone() }
     }
 
     /// Whether a change may come from where this request comes from, header credentials aside (OWASP ASVS 3.5.1).
     ///
     /// It must say that it is ours, or say nothing at all: then it is not a browser. A cookie is no argument, since a
-    /// cross-site form arrives without it.
+    /// cross-site form arrives without it. With a public origin, `same-origin` counts only there: a page of another name
+    /// that now resolves to this address (DNS rebinding) is of the same origin too, by that name.
     pub fn may_change(&self, headers: &HeaderMap) -> bool {
         let (site, origin) = (one(headers, &SEC_FETCH_SITE), one(headers, &ORIGIN));
         match (site, origin) {
             (One::Absent, One::Absent) => true,
             (One::Several, _) | (_, One::Several) => false,
-            (One::Value(b"same-origin" | b"none"), _) => true,
+            // A person, and no page: the address bar, or a bookmark.
+            (One::Value(b"none"), _) => true,
+            (One::Value(b"same-origin"), _) if self.is_for_us(headers) => true,
             (_, One::Value(origin)) => self.is_ours(origin, headers) || self.is_allowed(origin),
             (One::Value(_), One::Absent) => false,
         }
@@ -56,9 +60,18 @@ impl Origins {
         self.allowed.iter().any(|allowed| allowed.as_str().as_bytes() == origin)
     }
 
+    /// Whether the request was sent to the public origin, when one is known.
+    fn is_for_us(&self, headers: &HeaderMap) -> bool {
+        match (&self.public, one(headers, &HOST)) {
+            (None, _) => true,
+            (Some(public), One::Value(host)) => Host::parse(host).is_some_and(|host| public.is_at(&host)),
+            (Some(_), One::Absent | One::Several) => false,
+        }
+    }
+
     fn is_ours(&self, origin: &[u8], headers: &HeaderMap) -> bool {
         if let Some(public) = &self.public {
-            return public.as_str().as_bytes() == origin;
+            return public.origin.as_str().as_bytes() == origin;
         }
         let One::Value(host) = one(headers, &HOST) else { return false };
         let (Ok(origin), Ok(host)) = (std::str::from_utf8(origin), std::str::from_utf8(host)) else { return false };
@@ -66,6 +79,29 @@ impl Origins {
         let Ok(origin) = Url::parse(origin) else { return false };
         let Ok(ours) = Url::parse(&format!("{}://{host}", origin.scheme())) else { return false };
         matches!(origin.scheme(), "http" | "https") && origin.origin() == ours.origin()
+    }
+}
+
+/// The origin that browsers see, and the host and port of it.
+#[derive(Clone, Debug)]
+struct Public {
+    origin: config::Origin,
+    host: String,
+    port: u16,
+    default_port: u16,
+}
+
+impl Public {
+    fn new(origin: config::Origin) -> Self {
+        let url = Url::parse(origin.as_str()).ok();
+        let default_port = if origin.as_str().starts_with("https:") { 443 } else { 80 };
+        let port = url.as_ref().and_then(Url::port).unwrap_or(default_port);
+        let host = url.as_ref().and_then(Url::host_str).unwrap_or_default().to_owned();
+        Self { origin, host, port, default_port }
+    }
+
+    fn is_at(&self, host: &Host<'_>) -> bool {
+        host.name().eq_ignore_ascii_case(self.host.as_bytes()) && host.port().unwrap_or(self.default_port) == self.port
     }
 }
 

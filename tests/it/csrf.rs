@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 use sessiond::http::routes;
 
-use crate::harness::{ALICE, Ask, BOB, LoggedIn, PASSWORD, Reply, Server, ask, post};
+use crate::harness::{ALICE, Ask, BOB, LoggedIn, PASSWORD, Reply, Server, ask, exchange, post};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const LOGOUTS: [&str; 4] = ["/auth/logout", "/api/auth/logout", "/api/v1/logout", "/api/v1/auth/logout"];
@@ -339,6 +339,59 @@ async fn with_a_public_url_the_host_that_was_asked_says_nothing() {
         assert_wrong_place(&server.send(ask).await, "/auth/logout", origin);
     }
     assert_eq!(server.check(&mine.token).await, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn with_a_public_url_the_same_origin_is_that_one_by_whatever_name_a_page_was_moved_here() {
+    for (public, host, ours) in [
+        ("https://login.example", "login.example", true),
+        ("https://login.example", "LOGIN.example:443", true),
+        ("https://login.example", "login.example:80", false),
+        ("https://login.example", "login.example:8443", false),
+        ("https://login.example", "login.example.evil.example", false),
+        ("https://login.example", "evil.example", false),
+        ("https://login.example", "127.0.0.1", false),
+        ("https://login.example", "localhost:443", false),
+        ("https://login.example:8443", "login.example:8443", true),
+        ("https://login.example:8443", "login.example", false),
+        ("http://localhost:8080", "localhost:8080", true),
+        ("http://localhost:8080", "localhost", false),
+        ("http://localhost", "localhost:80", true),
+        ("https://[2001:db8::1]", "[2001:DB8::1]", true),
+    ] {
+        let server = Server::with(&format!("cookie_secure = false\npublic_url = '{public}'")).await;
+        let login = json!({"username": BOB, "password": PASSWORD});
+        // What a browser sends along from a page at that host.
+        let page = |ask: Ask, origin: &str| {
+            ask.header("Host", host).header("Origin", origin).header("Sec-Fetch-Site", "same-origin")
+        };
+        let theirs = format!("http://{host}");
+        for path in LOGINS {
+            let reply = server.send(page(post(path).json(&login), &theirs)).await;
+            if ours {
+                assert_eq!(reply.status, 200, "{public} {host} {path}");
+            } else {
+                assert_wrong_place(&reply, path, host);
+            }
+            // A proxy that sends a name of its own instead of the one it was asked by.
+            assert_eq!(server.send(page(post(path).json(&login), public)).await.status, 200, "{public} {host} {path}");
+        }
+        let without_origin = post("/auth/login").json(&login).header("Host", host);
+        let without_origin = server.send(without_origin.header("Sec-Fetch-Site", "same-origin")).await;
+        assert_eq!(without_origin.status, if ours { 200 } else { 403 }, "{public} {host}");
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn with_a_public_url_a_request_of_no_host_is_not_of_the_same_origin() {
+    let server = Server::with(SETTINGS).await;
+    let request = |more: &str| format!("POST /auth/logout HTTP/1.0\r\nSec-Fetch-Site: same-origin\r\n{more}\r\n");
+    let reply = exchange(&server.address(), request("").as_bytes()).await;
+    assert_wrong_place(&reply, "/auth/logout", "no host");
+    let reply = exchange(&server.address(), request("Host: login.example\r\n").as_bytes()).await;
+    assert_eq!(reply.status, 401);
     server.stop().await;
 }
 

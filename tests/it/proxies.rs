@@ -1,9 +1,10 @@
-//! Behind real reverse proxies: whose address counts.
+//! Behind real reverse proxies: whose address counts, and what they make of `Host`.
 
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 
-use crate::harness::{Ask, BOB, PASSWORD, Reply, Server};
+use crate::harness::{Ask, BOB, PASSWORD, Reply, Server, exchange, post};
 use crate::process::login;
 use crate::reverse_proxy::ReverseProxy;
 
@@ -115,5 +116,46 @@ async fn behind_one_proxy_behind_another_the_client_is_who_called_the_first() {
     assert_finds_the_client(&haproxy_before(&nginx.address).await).await;
     let haproxy = haproxy_before(&server.address()).await;
     assert_finds_the_client(&nginx_before(&haproxy.address, "$proxy_add_x_forwarded_for").await).await;
+    server.stop().await;
+}
+
+/// Behind `proxy` our own page logs in, and a page that DNS rebinding moved here does not.
+async fn assert_lets_our_page_alone_log_in(proxy: &ReverseProxy, how: &str) {
+    let page = |host: &str, origin: &str| {
+        let login = post("/auth/login").json(&json!({"username": BOB, "password": PASSWORD}));
+        login.header("Host", host).header("Origin", origin).header("Sec-Fetch-Site", "same-origin")
+    };
+    for (host, origin, status) in
+        [("login.example", "https://login.example", 200), ("evil.example", "http://evil.example", 403)]
+    {
+        let reply = exchange(&proxy.address, &page(host, origin).bytes("")).await;
+        assert_eq!(reply.status, status, "{how} {host} {origin}: {} {}", reply.text(), proxy.log());
+    }
+}
+
+#[sessiond_needs::needs(nginx)]
+#[tokio::test]
+async fn behind_nginx_our_own_page_logs_in_whatever_host_it_passes_on() {
+    let server = Server::with("public_url = 'https://login.example'").await;
+    // The last is nginx's own default.
+    for host in ["$host", "$http_host", "$proxy_host"] {
+        let backend = server.address();
+        let proxy = ReverseProxy::nginx(|address| {
+            format!(
+                "upstream my_sessiond {{ server {backend}; }}
+                 server {{ listen {address}; location / {{ proxy_pass http://my_sessiond; proxy_set_header Host {host}; }} }}"
+            )
+        })
+        .await;
+        assert_lets_our_page_alone_log_in(&proxy, host).await;
+    }
+    server.stop().await;
+}
+
+#[sessiond_needs::needs(haproxy)]
+#[tokio::test]
+async fn behind_haproxy_our_own_page_logs_in() {
+    let server = Server::with("public_url = 'https://login.example'").await;
+    assert_lets_our_page_alone_log_in(&haproxy_before(&server.address()).await, "as it came").await;
     server.stop().await;
 }
