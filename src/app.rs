@@ -19,9 +19,10 @@ use crate::domain::entropy::{Entropy, SystemEntropy};
 use crate::health::Health;
 use crate::http::connection::Manners;
 use crate::http::descriptors::connections;
+use crate::http::framing::Listener;
 use crate::http::server::{Deadline, Served};
 use crate::http::state::{App, Timeouts};
-use crate::http::{ops_routes, routes, server, stack, starting};
+use crate::http::{server, stack, starting};
 use crate::password::Hasher;
 use crate::purge;
 use crate::service::{self, Parts, Service};
@@ -219,8 +220,10 @@ pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
     let Timeouts { first_head, head, operations, body: _ } = timeouts;
     let for_clients = (connections(config.http.max_connections), Manners { first_head, head, keep_alive: true });
     let for_operators = (OPS_CONNECTIONS, Manners { first_head: operations, head: operations, keep_alive: false });
-    for (listener, routes, (most, manners)) in [(public, routes(), for_clients), (ops, ops_routes(), for_operators)] {
-        let served = Served { stack: stack(routes, app.clone()), most, manners, metrics: metrics.clone() };
+    for (listener, which, (most, manners)) in
+        [(public, Listener::Public, for_clients), (ops, Listener::Operations, for_operators)]
+    {
+        let served = Served { stack: stack(which, app.clone()), most, manners, metrics: metrics.clone() };
         listeners.spawn(server::serve(listener, served, stop_listening.clone(), drained_by.clone()));
     }
     Running { listen, ops_listen, app, store, tasks, stop, listeners, stop_listening, drained_by }

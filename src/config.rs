@@ -34,7 +34,7 @@ mod shown;
 mod warnings;
 
 pub use self::cookie::{Cookie, SameSite};
-pub use self::origin::Origin;
+pub use self::origin::{HostName, Origin};
 pub use self::secret::{DatabaseUrl, Hidden};
 pub use self::settings::{FILE, Flags, Settings};
 
@@ -127,8 +127,12 @@ pub struct Http {
     pub listen: SocketAddr,
     /// See [`Settings::ops_listen`].
     pub ops_listen: SocketAddr,
+    /// See [`Settings::ops_hosts`].
+    pub ops_hosts: Vec<HostName>,
     /// See [`Settings::max_connections`].
     pub max_connections: usize,
+    /// See [`Settings::max_head`].
+    pub max_head: usize,
     /// See [`Settings::shutdown_delay`].
     pub shutdown_delay: Duration,
     /// See [`Settings::public_url`].
@@ -180,6 +184,10 @@ const MOST_WORKERS: usize = 64;
 const LONGEST_SHUTDOWN_DELAY: Duration = Duration::from_secs(7);
 /// Far more than can be answered before the last of them gives up.
 const LONGEST_QUEUE: usize = 100_000;
+/// Browsers send 1 KiB without any cookie.
+const SMALLEST_HEAD: usize = 4 * 1024;
+/// The HTTP library buffers 64 KiB and refuses what does not fit, unstamped: the request line and the blanks count there.
+const LARGEST_HEAD: usize = 60 * 1024;
 const HOUR: u64 = 60 * 60;
 const DAY: u64 = 24 * HOUR;
 
@@ -246,10 +254,16 @@ fn http(settings: &Settings) -> Result<Http, BadConfig> {
             humantime::format_duration(LONGEST_SHUTDOWN_DELAY)
         ));
     }
+    let max_head = settings.max_head.unwrap_or(32 * 1024);
+    if !(SMALLEST_HEAD..=LARGEST_HEAD).contains(&max_head) {
+        return bad(format!("max_head is {max_head}: write a number of bytes from {SMALLEST_HEAD} to {LARGEST_HEAD}"));
+    }
     Ok(Http {
         listen,
         ops_listen,
+        ops_hosts: settings.ops_hosts.clone().unwrap_or_default(),
         max_connections: settings.max_connections.map_or(10_000, NonZeroUsize::get),
+        max_head,
         shutdown_delay,
         public_url: settings.public_url.clone(),
         cors_origins: settings.cors_origins.clone().unwrap_or_default(),
@@ -349,6 +363,8 @@ mod tests {
             ("cookie_domain = '2001:db8::1'", "is an address"),
             ("cookie_domain = 'com'", "is a single label"),
             ("cookie_domain = 'localhost'", "is a single label"),
+            ("max_head = 4095", "from 4096 to 61440"),
+            ("max_head = 61441", "from 4096 to 61440"),
             ("password_workers = 65", "64 at most"),
             ("password_queue = 100001", "100000 at most"),
             ("password_queue = 9223372036854775807", "100000 at most"),
@@ -380,6 +396,10 @@ mod tests {
             ("public_url = 'https://:word@a.example'", "no user and no password"),
             ("public_url = 'https://@a.example'", "no user and no password"),
             ("session_idle = 'soon'", "90s"),
+            ("ops_hosts = ['metrics.example:9090']", "without scheme and port"),
+            ("ops_hosts = ['http://metrics.example']", "without scheme and port"),
+            ("ops_hosts = ['*.example']", "without scheme and port"),
+            ("max_head = -1", "max_head"),
             ("trusted_proxies = ['here']", "10.0.0.0/8"),
         ] {
             let error = toml::from_str::<Settings>(toml).expect_err(toml).to_string();
@@ -389,7 +409,7 @@ mod tests {
 
     #[test]
     fn what_check_config_prints_gives_the_same_configuration() {
-        let toml = "public_url = 'https://login.example.com'\ncookie_domain = 'example.com'\nsession_idle = '90m'\ncors_origins = ['https://app.example.com:8443']\ntrusted_proxies = ['10.0.0.0/8']";
+        let toml = "public_url = 'https://login.example.com'\ncookie_domain = 'example.com'\nsession_idle = '90m'\ncors_origins = ['https://app.example.com:8443']\ntrusted_proxies = ['10.0.0.0/8']\nops_hosts = ['sessiond', 'Metrics.example.']\nmax_head = 16384";
         let first = Config::new(&toml::from_str(toml).expect("well-formed")).expect("consistent").to_string();
         let second = Config::new(&toml::from_str(&first).expect("printed well")).expect("consistent").to_string();
         assert_eq!(first, second);

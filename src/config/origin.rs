@@ -1,4 +1,4 @@
-//! Origins, as settings name them.
+//! Origins and hosts, as settings name them.
 
 use std::str::FromStr;
 
@@ -6,6 +6,7 @@ use url::Url;
 
 use super::setting::quoted;
 use super::{BadConfig, bad};
+use crate::domain::host::Host;
 
 /// A scheme, host and port: where a page was loaded from (RFC 6454).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,5 +45,30 @@ impl FromStr for Origin {
             return bad(wrong());
         }
         Ok(Self(url.origin().ascii_serialization()))
+    }
+}
+
+/// The name of a host, without scheme and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostName(String);
+
+impl HostName {
+    /// The name in lower case, without a dot at its end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for HostName {
+    type Err = BadConfig;
+
+    fn from_str(text: &str) -> Result<Self, BadConfig> {
+        match Host::parse(text.as_bytes()) {
+            Some(host) if host.port().is_none() => Ok(Self(text.trim_end_matches('.').to_ascii_lowercase())),
+            Some(_) | None => bad(format!(
+                "{} is not a host's name: write one without scheme and port, such as sessiond.internal",
+                quoted(text)
+            )),
+        }
     }
 }

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{CacheMode, CredentialKind, DatabaseUrl, Delay, Hidden, LogFormat, Origin, SameSite, Span};
+use super::{CacheMode, CredentialKind, DatabaseUrl, Delay, Hidden, HostName, LogFormat, Origin, SameSite, Span};
 
 /// The longest text that is repeated in a message.
 const REPEATED: usize = 64;
@@ -161,6 +161,7 @@ parsed! {
     Span: "a length of time such as '90s', '15m', '2h' or '14d'";
     Delay: "a length of time such as '0s', '500ms', '2s' or '1m'";
     Origin: "scheme, host and port, such as 'https://app.example.com'";
+    HostName: "a name without scheme and port, such as 'sessiond.internal'";
 }
 
 /// Text, in which every letter may be meant.

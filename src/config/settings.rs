@@ -10,7 +10,8 @@ use serde::Deserialize;
 
 use super::setting::{Setting, from_toml};
 use super::{
-    BadConfig, CacheMode, CredentialKind, DatabaseUrl, Delay, Hidden, LogFormat, Origin, SameSite, Span, bad, links,
+    BadConfig, CacheMode, CredentialKind, DatabaseUrl, Delay, Hidden, HostName, LogFormat, Origin, SameSite, Span, bad,
+    links,
 };
 
 /// Declares every setting once: its key in the file, its flag, its variable, its help; and the secrets, which have no
@@ -81,6 +82,8 @@ settings! {
     listen / "SESSIOND_LISTEN": SocketAddr,
     /// Where liveness, readiness and metrics are served [default: 127.0.0.1:9090]
     ops_listen / "SESSIOND_OPS_LISTEN": SocketAddr,
+    /// Names by which that listener may be called, beside addresses and localhost
+    ops_hosts / "SESSIOND_OPS_HOSTS": Vec<HostName>,
     /// The store [default: <sqlite://sessiond.db>]
     database_url / "SESSIOND_DATABASE_URL": DatabaseUrl,
     /// A file that holds the store's URL
@@ -121,6 +124,8 @@ settings! {
     password_queue / "SESSIOND_PASSWORD_QUEUE": usize,
     /// Connections of clients open at a time [default: 10000, or what open files allow]
     max_connections / "SESSIOND_MAX_CONNECTIONS": NonZeroUsize,
+    /// The largest head of a request, in bytes, cookies of other applications included [default: 32768]
+    max_head / "SESSIOND_MAX_HEAD": usize,
     /// How long after SIGTERM requests are taken on, while /readyz sends balancers elsewhere [default: 1s]
     shutdown_delay / "SESSIOND_SHUTDOWN_DELAY": Delay,
     /// The first user's name, used when there is no user yet [default: admin]

@@ -15,7 +15,9 @@ impl fmt::Display for Config {
         let Http {
             listen,
             ops_listen,
+            ops_hosts,
             max_connections,
+            max_head,
             shutdown_delay,
             public_url,
             cors_origins,
@@ -24,6 +26,8 @@ impl fmt::Display for Config {
             cookie,
         } = &self.http;
         writeln!(f, "listen = \"{listen}\"\nops_listen = \"{ops_listen}\"\nmax_connections = {max_connections}")?;
+        let names = ops_hosts.iter().map(|name| name.as_str().to_owned()).collect();
+        writeln!(f, "ops_hosts = {}\nmax_head = {max_head}", quoted(names))?;
         writeln!(f, "shutdown_delay = \"{}\"", humantime::format_duration(*shutdown_delay))?;
         writeln!(f, "database_url = \"{}\"", self.database_url)?;
         if let Some(origin) = public_url {

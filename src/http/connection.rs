@@ -24,7 +24,7 @@ use super::connections::{Connection, Orders};
 use super::layers::Stack;
 use super::stream::ClientStream;
 
-/// What hyper buffers of a head. It answers larger ones by itself; ours refuses, stamped, from less.
+/// What hyper buffers of a head. It answers larger ones by itself; `max_head`, whose refusal is stamped, lies below.
 const BUFFER: usize = 64 * 1024;
 
 /// A body up to this many bytes comes with its head, or right behind it.

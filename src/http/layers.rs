@@ -1,4 +1,4 @@
-//! What every request goes through and every answer carries: framing, deadline, panics, stamps, and the log line.
+//! What every request goes through and every answer carries: `framing`, deadline, panics, stamps, and the log line.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -13,25 +13,21 @@ use axum::response::Response;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL,
-    CONNECTION, HOST, REFERRER_POLICY, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL,
+    CONNECTION, REFERRER_POLICY, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tower::Service as _;
 
 use super::client_address::{Peer, is_trusted};
 use super::dialect::Owner;
+use super::framing::{self, Listener};
 use super::state::App;
 use super::verify;
 use super::wire::{Failure, Refusal};
 use crate::service::Error;
 use crate::telemetry::COMMIT;
 
-/// More headers than this are refused.
-const MOST_HEADERS: usize = 64;
-/// A larger head is refused, in bytes.
-const LARGEST_HEAD: usize = 16 * 1024;
 /// No answer takes longer than this to make: a body's ten seconds, a place in the password queue, and the store's.
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -42,7 +38,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone)]
 pub struct Stack {
     router: Router,
-    checks: bool,
+    listener: Listener,
     app: App,
 }
 
@@ -59,9 +55,9 @@ struct About {
 }
 
 impl Stack {
-    /// Puts the layers around `router`. A listener that `checks` has [`verify::NEUTRAL`] among its routes.
-    pub const fn new(router: Router, checks: bool, app: App) -> Self {
-        Self { router, checks, app }
+    /// Puts the layers around the `router` of a listener. The public one has [`verify::NEUTRAL`] among its routes.
+    pub const fn new(router: Router, listener: Listener, app: App) -> Self {
+        Self { router, listener, app }
     }
 
     /// Answers one request. Never fails, and never without its stamps.
@@ -71,7 +67,9 @@ impl Stack {
     where
         B: http_body::Body<Data = axum::body::Bytes, Error: Into<axum::BoxError>> + Send + 'static,
     {
-        let checked = if self.checks && request.uri().path() == verify::NEUTRAL && framing(&request).is_ok() {
+        let framed = framing::check(&request, self.listener, &self.app);
+        let here = self.listener == Listener::Public && request.uri().path() == verify::NEUTRAL;
+        let checked = if here && framed.is_ok() {
             let answer = || verify::at_once(request.headers(), &self.app);
             std::panic::catch_unwind(AssertUnwindSafe(answer)).ok().flatten()
         } else {
@@ -82,11 +80,11 @@ impl Stack {
                 let about = self.about(peer, &request, Cow::Borrowed(verify::NEUTRAL));
                 Either::Left(std::future::ready(self.finish((response, None), about)))
             }
-            None => Either::Right(Box::pin(self.clone().routed(peer, request))),
+            None => Either::Right(Box::pin(self.clone().routed(peer, request, framed))),
         }
     }
 
-    async fn routed<B>(self, peer: IpAddr, request: http::Request<B>) -> Response
+    async fn routed<B>(self, peer: IpAddr, request: http::Request<B>, framed: Result<(), Refusal>) -> Response
     where
         B: http_body::Body<Data = axum::body::Bytes, Error: Into<axum::BoxError>> + Send + 'static,
     {
@@ -95,9 +93,12 @@ impl Stack {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
         let owner = Owner::of(request.uri().path());
-        let answered = match framing(&request) {
-            Err(refusal) => (owner.refuse(&refusal), None),
-            Ok(()) => self.guarded(owner, request).await,
+        let answered = match framed {
+            Err(refusal) => (refuse_head(owner, &refusal), None),
+            Ok(()) => {
+                framing::unify_host(&mut request);
+                self.guarded(owner, request).await
+            }
         };
         self.finish(answered, about)
     }
@@ -186,28 +187,16 @@ pub(super) fn stamp_always(headers: &mut HeaderMap, id: HeaderValue) {
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }
 
-/// What HTTP forbids and hyper lets through: RFC 9112 section 3.2 on `Host`, RFC 6585 section 5 on large heads.
-fn framing<B>(request: &http::Request<B>) -> Result<(), Refusal> {
-    let headers = request.headers();
-    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    let length = |part: Option<&str>| part.map_or(0, str::len);
-    // The whole of an absolute one, whose authority may be as long as the rest (RFC 9112 section 3.2.2).
-    let target = |uri: &Uri| {
-        length(uri.scheme_str())
-            + length(uri.authority().map(Authority::as_str))
-            + uri.path().len()
-            + length(uri.query())
-    };
-    if headers.len() > MOST_HEADERS || size + target(request.uri()) > LARGEST_HEAD {
-        return Err(Refusal::HeadTooLarge);
+/// A refusal before any route. The connection ends with it: what follows such a head may not be what it seems.
+fn refuse_head(owner: Owner, refusal: &Refusal) -> Response {
+    // CONNECT, which no route takes.
+    const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE, OPTIONS");
+    let mut response = owner.refuse(refusal);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(ALLOW, ALLOWED);
     }
-    let mut hosts = headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(_), None) => Ok(()),
-        (None, _) if request.version() < Version::HTTP_11 => Ok(()),
-        (None, _) => Err(Refusal::BadRequest("the Host header is missing")),
-        (Some(_), Some(_)) => Err(Refusal::BadRequest("there is more than one Host header")),
-    }
+    response
 }
 
 /// Sixteen hexadecimal digits, different for every request of a process and, in all likelihood, of any.

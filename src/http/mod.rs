@@ -1,8 +1,9 @@
 //! The wire side: every route, and the layers around them.
 //!
 //! A request goes through [`server`] and [`connection`], [`layers`] (what every answer carries), a [`Route`] of the table
-//! below, and a handler of a [`dialect`], which parses, calls one service method and renders. `credential` finds the
-//! principal, `client_address` and `origin` where a request comes from, `leave` is logging out, `wire` and `fields` read bodies.
+//! below, and a handler of a [`dialect`], which parses, calls one service method and renders. `framing` refuses heads,
+//! `credential` finds the principal, `client_address` where it comes from, `origin` says where a change may come from,
+//! `leave` is logging out, `wire` and `fields` read bodies.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -16,6 +17,7 @@ use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, A
 use http::{HeaderValue, Method, StatusCode};
 
 use self::dialect::{Owner, canonical, medama, rocketchat};
+use self::framing::Listener;
 use self::layers::Stack;
 use self::state::App;
 use self::wire::Refusal;
@@ -29,6 +31,7 @@ pub mod credential;
 pub mod descriptors;
 pub mod dialect;
 pub mod fields;
+pub mod framing;
 pub mod layers;
 pub mod leave;
 pub mod ops;
@@ -110,10 +113,13 @@ fn whatever<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> R
     Route { method: None, path, handler: any(Guarded { handler, path, changes: false, finishes: false }) }
 }
 
-/// Puts the layers around a table.
-pub fn stack(routes: Vec<Route>, app: App) -> Stack {
-    let checks = routes.iter().any(|route| route.path == verify::NEUTRAL);
-    Stack::new(router(routes, app.clone()), checks, app)
+/// A listener's table, with the layers around it.
+pub fn stack(listener: Listener, app: App) -> Stack {
+    let routes = match listener {
+        Listener::Public => routes(),
+        Listener::Operations => ops_routes(),
+    };
+    Stack::new(router(routes, app.clone()), listener, app)
 }
 
 /// Mounts a table. Unknown routes and methods are refused in the words of the path's owner.

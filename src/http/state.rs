@@ -54,6 +54,10 @@ pub struct Inner {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Which credentials `/verify` looks at.
     pub verify_credentials: Vec<config::CredentialKind>,
+    /// A larger head is refused, in bytes.
+    pub max_head: usize,
+    /// The names by which the operations listener may be called.
+    pub ops_hosts: Vec<config::HostName>,
     /// How long clients may take.
     pub timeouts: Timeouts,
     /// What is counted.
@@ -80,6 +84,8 @@ impl App {
             origins: Origins::new(http),
             trusted_proxies: http.trusted_proxies.clone(),
             verify_credentials: http.verify_credentials.clone(),
+            max_head: http.max_head,
+            ops_hosts: http.ops_hosts.clone(),
             timeouts,
             metrics,
             draining: AtomicBool::new(false),

@@ -48,8 +48,10 @@ pub enum Refusal {
     BodyTooLarge,
     /// The body is of a type the route does not take.
     WrongContentType,
-    /// Too many or too large headers.
+    /// The head is larger than it may be.
     HeadTooLarge,
+    /// The body was coded for its transfer in another way than in chunks.
+    TransferCoding,
     /// The body is not what its content type says.
     Malformed,
     /// The body or the query is well-formed but wrong.

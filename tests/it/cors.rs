@@ -58,7 +58,10 @@ async fn asks(server: &Server) -> Vec<(Ask, u16)> {
         (delete("/user"), 405),
         (ask("HEAD", "/api/v1/logout"), 405),
         (get("/user").without_host(), 400),
-        (get("/user").header("X-Large", &"x".repeat(16 * 1024)), 431),
+        (get("/user").header("Host", "a b"), 400),
+        (ask("CONNECT", "/user"), 405),
+        (post("/user").header("Transfer-Encoding", "gzip, chunked"), 501),
+        (get("/user").header("X-Large", &"x".repeat(32 * 1024)), 431),
         (delete("/api/v1/auth/sessions").bearer(&bob.token), 422),
         // Header credentials say nothing about whose page it is, and let the others past the check of the place.
         (login().bearer(&bob.token).json(&json!([])), 400),

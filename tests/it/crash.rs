@@ -86,7 +86,7 @@ async fn sigterm_sends_clients_elsewhere_before_it_stops() {
     command.env("SESSIOND_SHUTDOWN_DELAY", "7s");
     let mut server = Process::start(command).await;
     let alice = server.log_in(ALICE).await;
-    let ready = async |server: &Process| exchange(&server.ops, &get("/readyz").bytes("ops")).await.status;
+    let ready = async |server: &Process| exchange(&server.ops, &get("/readyz").bytes(&server.ops)).await.status;
     assert_eq!(ready(&server).await, 200);
 
     server.signal(Signal::TERM);

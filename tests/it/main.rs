@@ -33,6 +33,7 @@ mod crash;
 mod csrf;
 mod framing;
 mod gone;
+mod heads;
 mod impostor;
 mod layering;
 mod log;

@@ -335,7 +335,7 @@ async fn every_answer_is_stamped() {
         (get("/auth/login"), 405),
         (large, 413),
         (post("/auth/login").form("username=bob"), 415),
-        (get("/user").header("X-Large", &"x".repeat(16 * 1024)), 431),
+        (get("/user").header("X-Large", &"x".repeat(32 * 1024)), 431),
     ] {
         let reply = server.send(ask.header("X-Request-Id", "theirs")).await;
         assert_eq!(reply.status, status, "{}", reply.text());

@@ -89,13 +89,14 @@ impl Document {
     fn response(&self, listener: Listener, method: &str, path: &str, status: u16) -> Result<String, String> {
         let undocumented = || format!("{status} is not documented");
         let Some(template) = self.template(listener, path) else {
-            // A path that is nobody's: 404, or a framing refusal, in the words of the prefix's owner.
+            // A path that is nobody's: 404, or a refusal of the head, in the words of the prefix's owner.
             let owners = self.root["x-unknown-routes"].as_array().expect("owners").iter();
             let prefix = |owner: &Value| owner["prefix"].as_str().expect("a prefix").to_owned();
             let owner = owners.filter(|o| format!("{path}/").starts_with(&prefix(o)) || prefix(o) == "/");
             let owner = owner.max_by_key(|o| prefix(o).len()).expect("somebody");
             let component = owner["response"]["$ref"].as_str().expect("a reference").trim_start_matches('#');
-            let words = [400, 404, 431].contains(&status).then(|| component.replace("404", &status.to_string()));
+            let words =
+                [400, 404, 405, 431, 501].contains(&status).then(|| component.replace("404", &status.to_string()));
             return words.filter(|pointer| self.root.pointer(pointer).is_some()).ok_or_else(undocumented);
         };
         let item = format!("/paths/{}", template.replace('~', "~0").replace('/', "~1"));
@@ -115,7 +116,7 @@ impl Document {
         }
         // Without an operation for the method: only what is refused before one is looked for.
         let any = METHODS.iter().filter(|m| operations.contains_key(**m)).find_map(|m| of(m));
-        any.filter(|_| [400, 405, 431].contains(&status)).ok_or_else(undocumented)
+        any.filter(|_| [400, 405, 431, 501].contains(&status)).ok_or_else(undocumented)
     }
 
     fn check(&self, listener: Listener, method: &str, target: &str, reply: &Reply) -> Result<(), String> {

@@ -4,8 +4,8 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 
-use crate::harness::{Ask, BOB, PASSWORD, Reply, Server, exchange, post};
-use crate::process::login;
+use crate::harness::{Ask, BOB, PASSWORD, Reply, Server, exchange, get, post};
+use crate::process::{login, until};
 use crate::reverse_proxy::ReverseProxy;
 
 /// The proxies connect from the first of these; the second stands for a gateway before them.
@@ -157,5 +157,39 @@ async fn behind_nginx_our_own_page_logs_in_whatever_host_it_passes_on() {
 async fn behind_haproxy_our_own_page_logs_in() {
     let server = Server::with("public_url = 'https://login.example'").await;
     assert_lets_our_page_alone_log_in(&haproxy_before(&server.address()).await, "as it came").await;
+    server.stop().await;
+}
+
+#[sessiond_needs::needs(haproxy)]
+#[tokio::test]
+async fn haproxy_finds_out_that_a_server_is_ready_however_it_asks() {
+    let server = Server::with("ops_hosts = ['sessiond.internal']").await;
+    let (public, ops) = (server.address(), server.ops_address());
+    let ops = ops.rsplit_once(':').expect("a port").1;
+    for (how, ready) in [
+        ("option httpchk GET /readyz", true),
+        // `OPTIONS /` is no question about readiness, and no success.
+        ("option httpchk", false),
+        // HAProxy adds no Host by itself, as HTTP/1.1 wants it.
+        ("option httpchk\n  http-check send meth GET uri /readyz ver HTTP/1.1", false),
+        ("option httpchk\n  http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host localhost", true),
+        ("option httpchk\n  http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host sessiond.internal", true),
+        ("option httpchk\n  http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host login.example", false),
+    ] {
+        let proxy = ReverseProxy::haproxy(|address| {
+            format!(
+                "frontend front\n  bind {address}\n  stats enable\n  stats uri /stats\n  default_backend back\n\
+                 backend back\n  {how}\n  server s {public} check port {ops} inter 50ms fall 1 rise 1\n"
+            )
+        })
+        .await;
+        let outcome = if ready { "L7OK" } else { "L7STS" };
+        until("it has asked", async || {
+            let stats = exchange(&proxy.address, &get("/stats;csv").bytes("stats")).await.text();
+            assert!(!stats.contains(if ready { "L7STS" } else { "L7OK" }), "{how}: {stats}");
+            stats.contains(outcome)
+        })
+        .await;
+    }
     server.stop().await;
 }

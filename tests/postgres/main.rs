@@ -59,6 +59,7 @@ needs_postgres! {
     #[path = "../it/csrf.rs"] mod csrf;
     #[path = "../it/framing.rs"] mod framing;
     #[path = "../it/gone.rs"] mod gone;
+    #[path = "../it/heads.rs"] mod heads;
     #[path = "../it/log.rs"] mod log;
     #[path = "../it/meanwhile.rs"] mod meanwhile;
     #[path = "../it/medama.rs"] mod medama;

@@ -304,6 +304,9 @@ impl Dialect for Canonical {
             Refusal::WrongContentType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type_error", "The content type is not supported")
             }
+            Refusal::TransferCoding => {
+                (S::NOT_IMPLEMENTED, "not_implemented_error", "The transfer coding is not supported")
+            }
             Refusal::HeadTooLarge => (
                 S::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "request_header_fields_too_large_error",

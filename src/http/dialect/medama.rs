@@ -92,6 +92,7 @@ impl Dialect for Medama {
             Refusal::BodyTimeout | Refusal::ClientGone => (S::REQUEST_TIMEOUT, "the body did not arrive in time"),
             Refusal::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "the body is too large"),
             Refusal::WrongContentType => (S::UNSUPPORTED_MEDIA_TYPE, "send application/json"),
+            Refusal::TransferCoding => (S::NOT_IMPLEMENTED, "the transfer coding is not supported"),
             Refusal::HeadTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many or too large headers"),
             Refusal::Malformed => (S::BAD_REQUEST, "the body is not a JSON object"),
             Refusal::Field(error) => {

@@ -69,6 +69,7 @@ pub fn wordless(refusal: &Refusal) -> Response {
         Refusal::BodyTimeout | Refusal::ClientGone => StatusCode::REQUEST_TIMEOUT,
         Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::WrongContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Refusal::TransferCoding => StatusCode::NOT_IMPLEMENTED,
         Refusal::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     };
     status.into_response()

@@ -445,6 +445,7 @@ impl Dialect for RocketChat {
             Refusal::BodyTimeout | Refusal::ClientGone => (S::REQUEST_TIMEOUT, "The body did not arrive in time"),
             Refusal::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "The body is too large"),
             Refusal::WrongContentType => (S::UNSUPPORTED_MEDIA_TYPE, "The content type is not supported"),
+            Refusal::TransferCoding => (S::NOT_IMPLEMENTED, "The transfer coding is not supported"),
             Refusal::HeadTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "Too many or too large headers"),
             Refusal::Malformed => return invalid("must be object"),
             Refusal::Field(error) => {

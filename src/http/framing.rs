@@ -1,0 +1,109 @@
+//! What is refused of a request's head before any route is looked for: what HTTP forbids and hyper lets through, and
+//! what is larger than it may be.
+//!
+//! Every request passes here, the check that is answered on the spot too, so nothing is allocated and no URL is parsed.
+
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+
+use super::state::App;
+use super::wire::Refusal;
+use crate::domain::host::Host;
+
+/// Which of the two listeners a request came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// The one for clients and proxies.
+    Public,
+    /// The one for liveness, readiness and metrics.
+    Operations,
+}
+
+/// Whether a request may go on to its route.
+///
+/// # Errors
+/// [`Refusal::HeadTooLarge`], [`Refusal::BadRequest`], [`Refusal::TransferCoding`], and, for CONNECT, [`Refusal::WrongMethod`].
+pub fn check<B>(request: &Request<B>, listener: Listener, app: &App) -> Result<(), Refusal> {
+    let (headers, connect) = (request.headers(), request.method() == Method::CONNECT);
+    // RFC 6585 section 5.
+    if size(headers, request.uri()) > app.max_head {
+        return Err(Refusal::HeadTooLarge);
+    }
+    let named = host(headers, request.version())?;
+    let asked = if connect { named } else { target(request.uri())?.or(named) };
+    // Or a page of a name that now resolves to this address (DNS rebinding) could read the metrics.
+    if listener == Listener::Operations && !asked.is_none_or(|host| is_for_operations(&host, app)) {
+        return Err(Refusal::BadRequest("the Host header names no address, not localhost and none of ops_hosts"));
+    }
+    transfer_coding(headers)?;
+    // A success would turn the connection into a tunnel (RFC 9110 section 9.3.6), on routes for any method too.
+    if connect { Err(Refusal::WrongMethod) } else { Ok(()) }
+}
+
+/// Puts the host of an absolute target in the place of `Host` (RFC 9112 section 3.2.2), so that there is one to look at.
+pub fn unify_host<B>(request: &mut Request<B>) {
+    if let Some(authority) = request.uri().authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+fn size(headers: &HeaderMap, uri: &Uri) -> usize {
+    let length = |part: Option<&str>| part.map_or(0, str::len);
+    // The whole of an absolute one, whose authority may be as long as the rest.
+    let target = length(uri.scheme_str())
+        + length(uri.authority().map(Authority::as_str))
+        + uri.path().len()
+        + length(uri.query());
+    headers.iter().fold(target, |size, (name, value)| size + name.as_str().len() + value.len() + 4)
+}
+
+/// The host in `Host`, of which there is one (RFC 9112 section 3.2); a client of HTTP/1.0 may leave it out.
+fn host(headers: &HeaderMap, version: Version) -> Result<Option<Host<'_>>, Refusal> {
+    let mut lines = headers.get_all(HOST).iter();
+    match (lines.next(), lines.next()) {
+        (Some(line), None) => match Host::parse(line.as_bytes()) {
+            Some(host) => Ok(Some(host)),
+            None => Err(Refusal::BadRequest("the Host header names no host")),
+        },
+        (None, _) if version < Version::HTTP_11 => Ok(None),
+        (None, _) => Err(Refusal::BadRequest("the Host header is missing")),
+        (Some(_), Some(_)) => Err(Refusal::BadRequest("there is more than one Host header")),
+    }
+}
+
+/// The host in an absolute target. A host alone is a target of CONNECT and of nothing else (RFC 9112 section 3.2.3).
+fn target(uri: &Uri) -> Result<Option<Host<'_>>, Refusal> {
+    match (uri.scheme(), uri.authority()) {
+        (None, None) => Ok(None),
+        (Some(_), Some(authority)) => match Host::parse(authority.as_str().as_bytes()) {
+            Some(host) => Ok(Some(host)),
+            None => Err(Refusal::BadRequest("the request's target names no host")),
+        },
+        (Some(_), None) | (None, Some(_)) => Err(Refusal::BadRequest("the request's target is not a path")),
+    }
+}
+
+fn is_for_operations(host: &Host<'_>, app: &App) -> bool {
+    let named = || app.ops_hosts.iter().any(|name| host.is_called(name.as_str()));
+    host.address().is_some() || host.is_called("localhost") || named()
+}
+
+/// Only `chunked` is known here (RFC 9112 section 6.1), and it is applied once (section 7.1). Hyper has seen to it that
+/// it is the last; what else was done to the body, it ignores.
+fn transfer_coding(headers: &HeaderMap) -> Result<(), Refusal> {
+    if !headers.contains_key(TRANSFER_ENCODING) {
+        return Ok(());
+    }
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let codings = || {
+        let lines = headers.get_all(TRANSFER_ENCODING).iter();
+        lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+    };
+    if codings().any(|coding| !coding.is_empty() && !is_chunked(coding)) {
+        return Err(Refusal::TransferCoding);
+    }
+    if codings().count() > 1 { Err(Refusal::BadRequest("the body is chunked more than once")) } else { Ok(()) }
+}
