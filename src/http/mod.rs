@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::handler::Handler;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, MethodRouter, any, on};
-use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, ALLOW};
+use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode};
 
 use self::dialect::{Owner, canonical, medama, rocketchat};
@@ -119,11 +119,11 @@ pub fn stack(listener: Listener, app: App) -> Stack {
         Listener::Public => routes(),
         Listener::Operations => ops_routes(),
     };
-    Stack::new(router(routes, app.clone()), listener, app)
+    Stack::new(router(routes, listener, app.clone()), listener, app)
 }
 
 /// Mounts a table. Unknown routes and methods are refused in the words of the path's owner.
-fn router(routes: Vec<Route>, app: App) -> Router {
+fn router(routes: Vec<Route>, listener: Listener, app: App) -> Router {
     let mut paths = BTreeMap::<_, (MethodRouter<App>, Vec<&str>)>::new();
     for Route { method, path, handler } in routes {
         let (merged, allowed) = paths.entry(path).or_default();
@@ -146,34 +146,42 @@ fn router(routes: Vec<Route>, app: App) -> Router {
         // Where GET changes something, HEAD must not be answered like it.
         let unlike_get = allowed.contains(&"GET") && !allowed.contains(&"HEAD");
         let allowed = HeaderValue::try_from(allowed.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""));
-        let refuse = move |request: Request| std::future::ready(other_method(&request, &allowed));
+        let refuse =
+            move |State(app): State<App>, request: Request| std::future::ready(other_method(&app, &request, &allowed));
         let refuse = Guarded { handler: refuse, path, changes: false, finishes: false };
         let handlers = if unlike_get { handlers.on(MethodFilter::HEAD, refuse.clone()) } else { handlers };
         router = router.route(path, handlers.fallback(refuse));
     }
-    let unknown = |request: Request| async move { Owner::of(request.uri().path()).refuse(&Refusal::UnknownRoute) };
+    let unknown =
+        move |State(app): State<App>, request: Request| std::future::ready(no_route(listener, &app, &request));
     router.fallback(Guarded { handler: unknown, path: "(none)", changes: false, finishes: false }).with_state(app)
 }
 
-/// OPTIONS is CORS's question what a page may send; any other method is refused.
-fn other_method(request: &Request, allowed: &HeaderValue) -> Response {
-    const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
-    const HEADERS: HeaderValue = HeaderValue::from_static(
-        "Content-Type, Authorization, X-User-Id, X-Auth-Token, X-Requested-With, X-Request-Id",
-    );
+/// OPTIONS asks what a page may send; any other method is refused.
+fn other_method(app: &App, request: &Request, allowed: &HeaderValue) -> Response {
     let mut response = if request.method() == Method::OPTIONS {
-        let mut response = StatusCode::NO_CONTENT.into_response();
-        // Of use only beside the `Access-Control-Allow-Origin` that `layers` adds for listed origins.
-        response.headers_mut().extend([
-            (ACCESS_CONTROL_ALLOW_METHODS, METHODS),
-            (ACCESS_CONTROL_ALLOW_HEADERS, HEADERS),
-            (ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
-        ]);
-        response
+        preflight(app, request)
     } else {
         Owner::of(request.uri().path()).refuse(&Refusal::WrongMethod)
     };
     response.headers_mut().insert(ALLOW, allowed.clone());
+    response
+}
+
+/// OPTIONS asks that where there is nothing, too. Not under `/verify`, where any method is a check, and not on the
+/// operations listener: `OPTIONS /` is how some balancers ask for a server's health.
+fn no_route(listener: Listener, app: &App, request: &Request) -> Response {
+    let owner = Owner::of(request.uri().path());
+    if request.method() == Method::OPTIONS && listener == Listener::Public && owner != Owner::Verify {
+        preflight(app, request)
+    } else {
+        owner.refuse(&Refusal::UnknownRoute)
+    }
+}
+
+fn preflight(app: &App, request: &Request) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().extend(app.origins.may_send(request.headers()));
     response
 }
 

@@ -1,6 +1,9 @@
 //! Where a change may come from (CSRF), and whose pages may read answers (CORS).
 
-use http::header::{HOST, ORIGIN};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    HOST, ORIGIN,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
@@ -8,6 +11,8 @@ use crate::config;
 use crate::domain::host::Host;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// A longer list of header names in a preflight gets no permission, in bytes.
+const LONGEST_LIST: usize = 2 * 1024;
 
 /// Which origins may do what.
 #[derive(Clone, Debug)]
@@ -49,6 +54,26 @@ impl Origins {
             One::Value(origin) if self.is_allowed(origin) => headers.get(ORIGIN).cloned(),
             One::Value(_) | One::Absent | One::Several => None,
         }
+    }
+
+    /// What pages of a listed origin may send, for the answer to their preflight: whatever headers they ask for, since
+    /// libraries for tracing add names of their own.
+    pub fn may_send(&self, headers: &HeaderMap) -> HeaderMap {
+        const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PATCH, DELETE");
+        const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
+        let mut permission = HeaderMap::new();
+        if self.may_read(headers).is_none() {
+            return permission;
+        }
+        permission.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+        permission.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+        let mut asked = headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
+        if let (Some(names), None) = (asked.next(), asked.next())
+            && is_list_of_names(names.as_bytes())
+        {
+            permission.insert(ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+        }
+        permission
     }
 
     /// Whether any origin may, so that answers vary.
@@ -103,6 +128,13 @@ impl Public {
     fn is_at(&self, host: &Host<'_>) -> bool {
         host.name().eq_ignore_ascii_case(self.host.as_bytes()) && host.port().unwrap_or(self.default_port) == self.port
     }
+}
+
+/// Names of headers between commas (RFC 9110 section 5.6.1), and not `*`, which would mean all of them.
+fn is_list_of_names(list: &[u8]) -> bool {
+    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let is_name = |name: &[u8]| !name.is_empty() && name != b"*" && name.iter().all(in_name);
+    list.len() <= LONGEST_LIST && list.split(|byte| *byte == b',').all(|name| is_name(name.trim_ascii()))
 }
 
 enum One<'h> {

@@ -61,6 +61,7 @@ async fn asks(server: &Server) -> Vec<(Ask, u16)> {
         (get("/user").header("Host", "a b"), 400),
         (ask("CONNECT", "/user"), 405),
         (post("/user").header("Transfer-Encoding", "gzip, chunked"), 501),
+        (ask("OPTIONS", "/nothing"), 204),
         (get("/user").header("X-Large", &"x".repeat(32 * 1024)), 431),
         (delete("/api/v1/auth/sessions").bearer(&bob.token), 422),
         // Header credentials say nothing about whose page it is, and let the others past the check of the place.
@@ -110,9 +111,12 @@ async fn a_preflight_tells_listed_origins_what_they_may_send() {
             assert!(reply.header("x-api-commit").is_some());
             assert_readable_by(&reply, LISTED.contains(&origin).then_some(origin), path);
             if LISTED.contains(&origin) {
-                assert_eq!(reply.header("access-control-allow-methods"), Some("GET, POST, DELETE"));
-                let headers = "Content-Type, Authorization, X-User-Id, X-Auth-Token, X-Requested-With, X-Request-Id";
-                assert_eq!(reply.header("access-control-allow-headers"), Some(headers));
+                assert_eq!(reply.header("access-control-allow-methods"), Some("GET, POST, PATCH, DELETE"));
+                assert_eq!(reply.header("access-control-allow-headers"), Some("content-type,x-auth-token,x-user-id"));
+            } else {
+                let permission =
+                    ["access-control-allow-methods", "access-control-allow-headers", "access-control-max-age"];
+                assert_eq!(permission.map(|name| reply.header(name)), [None; 3], "{origin}");
             }
         }
     }
@@ -120,17 +124,65 @@ async fn a_preflight_tells_listed_origins_what_they_may_send() {
 }
 
 #[tokio::test]
-async fn a_preflight_to_nowhere_is_refused_in_the_words_of_the_paths_owner() {
+async fn a_listed_origin_may_send_whatever_headers_its_preflight_asks_for() {
     let server = Server::with(SETTINGS).await;
-    for (path, body) in [
-        ("/nothing", json!({"error": {"code": 404, "message": "no such route"}})),
-        ("/api/v1/nothing", json!({"success": false, "error": "Not found"})),
-        ("/api/v1/auth/nothing", json!({"code": 404, "detail": "No such route", "type": "not_found_error"})),
+    let (longest, too_long) = (format!("x-{}", "a".repeat(2046)), format!("x-{}", "a".repeat(2047)));
+    let many = vec!["x-one"; 300].join(",");
+    for (asked, allowed) in [
+        ("traceparent", true),
+        ("baggage, sentry-trace, traceparent", true),
+        ("content-type,x-2fa-code", true),
+        ("X-Odd!#$%&'*+-.^_`|~09", true),
+        (longest.as_str(), true),
+        (many.as_str(), true),
+        (too_long.as_str(), false),
+        ("", false),
+        (",", false),
+        ("traceparent,", false),
+        ("a,,b", false),
+        ("a b", false),
+        ("a:b", false),
+        ("a;b", false),
+        ("a/b", false),
+        ("\"a\"", false),
+        ("x-\u{e4}", false),
+        ("*", false),
+        ("content-type, *", false),
     ] {
-        for origin in [LISTED[0], OTHERS[0]] {
-            let reply = server.send(preflight(path, origin, "POST")).await;
-            assert_eq!((reply.status, reply.json()), (404, body.clone()));
+        for (path, origin) in [
+            ("/auth/login", LISTED[0]),
+            ("/api/v1/auth/nothing", LISTED[1]),
+            ("/auth/login", OTHERS[0]),
+            ("/x", "null"),
+        ] {
+            let ask = ask("OPTIONS", path).header("Origin", origin).header("Access-Control-Request-Method", "POST");
+            let reply = server.send(ask.header("Access-Control-Request-Headers", asked)).await;
+            let wanted = (allowed && LISTED.contains(&origin)).then_some(asked);
+            assert_eq!((reply.status, reply.header("access-control-allow-headers")), (204, wanted), "{origin} {asked}");
             assert_readable_by(&reply, LISTED.contains(&origin).then_some(origin), path);
+        }
+    }
+    // Two lines are nothing that a browser sends.
+    let ask = preflight("/auth/login", LISTED[0], "POST").header("Access-Control-Request-Headers", "traceparent");
+    let reply = server.send(ask).await;
+    assert_eq!((reply.status, reply.header("access-control-allow-headers")), (204, None));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_preflight_to_where_there_is_nothing_is_answered_so_that_the_404_can_be_read() {
+    let server = Server::with(SETTINGS).await;
+    for path in ["/nothing", "/api/v1/nothing", "/api/v1/auth/nothing", "/api/v1/auth/sessions/a/b", "*"] {
+        for origin in [LISTED[0], OTHERS[0]] {
+            let listed = LISTED.contains(&origin).then_some(origin);
+            let reply = server.send(preflight(path, origin, "POST")).await;
+            assert_eq!((reply.status, reply.body.len(), reply.all("set-cookie").len()), (204, 0, 0), "{path}");
+            let methods = listed.map(|_| "GET, POST, PATCH, DELETE");
+            assert_eq!(reply.header("access-control-allow-methods"), methods, "{path}");
+            assert_readable_by(&reply, listed, path);
+            let reply = server.send(post(path).header("Origin", origin)).await;
+            assert_eq!(reply.status, 404, "{path}");
+            assert_readable_by(&reply, listed, path);
         }
     }
     server.stop().await;
@@ -187,6 +239,9 @@ async fn options_on_verify_is_a_check_and_no_preflight() {
             assert_eq!(words.map(|name| reply.header(name)), [None; 3], "{origin}");
             assert_readable_by(&reply, LISTED.contains(&origin).then_some(origin), "/verify");
         }
+        // Never a success for an unknown path under it.
+        let unknown = server.send(preflight("/verify/nothing", origin, "GET").cookie(&bob.token)).await;
+        assert_eq!(unknown.status, 404);
     }
     server.stop().await;
 }

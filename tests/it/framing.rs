@@ -115,6 +115,7 @@ async fn every_answer_says_which_build_gave_it_and_has_a_name() {
         (&public, "GET /user", large.as_str(), 431),
         (&public, "GET /user", "Transfer-Encoding: gzip, chunked\r\n", 501),
         (&public, "CONNECT /user", "", 405),
+        (&public, "OPTIONS /nothing", "", 204),
         (&public, "OPTIONS /auth/logout", "Origin: https://app.example\r\n", 204),
         (&public, "OPTIONS /auth/logout", "Origin: https://evil.example\r\n", 204),
         (&public, "GET /verify", "", 401),

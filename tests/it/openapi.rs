@@ -129,8 +129,9 @@ impl Document {
         let path =
             target.strip_prefix("http://").and_then(|rest| rest.find('/').map(|at| &rest[at..])).unwrap_or(target);
         let path = path.split('?').next().unwrap_or_default();
-        if method == "OPTIONS" && reply.status == 204 && path != "/verify" {
-            return if reply.header("allow").is_some() { Ok(()) } else { Err("no Allow".into()) };
+        if method == "OPTIONS" && reply.status == 204 && !path.starts_with("/verify") {
+            let known = self.template(listener, path).is_some();
+            return if reply.header("allow").is_some() == known { Ok(()) } else { Err("Allow".into()) };
         }
         let pointer = self.response(listener, method, path, reply.status)?;
         self.check_headers(&pointer, reply).map_err(|why| format!("{}: {why}", reply.status))?;
