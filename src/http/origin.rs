@@ -99,11 +99,15 @@ impl Origins {
             return public.origin.as_str().as_bytes() == origin;
         }
         let One::Value(host) = one(headers, &HOST) else { return false };
-        let (Ok(origin), Ok(host)) = (std::str::from_utf8(origin), std::str::from_utf8(host)) else { return false };
-        // `null` does not parse; a default port is left out on either side.
-        let Ok(origin) = Url::parse(origin) else { return false };
-        let Ok(ours) = Url::parse(&format!("{}://{host}", origin.scheme())) else { return false };
-        matches!(origin.scheme(), "http" | "https") && origin.origin() == ours.origin()
+        // Neither `null` nor a URL with a path. Either side may leave a default port out.
+        let (theirs, default_port) = match (origin.strip_prefix(b"https://"), origin.strip_prefix(b"http://")) {
+            (Some(rest), _) => (rest, 443),
+            (None, Some(rest)) => (rest, 80),
+            (None, None) => return false,
+        };
+        let (Some(theirs), Some(ours)) = (Host::parse(theirs), Host::parse(host)) else { return false };
+        let port = |host: Host<'_>| host.port().unwrap_or(default_port);
+        theirs.name().eq_ignore_ascii_case(ours.name()) && port(theirs) == port(ours)
     }
 }
 
@@ -179,6 +183,10 @@ mod tests {
             ("app.example", "https://app.example.evil.example", false),
             ("app.example", "null", false),
             ("app.example", "file://app.example", false),
+            ("app.example", "https://app.example/", false),
+            ("app.example", "https://me@app.example", false),
+            ("app.example", "https://app.example:444", false),
+            ("[::1]:8080", "http://[::1]:8080", true),
         ] {
             assert_eq!(origins.may_change(&request(&[("host", host), ("origin", origin)])), may, "{host} {origin}");
         }
