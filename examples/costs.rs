@@ -359,7 +359,7 @@ fn login_of(user: UserId, id: SessionId) -> NewSession {
         token_hash: TokenHash::from_bytes(drawn.into()),
         auth_epoch: 0,
         cap: 100,
-        replaces: None,
+        replaces: Vec::new(),
         rehashed: None,
         flushed: true,
     }

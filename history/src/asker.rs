@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -15,7 +15,7 @@ use crate::{
     pool::{Held, Pool, USERS},
     random::Random,
     replica::Door,
-    seed::{Fresh, text},
+    seed::{Fresh, Token, text},
     wire::{Connection, header},
 };
 
@@ -32,7 +32,10 @@ pub struct Scene {
     pub doors: [Door; REPLICAS],
     pub pool: Pool,
     pub names: Vec<String>,
-    pub password: String,
+    /// Everybody has the first of them at the beginning.
+    pub passwords: [String; 2],
+    /// Whether a user has the second by now, as far as is known.
+    pub second: [AtomicBool; USERS],
     /// How many operations are still to be made.
     pub left: AtomicI64,
     /// How many may wait at one door.
@@ -48,6 +51,17 @@ pub struct Asker {
 }
 
 impl Scene {
+    /// The password that a user has, as far as is known, and the other.
+    fn passwords(&self, user: usize) -> [&str; 2] {
+        let [first, second] = &self.passwords;
+        if self.second[user].load(Ordering::Relaxed) { [second, first] } else { [first, second] }
+    }
+
+    /// Notes that a user's password is the other one, or seems to be.
+    fn turn(&self, user: usize) {
+        self.second[user].fetch_xor(true, Ordering::Relaxed);
+    }
+
     pub fn now(&self) -> Time {
         Time::try_from(self.begun.elapsed().as_nanos()).unwrap_or(Time::MAX)
     }
@@ -131,20 +145,23 @@ impl Asker {
         let user = self.random.below(USERS);
         let body = serde_json::json!({
             "username": self.scene.names[user],
-            "password": self.scene.password,
+            "password": self.scene.passwords(user)[0],
             "transport": "token",
         });
         let request = with_body("POST /api/v1/auth/login", "", &body.to_string());
-        let Ok(user) = u16::try_from(user) else { return };
-        let Some((mut operation, replica)) = self.exchange(Kind::Login, user, &request, None).await else { return };
+        let Ok(number) = u16::try_from(user) else { return };
+        let Some((mut operation, replica)) = self.exchange(Kind::Login, number, &request, None).await else { return };
+        if operation.status == Some(401) {
+            self.scene.turn(user);
+        }
         let made = self.connections[replica].as_ref().and_then(|(_, connection)| {
             let body: Value = serde_json::from_slice(connection.body()).ok()?;
-            let token = body["token"].as_str()?.as_bytes().try_into().ok()?;
+            let token = token_in(&body)?;
             let id = body["session"]["id"].as_str()?.as_bytes().try_into().ok()?;
-            Some(Fresh { user, id, token })
+            Some(Fresh { user: number, id, token })
         });
         if operation.unknown() {
-            self.scene.pool.stray(user);
+            self.scene.pool.stray(number);
         }
         let made = made.filter(|_| operation.succeeded());
         let held = made.map(|made| self.scene.pool.add(&made, operation.span, None, &mut self.random));
@@ -172,10 +189,9 @@ impl Asker {
             Kind::RevokeOne => plain(&format!("DELETE /api/v1/auth/sessions/{}", text(&target.unwrap_or(held).id))),
             Kind::RevokeOthers => plain("DELETE /api/v1/auth/sessions?scope=others"),
             Kind::RevokeAll => plain("DELETE /api/v1/auth/sessions?scope=all"),
-            // The same again, so that logins go on.
             Kind::Password => {
-                let password = &self.scene.password;
-                let body = serde_json::json!({ "current_password": password, "new_password": password });
+                let [current, new] = self.scene.passwords(held.user.into());
+                let body = serde_json::json!({ "current_password": current, "new_password": new });
                 with_body("POST /api/v1/auth/password", &bearer, &body.to_string())
             }
             Kind::Login => return,
@@ -198,6 +214,22 @@ impl Asker {
         }
         if let Some(spared) = operation.ends_many().filter(|_| operation.succeeded()) {
             pool.spend_all(held.user, spared, operation.span.begin, &mut self.random);
+        }
+        // Where it was the session that was dead, and not the password wrong, the next one sets this right.
+        if let (Kind::Password, Some(200 | 401)) = (kind, operation.status) {
+            self.scene.turn(held.user.into());
+        }
+        if let (Kind::Password, true) = (kind, operation.succeeded()) {
+            let renewed = self.token(replica).map(|token| Fresh { user: held.user, id: held.id, token });
+            let renewed = renewed.map(|renewed| pool.add(&renewed, operation.span, None, &mut self.random));
+            operation.target = renewed.map(|renewed| renewed.session);
+            self.record.push(operation);
+            if let Some(renewed) = renewed {
+                for replica in 0..REPLICAS {
+                    Box::pin(self.ask(Kind::Check, &renewed, None, Some(replica))).await;
+                }
+            }
+            return;
         }
         self.record.push(operation);
     }
@@ -254,6 +286,12 @@ impl Asker {
         Some((operation, replica))
     }
 
+    /// The token in the last answer.
+    fn token(&self, replica: usize) -> Option<Token> {
+        let (_, connection) = self.connections[replica].as_ref()?;
+        token_in(&serde_json::from_slice(connection.body()).ok()?)
+    }
+
     /// What the last answer said, which was a success.
     fn told(&self, kind: Kind, held: &Held, replica: usize) -> Told {
         let Some((_, connection)) = &self.connections[replica] else { return Told::Nothing };
@@ -279,6 +317,10 @@ impl Asker {
             Kind::Logout | Kind::RevokeOne | Kind::Login => Told::Nothing,
         }
     }
+}
+
+fn token_in(body: &Value) -> Option<Token> {
+    body["token"].as_str()?.as_bytes().try_into().ok()
 }
 
 fn with_body(line: &str, headers: &str, body: &str) -> Vec<u8> {

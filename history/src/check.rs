@@ -6,7 +6,7 @@
 //! the latter, the death lies between A and R, and within an operation that ends this session. It is enough to know A
 //! and R, and for the operations on all of a user's sessions to ask for the least of those that concern this one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     history::{History, Id, Kind, Operation, Session, Span, Time, Told},
@@ -57,11 +57,49 @@ struct Known {
 
 const NEVER: (Time, usize) = (Time::MAX, usize::MAX);
 
+/// Which sessions have an id: one, or as many as it had tokens.
+pub struct Ids {
+    sessions: HashMap<Id, Vec<Session>>,
+    of: Vec<Id>,
+    /// Those that may have been given a token that nobody was told of.
+    unsure: HashSet<Id>,
+}
+
+impl Ids {
+    fn new(history: &History) -> Self {
+        let of: Vec<Id> = history.sessions.iter().map(|session| session.id).collect();
+        let mut sessions: HashMap<Id, Vec<Session>> = HashMap::new();
+        for (session, id) in (0..).zip(&of) {
+            sessions.entry(*id).or_default().push(session);
+        }
+        let unknown = history.operations.iter().filter(|one| one.kind == Kind::Password && one.unknown());
+        let unsure = unknown.filter_map(|one| one.session).map(|session| of[session as usize]).collect();
+        Self { sessions, of, unsure }
+    }
+
+    /// The sessions of an id.
+    fn all(&self, id: Id) -> &[Session] {
+        self.sessions.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// The sessions that have the same id as this one.
+    fn same(&self, session: Session) -> &[Session] {
+        self.all(self.of[session as usize])
+    }
+
+    /// The session that is meant by an id for certain.
+    fn only(&self, id: Id) -> Option<Session> {
+        match self.all(id) {
+            [only] if !self.unsure.contains(&id) => Some(*only),
+            _ => None,
+        }
+    }
+}
+
 /// Checks all of it, in time n log n.
 pub fn check(history: &History) -> Verdict {
     let mut verdict = Verdict::default();
-    let ids: HashMap<Id, Session> =
-        history.sessions.iter().zip(0..).map(|(session, number)| (session.id, number)).collect();
+    let ids = Ids::new(history);
     let mut known: Vec<Known> = history
         .sessions
         .iter()
@@ -85,15 +123,17 @@ pub fn check(history: &History) -> Verdict {
             let known = &mut known[session as usize];
             known.live = known.live.max(span.begin);
         }
-        for session in shown_dead(operation) {
+        for session in shown_dead(operation, &ids) {
             let known = &mut known[session as usize];
             known.dead = known.dead.min((span.end, at));
         }
         // What nobody was answered may happen at any later time.
         let latest = if operation.unknown() { Time::MAX } else { span.end };
         if let Some(session) = operation.ends() {
+            for session in ids.same(session) {
+                known[*session as usize].ends.push(Span { begin: span.begin, end: latest });
+            }
             let known = &mut known[session as usize];
-            known.ends.push(Span { begin: span.begin, end: latest });
             if operation.succeeded() {
                 ended[user] += 1;
                 match known.ended_by {
@@ -113,7 +153,7 @@ pub fn check(history: &History) -> Verdict {
             }
         }
         if let (Kind::List, Told::Listed(listed)) = (kind, &operation.told) {
-            let listed = listed.iter().filter_map(|id| ids.get(id).copied()).collect();
+            let listed = listed.iter().flat_map(|id| ids.all(*id)).copied().collect();
             show[user].push(span.begin, span.end, at, listed);
         }
     }
@@ -123,7 +163,7 @@ pub fn check(history: &History) -> Verdict {
     let mut there_were: Vec<u64> = history.strays.iter().map(|strays| u64::from(*strays)).collect();
     for ((created, known), session) in history.sessions.iter().zip(&mut known).zip(0..) {
         let user = usize::from(created.user);
-        there_were[user] += 1;
+        there_were[user] += u64::from(ids.same(session).first() == Some(&session));
         // Only what began when the session was there says something by not showing it.
         if let Some(least) = show[user].least(created.span.end, session) {
             known.dead = known.dead.min(least);
@@ -166,24 +206,27 @@ pub fn check(history: &History) -> Verdict {
 }
 
 /// The sessions that an answer shows to have been live between its request and itself.
-fn shown_live<'h>(operation: &'h Operation, ids: &'h HashMap<Id, Session>) -> impl Iterator<Item = Session> + 'h {
+fn shown_live<'h>(operation: &'h Operation, ids: &'h Ids) -> impl Iterator<Item = Session> + 'h {
     let through = operation.session.filter(|_| operation.accepted());
     let ended = operation.ends().filter(|ended| operation.succeeded() && Some(*ended) != through);
+    // By its id, whichever its token was then.
+    let ended = ended.and_then(|ended| ids.only(ids.of[ended as usize]));
     let listed: &[Id] = match &operation.told {
         Told::Listed(listed) => listed,
         Told::Nothing | Told::SomebodyElse | Told::Revoked(_) => &[],
     };
     // The session it came through is among them.
-    let listed = listed.iter().filter_map(|id| ids.get(id).copied()).filter(move |session| Some(*session) != through);
+    let listed = listed.iter().filter_map(|id| ids.only(*id)).filter(move |session| Some(*session) != through);
     through.into_iter().chain(ended).chain(listed)
 }
 
 /// The sessions that an answer shows to be dead by itself.
-fn shown_dead(operation: &Operation) -> impl Iterator<Item = Session> {
+fn shown_dead<'h>(operation: &'h Operation, ids: &'h Ids) -> impl Iterator<Item = Session> + 'h {
     let through = operation.session.filter(|_| operation.refused());
     let ended = operation.ends().filter(|_| operation.succeeded());
     let missing = operation.target.filter(|_| operation.status == Some(404));
-    through.into_iter().chain(ended).chain(missing)
+    let whole = ended.into_iter().chain(missing).flat_map(|session| ids.same(session).iter().copied());
+    through.into_iter().chain(whole)
 }
 
 #[cfg(test)]

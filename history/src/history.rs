@@ -3,7 +3,8 @@
 /// Nanoseconds since the run began, on the one monotonic clock of this process.
 pub type Time = u64;
 
-/// A session by its place in [`History::sessions`].
+/// A session by its place in [`History::sessions`]; or rather one of its tokens: a session that is given another token,
+/// with its password, is another one here, of the same id.
 pub type Session = u32;
 
 /// A session's public id, as lists show it.
@@ -69,7 +70,7 @@ pub struct Operation {
     pub user: u16,
     /// The session it was asked through; none for a login that made none.
     pub session: Option<Session>,
-    /// Which session was to be ended, by its id.
+    /// Which session was to be ended, by its id; or which goes on under the token that came with a new password.
     pub target: Option<Session>,
     pub told: Told,
 }
@@ -127,7 +128,9 @@ impl Operation {
     pub fn ends_many(&self) -> Option<Option<Session>> {
         let spared = match self.kind {
             Kind::RevokeAll => None,
-            Kind::RevokeOthers | Kind::Password => self.session,
+            Kind::RevokeOthers => self.session,
+            // What it was asked through goes on under another token.
+            Kind::Password => self.target,
             _ => return None,
         };
         (self.succeeded() || self.unknown()).then_some(spared)

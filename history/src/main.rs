@@ -109,7 +109,8 @@ async fn run(cli: Cli) -> Result<()> {
         doors: Default::default(),
         pool: Pool::new(),
         names,
-        password,
+        passwords: [password.clone(), format!("{password}-again")],
+        second: std::array::from_fn(|_| Default::default()),
         left: i64::from(cli.operations).into(),
         most: usize::from(cli.connections / 2).max(1),
     });

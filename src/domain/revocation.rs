@@ -37,6 +37,8 @@ pub enum Why {
     Cap,
     /// The user's password changed.
     Password,
+    /// It goes on under a new token: what ended is the old token alone.
+    Renewed,
     /// The user was disabled.
     Disabled,
     /// A backup was restored, and nobody can tell whether it was logged out since.
@@ -53,6 +55,7 @@ impl Why {
             Self::Replaced => "replaced",
             Self::Cap => "cap",
             Self::Password => "password",
+            Self::Renewed => "renewed",
             Self::Disabled => "disabled",
             Self::Restored => "restored",
         }
@@ -67,6 +70,7 @@ impl Why {
             | Self::Replaced
             | Self::Cap
             | Self::Password
+            | Self::Renewed
             | Self::Disabled
             | Self::Restored => EventKind::Revoked,
         }

@@ -1,13 +1,15 @@
 //! The principal, one rule for every route: header pair, else bearer, else cookie. Never from one to the next.
+//! Of several cookies of one name the one counts whose session is alive, if exactly one is.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::cookie::{self, Found};
+use super::cookie::{self, Found, Others, Tokens};
 use super::state::App;
 use super::wire::{Dialect, Refused};
 use crate::config::CredentialKind;
@@ -34,14 +36,16 @@ pub enum Via {
 pub enum Credential {
     /// Nothing, or nothing that could be judged.
     None,
-    /// Something that can be nobody's: half a pair, two bearers, conflicting cookies, garbage.
+    /// Something that stands for nobody: half a pair, two bearers, garbage, more cookies of ours than are looked up.
     Invalid(Via),
     /// Something to be checked.
     Presented(Presented, Via),
+    /// Two to four cookies of one name, all of them ours: it is the live one, if exactly one of them is.
+    Several(Vec<Presented>),
 }
 
 /// Reads what a request presents, by the rule of every route.
-pub fn read(headers: &HeaderMap, cookie_name: &str) -> Credential {
+pub fn read(headers: &HeaderMap, cookie_name: &str, issued: impl Fn(&Token) -> bool) -> Credential {
     match pair(headers) {
         Pair::Absent => {}
         Pair::Ours(presented) => return Credential::Presented(presented, Via::Header),
@@ -52,12 +56,17 @@ pub fn read(headers: &HeaderMap, cookie_name: &str) -> Credential {
         Bearer::Several => return Credential::Invalid(Via::Header),
         Bearer::Absent | Bearer::Other => {}
     }
-    from_cookie(headers, cookie_name)
+    from_cookie(headers, cookie_name, issued)
 }
 
 /// Reads what a request presents to `/verify`: there a credential counts only when it has our form, so that an
 /// application's own headers do not spoil a good cookie.
-pub fn read_ours(headers: &HeaderMap, cookie_name: &str, kinds: &[CredentialKind]) -> Credential {
+pub fn read_ours(
+    headers: &HeaderMap,
+    cookie_name: &str,
+    kinds: &[CredentialKind],
+    issued: impl Fn(&Token) -> bool,
+) -> Credential {
     if kinds.contains(&CredentialKind::Headers)
         && let Pair::Ours(presented) = pair(headers)
     {
@@ -70,7 +79,7 @@ pub fn read_ours(headers: &HeaderMap, cookie_name: &str, kinds: &[CredentialKind
             Bearer::Absent | Bearer::Other => {}
         }
     }
-    if kinds.contains(&CredentialKind::Cookie) { from_cookie(headers, cookie_name) } else { Credential::None }
+    if kinds.contains(&CredentialKind::Cookie) { from_cookie(headers, cookie_name, issued) } else { Credential::None }
 }
 
 /// Whether a request carries credentials that only a script of an allowed origin, or no browser at all, can send.
@@ -121,11 +130,72 @@ fn bearer(headers: &HeaderMap) -> Bearer {
     Token::parse(token.trim_ascii()).map_or(Bearer::Other, Bearer::Ours)
 }
 
-fn from_cookie(headers: &HeaderMap, name: &str) -> Credential {
-    match cookie::find(headers, name) {
-        Found::Nothing => Credential::None,
-        Found::Token(token) => Credential::Presented(Presented { token, user: None }, Via::Cookie),
-        Found::Garbage | Found::Conflict => Credential::Invalid(Via::Cookie),
+fn from_cookie(headers: &HeaderMap, name: &str, issued: impl Fn(&Token) -> bool) -> Credential {
+    match cookie::find(headers, name, issued).tokens {
+        Tokens::Absent => Credential::None,
+        Tokens::One(token) => Credential::Presented(Presented { token, user: None }, Via::Cookie),
+        Tokens::Several(tokens) => Credential::Several(presented(&tokens)),
+        Tokens::Foreign | Tokens::TooMany(_) => Credential::Invalid(Via::Cookie),
+    }
+}
+
+fn presented(tokens: &[Token]) -> Vec<Presented> {
+    tokens.iter().map(|token| Presented { token: token.clone(), user: None }).collect()
+}
+
+/// The session cookies of a request, for answers that write the cookie.
+#[derive(Debug)]
+pub struct Cookies {
+    tokens: Tokens,
+    others: Others,
+}
+
+impl FromRequestParts<App> for Cookies {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> std::result::Result<Self, Self::Rejection> {
+        Ok(Self::of(parts, app))
+    }
+}
+
+impl Cookies {
+    /// Reads those of a request.
+    pub fn of(parts: &Parts, app: &App) -> Self {
+        let Found { tokens, differ } =
+            cookie::find(&parts.headers, app.cookie.name(), |token| app.service.issued(token));
+        // A single one is taken for the one that we set: one line overwrites or clears it.
+        let others = if differ { app.cookie.others(&parts.headers, parts.uri.path()) } else { Others::default() };
+        Self { tokens, others }
+    }
+
+    /// Whether any came.
+    pub const fn came(&self) -> bool {
+        !matches!(self.tokens, Tokens::Absent)
+    }
+
+    /// Whether more came that are ours than are looked up.
+    pub const fn too_many(&self) -> bool {
+        matches!(self.tokens, Tokens::TooMany(_))
+    }
+
+    /// Whatever of them can stand for a session, four at most.
+    pub fn presented(&self) -> Vec<Presented> {
+        presented(self.tokens.as_slice())
+    }
+
+    /// The same, for a login that takes their place.
+    pub fn tokens(&self) -> Vec<Token> {
+        self.tokens.as_slice().to_vec()
+    }
+
+    /// `Set-Cookie` values that leave the browser with `token` alone.
+    pub fn set(&self, token: &Token, remember: Option<Duration>, app: &App) -> Vec<HeaderValue> {
+        app.cookie.set(token, remember, &self.others)
+    }
+
+    /// `Set-Cookie` values that leave the browser with none.
+    pub fn clear(&self, app: &App) -> Vec<HeaderValue> {
+        app.cookie.clear(&self.others)
     }
 }
 
@@ -134,10 +204,9 @@ fn from_cookie(headers: &HeaderMap, name: &str) -> Credential {
 pub struct Caller<D> {
     /// Who.
     pub principal: Principal,
-    /// The credential, for the one dialect that repeats it.
-    pub presented: Presented,
-    /// How it travelled.
-    pub via: Via,
+    /// The token, if it came in a header. One that came in a cookie is in no answer: a script of the page could read
+    /// there what `HttpOnly` keeps from it.
+    pub token: Option<Token>,
     dialect: PhantomData<D>,
 }
 
@@ -145,37 +214,23 @@ impl<D: Dialect> FromRequestParts<App> for Caller<D> {
     type Rejection = Refused<D>;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> std::result::Result<Self, Refused<D>> {
-        let (principal, presented, via) = check(&parts.headers, app).await?;
-        Ok(Self { principal, presented, via, dialect: PhantomData })
+        let (principal, token) = check(&parts.headers, app).await?;
+        Ok(Self { principal, token, dialect: PhantomData })
     }
 }
 
-/// Checks what a request presents.
+/// Checks what a request presents. Returns the token too, if it came in a header.
 ///
 /// # Errors
 /// [`Error::NoSession`] when it presents nothing that stands for a live session.
-pub async fn check(headers: &HeaderMap, app: &App) -> Result<(Principal, Presented, Via)> {
-    match read(headers, app.cookie.name()) {
+async fn check(headers: &HeaderMap, app: &App) -> Result<(Principal, Option<Token>)> {
+    match read(headers, app.cookie.name(), |token| app.service.issued(token)) {
         Credential::None | Credential::Invalid(_) => Err(Error::NoSession),
+        Credential::Several(presented) => Ok((app.service.verify_one_of(&presented).await?, None)),
         Credential::Presented(presented, via) => {
             let principal = app.service.verify(&presented).await?;
-            Ok((principal, presented, via))
+            Ok((principal, (via == Via::Header).then_some(presented.token)))
         }
-    }
-}
-
-/// Whose session the cookie of a request stands for, whatever else it presents; to know whether ending sessions
-/// ends that one too.
-///
-/// # Errors
-/// As the store says, when nobody can tell: then nothing may be ended, since the cookie could not be judged.
-pub async fn cookie_principal(headers: &HeaderMap, app: &App) -> Result<Option<Principal>> {
-    match from_cookie(headers, app.cookie.name()) {
-        Credential::None | Credential::Invalid(_) => Ok(None),
-        Credential::Presented(presented, _) => match app.service.verify(&presented).await {
-            Err(Error::NoSession) => Ok(None),
-            told => told.map(Some),
-        },
     }
 }
 
@@ -186,6 +241,11 @@ mod tests {
     use super::*;
 
     const USER: &str = "23456789ABCDEFGHJ";
+
+    /// What the tests present was issued, but for `z`.
+    fn issued(token: &Token) -> bool {
+        !token.reveal().starts_with('z')
+    }
 
     fn token(fill: char) -> String {
         std::iter::repeat_n(fill, 42).chain(['A']).collect()
@@ -202,6 +262,7 @@ mod tests {
         match credential {
             Credential::None => "none".into(),
             Credential::Invalid(via) => format!("invalid {via:?}"),
+            Credential::Several(presented) => format!("several {}", presented.len()),
             Credential::Presented(p, via) => {
                 format!("{} {} {via:?}", p.token.reveal().chars().next().unwrap_or_default(), p.user.is_some())
             }
@@ -211,6 +272,8 @@ mod tests {
     #[test]
     fn one_rule_and_no_falling_back() {
         let (a, b, c) = (token('a'), token('b'), format!("_me_sess={}", token('c')));
+        let (d, z) = (format!("_me_sess={}", token('d')), format!("_me_sess={}", token('z')));
+        let five = ['c', 'd', 'e', 'f', 'g'].map(|letter| format!("_me_sess={}", token(letter))).join("; ");
         let bearer = format!("Bearer {b}");
         let cases: &[Case<'_>] = &[
             (&[], "none", "none"),
@@ -230,19 +293,24 @@ mod tests {
             (&[("authorization", "Basic eDp5"), ("cookie", &c)], "c false Cookie", "c false Cookie"),
             (&[("authorization", &bearer), ("authorization", &bearer)], "invalid Header", "invalid Header"),
             (&[("cookie", "_me_sess=x")], "invalid Cookie", "invalid Cookie"),
+            (&[("cookie", &c), ("cookie", "_me_sess=x")], "c false Cookie", "c false Cookie"),
+            (&[("cookie", &c), ("cookie", &z)], "c false Cookie", "c false Cookie"),
+            (&[("cookie", &c), ("cookie", &d)], "several 2", "several 2"),
+            (&[("authorization", &bearer), ("cookie", &c), ("cookie", &d)], "b false Header", "b false Header"),
+            (&[("cookie", &five)], "invalid Cookie", "invalid Cookie"),
         ];
         for (lines, everywhere, on_verify) in cases {
             let headers = request(lines);
-            assert_eq!(shown(&read(&headers, "_me_sess")), *everywhere, "{lines:?}");
+            assert_eq!(shown(&read(&headers, "_me_sess", issued)), *everywhere, "{lines:?}");
             let all = [CredentialKind::Cookie, CredentialKind::Headers, CredentialKind::Bearer];
-            assert_eq!(shown(&read_ours(&headers, "_me_sess", &all)), *on_verify, "verify: {lines:?}");
+            assert_eq!(shown(&read_ours(&headers, "_me_sess", &all, issued)), *on_verify, "verify: {lines:?}");
         }
     }
 
     #[test]
     fn verify_can_be_narrowed() {
         let headers = request(&[("authorization", &format!("bearer {}", token('b')))]);
-        assert_eq!(shown(&read_ours(&headers, "_me_sess", &[CredentialKind::Cookie])), "none");
-        assert_eq!(shown(&read_ours(&headers, "_me_sess", &[CredentialKind::Bearer])), "b false Header");
+        assert_eq!(shown(&read_ours(&headers, "_me_sess", &[CredentialKind::Cookie], issued)), "none");
+        assert_eq!(shown(&read_ours(&headers, "_me_sess", &[CredentialKind::Bearer], issued)), "b false Header");
     }
 }

@@ -1,13 +1,13 @@
-//! Logging out, for every dialect: ends the session a request presents, and says what becomes of the cookie.
+//! Logging out, for every dialect: ends the sessions a request presents, and says what becomes of the cookie.
 
 use axum::extract::{FromRequestParts as _, Request};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 
 use super::client_address::Sender;
-use super::cookie::{self, Found};
-use super::credential::{self, Credential, Via};
+use super::credential::{self, Cookies, Credential, Via};
 use super::state::App;
 use super::wire::{Dialect, Refused, discard};
+use crate::domain::id::SessionId;
 use crate::domain::principal::Principal;
 use crate::service::Error;
 use crate::service::sessions::Scope;
@@ -23,7 +23,8 @@ pub enum Clearing {
     Never,
 }
 
-/// Ends the session that `request` presents. Returns the `Set-Cookie` values that go with success.
+/// Ends the session that `request` presents in a header, or every one that it presents in cookies. Returns the
+/// `Set-Cookie` values that go with success.
 ///
 /// # Errors
 /// In the words of `D`; 401 clears the cookie of a browser, which then ends up logged out either way.
@@ -34,54 +35,69 @@ pub async fn leave<D: Dialect>(
 ) -> Result<Vec<HeaderValue>, Refused<D>> {
     let (mut parts, body) = request.into_parts();
     let Ok(Sender(client)) = Sender::from_request_parts(&mut parts, app).await;
-    let headers = &parts.headers;
+    let cookies = Cookies::of(&parts, app);
     let refused = |error: Error, via: Via| {
         let clears = clearing != Clearing::Never && via == Via::Cookie && matches!(error, Error::NoSession);
-        Refused::from(error).with_cookies(if clears { app.cookie.clear(headers) } else { Vec::new() })
+        Refused::from(error).with_cookies(if clears { cookies.clear(app) } else { Vec::new() })
     };
-    let (presented, via) = match credential::read(headers, app.cookie.name()) {
-        Credential::Presented(_, Via::Cookie) if clearing == Clearing::Never => {
-            return Err(refused(Error::NoSession, Via::Cookie));
+    let (presented, via) = match credential::read(&parts.headers, app.cookie.name(), |token| app.service.issued(token))
+    {
+        Credential::Presented(presented, Via::Header) => (vec![presented], Via::Header),
+        Credential::Invalid(Via::Header) => return Err(refused(Error::NoSession, Via::Header)),
+        Credential::None
+        | Credential::Invalid(Via::Cookie)
+        | Credential::Presented(_, Via::Cookie)
+        | Credential::Several(_) => {
+            let counts = clearing != Clearing::Never;
+            (if counts { cookies.presented() } else { Vec::new() }, Via::Cookie)
         }
-        Credential::Presented(presented, via) => (presented, via),
-        Credential::None => return Err(refused(Error::NoSession, Via::Cookie)),
-        Credential::Invalid(via) => return Err(refused(Error::NoSession, via)),
     };
     if !http_body::Body::is_end_stream(&body) {
         // Only clients that may log out are told what is wrong with their body; its content does not matter.
-        app.service.verify(&presented).await.map_err(|error| refused(error, via))?;
+        let living = app.service.living(&presented).await.map_err(|error| refused(error, via))?;
+        if living.is_empty() {
+            return Err(refused(Error::NoSession, via));
+        }
         discard(body, app.timeouts.body).await?;
     }
-    let clears = match (clearing, cookie::find(headers, app.cookie.name())) {
-        (Clearing::Never, _) | (Clearing::IfCarried, Found::Nothing) => false,
-        (Clearing::Always | Clearing::IfCarried, _) if via == Via::Cookie => true,
-        // A cookie that stands for another session, still alive, stays.
-        (Clearing::Always | Clearing::IfCarried, _) => credential::cookie_principal(headers, app)
-            .await?
-            .is_none_or(|carried| carried.token_hash == presented.token.hash()),
+    let clears = match (clearing, via) {
+        (Clearing::Never, _) => false,
+        (Clearing::IfCarried, _) if !cookies.came() => false,
+        (Clearing::Always | Clearing::IfCarried, Via::Cookie) => true,
+        (Clearing::Always | Clearing::IfCarried, Via::Header) => {
+            let carried = app.service.living(&cookies.presented()).await?;
+            let ends = |carried: &Principal| presented.iter().any(|ours| ours.token.hash() == carried.token_hash);
+            // Cookies that stand for other sessions alone, still alive, stay.
+            carried.is_empty() || carried.iter().any(ends)
+        }
     };
     app.service.logout(&presented, &client).await.map_err(|error| refused(error, via))?;
-    Ok(if clears { app.cookie.clear(headers) } else { Vec::new() })
+    if via == Via::Cookie && cookies.too_many() {
+        // Some ended; nobody can say that all did.
+        return Err(refused(Error::NoSession, via));
+    }
+    Ok(if clears { cookies.clear(app) } else { Vec::new() })
 }
 
-/// Whose session the cookie of a request stands for, before some sessions are ended.
+/// Whose sessions the cookies of a request stand for, before some sessions are ended.
 pub struct Carried<'r> {
-    headers: &'r HeaderMap,
-    principal: Option<Principal>,
+    cookies: &'r Cookies,
+    principals: Vec<Principal>,
 }
 
 impl<'r> Carried<'r> {
-    /// Looks at the cookie of a request.
+    /// Looks at the cookies of a request, whatever else it presents.
     ///
     /// # Errors
-    /// See [`credential::cookie_principal`].
-    pub async fn by(headers: &'r HeaderMap, app: &App) -> Result<Self, Error> {
-        Ok(Self { headers, principal: credential::cookie_principal(headers, app).await? })
+    /// As the store says, when nobody can tell: then nothing may be ended, since a cookie could not be judged.
+    pub async fn by(cookies: &'r Cookies, app: &App) -> Result<Self, Error> {
+        let principals = app.service.living(&cookies.presented()).await?;
+        Ok(Self { cookies, principals })
     }
 
     /// `Set-Cookie` values for an answer that ended one session.
-    pub fn after_one(&self, ended: crate::domain::id::SessionId, app: &App) -> Vec<HeaderValue> {
-        self.cleared(self.principal.as_ref().is_some_and(|carried| carried.session_id() == ended), app)
+    pub fn after_one(&self, ended: SessionId, app: &App) -> Vec<HeaderValue> {
+        self.cleared(|carried| carried.session_id() == ended, app)
     }
 
     /// `Set-Cookie` values for an answer that ended many of the caller's.
@@ -90,11 +106,10 @@ impl<'r> Carried<'r> {
             Scope::All => true,
             Scope::Others => carried.session_id() != caller.session_id(),
         };
-        let carried = self.principal.as_ref().filter(|carried| carried.user_id() == caller.user_id());
-        self.cleared(carried.is_some_and(ended), app)
+        self.cleared(|carried| carried.user_id() == caller.user_id() && ended(carried), app)
     }
 
-    fn cleared(&self, ended: bool, app: &App) -> Vec<HeaderValue> {
-        if ended { app.cookie.clear(self.headers) } else { Vec::new() }
+    fn cleared(&self, ended: impl Fn(&Principal) -> bool, app: &App) -> Vec<HeaderValue> {
+        if self.principals.iter().any(ended) { self.cookies.clear(app) } else { Vec::new() }
     }
 }

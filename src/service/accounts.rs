@@ -1,5 +1,7 @@
 //! Users: one's own password, and what only an operator may do.
 
+use std::time::Duration;
+
 use super::sessions::principal_reason;
 use super::{Error, Result, Service};
 use crate::domain::event::{Actor, Event, EventKind};
@@ -9,13 +11,28 @@ use crate::domain::principal::Principal;
 use crate::domain::revocation::{Reason, Seq, Why};
 use crate::domain::session::{Client, Session};
 use crate::domain::text::{BadText, Email, LoginName, Name, Username};
+use crate::domain::token::Token;
 use crate::domain::user::{NewUser, User};
 use crate::password::Verdict;
-use crate::store::{Added, Changed, Confirmed, PasswordChange, Revoked, Target};
+use crate::store::{Added, Changed, Confirmed, PasswordChange, Renewal, Revoked, Target};
+
+/// What a change of one's own password came to.
+#[derive(Debug)]
+pub struct Renewed {
+    /// How many other sessions ended.
+    pub revoked: usize,
+    /// What stands for this session from now on. Shown now and never again.
+    pub token: Token,
+    /// This session, as it was before the change.
+    pub session: Session,
+    /// How long it lasts at most, from now on.
+    pub left: Duration,
+}
 
 impl Service {
-    /// Sets one's own password, which ends every other session and every login still being checked.
-    /// Returns how many sessions ended.
+    /// Sets one's own password, which ends every other session and every login still being checked. The session itself
+    /// goes on under a new token (OWASP ASVS 7.2.4), since somebody else may have a copy of the old one, which is refused
+    /// everywhere once this answers.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a password that cannot be set; [`Error::BadCredentials`] when the current one is wrong,
@@ -26,7 +43,7 @@ impl Service {
         current: String,
         new: String,
         client: &Client,
-    ) -> Result<usize> {
+    ) -> Result<Renewed> {
         let user = principal.user_id();
         let known = self.parts.store.credentials_of(user).await?.ok_or(Error::NoSession)?;
         let new = fit("new_password", new, &known.user.username)?;
@@ -50,12 +67,19 @@ impl Service {
             return Err(unchanged("new_password"));
         }
         let hash = self.hashed(self.parts.hasher.hash(new).await)?;
-        let change =
-            PasswordChange { user, hash, auth_epoch: Some(known.auth_epoch), keep: Some(principal.session_id()) };
+        let (session, _) = self.current(principal).await?;
+        let (token, now) = (self.token_key.issue(&*self.parts.entropy)?, self.parts.clock.now());
+        let keep = Renewal {
+            session: session.id,
+            token_hash: token.hash(),
+            tombstone: SessionId::random(&*self.parts.entropy)?,
+            idle_until: self.parts.lifetimes.of(session.remembered).idle_until(now, session.expiry.absolute),
+        };
+        let change = PasswordChange { user, hash, auth_epoch: Some(known.auth_epoch), keep: Some(keep) };
         let reason = principal_reason(principal, Why::Password, client);
-        let ended = self.done(self.parts.store.change_password(change, reason).await?).await?;
+        let revoked = self.done(self.parts.store.change_password(change, reason).await?).await?;
         self.forget_first_password().await;
-        Ok(ended)
+        Ok(Renewed { revoked, token, left: session.expiry.absolute.since(now), session })
     }
 
     /// The powers of whoever may run commands on the machine. Nothing that arrives over the wire gets them.

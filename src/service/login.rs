@@ -1,6 +1,6 @@
 //! Logging in and out.
 
-use futures_util::future::try_join;
+use futures_util::future::{join_all, try_join};
 
 use super::verify::Presented;
 use super::{Error, Parts, Result, Service};
@@ -24,8 +24,8 @@ pub struct Login {
     pub password: String,
     /// Whether the session is to outlive the browser, or travels in headers.
     pub remembered: bool,
-    /// The token that came along in the cookie which this login will overwrite.
-    pub replaces: Option<Token>,
+    /// The tokens that came along in the cookies which this login will overwrite.
+    pub replaces: Vec<Token>,
     /// Where they are.
     pub client: Client,
 }
@@ -91,7 +91,7 @@ impl Service {
             token_hash: token.hash(),
             auth_epoch: known.auth_epoch,
             cap: self.parts.sessions_per_user.get(),
-            replaces: replaces.filter(|old| self.token_key.issued(old)).map(|old| old.hash()),
+            replaces: replaces.iter().filter(|old| self.issued(old)).map(Token::hash).collect(),
             rehashed,
             flushed: false,
         };
@@ -137,18 +137,28 @@ impl Service {
         Ok(())
     }
 
-    /// Ends the session a credential stands for. When this answers, it is durable and true everywhere.
+    /// Ends every session that the credentials of a request stand for. When this answers, it is durable and true
+    /// everywhere.
     ///
     /// # Errors
-    /// [`Error::NoSession`] when it stands for no live session.
-    pub async fn logout(&self, presented: &Presented, client: &Client) -> Result<()> {
-        if !self.token_key.issued(&presented.token) {
-            return Err(Error::NoSession);
+    /// [`Error::NoSession`] when they stand for no live session; a store error when one of them may be alive.
+    pub async fn logout(&self, presented: &[Presented], client: &Client) -> Result<()> {
+        let issued = presented.iter().filter(|presented| self.issued(&presented.token));
+        // Handed in together, so that they share a commit.
+        let logouts = join_all(issued.map(|Presented { token, user }| {
+            self.parts.store.logout(Logout { token: token.hash(), user: *user, ip: Some(client.ip.clone()) })
+        }));
+        let (mut newest, mut ended) = (None, false);
+        for revoked in logouts.await {
+            let revoked = revoked?;
+            newest = newest.max(Some(revoked.seq));
+            ended |= !revoked.sessions.is_empty();
         }
-        let logout = Logout { token: presented.token.hash(), user: presented.user, ip: Some(client.ip.clone()) };
-        let revoked = self.parts.store.logout(logout).await?;
-        self.settled(revoked.seq).await?;
-        if revoked.sessions.is_empty() { Err(Error::NoSession) } else { Ok(()) }
+        // What the newest number covers includes what the others do.
+        if let Some(seq) = newest {
+            self.settled(seq).await?;
+        }
+        if ended { Ok(()) } else { Err(Error::NoSession) }
     }
 
     /// Says once which user has a stored hash that is never computed, so that somebody sets them a new password.

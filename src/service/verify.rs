@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::{Error, Parts, Result, Service};
 use crate::cache::Check;
 use crate::domain::id::UserId;
@@ -28,23 +30,62 @@ impl Service {
     /// [`Error::NoSession`] when it stands for no live session, once that is true everywhere; a store error when
     /// nobody can tell.
     pub async fn verify(&self, presented: &Presented) -> Result<Principal> {
-        if let Some(told) = self.verify_at_once(presented) {
-            return told;
+        match self.verify_at_once(presented) {
+            Some(told) => told,
+            None => self.counted(self.ask(presented).await, CheckSource::store),
         }
-        let token_hash = presented.token.hash();
-        let identity = self.load_once(&token_hash).await;
-        self.counted(identity.and_then(|identity| principal(presented, identity, token_hash)), CheckSource::store)
     }
 
     /// The same, where it takes no look at the store; none where it does.
     pub fn verify_at_once(&self, presented: &Presented) -> Option<Result<Principal>> {
+        self.judge(presented).map(|(told, source)| self.counted(told, source))
+    }
+
+    /// Checks a credential of which a request has several: it stands for the one live session among them. Where two
+    /// are alive, nobody can say which is meant, and somebody could be moved into another's account.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub async fn verify_one_of(&self, presented: &[Presented]) -> Result<Principal> {
+        let told = self.living(presented).await.and_then(|mut living| match (living.pop(), living.pop()) {
+            (Some(one), None) => Ok(one),
+            (_, _) => Err(Error::NoSession),
+        });
+        self.counted(told, CheckSource::store)
+    }
+
+    /// Which credentials stand for a live session. Counts as no check.
+    ///
+    /// # Errors
+    /// A store error when nobody can tell of one of them.
+    pub async fn living(&self, presented: &[Presented]) -> Result<Vec<Principal>> {
+        let told = join_all(presented.iter().map(async |presented| match self.judge(presented) {
+            Some((told, _)) => told,
+            None => self.ask(presented).await,
+        }));
+        told.await.into_iter().filter(|told| !matches!(told, Err(Error::NoSession))).collect()
+    }
+
+    /// Whether a token was ever issued. Looks at nothing but the token.
+    pub fn issued(&self, token: &Token) -> bool {
+        self.token_key.issued(token)
+    }
+
+    /// What can be told of a credential without a look at the store.
+    fn judge(&self, presented: &Presented) -> Option<(Result<Principal>, CheckSource)> {
         let token_hash = presented.token.hash();
         match self.remembered(&token_hash) {
-            Some(identity) => Some(self.counted(principal(presented, identity, token_hash), CheckSource::memory)),
+            Some(identity) => Some((principal(presented, identity, token_hash), CheckSource::memory)),
             // What is in memory was issued, so only now.
-            None if self.token_key.issued(&presented.token) => None,
-            None => Some(self.counted(Err(Error::NoSession), CheckSource::tag)),
+            None if self.issued(&presented.token) => None,
+            None => Some((Err(Error::NoSession), CheckSource::tag)),
         }
+    }
+
+    /// What the store says of a credential, unless memory knows by then.
+    async fn ask(&self, presented: &Presented) -> Result<Principal> {
+        let token_hash = presented.token.hash();
+        principal(presented, self.load_once(&token_hash).await?, token_hash)
     }
 
     fn counted(&self, result: Result<Principal>, source: CheckSource) -> Result<Principal> {

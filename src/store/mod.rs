@@ -81,8 +81,8 @@ pub struct NewSession {
     pub auth_epoch: i64,
     /// The most live sessions the user may have; the ones not seen for longest make room.
     pub cap: usize,
-    /// The session whose cookie came with the login, whoever's it is; it ends.
-    pub replaces: Option<TokenHash>,
+    /// The sessions whose cookies came with the login, whoever's they are; they end.
+    pub replaces: Vec<TokenHash>,
     /// A password hash with today's parameters, to take the old one's place.
     pub rehashed: Option<PasswordHash>,
     /// Whether every replica has stored when it saw the user's sessions. If not, and if it may decide which of them have
@@ -178,8 +178,21 @@ pub struct PasswordChange {
     pub hash: PasswordHash,
     /// The epoch the current password was checked under; none when an operator sets it.
     pub auth_epoch: Option<i64>,
-    /// The session that stays alive.
-    pub keep: Option<SessionId>,
+    /// The session that goes on.
+    pub keep: Option<Renewal>,
+}
+
+/// A session that goes on under a new token. The old one leads to a tombstone from then on.
+#[derive(Clone, Debug)]
+pub struct Renewal {
+    /// Which. Its id, its beginning and its end stay as they are.
+    pub session: SessionId,
+    /// What will find it.
+    pub token_hash: TokenHash,
+    /// The id of the old token's tombstone, which stands for no session.
+    pub tombstone: SessionId,
+    /// Its idle deadline, counted from now.
+    pub idle_until: Timestamp,
 }
 
 /// Hears every revocation, in the order of their numbers and before anybody is told of it.
@@ -238,7 +251,7 @@ pub trait Store: Send + Sync + 'static {
     /// Ends sessions.
     async fn revoke(&self, target: Target, reason: Reason) -> Result<Changed>;
 
-    /// Sets a password and ends every session but the one to keep.
+    /// Sets a password and ends every session but the one to keep, which goes on under a new token.
     async fn change_password(&self, change: PasswordChange, reason: Reason) -> Result<Changed>;
 
     /// Disables a user and ends their sessions, or enables them again. `None`: there is no such user.

@@ -12,10 +12,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The key that tokens are made with, in hex.
 pub const TOKEN_KEY: &str = "SELECT hex(value) FROM secrets WHERE name = 'token_key'";
-/// Counts the sessions that lack their login in the audit, and the revocations without tombstone, number or event.
+/// Counts the sessions that lack their login in the audit, and the revocations without tombstone, number or event. The
+/// tombstone of an old token, whose session goes on under a new one, has a number alone.
 pub const HALF_DONE: &str = "SELECT count(*) FROM sessions AS s
-     WHERE 1 <> (SELECT count(*) FROM events WHERE session_id = s.id AND kind = 'login_ok')
-         OR (revoked_at IS NOT NULL) <> (SELECT count(*) FROM events WHERE session_id = s.id AND kind IN ('logout', 'revoked'))
+     WHERE coalesce(revoked_why, '') <> 'renewed'
+             AND 1 <> (SELECT count(*) FROM events WHERE session_id = s.id AND kind = 'login_ok')
+         OR coalesce(revoked_why, '') <> 'renewed'
+             AND (revoked_at IS NOT NULL) <> (SELECT count(*) FROM events WHERE session_id = s.id AND kind IN ('logout', 'revoked'))
          OR (revoked_at IS NOT NULL) <> (SELECT count(*) FROM revocations
              WHERE seq = s.revoked_seq AND instr(what, lower(hex(s.token_hash))) > 0)";
 

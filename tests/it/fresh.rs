@@ -17,7 +17,8 @@ use sessiond::domain::token::TokenHash;
 use sessiond::domain::user::{Credentials, NewUser, User};
 use sessiond::store::connect::{ConnectError, Role, connect};
 use sessiond::store::{
-    Added, Changed, Created, Logout, Lookup, NewSession, PasswordChange, RevocationSink, Revoked, SharedStore, Target,
+    Added, Changed, Created, Logout, Lookup, NewSession, PasswordChange, Renewal, RevocationSink, Revoked, SharedStore,
+    Target,
 };
 
 use crate::database::Database;
@@ -122,10 +123,16 @@ pub fn login_of(user: UserId, number: u64) -> NewSession {
         token_hash: token(number),
         auth_epoch: 0,
         cap: 100,
-        replaces: None,
+        replaces: Vec::new(),
         rehashed: None,
         flushed: true,
     }
+}
+
+/// What gives a session another token, found by `token(number)`.
+pub fn renewal_of(session: SessionId, number: u64) -> Renewal {
+    let tombstone = SessionId::random(&SystemEntropy).expect("entropy");
+    Renewal { session, token_hash: token(number), tombstone, idle_until: BEGIN.after(IDLE) }
 }
 
 pub fn logout_of(number: u64) -> Logout {

@@ -144,7 +144,12 @@ impl Server {
 
     /// Logs in with a token in the body; panics unless that works.
     pub async fn log_in(&self, username: &str) -> LoggedIn {
-        let body = serde_json::json!({"username": username, "password": PASSWORD, "transport": "token"});
+        self.log_in_with(username, PASSWORD).await
+    }
+
+    /// The same with another password.
+    pub async fn log_in_with(&self, username: &str, password: &str) -> LoggedIn {
+        let body = serde_json::json!({"username": username, "password": password, "transport": "token"});
         let reply = self.send(post("/api/v1/auth/login").json(&body)).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         let body = reply.json();

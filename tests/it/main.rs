@@ -28,6 +28,7 @@ mod canonical;
 mod cap;
 mod cli;
 mod client_connections;
+mod cookies;
 mod cors;
 mod crash;
 mod csrf;

@@ -753,6 +753,12 @@ async fn ending_the_others_keeps_this_session_alone() {
             let again = server.send(post(path).by(&here).cookie(&here.token)).await;
             assert_answer(&again, 200, &body, "none left to end");
             assert!(again.all("set-cookie").is_empty(), "this one's cookie stays");
+            let by_cookie = server.send(post(path).cookie(&here.token)).await;
+            let tokenless = match path {
+                "/api/v1/users.removeOtherTokens" => SUCCESS,
+                _ => r#"{"tokenExpires":"2026-02-01T03:04:05.678Z","success":true}"#,
+            };
+            assert_answer(&by_cookie, 200, tokenless, "what HttpOnly hides, no answer shows");
             assert_eq!(alive(&server, [&here]).await, [true]);
         }
     }

@@ -64,14 +64,17 @@ async fn scenario(server: &Process) -> Vec<String> {
     };
     assert_eq!(asked(change(WRONG, NEXT)).await.status, 401);
     assert_eq!(asked(change(PASSWORD, "short")).await.status, 422);
-    assert_eq!(asked(change(PASSWORD, NEXT)).await.status, 200);
+    let changed = asked(change(PASSWORD, NEXT)).await;
+    assert_eq!(changed.status, 200);
+    let renewed = token(&changed, "/token");
     let after = asked(json("/auth/login", NEXT)).await.cookie().expect("a cookie");
     assert_eq!(asked(post("/auth/logout").cookie(&after)).await.status, 204);
     assert_eq!(asked(post("/auth/logout").cookie(&after)).await.status, 401);
     assert_eq!(asked(post("/api/v1/logout").pair(&in_body.user, &pair)).await.status, 401, "ended by the new password");
-    assert_eq!(asked(post("/api/v1/auth/logout").bearer(&in_body.token)).await.status, 200);
+    assert_eq!(asked(post("/api/v1/auth/logout").bearer(&in_body.token)).await.status, 401, "renewed");
+    assert_eq!(asked(post("/api/v1/auth/logout").bearer(&renewed)).await.status, 200);
     secrets.push(PASSWORD.replace(' ', "+"));
-    secrets.extend([medama, replaced, canonical, by_form, in_body.token, pair, after, forged]);
+    secrets.extend([medama, replaced, canonical, by_form, in_body.token, renewed, pair, after, forged]);
     secrets
 }
 

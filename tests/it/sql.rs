@@ -31,7 +31,7 @@ async fn every_hot_statement_uses_an_index() {
         ("WHERE s.token_hash = ?1", "SEARCH u USING PRIMARY KEY"),
         ("WHERE token_hash = ?1 AND (?2 IS NULL", "SEARCH sessions USING INDEX sqlite_autoindex_sessions_2"),
         ("SET revoked_at = ?2", "SEARCH sessions USING INTEGER PRIMARY KEY"),
-        ("last_seen_at = max(last_seen_at", "SEARCH sessions USING INDEX sqlite_autoindex_sessions_2"),
+        ("WHERE token_hash = ?1 AND revoked_at IS NULL", "SEARCH sessions USING INDEX sqlite_autoindex_sessions_2"),
         ("LEFT JOIN sessions AS s ON s.user_id = ?1", "SEARCH s USING INDEX sessions_live"),
         ("ORDER BY last_seen_at DESC, number DESC", "SEARCH sessions USING INDEX sessions_live"),
         ("id IS NOT ?2", "SEARCH sessions USING INDEX sessions_live"),

@@ -193,6 +193,7 @@ impl ReferenceStateMachine for Model {
                 if let Some(by) = state.place(by).filter(|&by| state.check(by) && right) {
                     let user = state.sessions[by].user;
                     state.users[user].password += 1;
+                    state.sessions[by].seen = state.now;
                     state.end(|it, made| made.user == user && it != by);
                 }
             }
@@ -212,6 +213,8 @@ struct Real {
     core: Core,
     users: [UserId; 2],
     sessions: Vec<LoggedIn>,
+    /// Tokens that sessions had before they were given others.
+    outdated: Vec<Token>,
     _database: Database,
 }
 
@@ -224,7 +227,7 @@ impl Real {
         self.core.service.verify(&self.presented(session, None)).await
     }
 
-    async fn log_in(&self, user: usize, password: String, replaces: Option<Token>) -> Result<LoggedIn> {
+    async fn log_in(&self, user: usize, password: String, replaces: Vec<Token>) -> Result<LoggedIn> {
         let (name, client) = (LoginName::username(USERS[user]), Client::default());
         self.core.service.login(Login { name, password, remembered: false, replaces, client }).await
     }
@@ -251,7 +254,7 @@ impl Real {
             Step::LogIn { user, replaces } => {
                 self.settle(model).await;
                 let replaces = replaces.and_then(|replaced| model.place(replaced));
-                let replaces = replaces.map(|replaced| self.sessions[replaced].token.clone());
+                let replaces = replaces.map(|replaced| self.sessions[replaced].token.clone()).into_iter().collect();
                 match self.log_in(user, model.users[user].password(), replaces).await {
                     Ok(logged_in) => {
                         assert!(!model.users[user].disabled);
@@ -267,7 +270,7 @@ impl Real {
                     0 => String::from("never a password"),
                     changes => Person { password: changes - 1, disabled: false }.password(),
                 };
-                assert!(matches!(self.log_in(user, yesterdays, None).await, Err(Error::BadCredentials)));
+                assert!(matches!(self.log_in(user, yesterdays, Vec::new()).await, Err(Error::BadCredentials)));
             }
             Step::CheckNeverIssued => {
                 let token = TokenKey::new([1; 32]).issue(&SystemEntropy).expect("entropy");
@@ -280,7 +283,7 @@ impl Real {
             Step::LogOut { session, named } => {
                 let Some(session) = model.place(session) else { return };
                 let presented = self.presented(session, named.map(|named| self.users[named]));
-                let told = service.logout(&presented, &client).await;
+                let told = service.logout(&[presented], &client).await;
                 let ended = model.live(session) && !after.live(session);
                 assert!(if ended { told.is_ok() } else { matches!(told, Err(Error::NoSession)) }, "{told:?}");
             }
@@ -305,7 +308,10 @@ impl Real {
                 let current = if right { person.password() } else { String::from("never a password") };
                 let new = Person { password: person.password + 1, ..person }.password();
                 match service.change_password(&principal, current, new, &client).await {
-                    Ok(count) => assert_eq!((right, count), (true, ended(model, after))),
+                    Ok(renewed) => {
+                        assert_eq!((right, renewed.revoked), (true, ended(model, after)));
+                        self.outdated.push(std::mem::replace(&mut self.sessions[by].token, renewed.token));
+                    }
                     Err(error) => assert!(!right && matches!(error, Error::BadCredentials), "{error}"),
                 }
             }
@@ -375,7 +381,7 @@ impl StateMachineTest for Service {
             let users = [add(USERS[0]).await, add(USERS[1]).await];
             (core, users)
         });
-        (runtime, Real { clock, core, users, sessions: vec![], _database: database }, model.clone())
+        (runtime, Real { clock, core, users, sessions: vec![], outdated: vec![], _database: database }, model.clone())
     }
 
     /// Here `after` is what the model has come to.
@@ -389,6 +395,10 @@ impl StateMachineTest for Service {
             assert_eq!(real.clock.now(), model.now);
             for session in (0..model.sessions.len()).filter(|&session| !model.live(session)) {
                 real.assert_check(model, session).await;
+            }
+            for token in &real.outdated {
+                let told = real.core.service.verify(&Presented { token: token.clone(), user: None }).await;
+                assert!(matches!(told, Err(Error::NoSession)), "an outdated token was accepted: {told:?}");
             }
             for user in 0..USERS.len() {
                 // A list does not count as a check.

@@ -4,18 +4,20 @@ use futures_util::future::join_all;
 use sessiond::config::DatabaseUrl;
 use sessiond::domain::entropy::SystemEntropy;
 use sessiond::domain::event::{Actor, Event, EventKind};
-use sessiond::domain::id::UserId;
+use sessiond::domain::id::{SessionId, UserId};
 use sessiond::domain::revocation::{Reason, Seq, Why};
 use sessiond::domain::session::Seen;
 use sessiond::domain::text::LoginName;
 use sessiond::store::connect::{ConnectError, Role, connect};
 use sessiond::store::{
-    Added, Changed, Confirmed, Created, Logout, Lookup, NewSession, PasswordChange, Revoked, StoreError, Target,
+    Added, Changed, Confirmed, Created, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked, StoreError,
+    Target,
 };
 
-use crate::database::Database;
+use crate::database::{Database, HALF_DONE};
 use crate::fresh::{
-    ABSOLUTE, Fresh, IDLE, because, clock, hash, later, login_of, logout_of, made, on_a_fresh_store, open, token,
+    ABSOLUTE, Fresh, IDLE, because, clock, hash, later, login_of, logout_of, made, on_a_fresh_store, open, renewal_of,
+    token,
 };
 use crate::harness::BEGIN;
 
@@ -113,7 +115,7 @@ async fn an_outrun_login_ends_nothing() {
     on_a_fresh_store(async |fresh| {
         let ann = fresh.user("ann").await;
         fresh.session(ann, 1).await;
-        let outrun = NewSession { auth_epoch: 7, cap: 1, replaces: Some(token(1)), ..login_of(ann, 2) };
+        let outrun = NewSession { auth_epoch: 7, cap: 1, replaces: vec![token(1)], ..login_of(ann, 2) };
         assert_eq!(fresh.create(outrun).await, Created::Outrun);
         assert_eq!(fresh.states(1..3).await, ["live", "missing"]);
     })
@@ -126,7 +128,7 @@ async fn a_login_ends_the_session_whose_cookie_it_overwrites() {
         let (ann, bob) = (fresh.user("ann").await, fresh.user("bob").await);
         fresh.session(ann, 1).await;
         fresh.session(bob, 2).await;
-        let replacing = |number, old| NewSession { replaces: Some(token(old)), ..login_of(bob, number) };
+        let replacing = |number, old| NewSession { replaces: vec![token(old)], ..login_of(bob, number) };
 
         assert_eq!(fresh.create(replacing(3, 2)).await, Created::Yes(Seq(1)), "one's own");
         assert_eq!(fresh.create(replacing(4, 1)).await, Created::Yes(Seq(2)), "whoever's it is");
@@ -135,6 +137,30 @@ async fn a_login_ends_the_session_whose_cookie_it_overwrites() {
         assert_eq!(fresh.create(replacing(6, 77)).await, Created::Yes(Seq(2)), "one never made");
         let states = ["revoked", "revoked", "live", "live", "live", "live"];
         assert_eq!(fresh.states(1..7).await, states);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_login_ends_every_session_whose_cookie_it_overwrites() {
+    on_a_fresh_store(async |fresh| {
+        let (ann, bob) = (fresh.user("ann").await, fresh.user("bob").await);
+        let [one, two, three] = [fresh.session(ann, 1).await, fresh.session(bob, 2).await, fresh.session(bob, 3).await];
+        fresh.logout(logout_of(3)).await;
+        let replaces = [1, 2, 3, 77].map(token).to_vec();
+        let fourth = NewSession { replaces, cap: 1, ..login_of(bob, 4) };
+        assert_eq!(fresh.create(fourth).await, Created::Yes(Seq(2)), "under one number");
+        assert_eq!(fresh.states(1..5).await, ["revoked", "revoked", "revoked", "live"]);
+        assert!(matches!(fresh.lookup(3).await, Lookup::Revoked(Seq(1))), "a dead one stays as it is");
+        let ended = fresh.lines().await;
+        let told = |id: SessionId| {
+            let line =
+                ended.iter().find(|line| line.session.as_deref() == Some(id.as_str()) && line.kind != "login_ok");
+            line.map(|line| (line.kind.as_str(), line.detail.as_deref()))
+        };
+        let replaced = Some(("revoked", Some("replaced")));
+        assert_eq!([told(one), told(two), told(three)], [replaced, replaced, Some(("logout", None))]);
+        assert_eq!(fresh.database.number(HALF_DONE).await, 0);
     })
     .await;
 }
@@ -197,16 +223,16 @@ async fn where_stored_times_cannot_tell_which_session_makes_room_a_login_changes
             }
             decided => panic!("{decided:?}"),
         };
-        assert_eq!(asked(unflushed(3, None)).await, [token(1), token(2), token(3)]);
-        assert_eq!(asked(unflushed(2, Some(token(2)))).await, [token(1), token(3)], "but what ends anyway");
-        assert_eq!(fresh.create(NewSession { auth_epoch: 7, ..unflushed(3, None) }).await, Created::Outrun);
+        assert_eq!(asked(unflushed(3, vec![])).await, [token(1), token(2), token(3)]);
+        assert_eq!(asked(unflushed(2, vec![token(2)])).await, [token(1), token(3)], "but what ends anyway");
+        assert_eq!(fresh.create(NewSession { auth_epoch: 7, ..unflushed(3, vec![]) }).await, Created::Outrun);
         assert_eq!(fresh.states(1..5).await, ["live", "live", "live", "missing"]);
         assert_eq!(fresh.audit().await["login_ok"], 3);
 
         // Long before all others, whatever anybody has in memory.
         let old = format!("UPDATE sessions SET last_seen_at = last_seen_at - 3600000 WHERE id = '{}'", ids[2]);
         fresh.database.execute(&old).await;
-        assert!(matches!(fresh.create(unflushed(3, None)).await, Created::Yes(_)));
+        assert!(matches!(fresh.create(unflushed(3, vec![])).await, Created::Yes(_)));
         assert_eq!(fresh.states(1..5).await, ["live", "live", "revoked", "live"]);
         fresh.create(NewSession { cap: 3, ..login_of(ann, 5) }).await;
         assert_eq!(fresh.states(1..6).await, ["revoked", "live", "revoked", "live", "live"], "asked, and decided");
@@ -274,7 +300,8 @@ async fn what_was_asked_for_through_a_session_is_not_done_once_that_has_ended() 
         let ids = [fresh.session(ann, 2).await, fresh.session(ann, 3).await];
         let through = |number| Reason { through: Some(token(number)), ..because(Why::Owner) };
         let revoke = async |target, number| fresh.store.revoke(target, through(number)).await.expect("a store");
-        let change = PasswordChange { user: ann, hash: hash("theirs"), auth_epoch: Some(0), keep: Some(ids[0]) };
+        let change =
+            PasswordChange { user: ann, hash: hash("theirs"), auth_epoch: Some(0), keep: Some(renewal_of(ids[0], 22)) };
         fresh.logout(logout_of(2)).await;
 
         for target in [Target::Id(others, Some(ann)), Target::Others(ann, ids[0]), Target::All(ann)] {
@@ -286,10 +313,14 @@ async fn what_was_asked_for_through_a_session_is_not_done_once_that_has_ended() 
         assert_eq!(fresh.credentials(ann).await.password_hash.as_str(), "first");
         assert_eq!(fresh.states(1..4).await, ["live", "revoked", "live"]);
 
-        let changed = fresh.store.change_password(PasswordChange { keep: Some(ids[1]), ..change }, through(3)).await;
+        let changed = fresh
+            .store
+            .change_password(PasswordChange { keep: Some(renewal_of(ids[1], 33)), ..change }, through(3))
+            .await;
         assert_eq!(made(changed.expect("a store")).sessions, [others]);
+        assert_eq!(revoke(Target::All(ann), 3).await, Changed::NoSession(Seq(2)), "through its old token");
         fresh.wait_until(BEGIN.after(IDLE));
-        assert_eq!(revoke(Target::All(ann), 3).await, Changed::NoSession(Seq(2)), "over by itself");
+        assert_eq!(revoke(Target::All(ann), 33).await, Changed::NoSession(Seq(2)), "over by itself");
     })
     .await;
 }
@@ -378,10 +409,12 @@ async fn a_changed_password_ends_every_session_but_the_one_to_keep() {
     on_a_fresh_store(async |fresh| {
         let ann = fresh.user("ann").await;
         let [kept, ended] = [fresh.session(ann, 1).await, fresh.session(ann, 2).await];
-        let change = PasswordChange { user: ann, hash: hash("second"), auth_epoch: Some(0), keep: Some(kept) };
+        let keep = Some(renewal_of(kept, 3));
+        let change = PasswordChange { user: ann, hash: hash("second"), auth_epoch: Some(0), keep };
 
         let revoked = fresh.change_password(change.clone()).await.expect("not outrun");
         assert_eq!(revoked, Revoked { sessions: vec![ended], seq: Seq(1) });
+        assert_eq!(fresh.states(1..4).await, ["revoked", "revoked", "live"]);
         assert_eq!(fresh.credentials(ann).await.password_hash.as_str(), "second");
         assert_eq!(fresh.newest().await.users, [ann]);
 
@@ -395,6 +428,74 @@ async fn a_changed_password_ends_every_session_but_the_one_to_keep() {
         assert!(fresh.change_password(operators.clone()).await.is_some(), "an operator may");
         let nobody = PasswordChange { user: UserId::random(&SystemEntropy).expect("entropy"), ..operators };
         assert_eq!(fresh.change_password(nobody).await, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_goes_on_under_a_new_token_and_the_old_one_is_a_tombstone() {
+    on_a_fresh_store(async |fresh| {
+        let (ann, bob) = (fresh.user("ann").await, fresh.user("bob").await);
+        let (id, bobs) = (fresh.session(ann, 1).await, fresh.session(bob, 9).await);
+        let before = fresh.found(1).await.0;
+        fresh.wait_until(later(50));
+        let renew = async |session, number, idle| {
+            let keep = Some(Renewal { idle_until: idle, ..renewal_of(session, number) });
+            let change = PasswordChange { user: ann, hash: hash("second"), auth_epoch: None, keep };
+            fresh.change_password(change).await.expect("a user")
+        };
+
+        let nothing_ended = |seq| Revoked { sessions: vec![], seq: Seq(seq) };
+        assert_eq!(renew(id, 2, later(150)).await, nothing_ended(1), "its number is that of the old token's end");
+        assert!(matches!(fresh.lookup(1).await, Lookup::Revoked(Seq(1))));
+        let mut renewed = fresh.found(2).await.0;
+        assert_eq!((renewed.last_seen_at, renewed.expiry.idle), (later(50), later(150)), "a sign of life");
+        (renewed.last_seen_at, renewed.expiry.idle) = (before.last_seen_at, before.expiry.idle);
+        assert_eq!(renewed, before, "the same session");
+        assert_eq!(fresh.newest().await.sessions, [token(1)], "caches forget the old token");
+        let listed = fresh.store.sessions(ann, later(50)).await.expect("a store").sessions;
+        assert_eq!(listed.iter().map(|session| session.id).collect::<Vec<_>>(), [id], "listed once");
+
+        assert_eq!(fresh.logout(logout_of(1)).await, nothing_ended(1), "a tombstone ends nothing");
+        assert_eq!(fresh.touch(1, later(60)).await, None, "and is not seen");
+        assert_eq!(fresh.touch(2, later(60)).await, Some(later(160)));
+        let same_token = NewSession { auth_epoch: 1, ..login_of(ann, 1) };
+        assert!(fresh.store.create_session(same_token).await.is_err(), "nor given out again");
+        assert_eq!(fresh.states(1..3).await, ["revoked", "live"]);
+
+        assert_eq!(renew(id, 3, later(10)).await, nothing_ended(2), "once more, and no deadline moves back");
+        assert_eq!(fresh.found(3).await.0.expiry.idle, later(160));
+        let capped = NewSession { auth_epoch: 2, cap: 2, ..login_of(ann, 4) };
+        assert_eq!(fresh.create(capped).await, Created::Yes(Seq(2)), "tombstones do not count towards the cap");
+        assert_eq!(fresh.database.number(HALF_DONE).await, 0);
+        renew(bobs, 10, later(150)).await;
+        assert_eq!(fresh.states(9..11).await, ["live", "missing"], "somebody else's stays as it is");
+        assert_eq!(fresh.store.purge(later(1001), 10).await.expect("a store"), 5, "purged with their session");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_many_changes_through_one_token_exactly_one_is_made() {
+    on_a_fresh_store(async |fresh| {
+        let ann = fresh.user("ann").await;
+        for round in (0..1000).step_by(100) {
+            let (id, auth_epoch) = (fresh.session(ann, round).await, fresh.credentials(ann).await.auth_epoch);
+            let changes = (1..=4).map(|number| {
+                let keep = Some(renewal_of(id, round + number));
+                let change = PasswordChange { user: ann, hash: hash("next"), auth_epoch: Some(auth_epoch), keep };
+                let through = Reason { through: Some(token(round)), ..because(Why::Password) };
+                fresh.store.change_password(change, through)
+            });
+            let told: Vec<_> = join_all(changes).await.into_iter().map(|told| told.expect("a store")).collect();
+            let made = told.iter().filter(|told| matches!(told, Changed::Yes(_))).count();
+            let refused = told.iter().filter(|told| matches!(told, Changed::NoSession(_))).count();
+            assert_eq!((made, refused), (1, 3), "{told:?}");
+            let mut states = fresh.states(round..round + 5).await;
+            assert_eq!(states.remove(0), "revoked");
+            states.sort_unstable();
+            assert_eq!(states, ["live", "missing", "missing", "missing"]);
+        }
     })
     .await;
 }
@@ -455,7 +556,8 @@ async fn nothing_resurrects_a_tombstone() {
         fresh.logout(logout_of(1)).await;
 
         assert_eq!(fresh.touch(1, later(1)).await, None);
-        let change = PasswordChange { user: ann, hash: hash("second"), auth_epoch: None, keep: Some(id) };
+        let change =
+            PasswordChange { user: ann, hash: hash("second"), auth_epoch: None, keep: Some(renewal_of(id, 11)) };
         fresh.change_password(change).await.expect("a user");
         fresh.set_disabled(ann, true).await.expect("a user");
         fresh.set_disabled(ann, false).await.expect("a user");
@@ -572,10 +674,11 @@ async fn each_operation_writes_its_events() {
     on_a_fresh_store(async |fresh| {
         let ann = fresh.user("ann").await;
         let [one, two, three] = [fresh.session(ann, 1).await, fresh.session(ann, 2).await, fresh.session(ann, 3).await];
-        fresh.create(NewSession { replaces: Some(token(1)), cap: 2, ..login_of(ann, 4) }).await;
+        fresh.create(NewSession { replaces: vec![token(1)], cap: 2, ..login_of(ann, 4) }).await;
         fresh.logout(logout_of(4)).await;
         let kept = fresh.session(ann, 5).await;
-        let change = PasswordChange { user: ann, hash: hash("second"), auth_epoch: None, keep: Some(kept) };
+        let change =
+            PasswordChange { user: ann, hash: hash("second"), auth_epoch: None, keep: Some(renewal_of(kept, 6)) };
         fresh.change_password(change).await;
         fresh.set_disabled(ann, true).await;
         fresh.set_disabled(ann, false).await;

@@ -12,10 +12,13 @@ use crate::cluster::{Cluster, rows, session};
 
 /// The key that tokens are made with, in hex.
 pub const TOKEN_KEY: &str = "SELECT encode(value, 'hex') FROM secrets WHERE name = 'token_key'";
-/// Counts the sessions that lack their login in the audit, and the revocations without tombstone, number or event.
+/// Counts the sessions that lack their login in the audit, and the revocations without tombstone, number or event. The
+/// tombstone of an old token, whose session goes on under a new one, has a number alone.
 pub const HALF_DONE: &str = "SELECT count(*) FROM sessions AS s
-     WHERE 1 <> (SELECT count(*) FROM events WHERE session_id = s.id AND kind = 'login_ok')
-         OR (revoked_at IS NOT NULL)::int <> (SELECT count(*) FROM events WHERE session_id = s.id AND kind IN ('logout', 'revoked'))
+     WHERE coalesce(revoked_why, '') <> 'renewed'
+             AND 1 <> (SELECT count(*) FROM events WHERE session_id = s.id AND kind = 'login_ok')
+         OR coalesce(revoked_why, '') <> 'renewed'
+             AND (revoked_at IS NOT NULL)::int <> (SELECT count(*) FROM events WHERE session_id = s.id AND kind IN ('logout', 'revoked'))
          OR (revoked_at IS NOT NULL)::int <> (SELECT count(*) FROM revocations AS r
              WHERE r.seq = s.revoked_seq AND (s.token_hash = ANY (r.sessions) OR s.user_id = ANY (r.users)))";
 

@@ -54,6 +54,7 @@ needs_postgres! {
     #[path = "../it/cap.rs"] mod cap;
     #[path = "../it/cli.rs"] mod cli;
     #[path = "../it/client_connections.rs"] mod client_connections;
+    #[path = "../it/cookies.rs"] mod cookies;
     #[path = "../it/cors.rs"] mod cors;
     #[path = "../it/crash.rs"] mod crash;
     #[path = "../it/csrf.rs"] mod csrf;

@@ -229,7 +229,7 @@ async fn numbers_have_no_gap_and_no_number_is_read_before_its_tombstones() {
                 let Lookup::Found(found) = last else { panic!("{last:?}") };
                 let one = store.revoke(Target::Id(found.0.id, None), because(Why::Operator)).await.expect("a store");
                 told.insert(made(one).seq);
-                let new = NewSession { replaces: Some(token(first + 4)), ..login_of(bob, 10_000 + first) };
+                let new = NewSession { replaces: vec![token(first + 4)], ..login_of(bob, 10_000 + first) };
                 store.create_session(new).await.expect("a store");
             }
             store.close().await;

@@ -50,7 +50,7 @@ pub async fn sessions<const EACH: usize>(url: &str, users: usize) -> Vec<[Logged
             };
             let (token, token_hash) = (token.reveal().to_owned(), token.hash());
             sessions.push(LoggedIn { token, session: session.id.to_string(), user: id.to_string() });
-            let new = NewSession { session, token_hash, auth_epoch: 0, cap: EACH, replaces: None, rehashed: None, flushed: true };
+            let new = NewSession { session, token_hash, auth_epoch: 0, cap: EACH, replaces: Vec::new(), rehashed: None, flushed: true };
             let created = store.create_session(new).await.expect("a store");
             assert!(matches!(created, Created::Yes(_)), "{created:?}");
         }

@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all};
 use rustix::process::Signal;
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::cli::serving;
 use crate::cluster::halt;
 use crate::fleet::{SOON, log_out, until_in_memory, until_trusted};
-use crate::harness::{ALICE, BOB, Reply, get, post};
+use crate::harness::{ALICE, BOB, PASSWORD, Reply, get, post};
 use crate::process::{Home, Process, until};
 use crate::seed;
 
@@ -28,6 +29,30 @@ async fn a_logout_answered_by_one_server_is_refused_by_every_other() {
         for server in &servers {
             assert_eq!(server.check(&alice.token).await, 401, "round {round}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_one_server_has_replaced_is_refused_by_every_other() {
+    let home = Home::new();
+    let servers = [home.serve().await, home.serve().await, home.serve().await];
+    let mut token = servers[0].log_in(ALICE).await.token;
+    let mut passwords = [PASSWORD, "a completely different one"];
+    for round in 0..9 {
+        for server in &servers {
+            assert_eq!(server.check(&token).await, 200, "and kept in memory");
+        }
+        let body = json!({"current_password": passwords[0], "new_password": passwords[1]});
+        passwords.reverse();
+        let change = post("/api/v1/auth/password").bearer(&token).json(&body);
+        let changed = servers[round % 3].send(change).await;
+        assert_eq!(changed.status, 200, "{}", changed.text());
+        let new = changed.json()["token"].as_str().expect("a token").to_owned();
+        for server in &servers {
+            assert_eq!(server.check(&token).await, 401, "round {round}");
+            assert_eq!(server.check(&new).await, 200, "round {round}");
+        }
+        token = new;
     }
 }
 

@@ -132,7 +132,41 @@ fn an_end_that_is_told_after_the_session_was_dead_is_stale() {
 fn the_end_of_others_spares_the_own() {
     let right = [asked(RevokeOthers, 40, 50, 200), asked(Check, 51, 52, 200), by_other(Check, 51, 52, 401)];
     assert_eq!(violations(right), []);
-    assert_eq!(violations([asked(Password, 40, 50, 200), asked(Check, 51, 52, 401)]), false_refusal(1));
+    assert_eq!(violations([asked(RevokeOthers, 40, 50, 200), asked(Check, 51, 52, 401)]), false_refusal(1));
+}
+
+#[test]
+fn after_a_new_password_a_session_goes_on_under_another_token_alone() {
+    let renewed = |operations: Vec<Operation>| {
+        let mut history = history(operations);
+        // Session 2 is session 0 under its new token.
+        history.sessions.push(Created { user: 0, id: id(0), span: Span { begin: 40, end: 50 } });
+        check(&history).violations
+    };
+    let password = || Operation { target: Some(2), ..asked(Password, 40, 50, 200) };
+    let by_new = |kind, begin, end, status| Operation { session: Some(2), ..asked(kind, begin, end, status) };
+    let right = [
+        asked(Check, 30, 31, 200),
+        password(),
+        asked(Check, 51, 52, 401),
+        by_new(Check, 53, 54, 200),
+        Operation { session: Some(2), ..listed(55, 56, &[0]) },
+        by_new(Logout, 60, 61, 200),
+        by_new(Check, 62, 63, 401),
+    ];
+    assert_eq!(renewed(right[..7].to_vec()), []);
+    let also = Operation { told: Told::Revoked(1), ..by_new(RevokeOthers, 57, 58, 200) };
+    assert_eq!(renewed([&right[..5], &[also], &right[5..7]].concat()), []);
+    assert_eq!(renewed(vec![password(), asked(Check, 51, 52, 200)]), stale(0, 1), "the old token is dead");
+    let refused = renewed(vec![password(), by_new(Check, 51, 52, 401)]);
+    assert_eq!(refused, [Violation::FalseRefusal { session: 2, shown: 1 }], "the new one is not");
+    let by_id = Operation { target: Some(0), ..by_new(Kind::RevokeOne, 60, 61, 200) };
+    assert_eq!(renewed(vec![password(), by_id.clone(), by_new(Check, 62, 63, 401)]), [], "ended by its id");
+    let later = renewed(vec![password(), by_id, by_new(Check, 62, 63, 200)]);
+    assert_eq!(later, [Violation::StaleAccept { session: 2, accepted: 2, shown: 1 }]);
+    // Nobody was told of the new token, and the session is still listed.
+    let lost = || unanswered(asked(Password, 40, 41, 0));
+    assert_eq!(violations([lost(), asked(Check, 51, 52, 401), listed(55, 56, &[0, 1])]), []);
 }
 
 #[test]
@@ -222,7 +256,7 @@ fn what_was_asked_of_the_dead_is_counted_by_how_long_after() {
 /// What a look at every moment finds: whether a death of session 0 can be placed.
 fn can_be(history: &History) -> bool {
     let created = &history.sessions[0].span;
-    let ids = HashMap::from([(id(0), 0), (id(1), 1)]);
+    let ids = Ids::new(history);
     let absent = |operation: &Operation| match &operation.told {
         Told::Listed(listed) => !listed.contains(&id(0)),
         _ => false,
@@ -232,7 +266,7 @@ fn can_be(history: &History) -> bool {
         history.operations.iter().filter(|one| shown_live(one, &ids).any(|session| session == 0)).collect();
     let dead = |operation: &&Operation| {
         let there = operation.span.begin >= created.end;
-        shown_dead(operation).any(|session| session == 0)
+        shown_dead(operation, &ids).any(|session| session == 0)
             || (there && operation.succeeded() && covers(operation))
             || (there && absent(operation))
     };
@@ -248,7 +282,8 @@ fn can_be(history: &History) -> bool {
             && live.iter().all(|one| one.span.begin <= moment)
             && dead.iter().all(|one| one.span.end >= moment)
             && causes.iter().any(|one| within(one, moment))
-            && certain.iter().all(|one| within(one, moment))
+            // By its id something ends a session whichever token it had by then.
+            && certain.iter().all(|one| within(one, moment) || (one.kind != Logout && ids.only(id(0)).is_none()))
     };
     certain.len() < 2 && (never || (0..60).any(dies_at))
 }

@@ -5,7 +5,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{StatusCode, Uri};
 use serde::Serialize;
 
 use crate::domain::device::Device;
@@ -14,7 +14,7 @@ use crate::domain::session::Session;
 use crate::domain::text::{Email, LoginName};
 use crate::domain::user::User;
 use crate::http::client_address::Sender;
-use crate::http::credential::Caller;
+use crate::http::credential::{Caller, Cookies};
 use crate::http::fields::Fields;
 use crate::http::leave::{Carried, Clearing, leave};
 use crate::http::state::App;
@@ -105,11 +105,18 @@ struct Revoked {
     revoked: usize,
 }
 
+#[derive(Serialize)]
+struct Changed<'t> {
+    revoked: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'t str>,
+}
+
 /// `POST /api/v1/auth/login`: the user and the session, and the token in the cookie or, when asked for, in the body.
 pub async fn login(
     State(app): State<App>,
     Sender(client): Sender,
-    headers: HeaderMap,
+    cookies: Cookies,
     body: Payload<Canonical>,
 ) -> Answer<Canonical> {
     let mut fields = body.json_or_form()?;
@@ -121,19 +128,19 @@ pub async fn login(
         name: LoginName::either(&username),
         password,
         remembered: remember || in_body,
-        replaces: if in_body { None } else { app.cookie.carried(&headers) },
+        replaces: if in_body { Vec::new() } else { cookies.tokens() },
         client,
     };
     let logged_in = app.service.login(login).await?;
-    let (token, cookies) = if in_body {
+    let (token, lines) = if in_body {
         (Some(logged_in.token.reveal()), Vec::new())
     } else {
         let until = logged_in.session.expiry.absolute.since(logged_in.session.created_at);
-        (None, app.cookie.set(&logged_in.token, remember.then_some(until), &headers))
+        (None, cookies.set(&logged_in.token, remember.then_some(until), &app))
     };
     let (user, session) = (&logged_in.user, &logged_in.session);
     let shown = Identity { user: UserView::of(user), session: SessionView::of(session, session.id), token };
-    Ok(with_cookies(json(StatusCode::OK, &shown), cookies))
+    Ok(with_cookies(json(StatusCode::OK, &shown), lines))
 }
 
 /// `POST /api/v1/auth/logout`: a JSON body, since callers parse one, and the cookie cleared.
@@ -153,20 +160,27 @@ pub async fn session(State(app): State<App>, caller: Caller<Canonical>) -> Answe
     Ok(json(StatusCode::OK, &shown))
 }
 
-/// `POST /api/v1/auth/password`: sets one's own, and ends every other session.
+/// `POST /api/v1/auth/password`: sets one's own, and ends every other session. This one goes on under a new token, which
+/// travels as the old one did.
 pub async fn password(
     State(app): State<App>,
     caller: Caller<Canonical>,
     Sender(client): Sender,
-    headers: HeaderMap,
+    cookies: Cookies,
     body: Payload<Canonical>,
 ) -> Answer<Canonical> {
     let mut fields = body.json()?;
     let (current, new) = (fields.text("current_password")?, fields.text("new_password")?);
-    let carried = Carried::by(&headers, &app).await?;
-    let revoked = app.service.change_password(&caller.principal, current, new, &client).await?;
-    let cookies = carried.after_many(&caller.principal, Scope::Others, &app);
-    Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked }), cookies))
+    let in_header = caller.token.is_some();
+    let carried = if in_header { Some(Carried::by(&cookies, &app).await?) } else { None };
+    let renewed = app.service.change_password(&caller.principal, current, new, &client).await?;
+    let lines = match carried {
+        // A cookie of this session is as dead as one of any other: only the header's token was replaced.
+        Some(carried) => carried.after_many(&caller.principal, Scope::All, &app),
+        None => cookies.set(&renewed.token, renewed.session.remembered.then_some(renewed.left), &app),
+    };
+    let token = in_header.then(|| renewed.token.reveal());
+    Ok(with_cookies(json(StatusCode::OK, &Changed { revoked: renewed.revoked, token }), lines))
 }
 
 /// `GET /api/v1/auth/sessions`: one's own, newest login first, a page at a time.
@@ -218,11 +232,11 @@ pub async fn revoke_one(
     caller: Caller<Canonical>,
     Sender(client): Sender,
     id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    cookies: Cookies,
 ) -> Answer<Canonical> {
     // What is not even UTF-8 is nobody's id either.
     let id: SessionId = id.ok().and_then(|Path(id)| id.parse().ok()).ok_or(Error::NotFound)?;
-    let carried = Carried::by(&headers, &app).await?;
+    let carried = Carried::by(&cookies, &app).await?;
     app.service.revoke(&caller.principal, id, &client).await?;
     Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked: 1 }), carried.after_one(id, &app)))
 }
@@ -232,7 +246,7 @@ pub async fn revoke_many(
     State(app): State<App>,
     caller: Caller<Canonical>,
     Sender(client): Sender,
-    headers: HeaderMap,
+    cookies: Cookies,
     uri: Uri,
 ) -> Answer<Canonical> {
     let mut query = Fields::from_query(uri.query())?;
@@ -241,7 +255,7 @@ pub async fn revoke_many(
         Some(_) => Scope::Others,
         None => return Err(FieldError { place: Place::Query, field: "scope".into(), problem: Problem::Missing }.into()),
     };
-    let carried = Carried::by(&headers, &app).await?;
+    let carried = Carried::by(&cookies, &app).await?;
     let revoked = app.service.revoke_many(&caller.principal, scope, &client).await?;
     let cookies = carried.after_many(&caller.principal, scope, &app);
     Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked }), cookies))

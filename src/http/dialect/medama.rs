@@ -2,12 +2,12 @@
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 
 use crate::domain::text::LoginName;
 use crate::http::client_address::Sender;
-use crate::http::credential::Caller;
+use crate::http::credential::{Caller, Cookies};
 use crate::http::leave::{Clearing, leave};
 use crate::http::state::App;
 use crate::http::wire::{Answer, Dialect, Payload, Problem, Refusal, json, with_cookies, with_retry};
@@ -22,7 +22,7 @@ pub struct Medama;
 pub async fn login(
     State(app): State<App>,
     Sender(client): Sender,
-    headers: HeaderMap,
+    cookies: Cookies,
     body: Payload<Medama>,
 ) -> Answer<Medama> {
     let mut fields = body.json()?;
@@ -30,11 +30,11 @@ pub async fn login(
         name: LoginName::either(&fields.text("username")?),
         password: fields.text("password")?,
         remembered: false,
-        replaces: app.cookie.carried(&headers),
+        replaces: cookies.tokens(),
         client,
     };
     let logged_in = app.service.login(login).await?;
-    let cookies = app.cookie.set(&logged_in.token, None, &headers);
+    let cookies = cookies.set(&logged_in.token, None, &app);
     Ok(with_cookies(StatusCode::OK.into_response(), cookies))
 }
 

@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 use serde::Serialize;
 
 use crate::domain::device::Device;
@@ -12,7 +12,7 @@ use crate::domain::text::{self, LoginName};
 use crate::domain::token::Token;
 use crate::domain::user::User;
 use crate::http::client_address::Sender;
-use crate::http::credential::Caller;
+use crate::http::credential::{Caller, Cookies};
 use crate::http::fields::Fields;
 use crate::http::leave::{Carried, Clearing, leave};
 use crate::http::state::App;
@@ -94,7 +94,7 @@ pub async fn login(State(app): State<App>, Sender(client): Sender, body: Payload
     let wanted = body.json_or_form().ok().and_then(wanted).ok_or(Error::BadCredentials)?;
     let (token, user) = match wanted {
         Wanted::New(name, password) => {
-            let login = Login { name, password, remembered: true, replaces: None, client };
+            let login = Login { name, password, remembered: true, replaces: Vec::new(), client };
             let logged_in = app.service.login(login).await?;
             (logged_in.token, logged_in.user)
         }
@@ -315,7 +315,7 @@ pub async fn logout_me(
     State(app): State<App>,
     caller: Caller<RocketChat>,
     Sender(client): Sender,
-    headers: HeaderMap,
+    cookies: Cookies,
     body: Payload<RocketChat>,
 ) -> Answer<RocketChat> {
     #[derive(Serialize)]
@@ -332,7 +332,7 @@ pub async fn logout_me(
     let id = fields.text("sessionId")?;
     fields.nothing_else()?;
     let session: SessionId = id.parse().map_err(|_| Error::NotFound)?;
-    let carried = Carried::by(&headers, &app).await?;
+    let carried = Carried::by(&cookies, &app).await?;
     app.service.revoke(&caller.principal, session, &client).await?;
     let shown = LoggedOut { session_id: &id, success: true };
     Ok(with_cookies(json(StatusCode::OK, &shown), carried.after_one(session, &app)))
@@ -348,7 +348,7 @@ pub async fn users_logout(
     State(app): State<App>,
     caller: Caller<RocketChat>,
     Sender(client): Sender,
-    headers: HeaderMap,
+    cookies: Cookies,
     body: Payload<RocketChat>,
 ) -> Answer<RocketChat> {
     #[derive(Serialize)]
@@ -363,7 +363,7 @@ pub async fn users_logout(
     if wanted.is_some_and(|wanted| wanted != user.as_str()) {
         return Err(Error::Forbidden.into());
     }
-    let carried = Carried::by(&headers, &app).await?;
+    let carried = Carried::by(&cookies, &app).await?;
     app.service.revoke_many(&caller.principal, Scope::All, &client).await?;
     let shown = LoggedOut { message: format!("User {user} has been logged out!"), success: true };
     Ok(with_cookies(json(StatusCode::OK, &shown), carried.after_many(&caller.principal, Scope::All, &app)))
@@ -374,34 +374,35 @@ pub async fn remove_other_tokens(
     State(app): State<App>,
     caller: Caller<RocketChat>,
     Sender(client): Sender,
-    headers: HeaderMap,
+    cookies: Cookies,
     _: Unused<RocketChat>,
 ) -> Answer<RocketChat> {
-    let carried = Carried::by(&headers, &app).await?;
+    let carried = Carried::by(&cookies, &app).await?;
     app.service.revoke_many(&caller.principal, Scope::Others, &client).await?;
     let cookies = carried.after_many(&caller.principal, Scope::Others, &app);
     Ok(with_cookies(json(StatusCode::OK, &SUCCESS), cookies))
 }
 
-/// `POST /api/v1/users.logoutOtherClients`: the same, and tells the caller's token and its end.
+/// `POST /api/v1/users.logoutOtherClients`: the same, and tells the caller's token, if it came in a header, and its end.
 pub async fn logout_other_clients(
     State(app): State<App>,
     caller: Caller<RocketChat>,
     Sender(client): Sender,
-    headers: HeaderMap,
+    cookies: Cookies,
     _: Unused<RocketChat>,
 ) -> Answer<RocketChat> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct LoggedOut<'t> {
-        token: &'t str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token: Option<&'t str>,
         token_expires: String,
         success: bool,
     }
     let (session, _) = app.service.current(&caller.principal).await?;
-    let carried = Carried::by(&headers, &app).await?;
+    let carried = Carried::by(&cookies, &app).await?;
     app.service.revoke_many(&caller.principal, Scope::Others, &client).await?;
-    let token = caller.presented.token.reveal();
+    let token = caller.token.as_ref().map(Token::reveal);
     let shown = LoggedOut { token, token_expires: session.expiry.absolute.rfc3339(), success: true };
     Ok(with_cookies(json(StatusCode::OK, &shown), carried.after_many(&caller.principal, Scope::Others, &app)))
 }

@@ -12,7 +12,6 @@ use super::dialect::wordless;
 use super::state::App;
 use super::wire::{Failure, Refusal};
 use crate::domain::principal::Principal;
-use crate::service::verify::Presented;
 use crate::service::{Error, Result};
 
 const REMOTE_USER: HeaderName = HeaderName::from_static("remote-user");
@@ -43,23 +42,23 @@ pub fn at_once(headers: &HeaderMap, app: &App) -> Option<Response> {
 /// The one decision.
 async fn decide(headers: &HeaderMap, app: &App) -> Result<Principal> {
     match presented(headers, app) {
-        Some(presented) => app.service.verify(&presented).await,
-        None => Err(Error::NoSession),
+        Credential::Presented(presented, _) => app.service.verify(&presented).await,
+        Credential::Several(presented) => app.service.verify_one_of(&presented).await,
+        Credential::None | Credential::Invalid(_) => Err(Error::NoSession),
     }
 }
 
 fn decide_at_once(headers: &HeaderMap, app: &App) -> Option<Result<Principal>> {
     match presented(headers, app) {
-        Some(presented) => app.service.verify_at_once(&presented),
-        None => Some(Err(Error::NoSession)),
+        Credential::Presented(presented, _) => app.service.verify_at_once(&presented),
+        // Memory does not know the dead ones, so it takes a look at the store.
+        Credential::Several(_) => None,
+        Credential::None | Credential::Invalid(_) => Some(Err(Error::NoSession)),
     }
 }
 
-fn presented(headers: &HeaderMap, app: &App) -> Option<Presented> {
-    match read_ours(headers, app.cookie.name(), &app.verify_credentials) {
-        Credential::Presented(presented, _) => Some(presented),
-        Credential::None | Credential::Invalid(_) => None,
-    }
+fn presented(headers: &HeaderMap, app: &App) -> Credential {
+    read_ours(headers, app.cookie.name(), &app.verify_credentials, |token| app.service.issued(token))
 }
 
 fn answer(decision: Result<Principal>) -> Response {

@@ -77,9 +77,13 @@ impl Operation for ChangePassword {
             )
             .await?;
         let event = Event::about(*user, EventKind::PasswordChanged, reason.by, change.now());
-        change.event(Event { ip: reason.ip.clone(), ..event });
-        let others: Vec<_> =
-            live.into_iter().filter(|session| session.user == *user && Some(session.id) != *keep).collect();
+        let kept = keep.as_ref().map(|renewal| renewal.session);
+        change.event(Event { session: kept, ip: reason.ip.clone(), ..event });
+        let (kept, others): (Vec<_>, Vec<_>) =
+            live.into_iter().filter(|session| session.user == *user).partition(|session| Some(session.id) == kept);
+        for (session, renewal) in kept.iter().filter(|session| !session.over).zip(keep) {
+            change.renew(session, renewal, reason).await?;
+        }
         Ok(revoked(change.end_all(*user, &others, reason)))
     }
 }

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use futures_util::future::{join, try_join_all};
 use tokio_postgres::Row;
 
-use super::super::Result;
+use super::super::{Renewal, Result};
 use super::columns::{Columns, NO_HEAD};
 use super::connection::Params;
 use super::pool::{Lease, Pool, within};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{SessionId, UserId};
-use crate::domain::revocation::{Reason, Seq};
+use crate::domain::revocation::{Reason, Seq, Why};
 use crate::domain::token::TokenHash;
 
 /// A whole operation. What it comes to may tell a number, which is only known at the end of the transaction.
@@ -190,6 +190,35 @@ impl Change<'_> {
     pub(super) fn end(&mut self, sessions: &[Live], reason: &Reason) -> Vec<SessionId> {
         self.ended.tokens.extend(sessions.iter().map(|session| session.token_hash));
         self.bring_to_an_end(sessions, reason)
+    }
+
+    /// Gives a live session a new token, and the old token a tombstone of its own.
+    pub(super) async fn renew(&mut self, session: &Live, renewal: &Renewal, reason: &Reason) -> Result<()> {
+        let (Renewal { session: _, token_hash, tombstone, idle_until }, now) = (renewal, self.now);
+        self.query(
+            "UPDATE sessions SET token_hash = $2, last_seen_at = greatest(last_seen_at, $3),
+                 idle_expires_at = least(expires_at, greatest(idle_expires_at, $4))
+             WHERE number = $1",
+            &[&session.number, token_hash, &now, idle_until],
+        )
+        .await?;
+        // Whoever reads sees it with its number, which it gets with the others that end.
+        let rows = self
+            .query(
+                "INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
+                     remembered, ip, user_agent, host, buried)
+                 SELECT $2::text, $3::bytea, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
+                     remembered, ip, user_agent, host, true
+                 FROM sessions WHERE number = $1
+                 RETURNING number",
+                &[&session.number, tombstone, &session.token_hash],
+            )
+            .await?;
+        let number = Columns::of_first(&rows, "a session has no row for its old token")?.next()?;
+        let by = reason.by.as_str().to_owned();
+        self.ended.tokens.push(session.token_hash);
+        self.ended.sessions.push((Live { number, ..*session }, Tombstone { by, why: Why::Renewed.as_str() }));
+        Ok(())
     }
 
     /// Ends sessions of one user, and makes every cache ask anew about all of theirs.

@@ -37,7 +37,7 @@ impl Operation for NewSession {
             .query(
                 "SELECT token_hash, last_seen_at FROM sessions
                  WHERE user_id = $1 AND NOT buried AND revoked_at IS NULL AND idle_expires_at > $2 AND expires_at > $2
-                     AND token_hash IS DISTINCT FROM $3
+                     AND token_hash <> ALL ($3)
                  ORDER BY last_seen_at DESC, number DESC",
                 &[&user, &now, replaces],
             )
@@ -52,11 +52,10 @@ impl Operation for NewSession {
         };
         doomed.extend(replaces);
         if !doomed.is_empty() {
-            // The replaced one may be anybody's: its token was presented.
+            // The replaced ones may be anybody's: their tokens were presented.
             let mut live = change.live_by_token(&doomed, &vec![None; doomed.len()]).await?;
-            if let Some(replaced) = replaces.and_then(|replaced| live.remove(&replaced)) {
-                change.end(&[replaced], &Reason { by, through: None, why: Why::Replaced, ip: ip.clone() });
-            }
+            let replaced: Vec<_> = replaces.iter().filter_map(|token| live.remove(token)).collect();
+            change.end(&replaced, &Reason { by, through: None, why: Why::Replaced, ip: ip.clone() });
             let over: Vec<_> = doomed.iter().filter_map(|token| live.remove(token)).collect();
             change.end(&over, &Reason { by: Actor::System, through: None, why: Why::Cap, ip: None });
         }

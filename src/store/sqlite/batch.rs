@@ -2,12 +2,12 @@
 
 use rusqlite::{Connection, Params, Row, Transaction, TransactionBehavior};
 
-use super::super::Revoked;
+use super::super::{Renewal, Revoked};
 use super::revocations;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{SessionId, UserId};
-use crate::domain::revocation::{Reason, Revocation, Seq};
+use crate::domain::revocation::{Reason, Revocation, Seq, Why};
 use crate::domain::token::TokenHash;
 
 /// A transaction under way. Dropped, it is rolled back.
@@ -117,6 +117,35 @@ impl<'c> Batch<'c> {
     pub(super) fn end(&mut self, live: &[Live], reason: &Reason) -> rusqlite::Result<Revoked> {
         self.ended.sessions.extend(live.iter().map(|session| session.token_hash));
         self.bring_to_an_end(live, reason)
+    }
+
+    /// Gives a live session of a user a new token, and the old token a tombstone of its own.
+    pub(super) fn renew(&mut self, user: UserId, renewal: &Renewal, reason: &Reason) -> rusqlite::Result<()> {
+        let Renewal { session, token_hash, tombstone, idle_until } = renewal;
+        let live = self.rows(
+            "SELECT number, id, token_hash, user_id FROM sessions
+             WHERE id = ?1 AND user_id = ?2 AND revoked_at IS NULL AND idle_expires_at > ?3 AND expires_at > ?3",
+            (session, user, self.now),
+            Live::read,
+        )?;
+        for Live { number, token_hash: old, .. } in live {
+            self.run(
+                "UPDATE sessions SET token_hash = ?2, last_seen_at = max(last_seen_at, ?3),
+                     idle_expires_at = min(expires_at, max(idle_expires_at, ?4))
+                 WHERE number = ?1",
+                (number, token_hash, self.now, idle_until),
+            )?;
+            self.run(
+                "INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
+                     remembered, ip, user_agent, host, revoked_at, revoked_by, revoked_why, revoked_seq, buried)
+                 SELECT ?2, ?3, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
+                     remembered, ip, user_agent, host, ?4, ?5, ?6, ?7, 1
+                 FROM sessions WHERE number = ?1",
+                (number, tombstone, old, self.now, reason.by.as_str(), Why::Renewed.as_str(), self.ended.seq),
+            )?;
+            self.ended.sessions.push(old);
+        }
+        Ok(())
     }
 
     /// Ends every live session of a user but `keep`, and makes every cache ask anew about that user.

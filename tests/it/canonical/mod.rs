@@ -1,6 +1,6 @@
-//! The canonical contract: logins, logouts, passwords, and every refusal in its envelope.
+//! The canonical contract: logins, logouts, and every refusal in its envelope.
 //!
-//! `sessions` lists and ends sessions; `lifetime` waits until they end by themselves.
+//! `sessions` lists and ends sessions, `password` changes one; `lifetime` waits until sessions end by themselves.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use crate::harness::{
 };
 
 mod lifetime;
+mod password;
 mod sessions;
 
 const LOGIN: &str = "/api/v1/auth/login";
@@ -367,90 +368,6 @@ async fn nobody_is_told_anything_without_a_live_session() {
             assert!(reply.all("set-cookie").is_empty(), "only a logout clears");
         }
     }
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn a_new_password_ends_every_other_session() {
-    let server = Server::start().await;
-    let mine = server.log_in(BOB).await;
-    let (one, two, alice) = (server.log_in(BOB).await, server.log_in(BOB).await, server.log_in(ALICE).await);
-    let reply = server.send(change(PASSWORD, NEW).bearer(&mine.token)).await;
-    assert_answer(&reply, 200, &json!({"revoked": 2}));
-    assert!(reply.all("set-cookie").is_empty());
-    assert_eq!(alive(&server, &[&mine, &one, &two, &alice]).await, [true, false, false, true]);
-    assert_unauthenticated(&server.send(login(BOB, PASSWORD)).await);
-    assert_eq!(server.send(login(BOB, NEW)).await.status, 200);
-    assert_eq!(server.send(login(ALICE, PASSWORD)).await.status, 200, "nobody else's changed");
-    let back = server.send(change(NEW, PASSWORD).cookie(&mine.token)).await;
-    assert_answer(&back, 200, &json!({"revoked": 1}));
-    assert!(back.all("set-cookie").is_empty(), "the cookie's session lives on");
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn a_password_that_cannot_be_set_changes_nothing() {
-    let server = Server::start().await;
-    let (mine, other) = (server.log_in(BOB).await, server.log_in(BOB).await);
-    let unfit = |sentence: &'static str| (["body", "new_password"], sentence, "value_error");
-    let long = "x".repeat(1025);
-    let missing = |field| (["body", field], "Field required", "missing");
-    for (body, (loc, msg, kind)) in [
-        (json!({"current_password": PASSWORD, "new_password": "1234567"}), unfit("Must have at least 8 characters")),
-        (json!({"current_password": PASSWORD, "new_password": ""}), unfit("Must have at least 8 characters")),
-        (json!({"current_password": PASSWORD, "new_password": long}), unfit("Must have at most 1024 bytes")),
-        (
-            json!({"current_password": PASSWORD, "new_password": "Password123"}),
-            unfit("Is one of the most common passwords"),
-        ),
-        (json!({"current_password": PASSWORD}), missing("new_password")),
-        (json!({"new_password": NEW}), missing("current_password")),
-        (
-            json!({"current_password": 1, "new_password": NEW}),
-            (["body", "current_password"], "Must be a string", "string_type"),
-        ),
-    ] {
-        assert_invalid(&server.send(post(CHANGE).json(&body).bearer(&mine.token)).await, loc, msg, kind);
-    }
-    for wrong in ["wrong horse battery staple", "short", ""] {
-        let reply = server.send(change(wrong, NEW).cookie(&mine.token)).await;
-        assert_unauthenticated(&reply);
-        assert!(reply.all("set-cookie").is_empty(), "the session is alive");
-    }
-    let malformed = server.send(post(CHANGE).body("application/json", b"{").bearer(&mine.token)).await;
-    assert_refused(&malformed, 400, "invalid_request_error", "The request cannot be read");
-    let form = server.send(post(CHANGE).form("current_password=x&new_password=y").bearer(&mine.token)).await;
-    assert_refused(&form, 415, "unsupported_media_type_error", "The content type is not supported");
-    assert_eq!(alive(&server, &[&mine, &other]).await, [true, true]);
-    assert_eq!(server.send(login(BOB, PASSWORD)).await.status, 200);
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn a_login_still_being_checked_against_the_old_password_loses() {
-    // One worker: logins that were read before the change queue behind the hashing of the new password.
-    let server = Server::with("password_workers = 1").await;
-    let mine = server.log_in(BOB).await;
-    let old_until_refused = || async {
-        let mut tokens = Vec::new();
-        while let Some(token) = server.send(login(BOB, PASSWORD)).await.cookie() {
-            tokens.push(token);
-        }
-        tokens
-    };
-    let (reply, a, b, c, d) = tokio::join!(
-        server.send(change(PASSWORD, NEW).bearer(&mine.token)),
-        old_until_refused(),
-        old_until_refused(),
-        old_until_refused(),
-        old_until_refused(),
-    );
-    let opened = [a, b, c, d].concat();
-    assert_answer(&reply, 200, &json!({"revoked": opened.len()}));
-    for token in opened {
-        assert_eq!(server.check(&token).await, 401);
-    }
-    assert_eq!(server.check(&mine.token).await, 200);
     server.stop().await;
 }
 

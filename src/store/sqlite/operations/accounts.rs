@@ -67,8 +67,12 @@ impl Operation for ChangePassword {
             return Ok(Changed::Outrun);
         }
         let event = Event::about(*user, EventKind::PasswordChanged, reason.by, batch.now());
-        batch.event(&Event { ip: reason.ip.clone(), ..event })?;
-        batch.end_all(*user, *keep, reason).map(Changed::Yes)
+        let session = keep.as_ref().map(|renewal| renewal.session);
+        batch.event(&Event { session, ip: reason.ip.clone(), ..event })?;
+        if let Some(renewal) = keep {
+            batch.renew(*user, renewal, reason)?;
+        }
+        batch.end_all(*user, session, reason).map(Changed::Yes)
     }
 }
 

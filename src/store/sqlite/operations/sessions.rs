@@ -27,27 +27,25 @@ impl Operation for NewSession {
         }
         let by = Actor::User(user);
         let ip = Some(session.client.ip.clone());
-        let replaced = match replaces {
-            Some(replaced) => batch.live_by_token(replaced, None)?,
-            None => None,
-        };
+        let mut replaced = Vec::with_capacity(replaces.len());
+        for token in replaces {
+            replaced.extend(batch.live_by_token(token, None)?);
+        }
         let mut live = batch.rows(
             "SELECT number, id, token_hash, user_id, last_seen_at FROM sessions
              WHERE user_id = ?1 AND buried = 0 AND revoked_at IS NULL AND idle_expires_at > ?2 AND expires_at > ?2
-                 AND token_hash IS NOT ?3
              ORDER BY last_seen_at DESC, number DESC",
-            (user, now, replaces),
+            (user, now),
             |row| Ok((Live::read(row)?, row.get(4)?)),
         )?;
+        live.retain(|(session, _)| !replaces.contains(&session.token_hash));
         let stored: Vec<_> = live.iter().map(|(session, seen)| (session.token_hash, *seen)).collect();
         let over = match make_room(&stored, cap.saturating_sub(1), *flushed) {
             Room::By(over) => over,
             // The only process that has any of this in memory is the one that asks.
             Room::Undecided(sessions) => return Ok(Created::Unflushed { sessions, seq: batch.seq() }),
         };
-        if let Some(replaced) = replaced {
-            batch.end(&[replaced], &Reason { by, through: None, why: Why::Replaced, ip: ip.clone() })?;
-        }
+        batch.end(&replaced, &Reason { by, through: None, why: Why::Replaced, ip: ip.clone() })?;
         live.retain(|(session, _)| over.contains(&session.token_hash));
         let over: Vec<_> = live.into_iter().map(|(session, _)| session).collect();
         batch.end(&over, &Reason { by: Actor::System, through: None, why: Why::Cap, ip: None })?;
