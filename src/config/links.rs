@@ -1,4 +1,4 @@
-//! Service links: the variables that Kubernetes, and Docker's old links, make from a Service or container of our name.
+//! Service links: the variables that Kubernetes makes from a Service of our name.
 //!
 //! A Service named `sessiond` or `sessiond-…` puts `SESSIOND_PORT=tcp://10.96.12.7:8080` and its like into the
 //! environment of every pod beside it. They are told from settings by the form of both name and value, so that a misspelt

@@ -36,7 +36,7 @@ pub(super) fn quoted(text: &str) -> String {
     }
 }
 
-/// What a file gives for a setting, before anybody knows whether it fits.
+/// What a file gives for a setting, before it is known whether it fits.
 enum Given {
     /// Text in quotes.
     Text(String),

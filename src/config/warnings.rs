@@ -61,13 +61,13 @@ fn trust(http: &Http, warnings: &mut Vec<String>) {
     for origin in http.cors_origins.iter().filter(|origin| origin.as_str().starts_with("http://") && !is_local(origin))
     {
         warnings.push(format!(
-            "cors_origins holds {}: whoever is on the way to it can act for its users; serve it over https",
+            "cors_origins holds {}: the network on the way to it can act for its users; serve it over https",
             origin.as_str()
         ));
     }
 }
 
-/// Whether a network is wider than any that is somebody's own: `10.0.0.0/8`, and `fc00::/7` (RFC 1918, RFC 4193).
+/// Whether a network is wider than any private one: `10.0.0.0/8`, and `fc00::/7` (RFC 1918, RFC 4193).
 fn is_everybody(network: &IpNet) -> bool {
     const MAPPED: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0);
     match network {

@@ -41,7 +41,7 @@ pub enum Why {
     Renewed,
     /// The user was disabled.
     Disabled,
-    /// A backup was restored, and nobody can tell whether it was logged out since.
+    /// A backup was restored, in which a session may be alive that was logged out since.
     Restored,
 }
 

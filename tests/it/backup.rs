@@ -257,7 +257,7 @@ async fn a_copy_of_a_running_database_without_its_log_makes_no_first_user() {
     server.kill().await;
     std::fs::remove_file(home.database.dir().join("test.db-wal")).expect("removed");
     assert_no_first_user(&home).await;
-    // Until somebody says that it is meant.
+    // Until an operator says that it is meant.
     for file in ["test.db", "test.db.lock"] {
         std::fs::remove_file(home.database.dir().join(file)).expect("removed");
     }

@@ -82,8 +82,8 @@ impl Address {
 }
 
 /// Tells the driver what a mode asks for, and who does it. Through a network the driver leaves all that may be in clear
-/// to us: it is told that TLS begins at once. A socket of this machine knows no TLS, and nobody listens or answers there
-/// who may not.
+/// to us: it is told that TLS begins at once. A socket of this machine knows no TLS, and only who
+/// may write in its directory can listen there.
 fn negotiate(config: &mut tokio_postgres::Config, mode: Mode) -> Result<Negotiation, String> {
     let sockets = config.get_hosts().iter().filter(|host| matches!(host, Host::Unix(_))).count();
     let (ssl_mode, negotiation) = match mode {

@@ -1,7 +1,7 @@
 //! The way to the server: by TLS, or in clear without ever telling a password.
 //!
 //! The driver answers whatever authentication the server asks for. Where no TLS is between, one that asks for the password
-//! in clear, or as an MD5 hash, which is as good as it, would get it, whoever it is. So the driver is given a stream that
+//! in clear, or as an MD5 hash, which is as good as it, would get it, even an impostor. So the driver is given a stream that
 //! ends when that is asked. SCRAM (RFC 5802), which proves that the password is known and does not tell it, goes on.
 
 use std::io;
@@ -29,7 +29,7 @@ pub(super) enum Negotiation {
     Driver,
     /// This, and the connection goes on in clear where the server has none.
     Prefer,
-    /// Nobody: the connection is in clear.
+    /// Neither: the connection is in clear.
     Disable,
 }
 

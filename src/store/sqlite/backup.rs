@@ -1,7 +1,7 @@
 //! A copy of the whole store in one file, while a server runs on it; and how a copy comes to life again.
 //!
-//! A copy is old the moment it is made: what was logged out since is alive in it. So it is marked, and whoever opens it
-//! first ends every session in it.
+//! A copy is old the moment it is made: what was logged out since is alive in it. So it is marked, and the
+//! process that opens it first ends every session in it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

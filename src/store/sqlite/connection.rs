@@ -59,7 +59,7 @@ pub(super) fn beside_the_writer(path: &Path) -> rusqlite::Result<Connection> {
     open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
 }
 
-/// Opens a file that nobody else has open and that has no write-ahead log, and gives it none: what is committed is in the
+/// Opens a file that no other process has open and that has no write-ahead log, and gives it none: what is committed is in the
 /// file itself.
 pub(super) fn alone(path: &Path) -> rusqlite::Result<Connection> {
     let connection = beside_the_writer(path)?;

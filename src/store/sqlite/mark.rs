@@ -1,7 +1,7 @@
 //! What a file says of itself: whether it was ever in use, and whether it is a backup that waits to be restored.
 //!
 //! SQLite keeps a number for the application in the file's header. It is read there without opening the database, since
-//! opening a database with somebody else's write-ahead log beside it mixes the two.
+//! opening a database with the write-ahead log of another one beside it mixes the two.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -35,7 +35,7 @@ impl Mark {
         Ok(mark.unwrap_or(Self::None))
     }
 
-    /// What a database says, to which whoever asks is connected.
+    /// What the database that a connection is open to says.
     pub(super) fn inside(connection: &Connection) -> Result<Self> {
         let number: u32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
         let mark = [Self::InUse, Self::Backup].into_iter().find(|mark| mark.number() == number);

@@ -1,7 +1,7 @@
 //! Who else may change the store's files: another user of the machine who can would decide who may log in.
 //!
 //! Files are made private where they are not (see `files`), so what is left to judge is whose they are, and the
-//! directory, in which whoever may write replaces any file. What only its administrator can put right, as with volumes
+//! directory, since a user who may write there can replace any file in it. What only its administrator can put right, as with volumes
 //! that a container is given, is warned of and not refused.
 
 use std::fs::Metadata;
@@ -61,7 +61,7 @@ impl Standing {
         if everybody {
             return Verdict::Warn("lets every user of the machine write: give the database a directory of its own");
         }
-        // A group with its user's number has that user alone in it, by convention, and root's has nobody else.
+        // A group with its user's number has that user alone in it, by convention, and root's is root's.
         if group && self.group != self.owner && self.group != ROOT {
             return Verdict::Warn(
                 "lets its group replace what is in it: chmod g-w it unless sessiond is alone in the group",
