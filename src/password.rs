@@ -26,8 +26,8 @@ const SALT: usize = 16;
 const OUTPUT: usize = 32;
 /// Lowered priority, so that a flood of logins does not slow checks down, but not so low that checks at full load starve
 /// logins: Linux weighs a thread with 1.25 to the power of its niceness, so that at 2 a worker has 39 % of a core that it
-/// shares with a busy thread of the server (at 19 1.4 %), and a login takes 2.6 times as long as alone. A thread that answers
-/// one check is hardly ever busy, and goes first whatever the niceness. `sessiond-bench niceness` measures both.
+/// shares with a busy thread of the server (at 19 1.4 %), and a login takes 2.6 times as long as alone.
+/// `sessiond-bench niceness` measures this, and checks beside a flood of logins.
 const NICENESS: i32 = 2;
 
 /// Hashing did not happen.
