@@ -19,7 +19,7 @@ use crate::domain::entropy::{Entropy, SystemEntropy};
 use crate::health::Health;
 use crate::http::connection::Manners;
 use crate::http::descriptors::connections;
-use crate::http::framing::Listener;
+use crate::http::framing::{HeadRules, Listener};
 use crate::http::server::{Deadline, Served};
 use crate::http::state::{App, Timeouts};
 use crate::http::{server, stack, starting};
@@ -181,6 +181,7 @@ pub struct Running {
 pub struct Listeners {
     public: (TcpListener, SocketAddr),
     ops: (TcpListener, SocketAddr),
+    heads: HeadRules,
 }
 
 impl Listeners {
@@ -189,14 +190,15 @@ impl Listeners {
     /// # Errors
     /// [`StartError::Listen`], by name of the address.
     pub async fn bind(http: &config::Http) -> Result<Self, StartError> {
-        Ok(Self { public: bind(http.listen).await?, ops: bind(http.ops_listen).await? })
+        let (public, ops) = (bind(http.listen).await?, bind(http.ops_listen).await?);
+        Ok(Self { public, ops, heads: HeadRules::new(http) })
     }
 
     /// Waits for a start, and says on the operations listener meanwhile that this process lives and how far it is.
     pub async fn during<T>(&self, start: impl Future<Output = T>, opening: &Opening) -> T {
         tokio::select! {
             started = start => started,
-            never = starting::serve(&self.ops.0, opening) => match never {},
+            never = starting::serve(&self.ops.0, &self.heads, opening) => match never {},
         }
     }
 }
@@ -211,7 +213,7 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
 /// Serves on both listeners, and says so in the first line of the log.
 pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
     let Core { service, timeouts, store, metrics, tasks, stop } = core;
-    let Listeners { public: (public, listen), ops: (ops, ops_listen) } = listeners;
+    let Listeners { public: (public, listen), ops: (ops, ops_listen), heads: _ } = listeners;
     tracing::info!(%listen, ops = %ops_listen, store = %config.database_url, commit = COMMIT, "serving");
     let app = App::new(service, &config.http, timeouts, metrics.clone());
     let stop_listening = CancellationToken::new();

@@ -7,8 +7,8 @@ use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
-use super::state::App;
 use super::wire::Refusal;
+use crate::config::{self, HostName};
 use crate::domain::host::Host;
 
 /// Which of the two listeners a request came to.
@@ -20,25 +20,47 @@ pub enum Listener {
     Operations,
 }
 
-/// Whether a request may go on to its route.
-///
-/// # Errors
-/// [`Refusal::HeadTooLarge`], [`Refusal::BadRequest`], [`Refusal::TransferCoding`], and, for CONNECT, [`Refusal::WrongMethod`].
-pub fn check<B>(request: &Request<B>, listener: Listener, app: &App) -> Result<(), Refusal> {
-    let (headers, connect) = (request.headers(), request.method() == Method::CONNECT);
-    // RFC 6585 section 5.
-    if size(headers, request.uri()) > app.max_head {
-        return Err(Refusal::HeadTooLarge);
+/// What the head of every request is held against.
+#[derive(Clone, Debug)]
+pub struct HeadRules {
+    /// A larger one is refused, in bytes.
+    max: usize,
+    /// The names by which the operations listener may be called.
+    ops_hosts: Vec<HostName>,
+}
+
+impl HeadRules {
+    /// As `http` says.
+    pub fn new(http: &config::Http) -> Self {
+        Self { max: http.max_head, ops_hosts: http.ops_hosts.clone() }
     }
-    let named = host(headers, request.version())?;
-    let asked = if connect { named } else { target(request.uri())?.or(named) };
-    // Or a page of a name that now resolves to this address (DNS rebinding) could read the metrics.
-    if listener == Listener::Operations && !asked.is_none_or(|host| is_for_operations(&host, app)) {
-        return Err(Refusal::BadRequest("the Host header names no address, not localhost and none of ops_hosts"));
+
+    /// Whether a request may go on to its route.
+    ///
+    /// # Errors
+    /// [`Refusal::HeadTooLarge`], [`Refusal::BadRequest`], [`Refusal::TransferCoding`], and, for CONNECT,
+    /// [`Refusal::WrongMethod`].
+    pub fn check<B>(&self, request: &Request<B>, listener: Listener) -> Result<(), Refusal> {
+        let (headers, connect) = (request.headers(), request.method() == Method::CONNECT);
+        // RFC 6585 section 5.
+        if size(headers, request.uri()) > self.max {
+            return Err(Refusal::HeadTooLarge);
+        }
+        let named = host(headers, request.version())?;
+        let asked = if connect { named } else { target(request.uri())?.or(named) };
+        // Or a page of a name that now resolves to this address (DNS rebinding) could read the metrics.
+        if listener == Listener::Operations && !asked.is_none_or(|host| self.is_for_operations(&host)) {
+            return Err(Refusal::BadRequest("the Host header names no address, not localhost and none of ops_hosts"));
+        }
+        transfer_coding(headers)?;
+        // A success would turn the connection into a tunnel (RFC 9110 section 9.3.6), on routes for any method too.
+        if connect { Err(Refusal::WrongMethod) } else { Ok(()) }
     }
-    transfer_coding(headers)?;
-    // A success would turn the connection into a tunnel (RFC 9110 section 9.3.6), on routes for any method too.
-    if connect { Err(Refusal::WrongMethod) } else { Ok(()) }
+
+    fn is_for_operations(&self, host: &Host<'_>) -> bool {
+        let named = || self.ops_hosts.iter().any(|name| host.is_called(name.as_str()));
+        host.address().is_some() || host.is_called("localhost") || named()
+    }
 }
 
 /// Puts the host of an absolute target in the place of `Host` (RFC 9112 section 3.2.2), so that there is one to look at.
@@ -84,11 +106,6 @@ fn target(uri: &Uri) -> Result<Option<Host<'_>>, Refusal> {
         },
         (Some(_), None) | (None, Some(_)) => Err(Refusal::BadRequest("the request's target is not a path")),
     }
-}
-
-fn is_for_operations(host: &Host<'_>, app: &App) -> bool {
-    let named = || app.ops_hosts.iter().any(|name| host.is_called(name.as_str()));
-    host.address().is_some() || host.is_called("localhost") || named()
 }
 
 /// Only `chunked` is known here (RFC 9112 section 6.1), and it is applied once (section 7.1). Hyper has seen to it that

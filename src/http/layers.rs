@@ -67,7 +67,7 @@ impl Stack {
     where
         B: http_body::Body<Data = axum::body::Bytes, Error: Into<axum::BoxError>> + Send + 'static,
     {
-        let framed = framing::check(&request, self.listener, &self.app);
+        let framed = self.app.heads.check(&request, self.listener);
         let here = self.listener == Listener::Public && request.uri().path() == verify::NEUTRAL;
         let checked = if here && framed.is_ok() {
             let answer = || verify::at_once(request.headers(), &self.app);
@@ -188,7 +188,7 @@ pub(super) fn stamp_always(headers: &mut HeaderMap, id: HeaderValue) {
 }
 
 /// A refusal before any route. The connection ends with it: what follows such a head may not be what it seems.
-fn refuse_head(owner: Owner, refusal: &Refusal) -> Response {
+pub(super) fn refuse_head(owner: Owner, refusal: &Refusal) -> Response {
     // CONNECT, which no route takes.
     const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE, OPTIONS");
     let mut response = owner.refuse(refusal);

@@ -4,12 +4,12 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::Body;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,7 +17,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use super::layers::{fresh_id, stamp_always};
+use super::dialect::Owner;
+use super::framing::{HeadRules, Listener};
+use super::layers::{fresh_id, refuse_head, stamp_always};
 use crate::store::opening::Opening;
 
 /// How long a connection may take, which is for one request.
@@ -28,12 +30,13 @@ const CONNECTIONS: usize = 32;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers until dropped. The listener is then another's to serve on.
-pub async fn serve(listener: &TcpListener, opening: &Opening) -> Infallible {
+pub async fn serve(listener: &TcpListener, heads: &HeadRules, opening: &Opening) -> Infallible {
+    let heads = Arc::new(heads.clone());
     let mut newest = VecDeque::new();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let connection = timeout(PATIENCE, connection(stream, opening.clone()));
+                let connection = timeout(PATIENCE, connection(stream, Arc::clone(&heads), opening.clone()));
                 #[expect(clippy::disallowed_methods, reason = "ends within two seconds, or when more have come since")]
                 newest.push_back(tokio::spawn(connection).abort_handle());
                 // Each is answered as soon as it asks, so that the oldest is one that does not.
@@ -48,24 +51,29 @@ pub async fn serve(listener: &TcpListener, opening: &Opening) -> Infallible {
     }
 }
 
-async fn connection(stream: TcpStream, opening: Opening) {
+async fn connection(stream: TcpStream, heads: Arc<HeadRules>, opening: Opening) {
     let answer = service_fn(|request: Request<Incoming>| {
-        std::future::ready(Ok::<_, Infallible>(answer(request.uri().path(), &opening)))
+        let path = request.uri().path();
+        let mut response = match heads.check(&request, Listener::Operations) {
+            Ok(()) => answer(path, &opening),
+            Err(refusal) => refuse_head(Owner::of(path), &refusal),
+        };
+        stamp_always(response.headers_mut(), fresh_id());
+        std::future::ready(Ok::<_, Infallible>(response))
     });
     // Resets and garbage are the client's business.
     let _ = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answer).await;
 }
 
-fn answer(path: &str, opening: &Opening) -> Response<Full<Bytes>> {
+fn answer(path: &str, opening: &Opening) -> Response<Body> {
     let (status, text) = match path {
         "/livez" => (StatusCode::OK, String::from("alive\n")),
         "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, format!("store: {opening}\nserver: starting\n")),
         _ => (StatusCode::SERVICE_UNAVAILABLE, String::from("starting\n")),
     };
-    let mut response = Response::new(Full::from(text));
+    let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    stamp_always(headers, fresh_id());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));

@@ -9,6 +9,7 @@ use http::StatusCode;
 use tokio_util::task::TaskTracker;
 
 use super::cookie::SessionCookie;
+use super::framing::HeadRules;
 use super::origin::Origins;
 use crate::config;
 use crate::service::Service;
@@ -54,10 +55,8 @@ pub struct Inner {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Which credentials `/verify` looks at.
     pub verify_credentials: Vec<config::CredentialKind>,
-    /// A larger head is refused, in bytes.
-    pub max_head: usize,
-    /// The names by which the operations listener may be called.
-    pub ops_hosts: Vec<config::HostName>,
+    /// What heads are held against.
+    pub heads: HeadRules,
     /// How long clients may take.
     pub timeouts: Timeouts,
     /// What is counted.
@@ -84,8 +83,7 @@ impl App {
             origins: Origins::new(http),
             trusted_proxies: http.trusted_proxies.clone(),
             verify_credentials: http.verify_credentials.clone(),
-            max_head: http.max_head,
-            ops_hosts: http.ops_hosts.clone(),
+            heads: HeadRules::new(http),
             timeouts,
             metrics,
             draining: AtomicBool::new(false),

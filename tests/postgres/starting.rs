@@ -50,6 +50,11 @@ async fn a_database_that_is_not_up_yet_is_waited_for() {
     assert!(ready.text().contains("refused") && ready.text().contains(" s of 30 s\n"), "{}", ready.text());
     assert!(ready.text().ends_with("server: starting\n"), "{}", ready.text());
     assert_eq!(ask(&ops, "/metrics").await.status, 503);
+    for (host, status) in [("localhost", 503), ("evil.example", 400), ("a b", 400)] {
+        let reply = attempt(&ops, &get("/readyz").header("Host", host)).await.expect("an answer");
+        openapi::check_ops("GET", "/readyz", &reply);
+        assert_eq!(reply.status, status, "{host}");
+    }
     let mut check = home.command(&["healthcheck"]);
     check.env("SESSIOND_OPS_LISTEN", &ops);
     let refused = finish(check, "").await.refused();
