@@ -125,7 +125,7 @@ pub async fn build_saying(
     let mut tasks = JoinSet::new();
     if serve {
         tasks.spawn(flusher.run(stop.clone()));
-        tasks.spawn(purge::run(store.clone(), clock.clone(), metrics.clone(), stop.clone()));
+        tasks.spawn(purge::run(store.clone(), clock.clone(), metrics.clone(), config.events_kept, stop.clone()));
         tasks.spawn(health.clone().run(stop.clone()));
     }
     if let Some(beats) = beats {
@@ -146,6 +146,9 @@ pub async fn build_saying(
         sessions_per_user: NonZeroUsize::new(sessions.per_user).unwrap_or(NonZeroUsize::MIN),
     })
     .await?;
+    if serve {
+        tasks.spawn(service.count_refusals(stop.clone()));
+    }
     Ok(Core { service, timeouts: Timeouts::default(), store, metrics, tasks, stop })
 }
 

@@ -114,6 +114,8 @@ pub struct Config {
     pub passwords: Passwords,
     /// Who is made when there is no user yet.
     pub first_admin: FirstAdmin,
+    /// See [`Settings::events_kept`].
+    pub events_kept: Duration,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// A warning for each file that others can read or change.
@@ -227,6 +229,7 @@ impl Config {
             },
             passwords: passwords(settings)?,
             first_admin: first_admin(settings)?,
+            events_kept: settings.events_kept.map_or(Duration::from_secs(90 * DAY), |Span(span)| span),
             log_format: settings.log_format.unwrap_or(LogFormat::Text),
             loose_files: [
                 ("database_url_file", &settings.database_url_file),

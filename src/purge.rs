@@ -1,4 +1,4 @@
-//! Deletes what ended for good, in small batches, so that no logout waits behind it.
+//! Deletes what ended for good, and events that are old, in small batches, so that no logout waits behind it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::{Clock, Timestamp};
-use crate::store::SharedStore;
+use crate::store::{Result, SharedStore};
 use crate::telemetry::Metrics;
 
 const EVERY: Duration = Duration::from_mins(10);
@@ -15,29 +15,47 @@ const BATCH: u32 = 256;
 /// How long a tombstone stays after its session's absolute expiry, when its token could not be live anyway.
 const KEEP: Duration = Duration::from_hours(24);
 
-/// Purges every ten minutes until told to stop.
-pub async fn run(store: SharedStore, clock: Arc<dyn Clock>, metrics: Arc<Metrics>, stop: CancellationToken) {
+/// Purges every ten minutes until told to stop. Events are kept for `events_kept`.
+pub async fn run(
+    store: SharedStore,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    events_kept: Duration,
+    stop: CancellationToken,
+) {
     let mut tick = tokio::time::interval(EVERY);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        let keep = i64::try_from(KEEP.as_millis()).unwrap_or(i64::MAX);
-        let before = Timestamp::from_millis(clock.now().millis().saturating_sub(keep));
-        loop {
-            match store.purge(before, BATCH).await {
-                Ok(deleted) if deleted < u64::from(BATCH) => break,
-                Ok(_) => {}
-                Err(error) => {
-                    metrics.store.noticed(error.cause(), &format_args!("cannot purge: {error}"));
-                    break;
-                }
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(BETWEEN_BATCHES) => {}
+        let (ended, old) = (before(clock.now(), KEEP), before(clock.now(), events_kept));
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = in_batches(&metrics, || store.purge(ended, BATCH)) => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = in_batches(&metrics, || store.purge_events(old, BATCH)) => {}
+        }
+    }
+}
+
+fn before(now: Timestamp, span: Duration) -> Timestamp {
+    let span = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(now.millis().saturating_sub(span))
+}
+
+async fn in_batches<F: Future<Output = Result<u64>>>(metrics: &Metrics, delete: impl Fn() -> F) {
+    loop {
+        match delete().await {
+            Ok(deleted) if deleted < u64::from(BATCH) => return,
+            Ok(_) => {}
+            Err(error) => {
+                metrics.store.noticed(error.cause(), &format_args!("cannot purge: {error}"));
+                return;
             }
         }
+        tokio::time::sleep(BETWEEN_BATCHES).await;
     }
 }

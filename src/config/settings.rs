@@ -132,6 +132,8 @@ settings! {
     admin_username / "SESSIOND_ADMIN_USERNAME": String,
     /// A file that holds the first user's password; `SESSIOND_ADMIN_PASSWORD` can, too [default: a random one, shown once]
     admin_password_file / "SESSIOND_ADMIN_PASSWORD_FILE": PathBuf,
+    /// How long the audit keeps an event [default: 90d]
+    events_kept / "SESSIOND_EVENTS_KEPT": Span,
     /// text or json [default: text]
     log_format / "SESSIOND_LOG_FORMAT": LogFormat,
     ;

@@ -54,6 +54,7 @@ impl fmt::Display for Config {
         if self.first_admin.password.is_some() {
             writeln!(f, "# admin_password is set (hidden)")?;
         }
+        writeln!(f, "events_kept = \"{}\"", humantime::format_duration(self.events_kept))?;
         writeln!(f, "log_format = {}", word(&self.log_format))
     }
 }

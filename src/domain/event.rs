@@ -82,11 +82,28 @@ pub struct Event {
     pub ip: Option<String>,
     /// Why, in a word, when there is more to say.
     pub detail: Option<&'static str>,
+    /// Of what was refused: the user's name, or where there is no such user, a hash of the name that was typed.
+    pub name: Option<String>,
+    /// The `User-Agent`, clipped, when known.
+    pub user_agent: Option<String>,
+    /// How many there were of it, alike in all the rest.
+    pub count: i64,
 }
 
 impl Event {
     /// An event about a user.
     pub const fn about(user: UserId, kind: EventKind, actor: Actor, at: Timestamp) -> Self {
-        Self { at, kind, actor, user: Some(user), session: None, ip: None, detail: None }
+        Self {
+            at,
+            kind,
+            actor,
+            user: Some(user),
+            session: None,
+            ip: None,
+            detail: None,
+            name: None,
+            user_agent: None,
+            count: 1,
+        }
     }
 }

@@ -9,6 +9,7 @@ pub mod entropy;
 pub mod event;
 pub mod host;
 pub mod id;
+pub mod name_hash;
 pub mod password;
 pub mod principal;
 pub mod revocation;

@@ -88,7 +88,7 @@ impl Password {
         }
         let username = match LoginName::username(username) {
             LoginName::Username(key) => key,
-            LoginName::Email(_) | LoginName::Impossible => compatible_lower_case(username),
+            LoginName::Email(_) | LoginName::Impossible(_) => compatible_lower_case(username),
         };
         if is_made_of(&lower, &[&username]) {
             return Err(Unfit::Username);

@@ -89,24 +89,29 @@ pub enum LoginName {
     Username(String),
     /// An e-mail address's key.
     Email(String),
-    /// What no user can be called: it is looked up nowhere.
-    Impossible,
+    /// What no user can be called, or the beginning of it: it is looked up nowhere.
+    Impossible(String),
 }
 
 impl LoginName {
     /// Takes a username.
     pub fn username(text: &str) -> Self {
-        username_key(text).map_or(Self::Impossible, Self::Username)
+        username_key(text).map_or_else(|_| Self::impossible(text), Self::Username)
     }
 
     /// Takes an e-mail address.
     pub fn email(text: &str) -> Self {
-        Email::new(text).map_or(Self::Impossible, |email| Self::Email(email.key()))
+        Email::new(text).map_or_else(|_| Self::impossible(text), |email| Self::Email(email.key()))
     }
 
     /// Takes either: what holds an `@` is an address.
     pub fn either(text: &str) -> Self {
         if text.contains('@') { Self::email(text) } else { Self::username(text) }
+    }
+
+    /// No more of it is kept than a username can have.
+    fn impossible(text: &str) -> Self {
+        Self::Impossible(text.chars().take(USERNAME).collect())
     }
 }
 
@@ -267,11 +272,11 @@ mod tests {
             "a\u{180e}b",
         ] {
             assert_eq!(Username::new(odd), Err(BadText::Invisible), "{odd:?}");
-            assert_eq!(LoginName::either(odd), LoginName::Impossible, "{odd:?}");
+            assert!(matches!(LoginName::either(odd), LoginName::Impossible(_)), "{odd:?}");
             assert!(Name::new(odd).is_err() || odd.contains(is_joiner), "{odd:?}");
             let email = format!("{odd}@example.com");
             assert_eq!(Email::new(&email), Err(BadText::Invisible), "{email:?}");
-            assert_eq!(LoginName::either(&email), LoginName::Impossible, "{email:?}");
+            assert!(matches!(LoginName::either(&email), LoginName::Impossible(_)), "{email:?}");
         }
         for odd in ["\u{301}admin", "♚", "ﬁona", "Ⅳ", "\u{5d0}admin", "👍", "a\u{2800}b"] {
             assert!(Username::new(odd).is_err(), "{odd:?}");
@@ -303,14 +308,14 @@ mod tests {
         for letter in ["x", "ß", "漢", "\u{1f82}", "α\u{313}\u{300}\u{345}", "e\u{323}\u{302}", "ｶﾞ"] {
             assert!(Username::new(&letter.repeat(64)).is_ok(), "{letter}");
             assert_eq!(Username::new(&letter.repeat(65)), Err(BadText::TooLong), "{letter}");
-            assert_eq!(LoginName::username(&letter.repeat(65)), LoginName::Impossible, "{letter}");
+            assert!(matches!(LoginName::username(&letter.repeat(65)), LoginName::Impossible(_)), "{letter}");
         }
         // One ligature of three bytes is eighteen letters.
         assert_eq!(Name::new(&"\u{fdfa}".repeat(8)), Err(BadText::TooLong));
         for long in
             ["x".repeat(10_000), "i\u{307}".repeat(10_000), " ".repeat(10_000), format!("{}@b", "x".repeat(10_000))]
         {
-            assert_eq!(LoginName::either(&long), LoginName::Impossible);
+            assert!(matches!(LoginName::either(&long), LoginName::Impossible(_)));
             assert_eq!(Email::new(&long), Err(BadText::TooLong));
         }
     }

@@ -10,6 +10,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
 use super::entropy::{Entropy, NoEntropy};
+use super::name_hash::NameKey;
 
 const RANDOM: usize = 24;
 const TAG: usize = 8;
@@ -147,6 +148,13 @@ impl TokenKey {
         let whole = URL_SAFE_NO_PAD.decode_slice(token.0, &mut bytes) == Ok(BYTES);
         let (random, tag) = bytes.split_at(RANDOM);
         whole & bool::from(self.tag(random).ct_eq(tag))
+    }
+
+    /// A key for the hashes of names that are no user's. It tells nothing about this one: what is hashed to make it is not as
+    /// long as what is hashed to make a tag.
+    pub fn name_key(&self) -> NameKey {
+        let label = "sessiond: names that are no user's";
+        NameKey::new(&self.0.clone().chain_update(label).finalize().into_bytes().into())
     }
 
     fn tag(&self, random: &[u8]) -> [u8; TAG] {

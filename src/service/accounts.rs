@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::sessions::principal_reason;
 use super::{Error, Result, Service};
-use crate::domain::event::{Actor, Event, EventKind};
+use crate::domain::event::Actor;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::Password;
 use crate::domain::principal::Principal;
@@ -57,10 +57,8 @@ impl Service {
         };
         self.tell_of_unusable(&verdict, Some(user));
         if !matches!(verdict, Verdict::Right { .. }) {
-            let now = self.parts.clock.now();
-            let event = Event::about(user, EventKind::LoginFailed, Actor::User(user), now);
-            let (session, ip) = (Some(principal.session_id()), Some(client.ip.clone()));
-            self.parts.store.record(Event { session, ip, detail: Some("password"), ..event }).await?;
+            let (session, now) = (principal.session_id(), self.parts.clock.now());
+            self.refusals.password_change(&known.user, session, client, now).await?;
             return Err(Error::BadCredentials);
         }
         if same {

@@ -4,7 +4,6 @@ use futures_util::future::{join_all, try_join};
 
 use super::verify::Presented;
 use super::{Error, Parts, Result, Service};
-use crate::domain::event::{Actor, Event, EventKind};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::Password;
 use crate::domain::session::{Client, Session};
@@ -50,30 +49,24 @@ impl Service {
         let Login { name, password, remembered, replaces, client } = login;
         // A name that no user can have is looked up nowhere, and costs what an unknown one does.
         let known = match name {
-            LoginName::Impossible => None,
+            LoginName::Impossible(_) => None,
             LoginName::Username(_) | LoginName::Email(_) => self.parts.store.credentials(&name).await?,
         };
-        // A password that cannot be set is no user's, known or not. It costs no hash, so it must cost no line of
-        // the audit either, or strangers could fill the disk.
-        let password = Password::new(password).map_err(|_| Error::BadCredentials)?;
+        let user = known.as_ref().map(|known| &known.user);
+        // A password that cannot be set is no user's, known or not. It costs no hash, so it must cost the store next to nothing
+        // either, or strangers could fill the disk.
+        let Ok(password) = Password::new(password) else {
+            self.refusals.impossible_login(&name, user, &client, self.parts.clock.now()).await?;
+            return Err(Error::BadCredentials);
+        };
         // A disabled user's password is nobody's: every refusal is the same work.
         let enabled = known.as_ref().filter(|known| known.user.disabled_at.is_none());
         let hash = enabled.map(|known| known.password_hash.clone());
         let right = self.hashed(self.parts.hasher.verify(password, hash).await)?;
         let now = self.parts.clock.now();
-        let user_id = known.as_ref().map(|known| known.user.id);
-        self.tell_of_unusable(&right, user_id);
-        let refused = Event {
-            at: now,
-            kind: EventKind::LoginFailed,
-            actor: Actor::Anonymous,
-            user: user_id,
-            session: None,
-            ip: Some(client.ip.clone()),
-            detail: None,
-        };
-        let (Some(known), Verdict::Right { rehashed }) = (known, right) else {
-            self.parts.store.record(refused).await?;
+        self.tell_of_unusable(&right, user.map(|user| user.id));
+        let (Some(known), Verdict::Right { rehashed }) = (&known, right) else {
+            self.refusals.login(&name, user, &client, now).await?;
             return Err(Error::BadCredentials);
         };
         let token = self.token_key.issue(&*self.parts.entropy)?;
@@ -98,10 +91,10 @@ impl Service {
         match self.create_session(&mut new).await? {
             Created::Yes(seq) => {
                 self.settled(seq).await?;
-                Ok(LoggedIn { token, session: new.session, user: known.user })
+                Ok(LoggedIn { token, session: new.session, user: known.user.clone() })
             }
             Created::Outrun => {
-                self.parts.store.record(refused).await?;
+                self.refusals.login(&name, Some(&known.user), &new.session.client, now).await?;
                 Err(Error::BadCredentials)
             }
             Created::Unflushed { .. } => Err(Error::Bug(String::from("flushed, and still not decided"))),

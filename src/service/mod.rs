@@ -2,7 +2,8 @@
 //!
 //! `login` begins sessions, `verify` checks them, `sessions` lists and ends them, `accounts` is about users,
 //! `first_password` about the one that was made up for the first of them,
-//! `replicas` about the processes that serve; `error` is all that can go wrong.
+//! `replicas` about the processes that serve; `refusals` tells the log and the audit who was refused;
+//! `error` is all that can go wrong.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -10,7 +11,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
+use self::refusals::Refusals;
 use crate::cache::Cache;
 use crate::coherence::Coherence;
 use crate::domain::clock::Clock;
@@ -29,6 +32,7 @@ pub mod accounts;
 pub mod error;
 pub mod first_password;
 pub mod login;
+mod refusals;
 pub mod replicas;
 pub mod sessions;
 pub mod verify;
@@ -70,6 +74,7 @@ pub struct Parts {
 pub struct Service {
     parts: Parts,
     token_key: TokenKey,
+    refusals: Arc<Refusals>,
     /// Loads of one token run one at a time: the second finds what the first has kept.
     loads: Box<[Mutex<()>]>,
     /// Whose stored hash cannot be used, as the log has been told.
@@ -98,7 +103,14 @@ impl Service {
     pub async fn new(parts: Parts) -> Result<Self> {
         let token_key = parts.store.token_key().await?;
         let loads = (0..LOADS).map(|_| Mutex::default()).collect();
-        Ok(Self { parts, token_key, loads, unusable: parking_lot::Mutex::default() })
+        let refusals = Arc::new(Refusals::new(Arc::clone(&parts.store), token_key.name_key()));
+        Ok(Self { parts, token_key, refusals, loads, unusable: parking_lot::Mutex::default() })
+    }
+
+    /// Tells the log and the audit how many more were refused than they were told one by one, until told to stop.
+    pub fn count_refusals(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let (refusals, clock) = (Arc::clone(&self.refusals), Arc::clone(&self.parts.clock));
+        async move { refusals.run(&*clock, stop).await }
     }
 
     /// Whether the store can be read, and its writer lives and can write.

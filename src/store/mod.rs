@@ -260,11 +260,14 @@ pub trait Store: Send + Sync + 'static {
     /// Stores last-seen times of sessions that are live; returns the deadlines that now hold.
     async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>>;
 
-    /// Writes an event that comes with no change, such as a refused login.
-    async fn record(&self, event: Event) -> Result<()>;
+    /// Writes events that come with no change, such as a refused login.
+    async fn record(&self, events: Vec<Event>) -> Result<()>;
 
     /// Deletes at most `limit` sessions that ended for good before `before`, and log entries no one needs; returns how many sessions.
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64>;
+
+    /// Deletes the events from before `before` among the `limit` oldest; returns how many.
+    async fn purge_events(&self, before: Timestamp, limit: u32) -> Result<u64>;
 
     /// Answers when the store can be read, and its writer lives and can change something.
     async fn ping(&self) -> Result<()>;

@@ -31,7 +31,7 @@ use tokio_postgres::Row;
 
 use self::accounts::{AddUser, ChangePassword, SetDisabled};
 use self::address::Address;
-use self::change::commit;
+use self::change::{Audit, commit};
 use self::columns::Columns;
 use self::connection::{Connection, Heard, Params};
 pub(super) use self::copy::Target as CopyTarget;
@@ -76,6 +76,8 @@ pub(super) struct Postgres {
     token_key: TokenKey,
     /// The absolute expiry up to which the purge under way has deleted.
     purged: AtomicI64,
+    /// The number up to which the purge of events under way has deleted.
+    purged_events: AtomicI64,
 }
 
 /// Says whether a URL can be understood, without connecting, and what is unsafe about it.
@@ -120,6 +122,7 @@ impl Postgres {
             clock,
             token_key,
             purged: AtomicI64::new(i64::MIN),
+            purged_events: AtomicI64::new(0),
         })
     }
 
@@ -172,7 +175,7 @@ impl Store for Postgres {
         let (username, email) = match name {
             LoginName::Username(key) => (Some(key), None),
             LoginName::Email(key) => (None, Some(key)),
-            LoginName::Impossible => return Ok(None),
+            LoginName::Impossible(_) => return Ok(None),
         };
         self.read_one(
             "SELECT id, username, email, name, admin, disabled_at, created_at, updated_at, password_hash, auth_epoch
@@ -271,12 +274,13 @@ impl Store for Postgres {
         sessions::touch(&self.writers, &*self.clock, &seen).await
     }
 
-    async fn record(&self, event: Event) -> Result<()> {
-        let Event { at, kind, actor, user, session, ip, detail } = event;
+    async fn record(&self, events: Vec<Event>) -> Result<()> {
         self.writers
             .execute(
-                "INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-                &[&at, &kind.as_str(), &user, &session, &actor.as_str(), &ip, &detail],
+                "INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count)
+                 SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                     $8::text[], $9::text[], $10::bigint[])",
+                &Audit::new(&events).params(),
             )
             .await
             .map(drop)
@@ -312,6 +316,28 @@ impl Store for Postgres {
                 &[&before, &i64::from(limit)],
             )
             .await?;
+        Ok(u64::try_from(deleted).unwrap_or_default())
+    }
+
+    async fn purge_events(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        // They are numbered in the order in which they were written, give or take moments.
+        let from = self.purged_events.load(Ordering::Relaxed);
+        let rows = self
+            .writers
+            .query(
+                "WITH gone AS (
+                     DELETE FROM events WHERE number = ANY (ARRAY
+                         (SELECT number FROM events WHERE number > $1 ORDER BY number LIMIT $3 FOR UPDATE SKIP LOCKED))
+                         AND at < $2
+                     RETURNING number)
+                 SELECT count(*), max(number) FROM gone",
+                &[&from, &before, &i64::from(limit)],
+            )
+            .await?;
+        let mut columns = Columns::of_first(&rows, "a count has no row")?;
+        let (deleted, last): (i64, Option<i64>) = (columns.next()?, columns.next()?);
+        let all_gone = deleted < i64::from(limit);
+        self.purged_events.store(last.filter(|_| !all_gone).unwrap_or_default(), Ordering::Relaxed);
         Ok(u64::try_from(deleted).unwrap_or_default())
     }
 

@@ -40,7 +40,7 @@ use self::files::{Files, beside, make_private};
 use self::lock::{Note, ServeLock};
 use self::mark::Mark;
 use self::operations::accounts::{AddUser, ChangePassword, SetDisabled};
-use self::operations::sessions::{Purge, Revoke, Touch};
+use self::operations::sessions::{Purge, PurgeEvents, Revoke, Touch};
 use self::operations::{Beat, KeepSecret, MarkInUse};
 use self::readers::Readers;
 use self::writer::{Surroundings, Writer};
@@ -213,7 +213,7 @@ impl Store for Sqlite {
         let keys = match name.clone() {
             LoginName::Username(key) => (Some(key), None),
             LoginName::Email(key) => (None, Some(key)),
-            LoginName::Impossible => return Ok(None),
+            LoginName::Impossible(_) => return Ok(None),
         };
         self.readers
             .read_one(
@@ -335,12 +335,16 @@ impl Store for Sqlite {
         self.writer.commit(Touch { seen }).await
     }
 
-    async fn record(&self, event: Event) -> Result<()> {
-        self.writer.commit(event).await
+    async fn record(&self, events: Vec<Event>) -> Result<()> {
+        self.writer.commit(events).await
     }
 
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64> {
         self.writer.commit(Purge { before, limit }).await
+    }
+
+    async fn purge_events(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        self.writer.commit(PurgeEvents { before, limit }).await
     }
 
     async fn ping(&self) -> Result<()> {

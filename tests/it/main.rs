@@ -47,6 +47,7 @@ mod parity;
 mod principal;
 mod proxies;
 mod readiness;
+mod refused;
 mod rocketchat;
 mod secrets;
 mod sql;

@@ -162,7 +162,10 @@ impl Process {
                 (self.listen, self.ops) = (field(line, "listen"), field(line, "ops"));
                 return true;
             }
-            assert!(self.lives(), "it ended: {log}");
+            if !self.lives() {
+                self.ended().await;
+                panic!("it ended: {}", self.log());
+            }
             false
         })
         .await;

@@ -670,6 +670,56 @@ async fn purge_deletes_in_batches_what_ended_for_good_and_keeps_the_newest_numbe
 }
 
 #[tokio::test]
+async fn old_events_are_deleted_in_batches_and_young_ones_stay() {
+    on_a_fresh_store(async |fresh| {
+        let ann = fresh.user("ann").await;
+        let event = |at| Event::about(ann, EventKind::LoginFailed, Actor::Anonymous, at);
+        fresh.store.record((1..8).map(|second| event(later(second))).collect()).await.expect("a store");
+        let purge = async |before, limit| fresh.store.purge_events(before, limit).await.expect("a store");
+        assert_eq!(purge(BEGIN, 10).await, 0);
+        // The one about the user who was added is from the beginning.
+        assert_eq!((purge(later(5), 2).await, purge(later(5), 2).await, purge(later(5), 2).await), (2, 2, 1));
+        assert_eq!(purge(later(5), 2).await, 0);
+        let left = "SELECT count(*) FROM events WHERE at >= ";
+        assert_eq!(fresh.database.number(&format!("{left}{}", later(5).millis())).await, 3);
+        assert_eq!(fresh.database.number("SELECT count(*) FROM events").await, 3);
+        assert_eq!((purge(later(99), 2).await, purge(later(99), 2).await), (2, 1));
+        fresh.store.record(vec![event(later(9))]).await.expect("a store");
+        assert_eq!(purge(later(99), 2).await, 1, "and on from the beginning");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_keeps_who_was_refused_and_how_often() {
+    on_a_fresh_store(async |fresh| {
+        let ann = fresh.user("ann").await;
+        let client = (Some(String::from("192.0.2.1")), Some(String::from("a \"browser\"")));
+        let first = Event {
+            ip: client.0,
+            name: Some(String::from("ann")),
+            user_agent: client.1,
+            ..Event::about(ann, EventKind::LoginFailed, Actor::Anonymous, BEGIN)
+        };
+        let more = Event { user: None, user_agent: None, count: 990, ..first.clone() };
+        fresh.store.record(vec![first, more]).await.expect("a store");
+        let rows = fresh.database.rows(
+            "SELECT user_id, ip, name, user_agent, count FROM events WHERE kind = 'login_failed' ORDER BY number",
+        );
+        let some = |text: &str| Some(text.to_owned());
+        let (ip, name) = (some("192.0.2.1"), some("ann"));
+        let first = [some(ann.as_str()), ip.clone(), name.clone(), some("a \"browser\""), some("1")];
+        assert_eq!(rows.await, [first, [None, ip, name, None, some("990")]]);
+
+        fresh.session(ann, 1).await;
+        let login = "SELECT user_agent, count FROM events WHERE kind = 'login_ok'";
+        let user_agent = some(&login_of(ann, 1).session.client.user_agent);
+        assert_eq!(fresh.database.rows(login).await, [[user_agent, some("1")]]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn each_operation_writes_its_events() {
     on_a_fresh_store(async |fresh| {
         let ann = fresh.user("ann").await;
@@ -684,7 +734,7 @@ async fn each_operation_writes_its_events() {
         fresh.set_disabled(ann, false).await;
         let failed =
             Event { detail: Some("password"), ..Event::about(ann, EventKind::LoginFailed, Actor::Anonymous, BEGIN) };
-        fresh.store.record(failed).await.expect("a store");
+        fresh.store.record(vec![failed]).await.expect("a store");
 
         let all = fresh.lines().await;
         let counts = fresh.audit().await;

@@ -243,7 +243,7 @@ async fn whatever_a_column_may_hold_is_copied_as_it_is() {
             )
             .expect("a session");
         connection
-            .execute("INSERT INTO events VALUES (?1 * 1000 + 10, 0, ?2, ?2, NULL, ?2, NULL, ?2)", (at, text))
+            .execute("INSERT INTO events VALUES (?1 * 1000 + 10, 0, ?2, ?2, NULL, ?2, NULL, ?2, ?2, ?2, ?1)", (at, text))
             .expect("an event");
     }
     connection
@@ -331,7 +331,7 @@ async fn a_source_that_is_no_source_is_refused_and_the_target_is_untouched() {
     refused(&old, "old.db: No such file").await;
     assert!(!old.path().exists(), "and none is made");
     std::fs::write(old.path(), "").expect("written");
-    refused(&old, "has had 0 of 2 migrations: run `sessiond migrate` on it first").await;
+    refused(&old, "run `sessiond migrate` on it first").await;
     std::fs::write(old.path(), "no database at all, however long one reads on in it").expect("written");
     refused(&old, "file is not a database").await;
 
@@ -339,11 +339,12 @@ async fn a_source_that_is_no_source_is_refused_and_the_target_is_untouched() {
     finish(old.command(&home, &["migrate"]), "").await.done();
     refused(&old, "holds no users: there is nothing to copy").await;
     old.add_alice(&home).await;
+    let today: u32 = old.connection().pragma_query_value(None, "user_version", |row| row.get(0)).expect("a number");
     old.connection().pragma_update(None, "user_version", 0).expect("older");
-    refused(&old, "has had 0 of 2 migrations").await;
+    refused(&old, "has had 0 of").await;
     old.connection().pragma_update(None, "user_version", 99).expect("newer");
     refused(&old, "a newer one has written it").await;
-    old.connection().pragma_update(None, "user_version", 2).expect("today's");
+    old.connection().pragma_update(None, "user_version", today).expect("today's");
 
     let server = old.serve(&home).await;
     refused(&old, "is held by another running `sessiond serve`").await;

@@ -71,6 +71,7 @@ needs_postgres! {
     #[path = "../it/principal.rs"] mod principal;
     #[path = "../it/proxies.rs"] mod proxies;
     #[path = "../it/readiness.rs"] mod readiness;
+    #[path = "../it/refused.rs"] mod refused;
     #[path = "../it/rocketchat.rs"] mod rocketchat;
     #[path = "../it/secrets.rs"] mod secrets;
     #[path = "../it/state_machine.rs"] mod state_machine;

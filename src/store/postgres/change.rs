@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use futures_util::future::{join, try_join_all};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::super::{Renewal, Result};
 use super::columns::{Columns, NO_HEAD};
@@ -254,16 +255,18 @@ impl Change<'_> {
         let by: Vec<_> = sessions.iter().map(|(_, tombstone)| tombstone.by.as_str()).collect();
         let why: Vec<_> = sessions.iter().map(|(_, tombstone)| tombstone.why).collect();
         let audit = Audit::new(&events);
+        let audit_alone = audit.params();
         let connection = &lease.connection;
         // Whoever takes a number holds the row until the commit; whoever takes none waits for nobody. Each timeline has numbers
         // of its own, so that none is given out again where another server took over that had not heard of all.
         let (sql, params): (_, Params<'_>) = if sessions.is_empty() && flush.is_empty() {
             (
                 "WITH audit AS (
-                     INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail)
-                     SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[]))
+                     INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count)
+                     SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                         $8::text[], $9::text[], $10::bigint[]))
                  SELECT seq FROM coherence",
-                &[&audit.at, &audit.kind, &audit.user, &audit.session, &audit.actor, &audit.ip, &audit.detail],
+                &audit_alone,
             )
         } else {
             (
@@ -279,12 +282,13 @@ impl Change<'_> {
                      INSERT INTO revocations (seq, at, sessions, users, flush)
                      SELECT number.seq, $1, $5, $6, $7 FROM number),
                  audit AS (
-                     INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail)
-                     SELECT * FROM unnest($8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[]))
+                     INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count)
+                     SELECT * FROM unnest($8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[],
+                         $15::text[], $16::text[], $17::bigint[]))
                  SELECT seq, pg_notify('sessiond', '') FROM number",
                 &[
                     &now, &numbers, &by, &why, &tokens, &users, &flush, &audit.at, &audit.kind, &audit.user,
-                    &audit.session, &audit.actor, &audit.ip, &audit.detail,
+                    &audit.session, &audit.actor, &audit.ip, &audit.detail, &audit.name, &audit.user_agent, &audit.count,
                 ],
             )
         };
@@ -320,7 +324,7 @@ fn live(row: &Row) -> Result<Live> {
 
 /// Events, column by column.
 #[derive(Default)]
-struct Audit<'e> {
+pub(super) struct Audit<'e> {
     at: Vec<Timestamp>,
     kind: Vec<&'static str>,
     user: Vec<Option<UserId>>,
@@ -328,12 +332,15 @@ struct Audit<'e> {
     actor: Vec<&'e str>,
     ip: Vec<Option<&'e str>>,
     detail: Vec<Option<&'static str>>,
+    name: Vec<Option<&'e str>>,
+    user_agent: Vec<Option<&'e str>>,
+    count: Vec<i64>,
 }
 
 impl<'e> Audit<'e> {
-    fn new(events: &'e [Event]) -> Self {
+    pub(super) fn new(events: &'e [Event]) -> Self {
         let mut audit = Self::default();
-        for Event { at, kind, actor, user, session, ip, detail } in events {
+        for Event { at, kind, actor, user, session, ip, detail, name, user_agent, count } in events {
             audit.at.push(*at);
             audit.kind.push(kind.as_str());
             audit.user.push(*user);
@@ -341,7 +348,16 @@ impl<'e> Audit<'e> {
             audit.actor.push(actor.as_str());
             audit.ip.push(ip.as_deref());
             audit.detail.push(*detail);
+            audit.name.push(name.as_deref());
+            audit.user_agent.push(user_agent.as_deref());
+            audit.count.push(*count);
         }
         audit
+    }
+
+    /// The columns in the order in which they are inserted.
+    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 10] {
+        let Self { at, kind, user, session, actor, ip, detail, name, user_agent, count } = self;
+        [at, kind, user, session, actor, ip, detail, name, user_agent, count]
     }
 }

@@ -92,7 +92,9 @@ impl Target {
                      expires_at, remembered, ip, user_agent, host, revoked_at, revoked_by, revoked_why, revoked_seq, buried)
                  FROM STDIN"
             }
-            Table::Events => "COPY events (number, at, kind, user_id, session_id, actor, ip, detail) FROM STDIN",
+            Table::Events => {
+                "COPY events (number, at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count) FROM STDIN"
+            }
             Table::Revocations => "COPY revocations (seq, at, sessions, users) FROM STDIN",
         };
         patiently(self.0.copy_in(sql, text)).await

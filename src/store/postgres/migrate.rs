@@ -9,9 +9,10 @@ use super::columns::Columns;
 use super::connection::Connection;
 
 /// Every migration there ever was, by name; what a database has had is never changed.
-const MIGRATIONS: [(&str, &str); 2] = [
+const MIGRATIONS: [(&str, &str); 3] = [
     ("0001_initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
     ("0002_flush", include_str!("../../../migrations/postgres/0002_flush.sql")),
+    ("0003_refusals", include_str!("../../../migrations/postgres/0003_refusals.sql")),
 ];
 /// How long all of it may take, waiting for another process that migrates included.
 const DEADLINE: Duration = Duration::from_mins(5);

@@ -81,7 +81,7 @@ impl Operation for NewSession {
             ])
             .await?;
         let event = Event::about(user, EventKind::LoginOk, by, now);
-        change.event(Event { session: Some(session.id), ip, ..event });
+        change.event(Event { session: Some(session.id), ip, user_agent: Some(user_agent.clone()), ..event });
         Ok(Box::new(Created::Yes))
     }
 }

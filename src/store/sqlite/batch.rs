@@ -75,10 +75,11 @@ impl<'c> Batch<'c> {
 
     /// Writes a line of the audit.
     pub(super) fn event(&self, event: &Event) -> rusqlite::Result<()> {
-        let Event { at, kind, actor, user, session, ip, detail } = event;
+        let Event { at, kind, actor, user, session, ip, detail, name, user_agent, count } = event;
         self.run(
-            "INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            (at, kind.as_str(), user, session, actor.as_str(), ip, detail),
+            "INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            (at, kind.as_str(), user, session, actor.as_str(), ip, detail, name, user_agent, count),
         )
         .map(|_| ())
     }

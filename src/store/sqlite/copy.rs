@@ -101,7 +101,7 @@ impl Source {
                  FROM sessions WHERE number > ?1 ORDER BY number LIMIT ?2"
             }
             Table::Events => {
-                "SELECT CAST(number AS TEXT), at, kind, user_id, session_id, actor, ip, detail
+                "SELECT CAST(number AS TEXT), at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count
                  FROM events WHERE number > ?1 ORDER BY number LIMIT ?2"
             }
             Table::Revocations => {

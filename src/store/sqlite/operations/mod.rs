@@ -10,12 +10,12 @@ use super::mark::Mark;
 use super::writer::Operation;
 use crate::domain::event::Event;
 
-/// An event that comes with no change.
-impl Operation for Event {
+/// Events that come with no change.
+impl Operation for Vec<Event> {
     type Outcome = ();
 
     fn apply(&self, batch: &mut Batch<'_>) -> Result<()> {
-        batch.event(self)
+        self.iter().try_for_each(|event| batch.event(event))
     }
 }
 

@@ -60,8 +60,9 @@ impl Operation for NewSession {
         if let Some(hash) = rehashed {
             batch.run("UPDATE users SET password_hash = ?2 WHERE id = ?1", (user, hash))?;
         }
-        let event = Event::about(user, EventKind::LoginOk, by, now);
-        batch.event(&Event { session: Some(session.id), ip, ..event })?;
+        let (event, user_agent) =
+            (Event::about(user, EventKind::LoginOk, by, now), Some(session.client.user_agent.clone()));
+        batch.event(&Event { session: Some(session.id), ip, user_agent, ..event })?;
         Ok(Created::Yes(batch.seq()))
     }
 }
@@ -169,6 +170,24 @@ impl Operation for Purge {
         batch.run(
             "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE seq < (SELECT max(seq) FROM revocations)
                  ORDER BY seq LIMIT ?2) AND at < ?1",
+            (self.before, self.limit),
+        )?;
+        Ok(deleted as u64)
+    }
+}
+
+/// Deletes old events. They are numbered in the order in which they were written, give or take moments.
+pub(in crate::store::sqlite) struct PurgeEvents {
+    pub before: Timestamp,
+    pub limit: u32,
+}
+
+impl Operation for PurgeEvents {
+    type Outcome = u64;
+
+    fn apply(&self, batch: &mut Batch<'_>) -> Result<u64> {
+        let deleted = batch.run(
+            "DELETE FROM events WHERE number IN (SELECT number FROM events WHERE number > 0 ORDER BY number LIMIT ?2) AND at < ?1",
             (self.before, self.limit),
         )?;
         Ok(deleted as u64)

@@ -1,0 +1,298 @@
+//! Who was refused, for the log and for the audit: the first few of a kind one by one, and the others as a count.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::event::{Actor, Event, EventKind};
+use crate::domain::id::{SessionId, UserId};
+use crate::domain::name_hash::NameKey;
+use crate::domain::session::Client;
+use crate::domain::text::LoginName;
+use crate::domain::user::User;
+use crate::store::{Result, SharedStore};
+
+/// How many of a kind are told one by one in a window.
+const ONE_BY_ONE: u32 = 10;
+/// How long a window is: the others in it are told as a count at its end.
+const WINDOW: Duration = Duration::from_mins(1);
+/// How many kinds are told apart at a time. What does not fit in is one kind more.
+const KINDS: usize = 1024;
+/// How often windows that have come to their end are looked for.
+const LOOK: Duration = Duration::from_secs(1);
+/// The word in the event where a change of password was refused, and not a login.
+const PASSWORD: &str = "password";
+
+/// What is folded into one count. By what was typed and not by whose name that is, or the answer would take longer for a name
+/// that is new than for another one of the same user.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    /// Logins with the same name, by its hash, from the same address.
+    Login { name_hash: String, ip: String },
+    /// Logins with what can be nobody's password, which cost no hash and must cost the store next to nothing.
+    Impossible,
+    /// Changes of the same user's password, from the same address.
+    PasswordChange { user: UserId, ip: String },
+    /// All that came when there was no room for another kind.
+    Others,
+}
+
+/// One kind, since it was first refused.
+#[derive(Debug)]
+struct Window {
+    begun: Timestamp,
+    told: u32,
+    more: i64,
+    /// What they have in common.
+    like: Event,
+}
+
+/// Every kind that was refused lately.
+#[derive(Debug, Default)]
+struct Windows(HashMap<Kind, Window>);
+
+impl Windows {
+    /// Counts it. Says whether it is to be told by itself.
+    fn count(&mut self, kind: Kind, event: &Event) -> bool {
+        let kind = if self.0.len() < KINDS || self.0.contains_key(&kind) { kind } else { Kind::Others };
+        let like = || match kind {
+            Kind::Login { .. } | Kind::PasswordChange { .. } => {
+                Event { session: None, user_agent: None, ..event.clone() }
+            }
+            Kind::Impossible | Kind::Others => Event {
+                actor: Actor::Anonymous,
+                user: None,
+                session: None,
+                ip: None,
+                detail: None,
+                name: None,
+                user_agent: None,
+                ..event.clone()
+            },
+        };
+        let window =
+            self.0.entry(kind.clone()).or_insert_with(|| Window { begun: event.at, told: 0, more: 0, like: like() });
+        if window.told < ONE_BY_ONE {
+            window.told += 1;
+            return true;
+        }
+        window.more = window.more.saturating_add(1);
+        false
+    }
+
+    /// The counts of windows that have come to their end, or of `all`.
+    fn over(&mut self, now: Timestamp, all: bool) -> Vec<Event> {
+        // A clock that was set back must not make a window longer.
+        let is_over = |window: &Window| all || now < window.begun || now >= window.begun.after(WINDOW);
+        let over = self.0.extract_if(|_, window| is_over(window)).map(|(_, window)| window);
+        over.filter(|window| window.more > 0)
+            .map(|window| Event { at: now, count: window.more, ..window.like })
+            .collect()
+    }
+}
+
+/// Who was refused lately.
+pub(super) struct Refusals {
+    store: SharedStore,
+    name_key: NameKey,
+    windows: Mutex<Windows>,
+}
+
+impl Refusals {
+    /// Tells `store` and the log.
+    pub(super) fn new(store: SharedStore, name_key: NameKey) -> Self {
+        Self { store, name_key, windows: Mutex::default() }
+    }
+
+    /// A login was refused, as `known` if there is such a user.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub(super) async fn login(
+        &self,
+        typed: &LoginName,
+        known: Option<&User>,
+        client: &Client,
+        at: Timestamp,
+    ) -> Result<()> {
+        let (event, name_hash) = self.refused_login(typed, known, client, at);
+        self.tell(Kind::Login { name_hash, ip: client.ip.clone() }, event).await
+    }
+
+    /// A login was refused for a password that can be nobody's, and was not hashed.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub(super) async fn impossible_login(
+        &self,
+        typed: &LoginName,
+        known: Option<&User>,
+        client: &Client,
+        at: Timestamp,
+    ) -> Result<()> {
+        let (event, _) = self.refused_login(typed, known, client, at);
+        self.tell(Kind::Impossible, event).await
+    }
+
+    /// A change of password was refused, because the current one was wrong.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub(super) async fn password_change(
+        &self,
+        user: &User,
+        session: SessionId,
+        client: &Client,
+        at: Timestamp,
+    ) -> Result<()> {
+        let event = Event {
+            session: Some(session),
+            ip: Some(client.ip.clone()),
+            detail: Some(PASSWORD),
+            name: Some(user.username.as_str().to_owned()),
+            user_agent: Some(client.user_agent.clone()),
+            ..Event::about(user.id, EventKind::LoginFailed, Actor::User(user.id), at)
+        };
+        self.tell(Kind::PasswordChange { user: user.id, ip: client.ip.clone() }, event).await
+    }
+
+    fn refused_login(
+        &self,
+        typed: &LoginName,
+        known: Option<&User>,
+        client: &Client,
+        at: Timestamp,
+    ) -> (Event, String) {
+        let (LoginName::Username(typed) | LoginName::Email(typed) | LoginName::Impossible(typed)) = typed;
+        let name_hash = self.name_key.hash(typed);
+        let event = Event {
+            at,
+            kind: EventKind::LoginFailed,
+            actor: Actor::Anonymous,
+            user: known.map(|user| user.id),
+            session: None,
+            ip: Some(client.ip.clone()),
+            detail: None,
+            name: Some(known.map_or_else(|| name_hash.clone(), |user| user.username.as_str().to_owned())),
+            user_agent: Some(client.user_agent.clone()),
+            count: 1,
+        };
+        (event, name_hash)
+    }
+
+    async fn tell(&self, kind: Kind, event: Event) -> Result<()> {
+        let first = self.windows.lock().count(kind, &event);
+        if !first {
+            return Ok(());
+        }
+        log(&event, None);
+        self.store.record(vec![event]).await
+    }
+
+    /// Tells the counts of windows that have come to their end, until told to stop; and then those of all others.
+    pub(super) async fn run(&self, clock: &dyn Clock, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(LOOK);
+        loop {
+            let stopping = tokio::select! {
+                () = stop.cancelled() => true,
+                _ = tick.tick() => false,
+            };
+            let events = self.windows.lock().over(clock.now(), stopping);
+            for event in &events {
+                log(event, Some(event.count));
+            }
+            if !events.is_empty()
+                && let Err(error) = self.store.record(events).await
+            {
+                tracing::warn!(%error, "cannot store how many more were refused");
+            }
+            if stopping {
+                return;
+            }
+        }
+    }
+}
+
+/// A line of the log about one that was refused, or about so many `more`. What clients said is escaped by the way in which
+/// fields are written.
+fn log(event: &Event, more: Option<i64>) {
+    let Event { user, ip, detail, name, user_agent, .. } = event;
+    let (ip, name, user_agent) = (ip.as_deref(), name.as_deref(), user_agent.as_deref());
+    let (username, name_hash) = if user.is_some() { (name, None) } else { (None, name) };
+    let what = match (detail, more) {
+        (None, None) => "login refused",
+        (None, Some(_)) => "more logins refused",
+        (Some(_), None) => "change of password refused",
+        (Some(_), Some(_)) => "more changes of a password refused",
+    };
+    tracing::info!(target: "sessiond::login", username, name_hash, ip, user_agent, more, "{what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: Timestamp = Timestamp::from_millis(1_000_000);
+
+    fn login(name: &str, at: Timestamp) -> (Kind, Event) {
+        let event = Event {
+            at,
+            kind: EventKind::LoginFailed,
+            actor: Actor::Anonymous,
+            user: None,
+            session: None,
+            ip: Some(String::from("192.0.2.1")),
+            detail: None,
+            name: Some(name.to_owned()),
+            user_agent: Some(String::from("curl")),
+            count: 1,
+        };
+        (Kind::Login { name_hash: name.to_owned(), ip: String::from("192.0.2.1") }, event)
+    }
+
+    /// Refuses so many of them. Returns how many of those are told one by one.
+    fn refuse(windows: &mut Windows, name: &str, times: usize, at: Timestamp) -> usize {
+        let refused = || login(name, at);
+        std::iter::repeat_with(refused).take(times).filter(|(kind, event)| windows.count(kind.clone(), event)).count()
+    }
+
+    #[test]
+    fn the_first_ten_in_a_minute_are_told_and_the_others_counted() {
+        let (mut windows, end) = (Windows::default(), BEGIN.after(WINDOW));
+        assert_eq!(refuse(&mut windows, "a", 1000, BEGIN), 10);
+        assert_eq!(refuse(&mut windows, "b", 10, BEGIN), 10, "another name is another kind");
+        assert!(windows.over(Timestamp::from_millis(end.millis() - 1), false).is_empty());
+        let over = windows.over(end, false);
+        assert_eq!(over.len(), 1, "of the other name there are no more: {over:?}");
+        let Event { at, name, ip, user_agent, count, .. } = &over[0];
+        assert_eq!((*at, name.as_deref(), ip.as_deref(), *count), (end, Some("a"), Some("192.0.2.1"), 990));
+        assert_eq!(*user_agent, None, "they may have had several");
+        assert!(windows.0.is_empty());
+        assert_eq!(refuse(&mut windows, "a", 11, end), 10, "a new minute");
+        assert_eq!(windows.over(end, true)[0].count, 1, "told at the end of the process too");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_window_longer() {
+        let mut windows = Windows::default();
+        refuse(&mut windows, "a", 11, BEGIN);
+        assert_eq!(windows.over(Timestamp::from_millis(BEGIN.millis() - 1), false).len(), 1);
+    }
+
+    #[test]
+    fn kinds_that_find_no_room_are_counted_together() {
+        let mut windows = Windows::default();
+        for number in 0..5 * KINDS {
+            refuse(&mut windows, &number.to_string(), 1, BEGIN);
+        }
+        assert_eq!(windows.0.len(), KINDS + 1);
+        assert_eq!(refuse(&mut windows, "0", 9, BEGIN), 9, "one that was there before keeps its own count");
+        let over = windows.over(BEGIN.after(WINDOW), false);
+        assert_eq!(over.len(), 1, "{over:?}");
+        assert_eq!((over[0].name.as_deref(), over[0].ip.as_deref()), (None, None));
+        assert_eq!(usize::try_from(over[0].count), Ok(4 * KINDS - 10));
+    }
+}
