@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn one_rule_and_no_falling_back() {
         let (a, b, c) = (token('a'), token('b'), format!("_me_sess={}", token('c')));
-        let (d, z) = (format!("_me_sess={}", token('d')), format!("_me_sess={}", token('z')));
+        let (second, never) = (format!("_me_sess={}", token('d')), format!("_me_sess={}", token('z')));
         let five = ['c', 'd', 'e', 'f', 'g'].map(|letter| format!("_me_sess={}", token(letter))).join("; ");
         let bearer = format!("Bearer {b}");
         let cases: &[Case<'_>] = &[
@@ -294,9 +294,9 @@ mod tests {
             (&[("authorization", &bearer), ("authorization", &bearer)], "invalid Header", "invalid Header"),
             (&[("cookie", "_me_sess=x")], "invalid Cookie", "invalid Cookie"),
             (&[("cookie", &c), ("cookie", "_me_sess=x")], "c false Cookie", "c false Cookie"),
-            (&[("cookie", &c), ("cookie", &z)], "c false Cookie", "c false Cookie"),
-            (&[("cookie", &c), ("cookie", &d)], "several 2", "several 2"),
-            (&[("authorization", &bearer), ("cookie", &c), ("cookie", &d)], "b false Header", "b false Header"),
+            (&[("cookie", &c), ("cookie", &never)], "c false Cookie", "c false Cookie"),
+            (&[("cookie", &c), ("cookie", &second)], "several 2", "several 2"),
+            (&[("authorization", &bearer), ("cookie", &c), ("cookie", &second)], "b false Header", "b false Header"),
             (&[("cookie", &five)], "invalid Cookie", "invalid Cookie"),
         ];
         for (lines, everywhere, on_verify) in cases {
