@@ -109,7 +109,7 @@ impl App {
         }
     }
 
-    /// Waits until every handler begun by [`Self::finish`] has come to its end.
+    /// Waits until every handler begun by `finish` has come to its end.
     pub async fn finished(&self) {
         self.finishing.close();
         self.finishing.wait().await;
