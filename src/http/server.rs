@@ -12,6 +12,7 @@ use super::connection::{Manners, serve_connection};
 use super::connections::{Connection, Connections};
 use super::layers::Stack;
 use crate::telemetry::Metrics;
+use crate::telemetry::outage::Seldom;
 
 /// How long a request that was sent before the server stopped may take to arrive.
 const LAST_WORDS: Duration = Duration::from_millis(50);
@@ -37,7 +38,7 @@ pub struct Served {
 ///
 /// Once `stop` is cancelled it tells when it must have ended: what is still under way then is dropped.
 pub async fn serve(listener: TcpListener, served: Served, stop: CancellationToken, deadline: Arc<Deadline>) {
-    let connections = Arc::new(Connections::default());
+    let (connections, mut said) = (Arc::new(Connections::default()), Seldom::default());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -53,7 +54,7 @@ pub async fn serve(listener: TcpListener, served: Served, stop: CancellationToke
                 }
                 begin(stream, peer, &served, &connections);
             }
-            Err(error) => pause_if_out_of_descriptors(&error).await,
+            Err(error) => pause_if_out_of_descriptors(&error, &mut said).await,
         }
     }
     // Clients that have connected by now are answered too: reset, a proxy could not tell whether its request was done.
@@ -93,10 +94,12 @@ fn begin(stream: TcpStream, peer: std::net::SocketAddr, served: &Served, connect
     });
 }
 
-async fn pause_if_out_of_descriptors(error: &io::Error) {
+async fn pause_if_out_of_descriptors(error: &io::Error, said: &mut Seldom) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if !matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset) {
-        tracing::error!(%error, "cannot accept connections");
+        if said.now() {
+            tracing::error!(%error, "cannot accept connections");
+        }
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }
