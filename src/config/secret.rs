@@ -1,6 +1,7 @@
 //! Settings that hold a secret, and are printed without it.
 
 use std::fmt;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -87,6 +88,23 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
+/// The most that a file of settings or with a secret may hold, in bytes.
+const LARGEST_FILE: u64 = 64 * 1024;
+
+/// Reads a file of settings or with a secret. What could be read for ever is refused: a pipe, and whatever has no end.
+pub(super) fn read_small(path: &Path) -> io::Result<String> {
+    use std::os::unix::fs::FileTypeExt as _;
+    if std::fs::metadata(path)?.file_type().is_fifo() {
+        return Err(io::Error::other("it is a pipe, which may never be written to: name a file"));
+    }
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err(io::Error::other("it is larger than 64 KiB"));
+    }
+    Ok(text)
+}
+
 /// A secret given as such or in a file, not both.
 pub(super) fn one<S>(
     key: &str,
@@ -97,7 +115,7 @@ pub(super) fn one<S>(
     match (given, file) {
         (Some(_), Some(_)) => bad(format!("{key} and {key}_file are both set: keep one")),
         (given, None) => Ok(given),
-        (None, Some(path)) => match std::fs::read_to_string(path) {
+        (None, Some(path)) => match read_small(path) {
             Ok(text) => Ok(Some(new(text.trim_end_matches(['\r', '\n']).to_owned()))),
             Err(error) => bad(format!("{key}_file {} cannot be read: {error}", path.display())),
         },

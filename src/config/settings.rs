@@ -165,7 +165,7 @@ fn read<T: Setting>(name: &str, values: &[OsString]) -> Result<Option<T>, BadCon
 
 pub(super) fn read_file(path: &Path) -> Result<Settings, BadConfig> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path)
+    let text = super::secret::read_small(path)
         .map_err(|error| BadConfig(format!("the configuration file {shown} cannot be read: {error}")))?;
     toml::from_str(&text)
         .map_err(|error| BadConfig(format!("the configuration file {shown} is wrong{}", place(&text, error))))

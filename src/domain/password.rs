@@ -37,7 +37,7 @@ pub enum Unfit {
     /// A character that shows nothing, which would be missed when it is typed again.
     #[error("must not contain invisible characters")]
     Invisible,
-    /// Nothing but spaces.
+    /// Nothing but spaces and what no eye can see.
     #[error("must not be spaces alone")]
     Blank,
     /// On the list of passwords that everybody tries first (OWASP ASVS 6.2.4).
@@ -82,21 +82,24 @@ impl Password {
     /// [`Unfit::Common`].
     pub fn chosen(text: String, username: &str) -> Result<Self, Unfit> {
         let password = Self::new(text)?;
+        // As one sees it: what is guessed first is not made better by a space at its end, or by what no eye can see.
         let lower = Zeroizing::new(compatible_lower_case(&password.0));
-        if lower.chars().all(|c| c == ' ') {
+        let visible = Zeroizing::new(lower.chars().filter(|c| !is_invisible(*c)).collect::<String>());
+        let lower = visible.trim();
+        if lower.is_empty() {
             return Err(Unfit::Blank);
         }
         let username = match LoginName::username(username) {
             LoginName::Username(key) => key,
             LoginName::Email(_) | LoginName::Impossible(_) => compatible_lower_case(username),
         };
-        if is_made_of(&lower, &[&username]) {
+        if is_made_of(lower, &[&username]) {
             return Err(Unfit::Username);
         }
-        if is_made_of(&lower, &[PRODUCT, &username]) {
+        if is_made_of(lower, &[PRODUCT, &username]) {
             return Err(Unfit::Product);
         }
-        if is_common(&lower) {
+        if is_common(lower) {
             return Err(Unfit::Common);
         }
         Ok(password)
@@ -250,6 +253,9 @@ mod tests {
             assert_eq!(refused(common, "alice"), Some(Unfit::Common), "{common}");
         }
         assert_eq!(refused("        ", "alice"), Some(Unfit::Blank));
+        assert_eq!(refused(&"\u{200d}".repeat(10), "alice"), Some(Unfit::Blank), "joiners alone");
+        assert_eq!(refused(" password123 ", "alice"), Some(Unfit::Common));
+        assert_eq!(refused("password\u{fe0f}1", "alice"), Some(Unfit::Common));
         assert_eq!(refused(&"\u{3000}".repeat(20), "alice"), Some(Unfit::Blank));
         assert_eq!(unfit("Password123"), None);
         assert_eq!(refused("correct horse battery staple", "alice"), None);

@@ -19,8 +19,11 @@ use crate::store::{Result, SharedStore};
 const ONE_BY_ONE: u32 = 10;
 /// How long a window is: the others in it are told as a count at its end.
 const WINDOW: Duration = Duration::from_mins(1);
-/// How many kinds are told apart at a time. What does not fit in is one kind more.
+/// How many kinds are told apart at a time, of names that users have and as many of others: names that somebody makes up
+/// must not hide whose password is guessed. What does not fit in is one kind more.
 const KINDS: usize = 1024;
+/// How many names that no user has are told apart for an address.
+const UNKNOWN_NAMES: usize = 20;
 /// How often windows that have come to their end are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 /// The word in the event where a change of password was refused, and not a login.
@@ -32,6 +35,8 @@ const PASSWORD: &str = "password";
 enum Kind {
     /// Logins with the same name, by its hash, from the same address.
     Login { name_hash: String, ip: String },
+    /// Logins with ever other names that no user has, from the same address.
+    UnknownNames { ip: String },
     /// Logins with what can be nobody's password, which cost no hash and must cost the store next to nothing.
     Impossible,
     /// Changes of the same user's password, from the same address.
@@ -50,18 +55,28 @@ struct Window {
     like: Event,
 }
 
-/// Every kind that was refused lately.
+/// Every kind that was refused lately, of users and of names that no user has.
 #[derive(Debug, Default)]
-struct Windows(HashMap<Kind, Window>);
+struct Windows {
+    users: HashMap<Kind, Window>,
+    unknown: HashMap<Kind, Window>,
+}
 
 impl Windows {
     /// Counts it. Says whether it is to be told by itself.
     fn count(&mut self, kind: Kind, event: &Event) -> bool {
-        let kind = if self.0.len() < KINDS || self.0.contains_key(&kind) { kind } else { Kind::Others };
+        let kinds = if event.user.is_some() { &mut self.users } else { &mut self.unknown };
+        let kind = if kinds.contains_key(&kind) {
+            kind
+        } else {
+            let kind = if event.user.is_none() { without_many_names(kinds, kind) } else { kind };
+            if kinds.len() < KINDS || kinds.contains_key(&kind) { kind } else { Kind::Others }
+        };
         let like = || match kind {
             Kind::Login { .. } | Kind::PasswordChange { .. } => {
                 Event { session: None, user_agent: None, ..event.clone() }
             }
+            Kind::UnknownNames { .. } => Event { name: None, session: None, user_agent: None, ..event.clone() },
             Kind::Impossible | Kind::Others => Event {
                 actor: Actor::Anonymous,
                 user: None,
@@ -74,7 +89,7 @@ impl Windows {
             },
         };
         let window =
-            self.0.entry(kind.clone()).or_insert_with(|| Window { begun: event.at, told: 0, more: 0, like: like() });
+            kinds.entry(kind.clone()).or_insert_with(|| Window { begun: event.at, told: 0, more: 0, like: like() });
         if window.told < ONE_BY_ONE {
             window.told += 1;
             return true;
@@ -87,11 +102,19 @@ impl Windows {
     fn over(&mut self, now: Timestamp, all: bool) -> Vec<Event> {
         // A clock that was set back must not make a window longer.
         let is_over = |window: &Window| all || now < window.begun || now >= window.begun.after(WINDOW);
-        let over = self.0.extract_if(|_, window| is_over(window)).map(|(_, window)| window);
+        let users = self.users.extract_if(|_, window| is_over(window));
+        let over = users.chain(self.unknown.extract_if(|_, window| is_over(window))).map(|(_, window)| window);
         over.filter(|window| window.more > 0)
             .map(|window| Event { at: now, count: window.more, ..window.like })
             .collect()
     }
+}
+
+/// A login with a name that no user has, or where its address has tried many such names lately, with any of those.
+fn without_many_names(kinds: &HashMap<Kind, Window>, kind: Kind) -> Kind {
+    let Kind::Login { ip, .. } = &kind else { return kind };
+    let same = |other: &&Kind| matches!(other, Kind::Login { ip: address, .. } if address == ip);
+    if kinds.keys().filter(same).count() < UNKNOWN_NAMES { kind } else { Kind::UnknownNames { ip: ip.clone() } }
 }
 
 /// Who was refused lately.
@@ -270,7 +293,7 @@ mod tests {
         let Event { at, name, ip, user_agent, count, .. } = &over[0];
         assert_eq!((*at, name.as_deref(), ip.as_deref(), *count), (end, Some("a"), Some("192.0.2.1"), 990));
         assert_eq!(*user_agent, None, "they may have had several");
-        assert!(windows.0.is_empty());
+        assert!(windows.unknown.is_empty());
         assert_eq!(refuse(&mut windows, "a", 11, end), 10, "a new minute");
         assert_eq!(windows.over(end, true)[0].count, 1, "told at the end of the process too");
     }
@@ -282,17 +305,51 @@ mod tests {
         assert_eq!(windows.over(Timestamp::from_millis(BEGIN.millis() - 1), false).len(), 1);
     }
 
+    /// Refuses a login of a name from an address once. Says whether it is told by itself.
+    fn refuse_from(windows: &mut Windows, name: &str, address: usize, user: Option<UserId>) -> bool {
+        let (_, event) = login(name, BEGIN);
+        let ip = address.to_string();
+        let kind = Kind::Login { name_hash: name.to_owned(), ip: ip.clone() };
+        windows.count(kind, &Event { user, ip: Some(ip), ..event })
+    }
+
     #[test]
     fn kinds_that_find_no_room_are_counted_together() {
         let mut windows = Windows::default();
         for number in 0..5 * KINDS {
-            refuse(&mut windows, &number.to_string(), 1, BEGIN);
+            refuse_from(&mut windows, "a", number, None);
         }
-        assert_eq!(windows.0.len(), KINDS + 1);
-        assert_eq!(refuse(&mut windows, "0", 9, BEGIN), 9, "one that was there before keeps its own count");
+        assert_eq!(windows.unknown.len(), KINDS + 1);
+        let told = (0..9).filter(|_| refuse_from(&mut windows, "a", 0, None)).count();
+        assert_eq!(told, 9, "one that was there before keeps its own count");
         let over = windows.over(BEGIN.after(WINDOW), false);
         assert_eq!(over.len(), 1, "{over:?}");
         assert_eq!((over[0].name.as_deref(), over[0].ip.as_deref()), (None, None));
         assert_eq!(usize::try_from(over[0].count), Ok(4 * KINDS - 10));
+    }
+
+    #[test]
+    fn many_made_up_names_from_one_address_are_counted_together() {
+        let mut windows = Windows::default();
+        let told = (0..1000).filter(|n| refuse_from(&mut windows, &n.to_string(), 7, None)).count();
+        assert_eq!(told, UNKNOWN_NAMES + 10);
+        let over = windows.over(BEGIN.after(WINDOW), false);
+        assert_eq!(over.len(), 1, "{over:?}");
+        assert_eq!((over[0].name.as_deref(), over[0].ip.as_deref()), (None, Some("7")));
+        assert_eq!(usize::try_from(over[0].count), Ok(1000 - UNKNOWN_NAMES - 10));
+    }
+
+    #[test]
+    fn made_up_names_never_hide_whose_password_is_guessed() {
+        use crate::domain::entropy::SystemEntropy;
+        let mut windows = Windows::default();
+        for number in 0..2 * KINDS {
+            refuse_from(&mut windows, &number.to_string(), number, None);
+        }
+        let user = UserId::random(&SystemEntropy).ok();
+        let told = (0..30).filter(|_| refuse_from(&mut windows, "admin", 1, user)).count();
+        assert_eq!(told, 10);
+        let over = windows.over(BEGIN.after(WINDOW), false);
+        assert!(over.iter().any(|event| event.user == user && event.count == 20), "{over:?}");
     }
 }

@@ -45,6 +45,9 @@ pub enum BackupError {
     /// Anything may be a copy of a part of a database.
     #[error("{} is no backup that `sessiond backup` has made", .0.display())]
     None(PathBuf),
+    /// A part of it is lost or was changed.
+    #[error("{} is damaged ({}): restore another backup", .0.display(), .1)]
+    Damaged(PathBuf, String),
     /// One of the files could not be opened.
     #[error(transparent)]
     Connect(#[from] ConnectError),

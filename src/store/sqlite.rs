@@ -85,7 +85,7 @@ impl Sqlite {
         entropy: &dyn Entropy,
         opening: &Opening,
     ) -> std::result::Result<Self, ConnectError> {
-        refuse_remains(&path, &role)?;
+        refuse_remains(&path)?;
         let path = make_private(&path)?;
         let (sink, lock) = match role {
             Role::Serve(sink) => (Some(sink), Some(ServeLock::take(&path).await?)),
@@ -131,9 +131,9 @@ impl Sqlite {
     }
 }
 
-/// Refuses to make a new database where the remains of another lie: its log, which SQLite would delete, or to a server
-/// the note that it had users.
-fn refuse_remains(path: &Path, role: &Role) -> std::result::Result<(), ConnectError> {
+/// Refuses to make a new database where the remains of another lie: its log, which SQLite would delete, or the note that
+/// it had users.
+fn refuse_remains(path: &Path) -> std::result::Result<(), ConnectError> {
     if path.metadata().is_ok_and(|found| found.len() > 0) {
         return Ok(());
     }
@@ -141,7 +141,7 @@ fn refuse_remains(path: &Path, role: &Role) -> std::result::Result<(), ConnectEr
     if log.metadata().is_ok_and(|found| found.len() > 0) {
         return Err(ConnectError::OlderLog(log));
     }
-    if matches!(role, Role::Serve(_)) && Note::of(path)? == Note::InUse {
+    if Note::of(path)? == Note::InUse {
         return Err(ConnectError::Emptied(path.to_owned()));
     }
     Ok(())
@@ -163,9 +163,9 @@ fn start(around: Surroundings, fresh_key: [u8; 32], opening: &Opening) -> std::r
     migrate::migrate(&mut connection)?;
     opening.is(Stage::Opening);
     let token_key = token_key(&connection, fresh_key).map_err(failed)?;
-    let mut used = false;
+    // A command would make a first user as well as a server.
+    let used = is_in_use(&connection, &around.path)?;
     if around.sink.is_some() {
-        used = is_in_use(&connection, &around.path)?;
         // Closing folds and removes the log there is; beside an empty database SQLite would remove the new one too.
         connection.close().map_err(|(_, error)| failed(error))?;
         log::make_room(&around.path);

@@ -199,6 +199,37 @@ async fn a_backup_does_not_come_to_life_beside_the_log_of_another_database() {
 }
 
 #[tokio::test]
+async fn a_damaged_backup_is_refused_and_named() {
+    let (home, server, _) = backed_up().await;
+    server.stop().await;
+    let whole = std::fs::read(file(&home)).expect("bytes");
+    let shorter = whole[..whole.len() - 1].to_vec();
+    let mut damaged = vec![shorter];
+    for page in 2..whole.len() / 4096 {
+        let mut bytes = whole.clone();
+        bytes[page * 4096 + 2000..(page + 1) * 4096].fill(0xff);
+        damaged.push(bytes);
+    }
+    let place = Home::new();
+    let mut refused = 0;
+    for bytes in &damaged {
+        std::fs::write(file(&home), bytes).expect("written");
+        let restored = restore(&home, &place, &[]).await;
+        if restored.ok {
+            // What was written over was not in use.
+            let check = "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'";
+            assert_eq!(number(&place.database.path(), check), 1);
+            std::fs::remove_file(place.database.path()).expect("removed");
+        } else {
+            assert!(restored.err.contains("backup.db is damaged ("), "{}", restored.err);
+            assert!(!place.database.path().exists());
+            refused += 1;
+        }
+    }
+    assert!(refused > 1, "{refused} of {}", damaged.len());
+}
+
+#[tokio::test]
 async fn nothing_is_restored_over_a_database_nor_from_what_is_no_backup() {
     let (home, server, _) = backed_up().await;
     let backup = everything(home.dir.path());

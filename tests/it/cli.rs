@@ -401,6 +401,23 @@ async fn completions_are_printed_whatever_the_configuration() {
 }
 
 #[tokio::test]
+async fn a_secret_is_read_from_no_pipe_and_from_nothing_without_an_end() {
+    let home = Home::new();
+    let pipe = home.dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+    assert!(made.success());
+    let pipe = pipe.to_str().expect("UTF-8");
+    for (name, path, why) in [
+        ("SESSIOND_ADMIN_PASSWORD_FILE", pipe, "it is a pipe"),
+        ("SESSIOND_CONFIG", pipe, "it is a pipe"),
+        ("SESSIOND_ADMIN_PASSWORD_FILE", "/dev/zero", "it is larger than 64 KiB"),
+    ] {
+        let refused = with(&home, &[(name, path)], &["check-config"]).await.refused();
+        assert!(refused.contains(why), "{name} {path}: {refused}");
+    }
+}
+
+#[tokio::test]
 async fn a_first_start_without_a_terminal_keeps_the_password_in_a_file_that_works() {
     let home = Home::new();
     let first = || {

@@ -70,8 +70,9 @@ pub(in super::super) async fn restore(
     keep_sessions: bool,
     clock: &dyn Clock,
 ) -> std::result::Result<Restored, BackupError> {
-    let mark = Mark::of(&file).map_err(|error| unreachable_file(&file, &error))?;
-    if mark != Mark::Backup {
+    // A pipe or a device could be read for ever.
+    let found = file.metadata().map_err(|error| unreachable_file(&file, &error))?;
+    if !found.is_file() || Mark::of(&file).map_err(|error| unreachable_file(&file, &error))? != Mark::Backup {
         return Err(BackupError::None(file));
     }
     refuse_older_log(&file)?;
@@ -86,9 +87,31 @@ pub(in super::super) async fn restore(
         to.sync_all()
     });
     copied.map_err(|error| unreachable_file(&part.path, &error))?;
+    if let Some(damage) = damage(&part.path) {
+        return Err(BackupError::Damaged(file, damage));
+    }
     let restored = revive(&part.path, keep_sessions, Actor::CommandLine, clock)?;
     part.publish(&database)?;
     Ok(restored)
+}
+
+/// What is wrong with a backup, if anything is: each page of it is looked at, and each index held against its table.
+fn damage(backup: &Path) -> Option<String> {
+    let check = || {
+        let connection = connection::alone(backup)?;
+        let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+        let size: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+        Ok::<_, rusqlite::Error>((pages.saturating_mul(size), found))
+    };
+    match check() {
+        Ok((whole, _)) if backup.metadata().is_ok_and(|found| i64::try_from(found.len()) != Ok(whole)) => {
+            Some(String::from("it is shorter or longer than it says"))
+        }
+        Ok((_, found)) if found == "ok" => None,
+        Ok((_, found)) => Some(found),
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 /// Brings a backup to life that was put in a database's place, by whatever means. Does nothing to any other file.
@@ -97,6 +120,10 @@ pub(super) fn revive_in_place(database: &Path, clock: &dyn Clock) -> std::result
         return Ok(());
     }
     refuse_older_log(database)?;
+    if let Some(damage) = damage(database) {
+        let what = format!("{} is a backup that is damaged ({damage}): restore another", database.display());
+        return Err(StoreError::Inconsistent(what).into());
+    }
     let Restored { sessions, .. } = revive(database, false, Actor::System, clock)?;
     tracing::warn!(sessions, "a backup was put in the database's place: every session in it was ended");
     Ok(())

@@ -82,6 +82,12 @@ fn tighten(path: &Path, found: &Metadata) -> Result<()> {
     if others == 0 {
         return Ok(());
     }
+    if others & 0o022 != 0 {
+        tracing::warn!(
+            path = %path.display(),
+            "could be written by other users of the machine, who may have changed it; it is made private"
+        );
+    }
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|error| unreachable_file(path, &error))
 }
 

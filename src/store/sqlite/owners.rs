@@ -46,6 +46,12 @@ impl Standing {
         }
     }
 
+    /// Whether other users may rename what belongs to this process in a directory. A sticky one does not let them.
+    const fn lets_others_rename(self, me: u32) -> bool {
+        let owned = self.owner == me || self.owner == ROOT;
+        !owned || self.mode & 0o002 != 0 && self.mode & STICKY == 0
+    }
+
     /// Judges a directory.
     fn judge_directory(self, me: u32) -> Verdict {
         match self.judge_owner(me) {
@@ -71,10 +77,22 @@ impl Standing {
     }
 }
 
-/// Refuses a directory that another user may write. Returns a warning where it is not as bad as that.
+/// Refuses a directory that another user may write. Returns a warning where it is not as bad as that, or where another
+/// user may put another directory in its place.
 pub(super) fn check_directory(directory: &Path) -> Result<Option<String>> {
     let found = directory.metadata().map_err(|error| unreachable_file(directory, &error))?;
-    told(directory, &Standing::of(&found).judge_directory(me()))
+    let told = told(directory, &Standing::of(&found).judge_directory(me()))?;
+    if told.is_some() {
+        return Ok(told);
+    }
+    let directory = directory.canonicalize().map_err(|error| unreachable_file(directory, &error))?;
+    let above = directory.ancestors().skip(1).find(|above| {
+        let found = above.metadata();
+        found.is_ok_and(|found| Standing::of(&found).lets_others_rename(me()))
+    });
+    Ok(above.map(|above| {
+        format!("{} lets other users of the machine replace the directories in it: chmod 755 it", above.display())
+    }))
 }
 
 /// Refuses a file that is another user's. Returns a warning where it is not as bad as that.
@@ -133,6 +151,21 @@ mod tests {
         ] {
             let verdict = Standing { owner, group, mode }.judge_directory(me);
             assert_eq!(short(&verdict), expected, "{me}: {owner} {group} {mode:o}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_directory_above_may_be_anybodys_to_read_and_no_other_users_to_change() {
+        for (me, owner, mode, lets) in [
+            (1000, 0, 0o755, false),
+            (1000, 0, 0o1777, false),
+            (1000, 1000, 0o775, false),
+            (1000, 1000, 0o777, true),
+            (0, 0, 0o777, true),
+            (1000, 1001, 0o755, true),
+        ] {
+            let standing = Standing { owner, group: owner, mode };
+            assert_eq!(standing.lets_others_rename(me), lets, "{me}: {owner} {mode:o}");
         }
     }
 
