@@ -71,7 +71,8 @@ fn client_address(peer: IpAddr, headers: &HeaderMap, app: &App) -> IpAddr {
 
 /// Reads an entry as gateways write them: an address, an IPv6 address in brackets, and either with a port.
 fn address(entry: &[u8]) -> Option<IpAddr> {
-    let entry = std::str::from_utf8(entry).ok()?;
+    // A zone names a link of one machine (RFC 4007 section 11), and nothing that others could know.
+    let entry = std::str::from_utf8(entry).ok().filter(|entry| !entry.contains('%'))?;
     let bare = || entry.parse().ok();
     let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().map(Ipv6Addr::into).ok();
     let with_port = || entry.parse().map(|address: SocketAddr| address.ip()).ok();
@@ -92,6 +93,8 @@ mod tests {
             ("[2001:db8::1]:5555", Some("2001:db8::1")),
             ("[::ffff:192.0.2.1]:5555", Some("::ffff:192.0.2.1")),
             ("2001:db8::1:5555", Some("2001:db8::1:5555")),
+            ("[fe80::1%1]:80", None),
+            ("fe80::1%eth0", None),
             ("", None),
             ("unknown", None),
             ("_hidden", None),

@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::BoxError;
@@ -59,7 +59,7 @@ pub(super) async fn serve_connection(
         connection.set_unread(!request.body().is_end_stream());
         // hyper reads what is left of a small body, and closes the connection on the rest of a large one.
         let large = request.body().size_hint().upper().is_none_or(|length| length > SMALL_BODY);
-        let request = request.map(|body| Arriving { body, connection: Arc::clone(&connection) });
+        let request = request.map(|body| Arriving { body, connection: Arc::clone(&connection), waits: false });
         let answer = stack.answer(peer, request);
         async move {
             let mut response = answer.await;
@@ -83,6 +83,8 @@ pub(super) async fn serve_connection(
     // Dropped before `http`, so that no body is taken for whole because its connection is no more.
     let _end = End(connection);
     let mut first_head = pin!(tokio::time::sleep(manners.first_head));
+    // How many requests had begun when it was last asked to make room.
+    let mut asked = None;
     loop {
         tokio::select! {
             biased;
@@ -97,12 +99,18 @@ pub(super) async fn serve_connection(
                 if finish {
                     http.as_mut().graceful_shutdown();
                 }
-                if make_room && connection.is_idle() {
-                    return;
+                if make_room && connection.may_make_room() {
+                    let requests = connection.requests();
+                    if asked == Some(requests) {
+                        return;
+                    }
+                    // What has arrived meanwhile, or lies in hyper's buffer, is looked at first.
+                    asked = Some(requests);
+                    connection.order_to_make_room();
                 }
             }
-            () = first_head.as_mut(), if !connection.is_used() => {
-                if !connection.is_used() {
+            () = first_head.as_mut(), if connection.requests() == 0 => {
+                if connection.requests() == 0 {
                     return;
                 }
             }
@@ -124,6 +132,8 @@ impl Drop for End<'_> {
 struct Arriving {
     body: Incoming,
     connection: Arc<Connection>,
+    /// Whether more of it is waited for.
+    waits: bool,
 }
 
 impl Body for Arriving {
@@ -131,7 +141,15 @@ impl Body for Arriving {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+            if !std::mem::replace(&mut self.waits, true) {
+                self.connection.set_awaiting_body(true);
+            }
+            return Poll::Pending;
+        };
+        if std::mem::take(&mut self.waits) {
+            self.connection.set_awaiting_body(false);
+        }
         let whole = self.body.is_end_stream();
         if frame.is_none() && !whole && self.connection.has_ended() {
             return Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::ConnectionAborted).into())));

@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Stands for "a request is under way" where otherwise a time is.
-const BUSY: u64 = u64::MAX;
+/// Stands for "not at all" where otherwise a time is.
+const NEVER: u64 = u64::MAX;
+/// After this long without a byte of a body that is waited for, or of an answer that the client should take, a connection
+/// may make room like an idle one: a head alone must not hold a place for as long as bodies may take.
+const STALLED: Duration = Duration::from_secs(2);
 /// How many connections that may make room are looked up at a time, so that a flood of new clients does not go through
 /// all connections for each of them.
 const CANDIDATES: usize = 64;
@@ -27,12 +31,13 @@ pub(super) struct Orders {
 #[derive(Debug)]
 pub(super) struct Connection {
     opened: Instant,
-    /// Since how many milliseconds after `opened` it has waited for a request, or [`BUSY`].
+    /// Since how many milliseconds after `opened` it has waited for a request; [`NEVER`] while one is under way.
     idle_since: AtomicU64,
-    /// Whether a request has begun on it.
-    used: AtomicBool,
-    /// Whether the client has not taken all of an answer yet.
-    writing: AtomicBool,
+    /// The same for a part of a body, and for the client to take more of an answer.
+    body_awaited_since: AtomicU64,
+    writing_since: AtomicU64,
+    /// How many requests have begun on it.
+    requests: AtomicU64,
     /// Whether something was read that no request has taken in: a part of a head, or a body that was refused.
     unread: AtomicBool,
     /// Whether it has ended.
@@ -48,8 +53,9 @@ impl Connection {
         Self {
             opened: Instant::now(),
             idle_since: AtomicU64::new(0),
-            used: AtomicBool::new(false),
-            writing: AtomicBool::new(false),
+            body_awaited_since: AtomicU64::new(NEVER),
+            writing_since: AtomicU64::new(NEVER),
+            requests: AtomicU64::new(0),
             unread: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             finish: AtomicBool::new(false),
@@ -60,8 +66,8 @@ impl Connection {
 
     /// Notes that a request has begun.
     pub(super) fn begin(&self) {
-        self.idle_since.store(BUSY, Ordering::Release);
-        if !self.used.swap(true, Ordering::Release) {
+        self.idle_since.store(NEVER, Ordering::Release);
+        if self.requests.fetch_add(1, Ordering::Release) == 0 {
             // The task stops waiting for the first head.
             self.ordered.notify_one();
         }
@@ -69,12 +75,20 @@ impl Connection {
 
     /// Notes that the answer to a request is made.
     pub(super) fn rest(&self) {
+        self.body_awaited_since.store(NEVER, Ordering::Release);
         self.idle_since.store(self.age(), Ordering::Release);
+    }
+
+    /// Notes whether a part of a body is waited for.
+    pub(super) fn set_awaiting_body(&self, awaiting: bool) {
+        let since = if awaiting { self.age() } else { NEVER };
+        self.body_awaited_since.store(since, Ordering::Release);
     }
 
     /// Notes whether the client has yet to take a part of an answer.
     pub(super) fn set_writing(&self, writing: bool) {
-        self.writing.store(writing, Ordering::Release);
+        let since = if writing { self.age() } else { NEVER };
+        self.writing_since.store(since, Ordering::Release);
     }
 
     /// Notes whether something was read that no request has taken in.
@@ -97,14 +111,14 @@ impl Connection {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Whether a request has begun on it at any time.
-    pub(super) fn is_used(&self) -> bool {
-        self.used.load(Ordering::Acquire)
+    /// How many requests have begun on it.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Acquire)
     }
 
-    /// Whether no request is under way, and every answer was taken.
-    pub(super) fn is_idle(&self) -> bool {
-        self.idle_since.load(Ordering::Acquire) != BUSY && !self.writing.load(Ordering::Acquire)
+    /// Whether it may make room: no request is under way and every answer was taken, or the client has stalled.
+    pub(super) fn may_make_room(&self) -> bool {
+        self.idle_from().is_some()
     }
 
     /// Waits until something is ordered, or the first request begins.
@@ -121,19 +135,26 @@ impl Connection {
         self.ordered.notify_one();
     }
 
-    fn order_to_make_room(&self) {
+    /// Asks it to close, unless a request is under way by then.
+    pub(super) fn order_to_make_room(&self) {
         self.make_room.store(true, Ordering::Release);
         self.ordered.notify_one();
     }
 
     fn age(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(BUSY - 1)
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(NEVER - 1)
     }
 
-    /// Since when it has been idle; none while it is not.
+    /// Since when it has been idle or stalled; none while it is neither.
     fn idle_from(&self) -> Option<Instant> {
-        let since = self.idle_since.load(Ordering::Acquire);
-        self.is_idle().then(|| self.opened + std::time::Duration::from_millis(since))
+        let since = |time: &AtomicU64| Some(time.load(Ordering::Acquire)).filter(|since| *since != NEVER);
+        let stalled = |since: u64| Duration::from_millis(self.age().saturating_sub(since)) >= STALLED;
+        let from = match (since(&self.writing_since), since(&self.idle_since)) {
+            (Some(writing), _) => Some(writing).filter(|since| stalled(*since)),
+            (None, Some(idle)) => Some(idle),
+            (None, None) => since(&self.body_awaited_since).filter(|since| stalled(*since)),
+        };
+        from.map(|since| self.opened + Duration::from_millis(since))
     }
 }
 
@@ -200,7 +221,7 @@ impl Connections {
 
     /// Waits until one has closed since the last wait, or might have become idle.
     pub(super) async fn change(&self) {
-        const A_MOMENT: std::time::Duration = std::time::Duration::from_millis(10);
+        const A_MOMENT: Duration = Duration::from_millis(10);
         let _ = tokio::time::timeout(A_MOMENT, self.closed.notified()).await;
     }
 
@@ -238,8 +259,6 @@ impl Open {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn opened(connections: &Arc<Connections>, count: usize) -> (Vec<Arc<Connection>>, Vec<Place>) {
@@ -280,6 +299,27 @@ mod tests {
         assert_eq!(asked(&connections, &all).await, None, "one still writes its answer");
         all[1].set_writing(false);
         assert_eq!(asked(&connections, &all).await, Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_stalls_in_a_body_or_in_an_answer_makes_room_after_a_while() {
+        let connections = Arc::new(Connections::default());
+        let (all, _places) = opened(&connections, 2);
+        all[0].begin();
+        all[0].set_awaiting_body(true);
+        all[1].begin();
+        all[1].rest();
+        all[1].set_writing(true);
+        assert_eq!(asked(&connections, &all).await, None);
+        tokio::time::advance(STALLED).await;
+        all[0].set_awaiting_body(false);
+        assert_eq!(asked(&connections, &all).await, Some(1), "a part of the other's body came");
+        all[1].set_writing(false);
+        all[1].begin();
+        all[0].set_awaiting_body(true);
+        assert_eq!(asked(&connections, &all).await, None);
+        tokio::time::advance(STALLED).await;
+        assert_eq!(asked(&connections, &all).await, Some(0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -54,8 +54,10 @@ impl<S> ClientStream<S> {
             return done;
         }
         let patience = self.patience;
+        if self.alarm.is_none() {
+            self.connection.set_writing(true);
+        }
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep(patience)));
-        self.connection.set_writing(true);
         alarm.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }

@@ -68,6 +68,24 @@ async fn a_connection_with_a_request_under_way_never_makes_room() {
 }
 
 #[tokio::test]
+async fn heads_without_their_bodies_and_unread_answers_keep_clients_out_for_a_moment_at_most() {
+    let server = Server::with("max_connections = 4").await;
+    let (head, _) = login();
+    let mut stalled = Vec::new();
+    for _ in 0..12 {
+        let mut wire = Wire::to(&server.address()).await;
+        wire.send(&head).await;
+        stalled.push(wire);
+    }
+    let begin = Instant::now();
+    let mut wire = Wire::to(&server.address()).await;
+    wire.send(ASK).await;
+    assert_eq!(wire.reply().await.status, 401);
+    assert!(begin.elapsed() < Timeouts::default().body, "none of them had to run out of time first");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn silent_sockets_keep_no_client_out() {
     let server = Server::with("max_connections = 4").await;
     let mut silent = Vec::new();
