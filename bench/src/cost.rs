@@ -234,5 +234,8 @@ fn shapes(tokens: &[String]) -> Vec<Shape> {
     add("a sorted list", get(&format!("/api/v1/sessions/list?sort={sort}"), &bearer));
     add("one session of the list", get("/api/v1/sessions/info?sessionId=23456789ABCDEFGHJ", &bearer));
     add("a long cursor", get(&format!("/api/v1/auth/sessions?cursor={}", filled("A", HEAD)), &bearer));
+
+    // Last, since each ends the session of another token: the user has as many sessions as one may have.
+    add("a login with the right password, at the cap", requests::login(ADMIN, PASSWORD));
     shapes
 }
