@@ -20,7 +20,7 @@ use crate::health::Health;
 use crate::http::connection::Manners;
 use crate::http::descriptors::connections;
 use crate::http::framing::{HeadRules, Listener};
-use crate::http::server::{Deadline, Served};
+use crate::http::server::{Deadline, OPS_CONNECTIONS, Served};
 use crate::http::state::{App, Timeouts};
 use crate::http::{server, stack, starting};
 use crate::password::Hasher;
@@ -32,8 +32,6 @@ use crate::store::opening::Opening;
 use crate::telemetry::{COMMIT, Metrics};
 use crate::touch::Flusher;
 
-/// Connections of operations open at a time: theirs alone, so that clients cannot keep a health check out.
-const OPS_CONNECTIONS: usize = 32;
 /// How long everything may take from being told to stop to the end: a supervisor that kills after 10 s never has to.
 pub const STOPPING: Duration = Duration::from_secs(9);
 /// How much of that is kept for the last writes, once no request is under way or waited for any more.

@@ -18,8 +18,10 @@ use crate::telemetry::outage::Seldom;
 const LAST_WORDS: Duration = Duration::from_millis(50);
 /// How long a client whose connection has no request under way may take to close it, once the server is to stop.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// Connections of operations open at a time: theirs alone, so that clients cannot keep a health check out.
+pub const OPS_CONNECTIONS: usize = 32;
 /// How long to wait when the operating system has no more file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a listener needs beside its socket.
 #[derive(Clone)]

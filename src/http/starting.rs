@@ -20,14 +20,11 @@ use tokio::time::{sleep, timeout};
 use super::dialect::Owner;
 use super::framing::{HeadRules, Listener};
 use super::layers::{fresh_id, refuse_head, stamp_always};
+use super::server::{ACCEPT_PAUSE, OPS_CONNECTIONS};
 use crate::store::opening::Opening;
 
 /// How long a connection may take, which is for one request.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The most at a time.
-const CONNECTIONS: usize = 32;
-/// How long to wait when the operating system has no more file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers until dropped. The listener is then another's to serve on.
 pub async fn serve(listener: &TcpListener, heads: &HeadRules, opening: &Opening) -> Infallible {
@@ -40,7 +37,7 @@ pub async fn serve(listener: &TcpListener, heads: &HeadRules, opening: &Opening)
                 #[expect(clippy::disallowed_methods, reason = "ends within two seconds, or when more have come since")]
                 newest.push_back(tokio::spawn(connection).abort_handle());
                 // Each is answered as soon as it asks, so that the oldest is one that does not.
-                if newest.len() > CONNECTIONS
+                if newest.len() > OPS_CONNECTIONS
                     && let Some(oldest) = newest.pop_front()
                 {
                     oldest.abort();

@@ -60,9 +60,7 @@ impl Error {
             | Self::Overloaded => None,
         }
     }
-}
 
-impl Error {
     /// Whether the store is to blame, and how.
     pub const fn store_cause(&self) -> Option<StoreCause> {
         match self {

@@ -151,7 +151,7 @@ fn refuse_remains(path: &Path) -> std::result::Result<(), ConnectError> {
 struct Started {
     writer: Writer,
     token_key: TokenKey,
-    /// Whether it is served and has users.
+    /// Whether it has users.
     used: bool,
 }
 
