@@ -179,7 +179,7 @@ impl Costs {
         for rows in [1, 10, 100, 300] {
             while ids.len() < rows {
                 let id = ReplicaId::random(&SystemEntropy)?;
-                shared.join(id, true).await?;
+                shared.register(id, true).await?;
                 ids.push(id);
             }
             let head = shared.news(Seq(i64::MAX)).await?.head;
@@ -192,14 +192,14 @@ impl Costs {
         let news = async |_| shared.news(Seq(head.0 - 16)).await.map(drop);
         self.measure("news, 300 rows and 16 numbers", 50, 500, news).await?;
         for id in &ids {
-            shared.leave(*id).await?;
+            shared.deregister(*id).await?;
         }
         let id = ReplicaId::random(&SystemEntropy)?;
-        shared.join(id, true).await?;
+        shared.register(id, true).await?;
         let acknowledge =
             async |at: usize| shared.acknowledge(id, Seq(head.0 + 1 + i64::try_from(at).unwrap_or(0))).await;
         self.measure("acknowledge", 100, 1000, acknowledge).await?;
-        Ok(shared.leave(id).await?)
+        Ok(shared.deregister(id).await?)
     }
 
     /// What each that listens adds to a logout.

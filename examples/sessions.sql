@@ -15,7 +15,7 @@ FROM generate_series(1, :sessions / 4) AS n;
 
 -- As of 2026-11-21 16:00 UTC.
 INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at, remembered, ip,
-    user_agent, host, revoked_at, revoked_by, revoked_why, revoked_seq, buried)
+    user_agent, host, revoked_at, revoked_by, revoked_why, revoked_seq, archived)
 SELECT pg_temp.id('session' || n), sha256(n::text::bytea), owner, at, at, least(at + 20 * 86400000::bigint, over), over,
     remembered, '203.0.113.' || n % 250, 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0',
     'sessions.example.org', CASE WHEN ended THEN at + 1000 END, CASE WHEN ended THEN owner END,

@@ -174,12 +174,12 @@ impl Coherence {
 }
 
 impl RevocationSink for Coherence {
-    fn hear(&self, revocation: &Revocation) {
+    fn apply(&self, revocation: &Revocation) {
         self.apply(revocation);
         self.settle(revocation.seq, revocation.seq);
     }
 
-    fn lose(&self) {
+    fn clear(&self) {
         self.cache.abandon();
     }
 }

@@ -188,7 +188,7 @@ async fn run(cli: Cli) -> Result<()> {
 /// Puts new sessions into the places of those that have been dead for long enough.
 async fn feed(scene: Arc<Scene>, mut seeder: Seeder) {
     let mut random = Random::new();
-    let mut buried = Instant::now();
+    let mut archived = Instant::now();
     loop {
         tokio::time::sleep(Duration::from_millis(5)).await;
         scene.pool.turn(&mut random);
@@ -203,8 +203,8 @@ async fn feed(scene: Arc<Scene>, mut seeder: Seeder) {
                 Err(_) => scene.pool.stray(fresh.user),
             }
         }
-        if done.is_ok() && buried.elapsed() > Duration::from_millis(500) {
-            buried = Instant::now();
+        if done.is_ok() && archived.elapsed() > Duration::from_millis(500) {
+            archived = Instant::now();
             done = seeder.bury().await;
         }
         if let Err(error) = done {

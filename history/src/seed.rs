@@ -29,8 +29,8 @@ const SESSIONS: &str = "
 
 /// As each login does for its user, or the dead would make every list longer.
 const BURY: &str = "
-    UPDATE sessions SET buried = true WHERE number IN (
-        SELECT number FROM sessions WHERE user_id = ANY ($1) AND NOT buried AND revoked_at IS NOT NULL
+    UPDATE sessions SET archived = true WHERE number IN (
+        SELECT number FROM sessions WHERE user_id = ANY ($1) AND NOT archived AND revoked_at IS NOT NULL
         ORDER BY number FOR UPDATE SKIP LOCKED)";
 
 /// A session that is about to be stored.

@@ -34,9 +34,9 @@ CREATE TABLE sessions (
     revoked_by      text,
     revoked_why     text,
     revoked_seq     bigint, -- the number in the revocation log
-    buried          boolean NOT NULL DEFAULT false -- dead, and out of sessions_live
+    archived          boolean NOT NULL DEFAULT false -- dead, and out of sessions_live
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
-CREATE INDEX sessions_live ON sessions (user_id, created_at) WHERE NOT buried;
+CREATE INDEX sessions_live ON sessions (user_id, created_at) WHERE NOT archived;
 CREATE INDEX sessions_expiry ON sessions (expires_at);
 
 -- Append-only audit. Never a token, never a password.

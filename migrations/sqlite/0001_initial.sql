@@ -32,10 +32,10 @@ CREATE TABLE sessions (
     revoked_by      TEXT,
     revoked_why     TEXT,
     revoked_seq     INTEGER, -- the number in the revocation log
-    buried          INTEGER NOT NULL DEFAULT 0 CHECK (buried IN (0, 1)) -- dead, and out of sessions_live
+    archived          INTEGER NOT NULL DEFAULT 0 CHECK (archived IN (0, 1)) -- dead, and out of sessions_live
 ) STRICT;
 -- A logout does not write this index, whose pages lie all over the file: the user's next login buries their dead.
-CREATE INDEX sessions_live ON sessions (user_id, created_at) WHERE buried = 0;
+CREATE INDEX sessions_live ON sessions (user_id, created_at) WHERE archived = 0;
 CREATE INDEX sessions_expiry ON sessions (expires_at);
 
 -- Append-only audit. Never a token, never a password.

@@ -175,7 +175,7 @@ impl Beats {
         if self.row.is_none() {
             let id = ReplicaId::random(&*self.entropy).map_err(|error| StoreError::Unreachable(error.to_string()));
             let joined = match id {
-                Ok(id) => self.replicas.join(id, self.coherence.is_caching()).await.map(|head| (id, head)),
+                Ok(id) => self.replicas.register(id, self.coherence.is_caching()).await.map(|head| (id, head)),
                 Err(error) => Err(error),
             };
             match self.noted(joined) {
@@ -319,7 +319,7 @@ impl Beats {
     async fn leave(self) {
         self.coherence.distrust("stopping");
         if let Some(row) = self.row
-            && let Err(error) = self.replicas.leave(row).await
+            && let Err(error) = self.replicas.deregister(row).await
         {
             tracing::warn!(%error, "cannot take this replica off the store, so the others have to give it up");
         }

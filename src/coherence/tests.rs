@@ -42,7 +42,7 @@ fn alone() -> Coherence {
 #[tokio::test]
 async fn alone_what_was_heard_is_settled_at_once() {
     let coherence = alone();
-    coherence.hear(&number(3));
+    coherence.apply(&number(3));
     assert!(coherence.settled(Seq(3)).await.is_ok());
     assert!(coherence.trusted() && coherence.doubt().is_none());
 }
@@ -52,7 +52,7 @@ async fn alone_what_was_not_heard_yet_is_waited_for() {
     let coherence = alone();
     let (settled, ()) = tokio::join!(coherence.settled(Seq(1)), async {
         tokio::task::yield_now().await;
-        coherence.hear(&number(1));
+        coherence.apply(&number(1));
     });
     assert!(settled.is_ok());
 }

@@ -83,7 +83,7 @@ pub struct Reason {
     /// By whom.
     pub by: Actor,
     /// Through which session they asked for it. Only a live one may change anything, at the moment of the change.
-    pub through: Option<TokenHash>,
+    pub requested_by: Option<TokenHash>,
     /// Why.
     pub why: Why,
     /// From which address, when known.

@@ -224,13 +224,13 @@ impl Operator<'_> {
 }
 
 const fn because(why: Why) -> Reason {
-    Reason { by: Actor::CommandLine, through: None, why, ip: None }
+    Reason { by: Actor::CommandLine, requested_by: None, why, ip: None }
 }
 
 fn ended(changed: Changed) -> Result<Revoked> {
     match changed {
         Changed::Yes(revoked) => Ok(revoked),
         // A command asks through no session.
-        Changed::Outrun | Changed::NoSession(_) => Err(Error::NotFound),
+        Changed::Superseded | Changed::NoSession(_) => Err(Error::NotFound),
     }
 }

@@ -93,7 +93,7 @@ impl Service {
                 self.settled(seq).await?;
                 Ok(LoggedIn { token, session: new.session, user: known.user.clone() })
             }
-            Created::Outrun => {
+            Created::Superseded => {
                 self.refusals.login(&name, Some(&known.user), &new.session.client, now).await?;
                 Err(Error::BadCredentials)
             }
@@ -107,7 +107,7 @@ impl Service {
         let Parts { store, lifetimes, clock, .. } = &self.parts;
         let (sessions, seq) = match store.create_session(new.clone()).await? {
             Created::Unflushed { sessions, seq } => (sessions, seq),
-            created @ (Created::Yes(_) | Created::Outrun) => return Ok(created),
+            created @ (Created::Yes(_) | Created::Superseded) => return Ok(created),
         };
         let others = async { Ok(self.parts.coherence.flushed(seq).await?) };
         try_join(self.flush(&sessions), others).await?;

@@ -88,7 +88,7 @@ impl Service {
                 self.settled(seq).await?;
                 Err(Error::NoSession)
             }
-            Changed::Outrun => Err(Error::BadCredentials),
+            Changed::Superseded => Err(Error::BadCredentials),
         }
     }
 }
@@ -97,7 +97,7 @@ impl Service {
 pub(super) fn principal_reason(principal: &Principal, why: Why, client: &Client) -> Reason {
     Reason {
         by: Actor::User(principal.user_id()),
-        through: Some(principal.token_hash),
+        requested_by: Some(principal.token_hash),
         why,
         ip: Some(client.ip.clone()),
     }

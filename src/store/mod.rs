@@ -96,7 +96,7 @@ pub enum Created {
     /// Yes. What made room for it is settled with this number.
     Yes(Seq),
     /// No: since the password was checked, it changed or the user was disabled.
-    Outrun,
+    Superseded,
     /// Not yet, and nothing was changed: which sessions have to make room depends on last-seen times that replicas may
     /// have in memory. To be asked for again once those are stored.
     Unflushed {
@@ -146,7 +146,7 @@ pub enum Changed {
     /// It was not: the session has ended meanwhile, which is settled with this number.
     NoSession(Seq),
     /// It was not: there is no such user, or since the password was checked, it changed or the user was disabled.
-    Outrun,
+    Superseded,
 }
 
 /// A user's live sessions, and the log's newest number when they were read.
@@ -195,13 +195,13 @@ pub struct Renewal {
     pub idle_until: Timestamp,
 }
 
-/// Hears every revocation, in the order of their numbers and before anybody is told of it.
+/// Applies every revocation to what is kept in memory, in the order of their numbers and before it is published.
 pub trait RevocationSink: Send + Sync + 'static {
-    /// Forgets what `revocation` ended. Must not block.
-    fn hear(&self, revocation: &Revocation);
+    /// Removes what `revocation` ended. Must not block.
+    fn apply(&self, revocation: &Revocation);
 
-    /// Forgets everything, for good: the store is not the one it was.
-    fn lose(&self);
+    /// Removes everything, for good: the store is not the one it was.
+    fn clear(&self);
 }
 
 /// Where users, sessions and the audit are kept.
@@ -241,7 +241,7 @@ pub trait Store: Send + Sync + 'static {
     /// Adds a user.
     async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor) -> Result<Added>;
 
-    /// Makes a session, if its login was not outrun, and ends what it replaces and what is over the cap: the ones not seen
+    /// Makes a session, unless its login is superseded, and ends what it replaces and what is over the cap: the ones not seen
     /// for longest.
     async fn create_session(&self, new: NewSession) -> Result<Created>;
 

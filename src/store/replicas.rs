@@ -48,7 +48,7 @@ pub struct News {
 #[async_trait]
 pub trait Replicas: Send + Sync + 'static {
     /// Makes a row, durably; it has applied the newest number, which is returned.
-    async fn join(&self, id: ReplicaId, caching: bool) -> Result<Seq>;
+    async fn register(&self, id: ReplicaId, caching: bool) -> Result<Seq>;
 
     /// Counts the row's beat up and stores what it has applied, durably, and only then reads the news after `applied`.
     /// None when the row is gone.
@@ -67,7 +67,7 @@ pub trait Replicas: Send + Sync + 'static {
     async fn reap(&self, replica: Replica) -> Result<()>;
 
     /// Deletes a row.
-    async fn leave(&self, id: ReplicaId) -> Result<()>;
+    async fn deregister(&self, id: ReplicaId) -> Result<()>;
 
     /// Returns when something may have been revoked. A hint and no more: it may never come, or for nothing.
     async fn hint(&self);

@@ -262,7 +262,7 @@ impl Store for Sqlite {
                          s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
                          s.remembered, s.ip, s.user_agent, s.host
                      FROM (SELECT coalesce(max(seq), 0) AS seq FROM revocations) AS head
-                     LEFT JOIN sessions AS s ON s.user_id = ?1 AND s.buried = 0 AND s.revoked_at IS NULL
+                     LEFT JOIN sessions AS s ON s.user_id = ?1 AND s.archived = 0 AND s.revoked_at IS NULL
                          AND s.idle_expires_at > ?2 AND s.expires_at > ?2
                      ORDER BY s.created_at DESC, s.number DESC",
                 )?;

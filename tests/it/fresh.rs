@@ -59,11 +59,11 @@ pub struct Line {
 pub struct Heard(Mutex<Vec<Revocation>>);
 
 impl RevocationSink for Heard {
-    fn hear(&self, revocation: &Revocation) {
+    fn apply(&self, revocation: &Revocation) {
         self.0.lock().expect("no panic").push(revocation.clone());
     }
 
-    fn lose(&self) {
+    fn clear(&self) {
         panic!("nobody touches these files");
     }
 }
@@ -105,7 +105,7 @@ pub fn hash(text: &str) -> PasswordHash {
 }
 
 pub fn because(why: Why) -> Reason {
-    Reason { by: Actor::CommandLine, through: None, why, ip: None }
+    Reason { by: Actor::CommandLine, requested_by: None, why, ip: None }
 }
 
 pub fn login_of(user: UserId, number: u64) -> NewSession {
@@ -224,7 +224,7 @@ impl Fresh {
 
     pub async fn change_password(&self, change: PasswordChange) -> Option<Revoked> {
         match self.store.change_password(change, because(Why::Password)).await.expect("a store") {
-            Changed::Outrun => None,
+            Changed::Superseded => None,
             changed => Some(made(changed)),
         }
     }

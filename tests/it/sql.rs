@@ -35,7 +35,7 @@ async fn every_hot_statement_uses_an_index() {
         ("LEFT JOIN sessions AS s ON s.user_id = ?1", "SEARCH s USING INDEX sessions_live"),
         ("ORDER BY last_seen_at DESC, number DESC", "SEARCH sessions USING INDEX sessions_live"),
         ("id IS NOT ?2", "SEARCH sessions USING INDEX sessions_live"),
-        ("SET buried = 1", "SEARCH sessions USING INDEX sessions_live"),
+        ("SET archived = 1", "SEARCH sessions USING INDEX sessions_live"),
         ("WHERE id = ?1 AND (?2 IS NULL", "SEARCH sessions USING INDEX sqlite_autoindex_sessions_1"),
         ("DELETE FROM sessions", "SEARCH sessions USING COVERING INDEX sessions_expiry"),
         ("WHERE username_key = ?1 OR email_key = ?2", "SEARCH users USING INDEX sqlite_autoindex_users_3"),

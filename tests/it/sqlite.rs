@@ -31,7 +31,7 @@ struct Slow {
 }
 
 impl RevocationSink for Slow {
-    fn hear(&self, revocation: &Revocation) {
+    fn apply(&self, revocation: &Revocation) {
         let begin = Instant::now();
         while !revocation.sessions.is_empty() && begin.elapsed() < Duration::from_millis(100) {
             self.too_late.fetch_or(self.answered.load(Ordering::SeqCst), Ordering::SeqCst);
@@ -39,7 +39,7 @@ impl RevocationSink for Slow {
         }
     }
 
-    fn lose(&self) {
+    fn clear(&self) {
         panic!("nobody touches these files");
     }
 }

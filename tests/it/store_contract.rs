@@ -97,15 +97,15 @@ async fn a_login_outrun_by_what_it_was_checked_against_makes_no_session() {
                 }
                 _ => drop(fresh.revoke(Target::All(user)).await),
             }
-            assert_eq!(fresh.create(checked.clone()).await, Created::Outrun, "{what}");
+            assert_eq!(fresh.create(checked.clone()).await, Created::Superseded, "{what}");
             assert!(matches!(fresh.lookup(number).await, Lookup::Missing), "{what}");
 
             let epoch = fresh.credentials(user).await.auth_epoch;
             let again = fresh.create(NewSession { auth_epoch: epoch, ..checked }).await;
-            assert_eq!(again == Created::Outrun, what == "disabled", "{what}: checked again");
+            assert_eq!(again == Created::Superseded, what == "disabled", "{what}: checked again");
         }
         let nobody = UserId::random(&SystemEntropy).expect("entropy");
-        assert_eq!(fresh.create(login_of(nobody, 99)).await, Created::Outrun);
+        assert_eq!(fresh.create(login_of(nobody, 99)).await, Created::Superseded);
     })
     .await;
 }
@@ -116,7 +116,7 @@ async fn an_outrun_login_ends_nothing() {
         let ann = fresh.user("ann").await;
         fresh.session(ann, 1).await;
         let outrun = NewSession { auth_epoch: 7, cap: 1, replaces: vec![token(1)], ..login_of(ann, 2) };
-        assert_eq!(fresh.create(outrun).await, Created::Outrun);
+        assert_eq!(fresh.create(outrun).await, Created::Superseded);
         assert_eq!(fresh.states(1..3).await, ["live", "missing"]);
     })
     .await;
@@ -225,7 +225,7 @@ async fn where_stored_times_cannot_tell_which_session_makes_room_a_login_changes
         };
         assert_eq!(asked(unflushed(3, vec![])).await, [token(1), token(2), token(3)]);
         assert_eq!(asked(unflushed(2, vec![token(2)])).await, [token(1), token(3)], "but what ends anyway");
-        assert_eq!(fresh.create(NewSession { auth_epoch: 7, ..unflushed(3, vec![]) }).await, Created::Outrun);
+        assert_eq!(fresh.create(NewSession { auth_epoch: 7, ..unflushed(3, vec![]) }).await, Created::Superseded);
         assert_eq!(fresh.states(1..5).await, ["live", "live", "live", "missing"]);
         assert_eq!(fresh.audit().await["login_ok"], 3);
 
@@ -298,7 +298,7 @@ async fn what_was_asked_for_through_a_session_is_not_done_once_that_has_ended() 
         let ann = fresh.user("ann").await;
         let others = fresh.session(ann, 1).await;
         let ids = [fresh.session(ann, 2).await, fresh.session(ann, 3).await];
-        let through = |number| Reason { through: Some(token(number)), ..because(Why::Owner) };
+        let through = |number| Reason { requested_by: Some(token(number)), ..because(Why::Owner) };
         let revoke = async |target, number| fresh.store.revoke(target, through(number)).await.expect("a store");
         let change =
             PasswordChange { user: ann, hash: hash("theirs"), auth_epoch: Some(0), keep: Some(renewal_of(ids[0], 22)) };
@@ -484,7 +484,7 @@ async fn of_many_changes_through_one_token_exactly_one_is_made() {
             let changes = (1..=4).map(|number| {
                 let keep = Some(renewal_of(id, round + number));
                 let change = PasswordChange { user: ann, hash: hash("next"), auth_epoch: Some(auth_epoch), keep };
-                let through = Reason { through: Some(token(round)), ..because(Why::Password) };
+                let through = Reason { requested_by: Some(token(round)), ..because(Why::Password) };
                 fresh.store.change_password(change, through)
             });
             let told: Vec<_> = join_all(changes).await.into_iter().map(|told| told.expect("a store")).collect();

@@ -113,7 +113,7 @@ impl Old {
 fn texts(name: &str, value: ValueRef<'_>) -> Vec<Option<String>> {
     let text = match value {
         ValueRef::Null => return vec![None],
-        ValueRef::Integer(number) if ["admin", "remembered", "buried"].contains(&name) => {
+        ValueRef::Integer(number) if ["admin", "remembered", "archived"].contains(&name) => {
             ["f", "t"][usize::try_from(number).expect("0 or 1")].to_owned()
         }
         ValueRef::Integer(number) => number.to_string(),

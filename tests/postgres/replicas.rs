@@ -74,7 +74,7 @@ async fn a_beat_counts_up_stores_what_was_applied_and_brings_what_came_after_it(
     on_a_fresh_store(async |fresh| {
         sessions(fresh, 1..4).await;
         let id = somebody();
-        shared(fresh).join(id, true).await.expect("a store");
+        shared(fresh).register(id, true).await.expect("a store");
         let before = replica(fresh, id).await.expect("there");
         for number in 1..4 {
             fresh.logout(logout_of(number)).await;
@@ -97,13 +97,13 @@ async fn a_beat_counts_up_stores_what_was_applied_and_brings_what_came_after_it(
 async fn the_beat_of_a_row_that_is_gone_is_none_and_brings_it_not_back() {
     on_a_fresh_store(async |fresh| {
         let (id, other) = (somebody(), somebody());
-        shared(fresh).join(id, true).await.expect("a store");
+        shared(fresh).register(id, true).await.expect("a store");
         shared(fresh).join(other, true).await.expect("a store");
-        shared(fresh).leave(id).await.expect("a store");
+        shared(fresh).deregister(id).await.expect("a store");
         assert!(shared(fresh).beat(id, Seq(0)).await.expect("a store").is_none());
         shared(fresh).acknowledge(id, Seq(7)).await.expect("a store");
         assert_eq!(replicas(fresh).await.iter().map(|replica| replica.id).collect::<Vec<_>>(), [other]);
-        shared(fresh).leave(id).await.expect("twice is fine");
+        shared(fresh).deregister(id).await.expect("twice is fine");
     })
     .await;
 }
@@ -113,7 +113,7 @@ async fn reading_news_changes_nothing_and_tells_whole_users() {
     on_a_fresh_store(async |fresh| {
         sessions(fresh, 1..3).await;
         let id = somebody();
-        shared(fresh).join(id, true).await.expect("a store");
+        shared(fresh).register(id, true).await.expect("a store");
         let before = replicas(fresh).await;
         let ann = fresh.found(1).await.1.id;
         fresh.revoke(Target::All(ann)).await;
@@ -130,7 +130,7 @@ async fn reading_news_changes_nothing_and_tells_whole_users() {
 async fn what_is_acknowledged_is_read_by_others_and_is_no_sign_of_life() {
     on_a_fresh_store(async |fresh| {
         let (id, beside) = (somebody(), another(fresh).await);
-        shared(fresh).join(id, true).await.expect("a store");
+        shared(fresh).register(id, true).await.expect("a store");
         let before = replica(fresh, id).await.expect("there");
         shared(fresh).acknowledge(id, Seq(5)).await.expect("a store");
         let news = beside.shared().expect("shared").news(Seq(0)).await.expect("a store");
@@ -148,7 +148,7 @@ async fn nobody_is_reaped_who_has_beaten_since() {
     on_a_fresh_store(async |fresh| {
         let (alive, dead) = (somebody(), somebody());
         for id in [alive, dead] {
-            shared(fresh).join(id, true).await.expect("a store");
+            shared(fresh).register(id, true).await.expect("a store");
         }
         let (read_alive, read_dead) =
             (replica(fresh, alive).await.expect("there"), replica(fresh, dead).await.expect("there"));
@@ -170,7 +170,7 @@ async fn of_a_reaping_and_a_beat_at_once_one_wins() {
         let beside = another(fresh).await;
         for _ in 0..30 {
             let id = somebody();
-            shared(fresh).join(id, true).await.expect("a store");
+            shared(fresh).register(id, true).await.expect("a store");
             let read = replica(fresh, id).await.expect("there");
             let (mine, others) = (shared(fresh), beside.shared().expect("shared"));
             let (beaten, reaped) = tokio::join!(mine.beat(id, Seq(0)), others.reap(read));
@@ -312,7 +312,7 @@ async fn a_command_waits_for_everybody_who_serves() {
         sessions(fresh, 1..2).await;
         let [quick, slow] = [somebody(), somebody()];
         for id in [quick, slow] {
-            shared(fresh).join(id, true).await.expect("a store");
+            shared(fresh).register(id, true).await.expect("a store");
         }
         let command = fresh.beside().await;
         let ended = command.logout(logout_of(1)).await.expect("a store");
@@ -332,7 +332,7 @@ async fn what_somebody_has_not_applied_is_kept_in_the_log() {
     on_a_fresh_store(async |fresh| {
         sessions(fresh, 1..4).await;
         let id = somebody();
-        shared(fresh).join(id, true).await.expect("a store");
+        shared(fresh).register(id, true).await.expect("a store");
         for number in 1..4 {
             fresh.logout(logout_of(number)).await;
         }

@@ -135,7 +135,7 @@ impl Memory {
 
 #[async_trait]
 impl Replicas for Memory {
-    async fn join(&self, id: ReplicaId, caching: bool) -> Result<Seq> {
+    async fn register(&self, id: ReplicaId, caching: bool) -> Result<Seq> {
         let head = self.call(|state| {
             state.rows.insert(id, (0, state.head));
             state.uncached.extend((!caching).then_some(id));
@@ -192,7 +192,7 @@ impl Replicas for Memory {
         self.call(|state| state.rows.retain(|id, (beat, _)| *id != replica.id || *beat != replica.beat)).await
     }
 
-    async fn leave(&self, id: ReplicaId) -> Result<()> {
+    async fn deregister(&self, id: ReplicaId) -> Result<()> {
         self.call(|state| state.rows.remove(&id)).await.map(|_| ())
     }
 

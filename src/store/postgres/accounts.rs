@@ -59,16 +59,16 @@ impl Operation for ChangePassword {
         let Self { change: PasswordChange { user, hash, auth_epoch, keep }, reason } = self;
         let known =
             change.query("SELECT auth_epoch, disabled_at FROM users WHERE id = $1 FOR NO KEY UPDATE", &[user]).await?;
-        let live = change.live_by_user(*user, reason.through).await?;
-        if reason.through.is_some_and(|through| !live.iter().any(|session| session.is(through))) {
+        let live = change.live_by_user(*user, reason.requested_by).await?;
+        if reason.requested_by.is_some_and(|requested_by| !live.iter().any(|session| session.is(requested_by))) {
             return Ok(Box::new(Changed::NoSession));
         }
-        let Some(known) = known.first() else { return Ok(Box::new(|_| Changed::Outrun)) };
+        let Some(known) = known.first() else { return Ok(Box::new(|_| Changed::Superseded)) };
         let mut known = Columns::of(known);
         let (epoch, disabled): (i64, Option<Timestamp>) = (known.next()?, known.next()?);
         // Whoever changes their own password must still be allowed to: enabled, and checked against today's password.
         if auth_epoch.is_some_and(|checked| checked != epoch || disabled.is_some()) {
-            return Ok(Box::new(|_| Changed::Outrun));
+            return Ok(Box::new(|_| Changed::Superseded));
         }
         change
             .query(

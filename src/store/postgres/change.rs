@@ -147,7 +147,7 @@ impl Change<'_> {
         &mut self,
         id: SessionId,
         user: Option<UserId>,
-        through: Option<TokenHash>,
+        requested_by: Option<TokenHash>,
     ) -> Result<Vec<Live>> {
         let now = self.now;
         let rows = self
@@ -156,22 +156,22 @@ impl Change<'_> {
                  WHERE (id = $1 AND ($5::text IS NULL OR user_id = $5) OR token_hash = $2)
                      AND revoked_at IS NULL AND idle_expires_at > $4 AND expires_at > $3
                  ORDER BY number FOR UPDATE",
-                &[&id, &through, &now, &just_now(now), &user],
+                &[&id, &requested_by, &now, &just_now(now), &user],
             )
             .await?;
         rows.iter().map(live).collect()
     }
 
     /// Locks every live session of a user, and the one a change is asked for through.
-    pub(super) async fn live_by_user(&mut self, user: UserId, through: Option<TokenHash>) -> Result<Vec<Live>> {
+    pub(super) async fn live_by_user(&mut self, user: UserId, requested_by: Option<TokenHash>) -> Result<Vec<Live>> {
         let now = self.now;
         let rows = self
             .query(
                 "SELECT number, id, token_hash, user_id, idle_expires_at <= $3 FROM sessions
-                 WHERE (user_id = $1 AND NOT buried OR token_hash = $2)
+                 WHERE (user_id = $1 AND NOT archived OR token_hash = $2)
                      AND revoked_at IS NULL AND idle_expires_at > $4 AND expires_at > $3
                  ORDER BY number FOR UPDATE",
-                &[&user, &through, &now, &just_now(now)],
+                &[&user, &requested_by, &now, &just_now(now)],
             )
             .await?;
         rows.iter().map(live).collect()
@@ -207,7 +207,7 @@ impl Change<'_> {
         let rows = self
             .query(
                 "INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
-                     remembered, ip, user_agent, host, buried)
+                     remembered, ip, user_agent, host, archived)
                  SELECT $2::text, $3::bytea, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
                      remembered, ip, user_agent, host, true
                  FROM sessions WHERE number = $1
@@ -231,7 +231,7 @@ impl Change<'_> {
     }
 
     fn bring_to_an_end(&mut self, sessions: &[Live], reason: &Reason) -> Vec<SessionId> {
-        let Reason { by, through: _, why, ip } = reason;
+        let Reason { by, requested_by: _, why, ip } = reason;
         let kind = why.event();
         let detail = (kind == EventKind::Revoked).then_some(why.as_str());
         for session in sessions {

@@ -89,7 +89,7 @@ impl Target {
             }
             Table::Sessions => {
                 "COPY sessions (number, id, token_hash, user_id, created_at, last_seen_at, idle_expires_at,
-                     expires_at, remembered, ip, user_agent, host, revoked_at, revoked_by, revoked_why, revoked_seq, buried)
+                     expires_at, remembered, ip, user_agent, host, revoked_at, revoked_by, revoked_why, revoked_seq, archived)
                  FROM STDIN"
             }
             Table::Events => {

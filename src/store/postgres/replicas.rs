@@ -122,7 +122,7 @@ async fn news(Listener { connection, timeline }: &Listener, applied: Seq) -> Res
 
 #[async_trait]
 impl Replicas for Membership {
-    async fn join(&self, id: ReplicaId, caching: bool) -> Result<Seq> {
+    async fn register(&self, id: ReplicaId, caching: bool) -> Result<Seq> {
         self.on(async |Listener { connection, .. }| {
             let rows = connection
                 .query(
@@ -167,7 +167,7 @@ impl Replicas for Membership {
         self.run("DELETE FROM replicas WHERE id = $1 AND beat = $2", &[&id, &beat]).await.map(drop)
     }
 
-    async fn leave(&self, id: ReplicaId) -> Result<()> {
+    async fn deregister(&self, id: ReplicaId) -> Result<()> {
         self.run("DELETE FROM replicas WHERE id = $1", &[&id]).await.map(drop)
     }
 

@@ -29,14 +29,14 @@ impl Operation for NewSession {
             )
             .await?;
         if as_checked.is_empty() {
-            return Ok(Box::new(|_| Created::Outrun));
+            return Ok(Box::new(|_| Created::Superseded));
         }
         let by = Actor::User(user);
         let ip = Some(session.client.ip.clone());
         let live = change
             .query(
                 "SELECT token_hash, last_seen_at FROM sessions
-                 WHERE user_id = $1 AND NOT buried AND revoked_at IS NULL AND idle_expires_at > $2 AND expires_at > $2
+                 WHERE user_id = $1 AND NOT archived AND revoked_at IS NULL AND idle_expires_at > $2 AND expires_at > $2
                      AND token_hash <> ALL ($3)
                  ORDER BY last_seen_at DESC, number DESC",
                 &[&user, &now, replaces],
@@ -55,9 +55,9 @@ impl Operation for NewSession {
             // The replaced ones may be anybody's: their tokens were presented.
             let mut live = change.live_by_token(&doomed, &vec![None; doomed.len()]).await?;
             let replaced: Vec<_> = replaces.iter().filter_map(|token| live.remove(token)).collect();
-            change.end(&replaced, &Reason { by, through: None, why: Why::Replaced, ip: ip.clone() });
+            change.end(&replaced, &Reason { by, requested_by: None, why: Why::Replaced, ip: ip.clone() });
             let over: Vec<_> = doomed.iter().filter_map(|token| live.remove(token)).collect();
-            change.end(&over, &Reason { by: Actor::System, through: None, why: Why::Cap, ip: None });
+            change.end(&over, &Reason { by: Actor::System, requested_by: None, why: Why::Cap, ip: None });
         }
         let Session { id, user_id, created_at, last_seen_at, expiry, remembered, client } = session;
         let Expiry { idle, absolute } = expiry;
@@ -65,9 +65,9 @@ impl Operation for NewSession {
         change
             .execute_all(&[
                 (
-                    // Each dead session is buried once, so lists stay as short as the cap and a login costs no more for it.
-                    "UPDATE sessions SET buried = true
-                     WHERE user_id = $1 AND NOT buried
+                    // Each dead session is archived once, so lists stay as short as the cap and a login costs no more for it.
+                    "UPDATE sessions SET archived = true
+                     WHERE user_id = $1 AND NOT archived
                          AND (revoked_at IS NOT NULL OR idle_expires_at <= $2 OR expires_at <= $2)",
                     &[&user, &now],
                 ),
@@ -102,7 +102,7 @@ impl Operation for Logouts {
             let session = if mine { live.remove(token) } else { None };
             ended.push(session.map_or_else(Vec::new, |session| {
                 let by = Actor::User(session.user);
-                change.end(&[session], &Reason { by, through: None, why: Why::Logout, ip: ip.clone() })
+                change.end(&[session], &Reason { by, requested_by: None, why: Why::Logout, ip: ip.clone() })
             }));
         }
         Ok(Box::new(|seq| ended.into_iter().map(|sessions| Revoked { sessions, seq }).collect()))
@@ -125,10 +125,10 @@ impl Operation for Revoke {
             change.query("SELECT 1 FROM users WHERE id = $1 FOR NO KEY UPDATE", &[user]).await?;
         }
         let live = match target {
-            Target::Id(session, user) => change.live_by_id(*session, *user, reason.through).await?,
-            Target::All(user) | Target::Others(user, _) => change.live_by_user(*user, reason.through).await?,
+            Target::Id(session, user) => change.live_by_id(*session, *user, reason.requested_by).await?,
+            Target::All(user) | Target::Others(user, _) => change.live_by_user(*user, reason.requested_by).await?,
         };
-        if reason.through.is_some_and(|through| !live.iter().any(|session| session.is(through))) {
+        if reason.requested_by.is_some_and(|requested_by| !live.iter().any(|session| session.is(requested_by))) {
             return Ok(Box::new(Changed::NoSession));
         }
         let of = |wanted: &dyn Fn(&super::change::Live) -> bool| {
@@ -159,14 +159,14 @@ pub(super) fn revoked(sessions: Vec<SessionId>) -> Told<Changed> {
 /// Moves the last-seen times of live sessions forward; returns those that were, and until when each may now be idle.
 pub(super) async fn touch(pool: &Pool, clock: &dyn Clock, seen: &[Seen]) -> Result<Vec<(TokenHash, Timestamp)>> {
     const LOCK: &str = "SELECT 1 FROM sessions
-         WHERE token_hash = ANY ($1) AND revoked_at IS NULL AND NOT buried ORDER BY number FOR UPDATE";
+         WHERE token_hash = ANY ($1) AND revoked_at IS NULL AND NOT archived ORDER BY number FOR UPDATE";
     const MOVE: &str = "UPDATE sessions AS s SET last_seen_at = greatest(s.last_seen_at, seen.at),
              idle_expires_at = least(s.expires_at, greatest(s.idle_expires_at, seen.idle_until))
          FROM (SELECT token_hash, max(at) AS at, max(idle_until) AS idle_until
                FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) AS each (token_hash, at, idle_until)
                GROUP BY token_hash) AS seen
          WHERE s.token_hash = seen.token_hash
-             AND s.revoked_at IS NULL AND NOT s.buried AND s.idle_expires_at > $4 AND s.expires_at > $4
+             AND s.revoked_at IS NULL AND NOT s.archived AND s.idle_expires_at > $4 AND s.expires_at > $4
          RETURNING s.token_hash, s.idle_expires_at";
     let tokens: Vec<_> = seen.iter().map(|seen| seen.token_hash).collect();
     let at: Vec<_> = seen.iter().map(|seen| seen.at).collect();

@@ -151,7 +151,7 @@ fn end_all(
     // Another process may have been first.
     let waits = batch.rows("PRAGMA application_id", [], |row| row.get::<_, u32>(0))?;
     if waits.iter().any(|number| Mark::Backup.is(*number)) {
-        let reason = Reason { by, through: None, why: Why::Restored, ip: None };
+        let reason = Reason { by, requested_by: None, why: Why::Restored, ip: None };
         for user in users.iter().filter(|_| !keep_sessions) {
             batch.run("UPDATE users SET auth_epoch = auth_epoch + 1 WHERE id = ?1", [user])?;
             restored.sessions += batch.end_all(*user, None, &reason)?.sessions.len();

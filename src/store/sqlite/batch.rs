@@ -96,8 +96,8 @@ impl<'c> Batch<'c> {
     /// Whether what was asked for through a session may be done: only while that is live. What is not asked for through
     /// any may.
     pub(super) fn allows(&self, reason: &Reason) -> rusqlite::Result<bool> {
-        match &reason.through {
-            Some(through) => self.live_by_token(through, None).map(|live| live.is_some()),
+        match &reason.requested_by {
+            Some(requested_by) => self.live_by_token(requested_by, None).map(|live| live.is_some()),
             None => Ok(true),
         }
     }
@@ -138,7 +138,7 @@ impl<'c> Batch<'c> {
             )?;
             self.run(
                 "INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
-                     remembered, ip, user_agent, host, revoked_at, revoked_by, revoked_why, revoked_seq, buried)
+                     remembered, ip, user_agent, host, revoked_at, revoked_by, revoked_why, revoked_seq, archived)
                  SELECT ?2, ?3, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
                      remembered, ip, user_agent, host, ?4, ?5, ?6, ?7, 1
                  FROM sessions WHERE number = ?1",
@@ -158,7 +158,7 @@ impl<'c> Batch<'c> {
     ) -> rusqlite::Result<Revoked> {
         let live = self.rows(
             "SELECT number, id, token_hash, user_id FROM sessions
-             WHERE user_id = ?1 AND buried = 0 AND id IS NOT ?2
+             WHERE user_id = ?1 AND archived = 0 AND id IS NOT ?2
                  AND revoked_at IS NULL AND idle_expires_at > ?3 AND expires_at > ?3",
             (user, keep, self.now),
             Live::read,
@@ -170,7 +170,7 @@ impl<'c> Batch<'c> {
     }
 
     fn bring_to_an_end(&mut self, live: &[Live], reason: &Reason) -> rusqlite::Result<Revoked> {
-        let Reason { by, through: _, why, ip } = reason;
+        let Reason { by, requested_by: _, why, ip } = reason;
         let kind = why.event();
         let detail = (kind == EventKind::Revoked).then_some(why.as_str());
         for session in live {

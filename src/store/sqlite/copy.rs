@@ -97,7 +97,7 @@ impl Source {
             }
             Table::Sessions => {
                 "SELECT CAST(number AS TEXT), id, char(92, 120) || hex(token_hash), user_id, created_at, last_seen_at, idle_expires_at,
-                     expires_at, remembered, ip, user_agent, host, revoked_at, revoked_by, revoked_why, revoked_seq, buried
+                     expires_at, remembered, ip, user_agent, host, revoked_at, revoked_by, revoked_why, revoked_seq, archived
                  FROM sessions WHERE number > ?1 ORDER BY number LIMIT ?2"
             }
             Table::Events => {

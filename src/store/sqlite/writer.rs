@@ -256,7 +256,7 @@ impl Task {
     fn with_connection<T>(&mut self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
         let checked = self.around.files.check();
         if let (Err(_), Some(sink)) = (&checked, &self.around.sink) {
-            sink.lose();
+            sink.clear();
         }
         checked?;
         let mut connection = match self.connection.take() {
@@ -292,7 +292,7 @@ impl Task {
 
     fn tell(&mut self, revocation: &Revocation) {
         if let Some(sink) = &self.around.sink {
-            sink.hear(revocation);
+            sink.apply(revocation);
             self.heard = revocation.seq;
         }
     }

@@ -64,7 +64,7 @@ impl Operation for ChangePassword {
             (user, hash, batch.now(), auth_epoch),
         )?;
         if changed == 0 {
-            return Ok(Changed::Outrun);
+            return Ok(Changed::Superseded);
         }
         let event = Event::about(*user, EventKind::PasswordChanged, reason.by, batch.now());
         let session = keep.as_ref().map(|renewal| renewal.session);

@@ -23,7 +23,7 @@ impl Operation for NewSession {
             (user, auth_epoch),
         )?;
         if !as_checked {
-            return Ok(Created::Outrun);
+            return Ok(Created::Superseded);
         }
         let by = Actor::User(user);
         let ip = Some(session.client.ip.clone());
@@ -33,7 +33,7 @@ impl Operation for NewSession {
         }
         let mut live = batch.rows(
             "SELECT number, id, token_hash, user_id, last_seen_at FROM sessions
-             WHERE user_id = ?1 AND buried = 0 AND revoked_at IS NULL AND idle_expires_at > ?2 AND expires_at > ?2
+             WHERE user_id = ?1 AND archived = 0 AND revoked_at IS NULL AND idle_expires_at > ?2 AND expires_at > ?2
              ORDER BY last_seen_at DESC, number DESC",
             (user, now),
             |row| Ok((Live::read(row)?, row.get(4)?)),
@@ -45,14 +45,14 @@ impl Operation for NewSession {
             // The only process that has any of this in memory is the one that asks.
             Room::Undecided(sessions) => return Ok(Created::Unflushed { sessions, seq: batch.seq() }),
         };
-        batch.end(&replaced, &Reason { by, through: None, why: Why::Replaced, ip: ip.clone() })?;
+        batch.end(&replaced, &Reason { by, requested_by: None, why: Why::Replaced, ip: ip.clone() })?;
         live.retain(|(session, _)| over.contains(&session.token_hash));
         let over: Vec<_> = live.into_iter().map(|(session, _)| session).collect();
-        batch.end(&over, &Reason { by: Actor::System, through: None, why: Why::Cap, ip: None })?;
-        // Each dead session is buried once, so lists stay as short as the cap and a login costs no more for it.
+        batch.end(&over, &Reason { by: Actor::System, requested_by: None, why: Why::Cap, ip: None })?;
+        // Each dead session is archived once, so lists stay as short as the cap and a login costs no more for it.
         batch.run(
-            "UPDATE sessions SET buried = 1
-             WHERE user_id = ?1 AND buried = 0
+            "UPDATE sessions SET archived = 1
+             WHERE user_id = ?1 AND archived = 0
                  AND (revoked_at IS NOT NULL OR idle_expires_at <= ?2 OR expires_at <= ?2)",
             (user, now),
         )?;
@@ -89,7 +89,7 @@ impl Operation for Logout {
             return Ok(Revoked { sessions: Vec::new(), seq: batch.seq() });
         };
         let by = Actor::User(live.user);
-        batch.end(&[live], &Reason { by, through: None, why: Why::Logout, ip: ip.clone() })
+        batch.end(&[live], &Reason { by, requested_by: None, why: Why::Logout, ip: ip.clone() })
     }
 }
 
