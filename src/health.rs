@@ -51,7 +51,7 @@ impl Health {
             }
         }
         let asked = Instant::now();
-        let late = |_| Err(StoreError::TooSlow(format!("it could not be read and written within {PATIENCE:?}")));
+        let late = |_| Err(StoreError::too_slow(format!("it could not be read and written within {PATIENCE:?}")));
         let answer = timeout(PATIENCE, self.store.ping()).await.unwrap_or_else(late);
         match &answer {
             Ok(()) => self.metrics.store.answered(asked),

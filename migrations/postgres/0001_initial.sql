@@ -4,13 +4,13 @@
 CREATE TABLE users (
     id            text    COLLATE "C" NOT NULL PRIMARY KEY,
     username      text    NOT NULL,
-    username_key  text    COLLATE "C" NOT NULL UNIQUE, -- the username after NFKC and lower-casing
+    username_key  text    COLLATE "C" NOT NULL UNIQUE, -- the username folded for comparison
     email         text,
-    email_key     text    COLLATE "C" UNIQUE,          -- the address after NFKC and lower-casing
+    email_key     text    COLLATE "C" UNIQUE,          -- the address folded for comparison
     name          text    NOT NULL,
     admin         boolean NOT NULL DEFAULT false,
     password_hash text    NOT NULL,                    -- PHC string
-    auth_epoch    bigint  NOT NULL DEFAULT 0,          -- bumped by whatever must outrun a login in flight
+    auth_epoch    bigint  NOT NULL DEFAULT 0,          -- raised by whatever supersedes a login that is being checked
     disabled_at   bigint,
     created_at    bigint  NOT NULL,
     updated_at    bigint  NOT NULL
@@ -48,11 +48,14 @@ CREATE TABLE events (
     session_id text,
     actor      text   NOT NULL, -- user id, or 'cli', 'system', 'anonymous'
     ip         text,
-    detail     text
+    detail     text,
+    name       text, -- the user's name, or where there is no such user, a keyed hash of what was typed
+    user_agent text,
+    count      bigint NOT NULL DEFAULT 1 -- many refusals alike are one event
 );
 
--- The newest number of the revocation log. Whoever takes the next one holds this row until its commit, so that numbers
--- are committed in their order and without a gap.
+-- The newest number of the revocation log. The transaction that takes the next one holds this row until its commit, so
+-- that numbers are committed in their order and without a gap.
 CREATE TABLE coherence (
     one boolean NOT NULL PRIMARY KEY DEFAULT true CHECK (one),
     seq bigint  NOT NULL
@@ -64,13 +67,15 @@ CREATE TABLE revocations (
     seq      bigint  NOT NULL PRIMARY KEY,
     at       bigint  NOT NULL,
     sessions bytea[] NOT NULL, -- token hashes
-    users    text[]  NOT NULL  -- whose every session is in doubt
+    users    text[]  NOT NULL, -- of whom any session may have ended
+    flush    bytea[] NOT NULL DEFAULT '{}' -- token hashes whose last-seen times a login needs; these have not ended
 );
 
 CREATE TABLE replicas (
     id      text   COLLATE "C" NOT NULL PRIMARY KEY,
     beat    bigint NOT NULL,
-    applied bigint NOT NULL
+    applied bigint NOT NULL,
+    caching boolean NOT NULL DEFAULT true -- whether checks are answered from memory, so that revocations wait for it
 ) WITH (fillfactor = 10);
 
 -- The key that tells an issued token from a made-up one without a read.
@@ -78,3 +83,10 @@ CREATE TABLE secrets (
     name  text  NOT NULL PRIMARY KEY, -- 'token_key'
     value bytea NOT NULL CHECK (length(value) = 32)
 );
+
+-- Which releases can serve beside each migration: every migration adds its row.
+CREATE TABLE schema_compatibility (
+    migration bigint NOT NULL PRIMARY KEY,
+    oldest    bigint NOT NULL -- the newest migration known to the oldest release that can serve from this schema
+);
+INSERT INTO schema_compatibility (migration, oldest) VALUES (1, 1);

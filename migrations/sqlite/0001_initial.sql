@@ -3,13 +3,13 @@
 CREATE TABLE users (
     id            TEXT    NOT NULL PRIMARY KEY,
     username      TEXT    NOT NULL,
-    username_key  TEXT    NOT NULL UNIQUE, -- the username after NFKC and lower-casing
+    username_key  TEXT    NOT NULL UNIQUE, -- the username folded for comparison
     email         TEXT,
-    email_key     TEXT    UNIQUE,          -- the address after NFKC and lower-casing
+    email_key     TEXT    UNIQUE,          -- the address folded for comparison
     name          TEXT    NOT NULL,
     admin         INTEGER NOT NULL DEFAULT 0 CHECK (admin IN (0, 1)),
     password_hash TEXT    NOT NULL,        -- PHC string
-    auth_epoch    INTEGER NOT NULL DEFAULT 0, -- bumped by whatever must outrun a login in flight
+    auth_epoch    INTEGER NOT NULL DEFAULT 0, -- raised by whatever supersedes a login that is being checked
     disabled_at   INTEGER,
     created_at    INTEGER NOT NULL,
     updated_at    INTEGER NOT NULL
@@ -34,7 +34,7 @@ CREATE TABLE sessions (
     revoked_seq     INTEGER, -- the number in the revocation log
     archived          INTEGER NOT NULL DEFAULT 0 CHECK (archived IN (0, 1)) -- dead, and out of sessions_live
 ) STRICT;
--- A logout does not write this index, whose pages lie all over the file: the user's next login buries their dead.
+-- A logout does not write this index, whose pages lie all over the file: the user's next login archives what is dead.
 CREATE INDEX sessions_live ON sessions (user_id, created_at) WHERE archived = 0;
 CREATE INDEX sessions_expiry ON sessions (expires_at);
 
@@ -47,7 +47,10 @@ CREATE TABLE events (
     session_id TEXT,
     actor      TEXT    NOT NULL, -- user id, or 'cli', 'system', 'anonymous'
     ip         TEXT,
-    detail     TEXT
+    detail     TEXT,
+    name       TEXT, -- the user's name, or where there is no such user, a keyed hash of what was typed
+    user_agent TEXT,
+    count      INTEGER NOT NULL DEFAULT 1 -- many refusals alike are one event
 ) STRICT;
 
 -- The numbered log of what cached entries must forget: one number a transaction. SQLite has one
@@ -61,7 +64,8 @@ CREATE TABLE revocations (
 CREATE TABLE replicas (
     id      TEXT    NOT NULL PRIMARY KEY,
     beat    INTEGER NOT NULL,
-    applied INTEGER NOT NULL
+    applied INTEGER NOT NULL,
+    caching INTEGER NOT NULL DEFAULT 1 CHECK (caching IN (0, 1)) -- whether checks are answered from memory
 ) STRICT, WITHOUT ROWID;
 
 -- The key that tells an issued token from a made-up one without a read.
@@ -69,3 +73,10 @@ CREATE TABLE secrets (
     name  TEXT NOT NULL PRIMARY KEY, -- 'token_key'
     value BLOB NOT NULL CHECK (length(value) = 32)
 ) STRICT, WITHOUT ROWID;
+
+-- Which releases can serve beside each migration: every migration adds its row.
+CREATE TABLE schema_compatibility (
+    migration INTEGER NOT NULL PRIMARY KEY,
+    oldest    INTEGER NOT NULL -- the newest migration known to the oldest release that can serve from this schema
+) STRICT;
+INSERT INTO schema_compatibility (migration, oldest) VALUES (1, 1);

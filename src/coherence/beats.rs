@@ -173,7 +173,7 @@ impl Beats {
     /// id; nobody beats for that, and it is given up.
     async fn joined(&mut self) -> Option<ReplicaId> {
         if self.row.is_none() {
-            let id = ReplicaId::random(&*self.entropy).map_err(|error| StoreError::Unreachable(error.to_string()));
+            let id = ReplicaId::random(&*self.entropy).map_err(|error| StoreError::unreachable(error.to_string()));
             let joined = match id {
                 Ok(id) => self.replicas.register(id, self.coherence.is_caching()).await.map(|head| (id, head)),
                 Err(error) => Err(error),

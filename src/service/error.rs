@@ -81,9 +81,9 @@ impl Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unreachable(why) => Self::StoreUnreachable(why),
-            StoreError::TooSlow(why) => Self::StoreTooSlow(why),
-            StoreError::Inconsistent(why) => Self::Bug(why),
+            StoreError::Unreachable(why) => Self::StoreUnreachable(why.to_string()),
+            StoreError::TooSlow(why) => Self::StoreTooSlow(why.to_string()),
+            StoreError::Inconsistent(why) => Self::Bug(why.to_string()),
         }
     }
 }

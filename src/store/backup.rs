@@ -87,6 +87,6 @@ pub async fn restore(
 /// A part of a name that no other process makes up.
 fn unique(entropy: &dyn Entropy) -> Result<String, StoreError> {
     let mut random = [0; 8];
-    entropy.fill(&mut random).map_err(|error| StoreError::Unreachable(error.to_string()))?;
+    entropy.fill(&mut random).map_err(|error| StoreError::unreachable(error.to_string()))?;
     Ok(format!("{:016x}", u64::from_be_bytes(random)))
 }

@@ -102,7 +102,7 @@ impl Postgres {
         let heard: Arc<Heard> = Arc::default();
         let gate = Gate::new(address(url)?, Arc::clone(&heard));
         let mut fresh_key = [0; 32];
-        entropy.fill(&mut fresh_key).map_err(|error: NoEntropy| StoreError::Unreachable(error.to_string()))?;
+        entropy.fill(&mut fresh_key).map_err(|error: NoEntropy| StoreError::unreachable(error.to_string()))?;
         let patience = match role {
             Role::Serve(_) => PATIENCE,
             Role::Command => Duration::ZERO,
@@ -147,7 +147,7 @@ async fn token_key(connection: &Connection, fresh: [u8; 32]) -> Result<TokenKey>
     connection.execute(insert, &[&fresh.as_slice()]).await?;
     let rows = connection.query("SELECT value FROM secrets WHERE name = 'token_key'", &[]).await?;
     let key: &[u8] = Columns::of_first(&rows, UNFIT)?.next()?;
-    Ok(TokenKey::new(key.try_into().map_err(|_| StoreError::Inconsistent(String::from(UNFIT)))?))
+    Ok(TokenKey::new(key.try_into().map_err(|_| StoreError::inconsistent(String::from(UNFIT)))?))
 }
 
 #[async_trait]
@@ -160,7 +160,7 @@ impl Store for Postgres {
         let sql = "SELECT value FROM secrets WHERE name = $1";
         self.read_one(sql, &[&name], |row| {
             let value: &[u8] = Columns::of(row).next()?;
-            value.try_into().map_err(|_| StoreError::Inconsistent(String::from("a secret is not of 32 bytes")))
+            value.try_into().map_err(|_| StoreError::inconsistent("a secret is not of 32 bytes"))
         })
         .await
     }

@@ -91,7 +91,7 @@ impl Sqlite {
             Role::Serve(sink) => (Some(sink), Some(ServeLock::take(&path).await?)),
             Role::Command => (None, None),
         };
-        let no_entropy = |error: NoEntropy| StoreError::Unreachable(error.to_string());
+        let no_entropy = |error: NoEntropy| StoreError::unreachable(error.to_string());
         let mut fresh_key = [0; 32];
         entropy.fill(&mut fresh_key).map_err(no_entropy)?;
         let replica = ReplicaId::random(entropy).map_err(no_entropy)?;
@@ -103,7 +103,7 @@ impl Sqlite {
         // Once, so one thread at most.
         let started = tokio::task::spawn_blocking(move || start(around, fresh_key, &opening)).await;
         let Started { writer, token_key, used } =
-            started.map_err(|error| StoreError::Unreachable(error.to_string()))??;
+            started.map_err(|error| StoreError::unreachable(error.to_string()))??;
         let readers = Readers::new(path.clone(), files);
         let this = Self { path, writer, readers, token_key, lock, noted: AtomicBool::new(false) };
         if used {
@@ -127,7 +127,7 @@ impl Sqlite {
         self.writer.commit(MarkInUse).await?;
         let path = self.path.clone();
         let folded = tokio::task::spawn_blocking(move || checkpoint::checkpoint(&path, &mut None)).await;
-        folded.map_err(|error| StoreError::Unreachable(error.to_string()))?.map_err(failed)
+        folded.map_err(|error| StoreError::unreachable(error.to_string()))?.map_err(failed)
     }
 }
 

@@ -58,12 +58,12 @@ async fn whoever_joins_has_applied_the_newest_number() {
     on_a_fresh_store(async |fresh| {
         sessions(fresh, 1..2).await;
         let [first, second] = [somebody(), somebody()];
-        assert_eq!(shared(fresh).join(first, true).await.expect("a store"), Seq(0));
+        assert_eq!(shared(fresh).register(first, true).await.expect("a store"), Seq(0));
         fresh.logout(logout_of(1)).await;
-        assert_eq!(shared(fresh).join(second, true).await.expect("a store"), Seq(1));
+        assert_eq!(shared(fresh).register(second, true).await.expect("a store"), Seq(1));
         assert_eq!(replica(fresh, first).await.expect("there").applied, Seq(0));
         assert_eq!(replica(fresh, second).await.expect("there").applied, Seq(1));
-        assert!(shared(fresh).join(first, true).await.is_err(), "an id is one process's alone");
+        assert!(shared(fresh).register(first, true).await.is_err(), "an id is one process's alone");
         assert_eq!(replicas(fresh).await.len(), 2);
     })
     .await;
@@ -98,7 +98,7 @@ async fn the_beat_of_a_row_that_is_gone_is_none_and_brings_it_not_back() {
     on_a_fresh_store(async |fresh| {
         let (id, other) = (somebody(), somebody());
         shared(fresh).register(id, true).await.expect("a store");
-        shared(fresh).join(other, true).await.expect("a store");
+        shared(fresh).register(other, true).await.expect("a store");
         shared(fresh).deregister(id).await.expect("a store");
         assert!(shared(fresh).beat(id, Seq(0)).await.expect("a store").is_none());
         shared(fresh).acknowledge(id, Seq(7)).await.expect("a store");

@@ -118,7 +118,7 @@ impl Memory {
     async fn call<T>(&self, work: impl FnOnce(&mut State) -> T) -> Result<T> {
         sleep(ROUND_TRIP).await;
         let mut state = self.state.lock();
-        if state.down { Err(StoreError::Unreachable(String::from("down"))) } else { Ok(work(&mut state)) }
+        if state.down { Err(StoreError::unreachable("down")) } else { Ok(work(&mut state)) }
     }
 
     /// A row of a process that is not here.
@@ -141,7 +141,7 @@ impl Replicas for Memory {
             state.uncached.extend((!caching).then_some(id));
             (!state.mute).then_some(state.head)
         });
-        head.await?.ok_or_else(|| StoreError::TooSlow(String::from("late")))
+        head.await?.ok_or_else(|| StoreError::too_slow("late"))
     }
 
     async fn beat(&self, id: ReplicaId, applied: Seq) -> Result<Option<News>> {
@@ -154,7 +154,7 @@ impl Replicas for Memory {
         });
         let answer = answer.await;
         sleep(slow).await;
-        if slow >= ms(500) { Err(StoreError::TooSlow(String::from("late"))) } else { answer }
+        if slow >= ms(500) { Err(StoreError::too_slow("late")) } else { answer }
     }
 
     async fn news(&self, applied: Seq) -> Result<News> {
@@ -178,7 +178,7 @@ impl Replicas for Memory {
     async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>> {
         match self.get(|state| state.touch) {
             Touch::Works => {}
-            Touch::Fails => return Err(StoreError::Unreachable(String::from("down"))),
+            Touch::Fails => return Err(StoreError::unreachable("down")),
             Touch::Hangs => std::future::pending().await,
         }
         self.call(|state| {

@@ -76,14 +76,14 @@ impl<'r> Columns<'r> {
 
     /// Begins at the left of the row that a statement always finds; `lacking` is what it means that it did not.
     pub(super) fn of_first(rows: &'r [Row], lacking: &str) -> Result<Self> {
-        rows.first().map(Self::of).ok_or_else(|| StoreError::Inconsistent(lacking.to_owned()))
+        rows.first().map(Self::of).ok_or_else(|| StoreError::inconsistent(lacking))
     }
 
     /// The next column.
     pub(super) fn next<T: FromSql<'r>>(&mut self) -> Result<T> {
         let value = self.row.try_get(self.next).map_err(|error| {
             let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-            StoreError::Inconsistent(format!("{error}{cause}"))
+            StoreError::inconsistent(format!("{error}{cause}"))
         });
         self.next += 1;
         value
@@ -148,7 +148,7 @@ pub(super) fn lookup(row: &Row) -> Result<Lookup> {
         (Some(_), Some(seq)) => Ok(Lookup::Revoked(seq)),
         (Some(_), None) | (None, Some(_)) => {
             let id: SessionId = columns.next()?;
-            Err(StoreError::Inconsistent(format!("the tombstone of session {id} is half written")))
+            Err(StoreError::inconsistent(format!("the tombstone of session {id} is half written")))
         }
     }
 }

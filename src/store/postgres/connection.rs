@@ -148,7 +148,7 @@ impl Connection {
         });
         let [version, encoding, in_recovery, commit] =
             SETTINGS.map(|name| row.and_then(|row| row.try_get(name).ok().flatten()).unwrap_or_default());
-        let unfit = |why, may_pass| Err(NotOpened { error: StoreError::Unreachable(why), may_pass });
+        let unfit = |why, may_pass| Err(NotOpened { error: StoreError::unreachable(why), may_pass });
         if version.parse::<u32>().is_ok_and(|version| version < OLDEST) {
             return unfit(format!("PostgreSQL 15 or newer is needed, and this is {version}"), false);
         }
@@ -220,7 +220,7 @@ impl Connection {
     /// with a warning; but the commit may be lost with this server, and nothing is to be said of it.
     fn unless_alone<T>(&self, answer: T) -> Result<T> {
         if self.alone.load(Ordering::Acquire) {
-            return Err(StoreError::Unreachable(String::from("committed, but perhaps not on the standby")));
+            return Err(StoreError::unreachable("committed, but perhaps not on the standby"));
         }
         Ok(answer)
     }
@@ -242,7 +242,7 @@ impl Connection {
 pub(super) fn failed(error: tokio_postgres::Error) -> StoreError {
     let Some(told) = error.as_db_error() else {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        return StoreError::Unreachable(format!("{error}{cause}"));
+        return StoreError::unreachable(format!("{error}{cause}"));
     };
     let (code, words) = (told.code(), format!("{} ({})", told.message(), told.code().code()));
     let too_slow = [
@@ -252,12 +252,12 @@ pub(super) fn failed(error: tokio_postgres::Error) -> StoreError {
         SqlState::T_R_SERIALIZATION_FAILURE,
     ];
     if too_slow.contains(code) {
-        return StoreError::TooSlow(words);
+        return StoreError::too_slow(words);
     }
     match code.code().get(..2) {
         // What was asked was impossible: data, constraints, syntax.
-        Some("0A" | "21" | "22" | "23" | "42") => StoreError::Inconsistent(words),
+        Some("0A" | "21" | "22" | "23" | "42") => StoreError::inconsistent(words),
         // The connection, its rights, the server's state, its resources, its disk.
-        Some(_) | None => StoreError::Unreachable(words),
+        Some(_) | None => StoreError::unreachable(words),
     }
 }

@@ -148,7 +148,7 @@ impl Target {
 
 async fn secret(connection: &Connection, name: &str) -> Result<Option<[u8; 32]>> {
     let rows = patiently(connection.query("SELECT value FROM secrets WHERE name = $1", &[&name])).await?;
-    let unfit = |_| StoreError::Inconsistent(format!("the secret {name} is not one"));
+    let unfit = |_| StoreError::inconsistent(format!("the secret {name} is not one"));
     let value = rows.first().map(|row| Columns::of(row).next::<&[u8]>()).transpose()?;
     value.map(|value| value.try_into().map_err(unfit)).transpose()
 }

@@ -94,7 +94,7 @@ impl Gate {
                 this.keep(unwanted);
             }
         });
-        opened.await.map_err(|_| StoreError::Unreachable(String::from("a connection's task has ended")))?
+        opened.await.map_err(|_| StoreError::unreachable("a connection's task has ended"))?
     }
 
     /// Opens a connection, whatever is known.
@@ -102,7 +102,7 @@ impl Gate {
         match timeout(DEADLINE, Connection::open(&self.address, &self.heard)).await {
             Ok(opened) => opened,
             Err(_) => Err(NotOpened {
-                error: StoreError::TooSlow(format!("no connection within {DEADLINE:?}")),
+                error: StoreError::too_slow(format!("no connection within {DEADLINE:?}")),
                 may_pass: true,
             }),
         }
@@ -179,7 +179,7 @@ async fn recover(gate: Weak<Gate>) {
 }
 
 fn closed() -> StoreError {
-    StoreError::Unreachable(String::from("the store is closed"))
+    StoreError::unreachable("the store is closed")
 }
 
 #[cfg(test)]

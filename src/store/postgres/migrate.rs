@@ -9,18 +9,14 @@ use super::columns::Columns;
 use super::connection::Connection;
 
 /// Every migration there ever was, by name; what a database has had is never changed.
-const MIGRATIONS: [(&str, &str); 3] = [
-    ("0001_initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
-    ("0002_flush", include_str!("../../../migrations/postgres/0002_flush.sql")),
-    ("0003_refusals", include_str!("../../../migrations/postgres/0003_refusals.sql")),
-];
+const MIGRATIONS: [(&str, &str); 1] = [("0001_initial", include_str!("../../../migrations/postgres/0001_initial.sql"))];
 /// How long all of it may take, waiting for another process that migrates included.
 const DEADLINE: Duration = Duration::from_mins(5);
 
 /// Applies what is missing, in one transaction: all of it or nothing, whoever is killed when. Of several processes that
 /// start at once one migrates and the others wait, then find nothing to do.
 pub(super) async fn migrate(connection: &Connection, opening: &Opening) -> Result<()> {
-    let late = |_| StoreError::TooSlow(format!("not migrated within {DEADLINE:?}: does another process hold a lock?"));
+    let late = |_| StoreError::too_slow(format!("not migrated within {DEADLINE:?}: does another process hold a lock?"));
     tokio::time::timeout(DEADLINE, in_transaction(connection, opening)).await.map_err(late)?
 }
 
@@ -36,7 +32,7 @@ async fn in_transaction(connection: &Connection, opening: &Opening) -> Result<()
     let tables = tables.iter().map(|row| Columns::of(row).next()).collect::<Result<HashSet<String>>>()?;
     if !tables.contains("schema_migrations") {
         if !tables.is_empty() {
-            return Err(StoreError::Inconsistent(String::from(
+            return Err(StoreError::inconsistent(String::from(
                 "the database has tables of somebody else's: give sessiond one of its own, or a schema",
             )));
         }
@@ -54,7 +50,7 @@ async fn in_transaction(connection: &Connection, opening: &Opening) -> Result<()
         }
     }
     if let Some(unknown) = had.into_iter().next() {
-        return Err(StoreError::Inconsistent(format!(
+        return Err(StoreError::inconsistent(format!(
             "the database has had the migration {unknown}, which this sessiond does not know: a newer one has written it, so run that"
         )));
     }

@@ -20,13 +20,13 @@ pub(super) const DEADLINE: Duration = Duration::from_millis(900);
 
 /// Waits for `work`, no longer than [`DEADLINE`]. What it holds is dropped then, connections included.
 pub(super) async fn within<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let late = |_| StoreError::TooSlow(format!("no answer within {DEADLINE:?}; what was asked may have happened"));
+    let late = |_| StoreError::too_slow(format!("no answer within {DEADLINE:?}; what was asked may have happened"));
     tokio::time::timeout(DEADLINE, work).await.map_err(late)?
 }
 
 /// Waits for `work` that changes nothing, or may be asked for again, no longer than `deadline`.
 pub(super) async fn by<T>(deadline: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let late = |_| StoreError::TooSlow(format!("no answer within {deadline:?}"));
+    let late = |_| StoreError::too_slow(format!("no answer within {deadline:?}"));
     tokio::time::timeout(deadline, work).await.map_err(late)?
 }
 
@@ -91,7 +91,7 @@ impl Pool {
 
     /// Waits for a turn and takes a connection.
     pub(super) async fn take(&self) -> Result<Lease<'_>> {
-        let closed = |_| StoreError::Unreachable(String::from("the store is closed"));
+        let closed = |_| StoreError::unreachable("the store is closed");
         let turn = self.turns.acquire().await.map_err(closed)?;
         let age = self.age.load(Ordering::Acquire);
         let (connection, lent) = loop {

@@ -41,11 +41,11 @@ impl Queue {
 
     /// Waits until a logout is durable.
     pub(super) async fn commit(&self, logout: Logout) -> Result<Revoked> {
-        let closed = || StoreError::Unreachable(String::from("the store is closed"));
+        let closed = || StoreError::unreachable("the store is closed");
         let (reply, told) = oneshot::channel();
         let door = self.0.lock().as_ref().map(|open| open.door.clone()).ok_or_else(closed)?;
         door.try_send(Waiting { logout, reply }).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => StoreError::TooSlow(format!("{QUEUE} logouts wait to be committed")),
+            mpsc::error::TrySendError::Full(_) => StoreError::too_slow(format!("{QUEUE} logouts wait to be committed")),
             mpsc::error::TrySendError::Closed(_) => closed(),
         })?;
         drop(door);
@@ -55,7 +55,7 @@ impl Queue {
     /// Fails once the task has ended.
     pub(super) fn lives(&self) -> Result<()> {
         let lives = self.0.lock().as_ref().is_some_and(|open| !open.task.is_finished());
-        let ended = || StoreError::Unreachable(String::from("the task that commits logouts has ended"));
+        let ended = || StoreError::unreachable("the task that commits logouts has ended");
         lives.then_some(()).ok_or_else(ended)
     }
 

@@ -49,7 +49,7 @@ impl Listener {
         connection.run("LISTEN sessiond").await?;
         let rows = connection.query("SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)", &[]).await?;
         let timeline: &str = Columns::of_first(&rows, UNTOLD)?.next()?;
-        let timeline = u32::from_str_radix(timeline, 16).map_err(|_| StoreError::Inconsistent(String::from(UNTOLD)))?;
+        let timeline = u32::from_str_radix(timeline, 16).map_err(|_| StoreError::inconsistent(String::from(UNTOLD)))?;
         // Whatever was said while nobody listened.
         heard.notified.notify_one();
         Ok(Self { connection, timeline })

@@ -43,11 +43,11 @@ fn copy(database: &Path, to: &Path) -> Result<()> {
     let connection = connection::beside_the_writer(database).map_err(failed)?;
     let ours = "SELECT count(*) FROM secrets WHERE name = 'token_key'";
     if connection.query_row(ours, [], |row| row.get::<_, i64>(0)).map_err(failed)? == 0 {
-        return Err(StoreError::Inconsistent(String::from("the database has never been used")));
+        return Err(StoreError::inconsistent("the database has never been used"));
     }
     let to = connection::plain(to);
     let Some(to) = to.to_str() else {
-        return Err(StoreError::Unreachable(String::from("the file's name is not UTF-8")));
+        return Err(StoreError::unreachable("the file's name is not UTF-8"));
     };
     connection.execute("VACUUM INTO ?1", [to]).map_err(failed).map(drop)
 }
@@ -122,7 +122,7 @@ pub(super) fn revive_in_place(database: &Path, clock: &dyn Clock) -> std::result
     refuse_older_log(database)?;
     if let Some(damage) = damage(database) {
         let what = format!("{} is a backup that is damaged ({damage}): restore another", database.display());
-        return Err(StoreError::Inconsistent(what).into());
+        return Err(StoreError::inconsistent(what).into());
     }
     let Restored { sessions, .. } = revive(database, false, Actor::System, clock)?;
     tracing::warn!(sessions, "a backup was put in the database's place: every session in it was ended");

@@ -20,7 +20,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection> {
     let connection = beside_the_writer(path).map_err(failed)?;
     let (journal, synchronous) = durable(&connection).map_err(failed)?;
     if journal != "wal" || synchronous != 2 {
-        return Err(StoreError::Inconsistent(format!(
+        return Err(StoreError::inconsistent(format!(
             "{} is in journal mode {journal} with synchronous={synchronous}, where WAL and FULL (2) are needed: put it on a local disk",
             path.display()
         )));
@@ -91,7 +91,7 @@ pub(super) fn plain(path: &Path) -> PathBuf {
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
 pub(super) fn failed(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::TooSlow(error.to_string()),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::too_slow(error.to_string()),
         Some(
             ErrorCode::PermissionDenied
             | ErrorCode::OutOfMemory
@@ -102,8 +102,8 @@ pub(super) fn failed(error: rusqlite::Error) -> StoreError {
             | ErrorCode::CannotOpen
             | ErrorCode::FileLockingProtocolFailed
             | ErrorCode::NotADatabase,
-        ) => StoreError::Unreachable(error.to_string()),
-        _ => StoreError::Inconsistent(error.to_string()),
+        ) => StoreError::unreachable(error.to_string()),
+        _ => StoreError::inconsistent(error.to_string()),
     }
 }
 

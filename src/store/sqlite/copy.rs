@@ -44,7 +44,7 @@ impl Source {
             migrate::check(&connection)?;
             Ok::<_, StoreError>(connection)
         });
-        let connection = opened.await.map_err(|error| StoreError::Unreachable(error.to_string()))??;
+        let connection = opened.await.map_err(|error| StoreError::unreachable(error.to_string()))??;
         Ok(Self { connection: Arc::new(Mutex::new(connection)), _lock: lock })
     }
 
@@ -55,7 +55,7 @@ impl Source {
     ) -> Result<T> {
         let connection = Arc::clone(&self.connection);
         let read = tokio::task::spawn_blocking(move || read(&connection.lock()).map_err(failed));
-        read.await.map_err(|error| StoreError::Unreachable(error.to_string()))?
+        read.await.map_err(|error| StoreError::unreachable(error.to_string()))?
     }
 
     /// What there is.

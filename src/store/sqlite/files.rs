@@ -24,7 +24,7 @@ pub(super) fn make_private(path: &Path) -> Result<PathBuf> {
     let database = options.open(path).and_then(|file| file.metadata()).map_err(odd)?;
     let path = path.canonicalize().map_err(odd)?;
     if links(&database) > 1 {
-        return Err(StoreError::Unreachable(format!(
+        return Err(StoreError::unreachable(format!(
             "{} is one of several hard links to a file, and its log would be beside one of them only: copy it instead",
             path.display()
         )));
@@ -36,7 +36,7 @@ pub(super) fn make_private(path: &Path) -> Result<PathBuf> {
         match companion.symlink_metadata() {
             Ok(found) if found.is_symlink() => {
                 let what = format!("{} is a symbolic link: remove it", companion.display());
-                return Err(StoreError::Unreachable(what));
+                return Err(StoreError::unreachable(what));
             }
             Ok(found) => tighten(&companion, &found)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -71,7 +71,7 @@ pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
 
 /// An error of the file system in the store's words.
 pub(super) fn unreachable_file(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::Unreachable(format!("{}: {error}", path.display()))
+    StoreError::unreachable(format!("{}: {error}", path.display()))
 }
 
 #[cfg(unix)]
@@ -145,7 +145,7 @@ impl Files {
             tracing::error!(path = %path.display(), "removed or replaced while in use; nothing is served until a restart");
         }
         if self.lost() {
-            return Err(StoreError::Unreachable(String::from("the database was removed or replaced while in use")));
+            return Err(StoreError::unreachable("the database was removed or replaced while in use"));
         }
         Ok(())
     }

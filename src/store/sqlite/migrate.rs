@@ -6,11 +6,7 @@ use super::super::{Result, StoreError};
 use super::connection::failed;
 
 /// Every migration there ever was, by name; what a file has had is never changed.
-const MIGRATIONS: [(&str, &str); 3] = [
-    ("0001_initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
-    ("0002_flush", include_str!("../../../migrations/sqlite/0002_flush.sql")),
-    ("0003_refusals", include_str!("../../../migrations/sqlite/0003_refusals.sql")),
-];
+const MIGRATIONS: [(&str, &str); 1] = [("0001_initial", include_str!("../../../migrations/sqlite/0001_initial.sql"))];
 
 /// Applies what is missing, in one transaction. Of two processes that start at once, the second finds nothing to do.
 pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
@@ -18,7 +14,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
     let (applied, missing) = missing(&transaction)?;
     let made_by_others = "SELECT 1 FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'";
     if applied == 0 && transaction.prepare(made_by_others).and_then(|mut any| any.exists([])).map_err(failed)? {
-        return Err(StoreError::Inconsistent(String::from(
+        return Err(StoreError::inconsistent(String::from(
             "the database has tables of somebody else's: give sessiond one of its own",
         )));
     }
@@ -34,7 +30,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
 pub(super) fn check(connection: &Connection) -> Result<()> {
     match missing(connection)? {
         (_, []) => Ok(()),
-        (applied, [..]) => Err(StoreError::Inconsistent(format!(
+        (applied, [..]) => Err(StoreError::inconsistent(format!(
             "the source has had {applied} of {} migrations: run `sessiond migrate` on it first",
             MIGRATIONS.len()
         ))),
@@ -45,7 +41,7 @@ pub(super) fn check(connection: &Connection) -> Result<()> {
 fn missing(connection: &Connection) -> Result<(u32, &'static [(&'static str, &'static str)])> {
     let applied: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     let Some(missing) = MIGRATIONS.get(applied as usize..) else {
-        return Err(StoreError::Inconsistent(format!(
+        return Err(StoreError::inconsistent(format!(
             "the database has had {applied} migrations and this sessiond knows {}: a newer one has written it, so run that",
             MIGRATIONS.len()
         )));

@@ -109,7 +109,7 @@ fn told(path: &Path, verdict: &Verdict) -> Result<Option<String>> {
     match verdict {
         Verdict::Fine => Ok(None),
         Verdict::Warn(why) => Ok(Some(sentence(why))),
-        Verdict::Refuse(why) => Err(StoreError::Unreachable(sentence(why))),
+        Verdict::Refuse(why) => Err(StoreError::unreachable(sentence(why))),
     }
 }
 

@@ -40,17 +40,17 @@ impl Readers {
     ) -> Result<T> {
         let read = async {
             let turn = tokio::time::timeout(BUSY, Arc::clone(&self.0.turns).acquire_owned()).await;
-            let turn = turn.map_err(|_| StoreError::TooSlow(format!("no turn to read within {BUSY:?}")))?;
-            let turn = turn.map_err(|_| StoreError::Unreachable(String::from("the store is closed")))?;
+            let turn = turn.map_err(|_| StoreError::too_slow(format!("no turn to read within {BUSY:?}")))?;
+            let turn = turn.map_err(|_| StoreError::unreachable("the store is closed"))?;
             let pool = Arc::clone(&self.0);
             // No more at a time than there are turns: a turn ends with the read, whether or not it is still waited for.
             let done = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
                 pool.read(query)
             });
-            done.await.map_err(|error| StoreError::Unreachable(error.to_string()))?
+            done.await.map_err(|error| StoreError::unreachable(error.to_string()))?
         };
-        let late = |_| StoreError::TooSlow(format!("nothing read within {DEADLINE:?}"));
+        let late = |_| StoreError::too_slow(format!("nothing read within {DEADLINE:?}"));
         tokio::time::timeout(DEADLINE, read).await.map_err(late)?
     }
 

@@ -62,7 +62,7 @@ impl<O: Operation> Queued for Pending<O> {
     }
 
     fn answer(self: Box<Self>, committed: Result<()>) {
-        let lost = || StoreError::Inconsistent(String::from("an operation was committed without an outcome"));
+        let lost = || StoreError::inconsistent("an operation was committed without an outcome");
         // Whoever asked may have gone; what was committed stays committed.
         let Self { outcome, reply, .. } = *self;
         let _ = reply.send(committed.and_then(|()| outcome.ok_or_else(lost)));
@@ -111,7 +111,7 @@ struct Open {
 impl Writer {
     /// Starts the thread. The serving process says in the file that it is there.
     pub(super) fn start(around: Surroundings, connection: Connection) -> Result<Self> {
-        let no_thread = |error: std::io::Error| StoreError::Unreachable(format!("cannot start a thread: {error}"));
+        let no_thread = |error: std::io::Error| StoreError::unreachable(format!("cannot start a thread: {error}"));
         let (jobs, queue) = sync_channel(QUEUE);
         let (done, batches) = mpsc::unbounded_channel();
         #[expect(clippy::disallowed_methods, reason = "ends when the writer's thread does, which drops the sender")]
@@ -140,7 +140,7 @@ impl Writer {
     pub(super) async fn commit<O: Operation>(&self, operation: O) -> Result<O::Outcome> {
         let (reply, outcome) = oneshot::channel();
         self.queue(Box::new(Pending { operation, outcome: None, reply }))?;
-        let late = |_| StoreError::TooSlow(format!("no commit within {DEADLINE:?}"));
+        let late = |_| StoreError::too_slow(format!("no commit within {DEADLINE:?}"));
         tokio::time::timeout(DEADLINE, outcome).await.map_err(late)?.map_err(|_| stopped())?
     }
 
@@ -148,7 +148,7 @@ impl Writer {
         let open = self.open.read();
         let Open { jobs, .. } = open.as_ref().ok_or_else(stopped)?;
         jobs.try_send(job).map_err(|refused| match refused {
-            TrySendError::Full(_) => StoreError::TooSlow(format!("{QUEUE} operations wait for the writer")),
+            TrySendError::Full(_) => StoreError::too_slow(format!("{QUEUE} operations wait for the writer")),
             TrySendError::Disconnected(_) => stopped(),
         })
     }
@@ -165,7 +165,7 @@ impl Writer {
 }
 
 fn stopped() -> StoreError {
-    StoreError::Unreachable(String::from("the writer has stopped"))
+    StoreError::unreachable("the writer has stopped")
 }
 
 struct Task {
@@ -220,7 +220,7 @@ impl Task {
     fn commit(&mut self, mut jobs: Vec<Job>) {
         match self.attempt(&mut jobs) {
             Err(StoreError::Inconsistent(error)) if jobs.len() > 1 => {
-                tracing::error!(error, "a batch failed; trying its operations one by one");
+                tracing::error!(%error, "a batch failed; trying its operations one by one");
                 for mut job in jobs {
                     let committed = self.attempt(std::slice::from_mut(&mut job));
                     self.answer(vec![job], committed);
@@ -248,7 +248,7 @@ impl Task {
         let revocation = committed?;
         self.committed.fetch_add(jobs.len(), Ordering::Relaxed);
         // A failure here is not one to commit, and must not be taken for it.
-        let unheard = |error| StoreError::TooSlow(format!("committed, but not applied: {error}"));
+        let unheard = |error| StoreError::too_slow(format!("committed, but not applied: {error}"));
         revocation.map_or(Ok(()), |revocation| self.hear(&revocation).map_err(unheard))
     }
 

@@ -1,1 +1,0 @@
--- On PostgreSQL the log may ask replicas for last-seen times. The one process that serves from this file asks itself.

@@ -1,0 +1,231 @@
+//! What columns and rows mean in the domain's words, for both databases. One that means nothing is an error, never a default.
+
+use std::error::Error;
+
+use sqlx::encode::IsNull;
+use sqlx::postgres::{PgHasArrayType, PgTypeInfo};
+use sqlx::{ColumnIndex, Database, Decode, Encode, FromRow, Row, Type};
+
+use super::{Lookup, Replica};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{ReplicaId, SessionId, UserId};
+use crate::domain::password::PasswordHash;
+use crate::domain::revocation::Seq;
+use crate::domain::session::{Client, Expiry, Session};
+use crate::domain::text::{Email, Name, Username};
+use crate::domain::token::TokenHash;
+use crate::domain::user::{Credentials, User};
+
+/// Why a value cannot be written or read, as the driver takes it.
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Lets a type of the domain be bound to a statement, and read out of a column, as a plain type that both databases have.
+macro_rules! column {
+    ($type:ty as $plain:ty, $this:ident => $written:expr, $value:ident => $read:expr) => {
+        impl<DB: Database> Type<DB> for $type
+        where
+            $plain: Type<DB>,
+        {
+            fn type_info() -> DB::TypeInfo {
+                <$plain as Type<DB>>::type_info()
+            }
+
+            fn compatible(info: &DB::TypeInfo) -> bool {
+                <$plain as Type<DB>>::compatible(info)
+            }
+        }
+
+        impl<'q, DB: Database> Encode<'q, DB> for $type
+        where
+            for<'v> Borrowed<'v, $plain>: Encode<'q, DB>,
+        {
+            fn encode_by_ref(&self, buffer: &mut DB::ArgumentBuffer) -> Result<IsNull, BoxError> {
+                let $this = self;
+                Encode::<DB>::encode($written, buffer)
+            }
+        }
+
+        impl<'r, DB: Database> Decode<'r, DB> for $type
+        where
+            Borrowed<'r, $plain>: Decode<'r, DB>,
+        {
+            fn decode(value: DB::ValueRef<'r>) -> Result<Self, BoxError> {
+                let $value = <Borrowed<'r, $plain> as Decode<DB>>::decode(value)?;
+                Ok($read)
+            }
+        }
+
+        impl PgHasArrayType for $type {
+            fn array_type_info() -> PgTypeInfo {
+                <$plain as PgHasArrayType>::array_type_info()
+            }
+        }
+    };
+}
+
+/// How a plain type is lent to the driver and by it.
+type Borrowed<'v, T> = <T as Plain>::Borrowed<'v>;
+
+/// A type that a column has in both databases.
+trait Plain {
+    /// As it is lent.
+    type Borrowed<'v>;
+}
+
+impl Plain for String {
+    type Borrowed<'v> = &'v str;
+}
+
+impl Plain for Vec<u8> {
+    type Borrowed<'v> = &'v [u8];
+}
+
+impl Plain for i64 {
+    type Borrowed<'v> = Self;
+}
+
+column!(UserId as String, id => id.as_str(), value => value.parse()?);
+column!(SessionId as String, id => id.as_str(), value => value.parse()?);
+column!(ReplicaId as String, id => id.as_str(), value => value.parse()?);
+column!(Username as String, name => name.as_str(), value => Self::stored(value.to_owned()));
+column!(Email as String, email => email.as_str(), value => Self::stored(value.to_owned()));
+column!(Name as String, name => name.as_str(), value => Self::stored(value.to_owned()));
+column!(PasswordHash as String, hash => hash.as_str(), value => Self::new(value.to_owned()));
+column!(Timestamp as i64, at => at.millis(), value => Self::from_millis(value));
+column!(Seq as i64, seq => seq.0, value => Self(value));
+column!(TokenHash as Vec<u8>, hash => hash.as_bytes().as_slice(), value => Self::from_bytes(value.try_into()?));
+
+/// The columns of a user that a statement selects, under these names.
+#[derive(FromRow)]
+pub(super) struct UserRow {
+    user_id: UserId,
+    username: Username,
+    email: Option<Email>,
+    name: Name,
+    admin: bool,
+    disabled_at: Option<Timestamp>,
+    user_created_at: Timestamp,
+    user_updated_at: Timestamp,
+}
+
+impl From<UserRow> for User {
+    fn from(row: UserRow) -> Self {
+        Self {
+            id: row.user_id,
+            username: row.username,
+            email: row.email,
+            name: row.name,
+            admin: row.admin,
+            disabled_at: row.disabled_at,
+            created_at: row.user_created_at,
+            updated_at: row.user_updated_at,
+        }
+    }
+}
+
+/// A user, and what a login is checked against.
+#[derive(FromRow)]
+pub(super) struct CredentialsRow {
+    #[sqlx(flatten)]
+    user: UserRow,
+    password_hash: PasswordHash,
+    auth_epoch: i64,
+}
+
+impl From<CredentialsRow> for Credentials {
+    fn from(row: CredentialsRow) -> Self {
+        Self { user: row.user.into(), password_hash: row.password_hash, auth_epoch: row.auth_epoch }
+    }
+}
+
+/// The columns of a session that a statement selects, under these names.
+#[derive(FromRow)]
+pub(super) struct SessionRow {
+    id: SessionId,
+    user_id: UserId,
+    created_at: Timestamp,
+    last_seen_at: Timestamp,
+    idle_expires_at: Timestamp,
+    expires_at: Timestamp,
+    remembered: bool,
+    ip: String,
+    user_agent: String,
+    host: String,
+}
+
+impl From<SessionRow> for Session {
+    fn from(row: SessionRow) -> Self {
+        Self {
+            id: row.id,
+            user_id: row.user_id,
+            created_at: row.created_at,
+            last_seen_at: row.last_seen_at,
+            expiry: Expiry { idle: row.idle_expires_at, absolute: row.expires_at },
+            remembered: row.remembered,
+            client: Client { ip: row.ip, user_agent: row.user_agent, host: row.host },
+        }
+    }
+}
+
+/// The log's newest number, and a session or as many nulls: a left join answers with the number even where no session is.
+pub(super) struct ListedRow {
+    pub(super) head: Seq,
+    pub(super) session: Option<Session>,
+}
+
+impl<'r, R: Row> FromRow<'r, R> for ListedRow
+where
+    &'static str: ColumnIndex<R>,
+    Seq: Decode<'r, R::Database> + Type<R::Database>,
+    Option<SessionId>: Decode<'r, R::Database> + Type<R::Database>,
+    SessionRow: FromRow<'r, R>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        let id: Option<SessionId> = row.try_get("id")?;
+        let session = id.map(|_| SessionRow::from_row(row)).transpose()?;
+        Ok(Self { head: row.try_get("head")?, session: session.map(Session::from) })
+    }
+}
+
+/// When a session was revoked and under which number, its columns, and its user's.
+pub(super) struct LookupRow(pub(super) Lookup);
+
+impl<'r, R: Row> FromRow<'r, R> for LookupRow
+where
+    &'static str: ColumnIndex<R>,
+    Option<Timestamp>: Decode<'r, R::Database> + Type<R::Database>,
+    Option<Seq>: Decode<'r, R::Database> + Type<R::Database>,
+    SessionRow: FromRow<'r, R>,
+    UserRow: FromRow<'r, R>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        let revoked: (Option<Timestamp>, Option<Seq>) = (row.try_get("revoked_at")?, row.try_get("revoked_seq")?);
+        let session = SessionRow::from_row(row)?;
+        match revoked {
+            (None, None) => {
+                let user = UserRow::from_row(row)?;
+                Ok(Self(Lookup::Found(Box::new((session.into(), user.into())))))
+            }
+            (Some(_), Some(seq)) => Ok(Self(Lookup::Revoked(seq))),
+            (Some(_), None) | (None, Some(_)) => {
+                let half = format!("the tombstone of session {} is half written", session.id);
+                Err(sqlx::Error::ColumnDecode { index: String::from("revoked_seq"), source: half.into() })
+            }
+        }
+    }
+}
+
+/// The row of a process that serves.
+#[derive(FromRow)]
+pub(super) struct ReplicaRow {
+    id: ReplicaId,
+    beat: i64,
+    applied: Seq,
+    caching: bool,
+}
+
+impl From<ReplicaRow> for Replica {
+    fn from(row: ReplicaRow) -> Self {
+        Self { id: row.id, beat: row.beat, applied: row.applied, caching: row.caching }
+    }
+}

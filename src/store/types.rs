@@ -1,0 +1,156 @@
+//! What goes into the operations of a store, and what comes out of them.
+
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{SessionId, UserId};
+use crate::domain::password::PasswordHash;
+use crate::domain::revocation::Seq;
+use crate::domain::session::Session;
+use crate::domain::token::TokenHash;
+use crate::domain::user::User;
+
+/// What a token's hash leads to.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// A session not revoked, and its user. It may have expired.
+    Found(Box<(Session, User)>),
+    /// A tombstone. Telling anybody waits until its number is settled.
+    Revoked(Seq),
+    /// Nothing: never there, or purged long after its end.
+    Missing,
+}
+
+/// A session to be made, after its password was checked.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// The session itself; `user_id` says whose.
+    pub session: Session,
+    /// What will find it.
+    pub token_hash: TokenHash,
+    /// The epoch the password was checked under.
+    pub auth_epoch: i64,
+    /// The most live sessions the user may have; the ones not seen for longest make room.
+    pub cap: usize,
+    /// The sessions whose cookies came with the login, whoever's they are; they end.
+    pub replaces: Vec<TokenHash>,
+    /// A password hash with today's parameters, to take the old one's place.
+    pub rehashed: Option<PasswordHash>,
+    /// Whether every replica has stored when it saw the user's sessions. If not, and if it may decide which of them have
+    /// to make room, the answer is [`Created::Unflushed`].
+    pub flushed: bool,
+}
+
+/// Whether a session was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// Yes. What made room for it is settled with this number.
+    Yes(Seq),
+    /// No: since the password was checked, it changed or the user was disabled.
+    Superseded,
+    /// Not yet, and nothing was changed: which sessions have to make room depends on last-seen times that replicas may
+    /// have in memory. To be asked for again once those are stored.
+    Unflushed {
+        /// The sessions that may have to make room, one of them more than needed at least.
+        sessions: Vec<TokenHash>,
+        /// Once this number is settled, every other replica has stored what it knows of them.
+        seq: Seq,
+    },
+}
+
+/// A session that its owner ends by presenting its token.
+#[derive(Clone, Debug)]
+pub struct Logout {
+    /// What was presented.
+    pub token: TokenHash,
+    /// Whose it must be, where the credential named somebody.
+    pub user: Option<UserId>,
+    /// From which address.
+    pub ip: Option<String>,
+}
+
+/// Which sessions a revocation ends. Dead ones are never ended again.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// One by its id, if it belongs to `user` where one is named.
+    Id(SessionId, Option<UserId>),
+    /// Every one of a user, and the logins still being checked.
+    All(UserId),
+    /// Every one of a user but this.
+    Others(UserId, SessionId),
+}
+
+/// What a revocation ended. Nothing may be told of it before `seq` is settled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revoked {
+    /// The sessions that ended.
+    pub sessions: Vec<SessionId>,
+    /// The number to be settled: its own, or where nothing ended, the newest of the log.
+    pub seq: Seq,
+}
+
+/// What a change came to that was asked for through a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// It was made, and ended this.
+    Yes(Revoked),
+    /// It was not: the session has ended meanwhile, which is settled with this number.
+    NoSession(Seq),
+    /// It was not: there is no such user, or since the password was checked, it changed or the user was disabled.
+    Superseded,
+}
+
+/// A user's live sessions, and the log's newest number when they were read.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// Newest login first.
+    pub sessions: Vec<Session>,
+    /// What is missing here is settled with this number.
+    pub seq: Seq,
+}
+
+/// Whether a user was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// Yes.
+    Yes(User),
+    /// No: the username is somebody's.
+    UsernameTaken,
+    /// No: the e-mail address is somebody's.
+    EmailTaken,
+}
+
+/// A password to be set.
+#[derive(Clone, Debug)]
+pub struct PasswordChange {
+    /// Whose.
+    pub user: UserId,
+    /// The new hash.
+    pub hash: PasswordHash,
+    /// The epoch the current password was checked under; none when an operator sets it.
+    pub auth_epoch: Option<i64>,
+    /// The session that goes on.
+    pub keep: Option<Renewal>,
+}
+
+/// A session that goes on under a new token. The old one leads to a tombstone from then on.
+#[derive(Clone, Debug)]
+pub struct Renewal {
+    /// Which. Its id, its beginning and its end stay as they are.
+    pub session: SessionId,
+    /// What will find it.
+    pub token_hash: TokenHash,
+    /// The id of the old token's tombstone, which stands for no session.
+    pub tombstone: SessionId,
+    /// Its idle deadline, counted from now.
+    pub idle_until: Timestamp,
+}
+
+/// What a change made from the command line means for a running server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmed {
+    /// The server has applied it.
+    Applied,
+    /// There is no server to tell.
+    NoServer,
+    /// There is a server and it did not say so in time.
+    NotInTime,
+}
