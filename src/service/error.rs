@@ -1,6 +1,6 @@
 //! All that an operation can come to but success. Closed: each dialect has words for every one.
 
-use crate::coherence::NotSettled;
+use crate::cache::coherence::NotSettled;
 use crate::domain::entropy::NoEntropy;
 use crate::password::HashError;
 use crate::store::StoreError;

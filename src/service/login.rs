@@ -4,6 +4,7 @@ use futures_util::future::{join_all, try_join};
 
 use super::verify::Presented;
 use super::{Error, Parts, Result, Service};
+use crate::cache::touch::store_seen;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::Password;
 use crate::domain::session::{Client, Session};
@@ -12,7 +13,6 @@ use crate::domain::token::{Token, TokenHash};
 use crate::domain::user::User;
 use crate::password::{HashError, Verdict};
 use crate::store::{Created, Logout, NewSession};
-use crate::touch::store_seen;
 
 /// Somebody who wants to log in.
 #[derive(Debug)]

@@ -13,24 +13,25 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use self::health::Health;
 use self::refusals::Refusals;
 use crate::cache::Cache;
-use crate::coherence::Coherence;
+use crate::cache::coherence::Coherence;
+use crate::cache::touch::Touches;
 use crate::domain::clock::Clock;
 use crate::domain::entropy::Entropy;
 use crate::domain::id::UserId;
 use crate::domain::revocation::Seq;
 use crate::domain::session::Lifetimes;
 use crate::domain::token::TokenKey;
-use crate::health::Health;
 use crate::password::Hasher;
 use crate::store::SharedStore;
 use crate::telemetry::Metrics;
-use crate::touch::Touches;
 
 pub mod accounts;
 pub mod error;
 pub mod first_password;
+pub mod health;
 pub mod login;
 mod refusals;
 pub mod replicas;
@@ -51,7 +52,7 @@ pub struct Parts {
     /// Live sessions in memory. Checks are answered from it while it may be believed, and note in it what they have seen.
     pub cache: Arc<Cache>,
     /// Who must have heard of a revocation.
-    pub coherence: Arc<Coherence>,
+    pub coherence: Arc<dyn Coherence>,
     /// Password workers.
     pub hasher: Hasher,
     /// Where last-seen times go.
@@ -89,7 +90,7 @@ pub enum Memory {
     /// Memory, and the store for what is not in it.
     Trusted,
     /// The store, since what is in memory may be out of date, and why.
-    Doubted(String),
+    Untrusted(String),
 }
 
 /// Enough that loads of different tokens seldom share one.
@@ -133,9 +134,9 @@ impl Service {
 
     /// What checks are answered from now.
     pub fn memory(&self) -> Memory {
-        match self.parts.coherence.doubt() {
+        match self.parts.coherence.untrusted_reason() {
             None => Memory::Trusted,
-            Some(why) if self.parts.coherence.is_caching() => Memory::Doubted(why),
+            Some(why) if self.parts.coherence.is_caching() => Memory::Untrusted(why),
             Some(_) => Memory::Off,
         }
     }

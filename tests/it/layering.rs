@@ -5,17 +5,13 @@ use std::path::Path;
 use crate::statements::rust_files;
 
 /// Which floor a module stands on.
-const FLOORS: [(&str, u8); 16] = [
+const FLOORS: [(&str, u8); 12] = [
     ("config", 0),
     ("domain", 0),
     ("password", 1),
     ("telemetry", 1),
     ("store", 2),
     ("cache", 3),
-    ("coherence", 3),
-    ("touch", 3),
-    ("purge", 3),
-    ("health", 3),
     ("service", 4),
     ("http", 5),
     ("app", 6),
@@ -24,7 +20,7 @@ const FLOORS: [(&str, u8); 16] = [
     ("main", 8),
 ];
 /// Who may import from whom on the same floor.
-const SIBLINGS: [(&str, &str); 3] = [("coherence", "cache"), ("touch", "cache"), ("config", "domain")];
+const SIBLINGS: [(&str, &str); 1] = [("config", "domain")];
 /// Which modules may know which libraries.
 const LIBRARIES: [(&str, &[&str]); 6] = [
     ("rusqlite", &["store"]),
@@ -64,7 +60,6 @@ fn a_planted_violation_is_found() {
         ),
         ("service/mod.rs", "fn f() { crate::app::serve(); }", vec![1]),
         ("cache.rs", "use super::http::wire;", vec![1]),
-        ("cache.rs", "use crate::touch::Flusher;", vec![1]),
         ("store/sqlite/writer.rs", "use super::super::super::service::Error;", vec![1]),
         ("http/wire.rs", "use rusqlite::Row;", vec![1]),
         ("app.rs", "use axum::Router;", vec![1]),
@@ -84,7 +79,6 @@ fn what_is_allowed_is_not_found() {
         ),
         ("app.rs", "use crate::http::state::App;"),
         ("store/sqlite/writer.rs", "use super::super::{Logout, Result};\nuse rusqlite::Row;"),
-        ("touch.rs", "use crate::cache::Cache;"),
         ("cache.rs", "//! See [`crate::http`].\n/// crate::app\nconst X: u8 = 1; // crate::app"),
         ("domain/id.rs", "#[cfg(test)]\nmod tests {\n    use crate::app::serve;\n}"),
         ("service/mod.rs", "const URL: &str = \"http://localhost\";"),

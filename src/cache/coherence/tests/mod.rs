@@ -1,12 +1,17 @@
 //! The rules of coherence, against a small store in memory whose clocks and failures are at hand.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use tokio::time::{Instant, advance, sleep};
 
 use self::memory::{Memory, ROUND_TRIP};
 use self::process::Process;
-use super::*;
-use crate::cache::tests::cache;
+use super::{BootClock as _, Coherence as _, Embedded, LEASE};
+use crate::cache::sessions::tests::cache;
+use crate::domain::revocation::{Revocation, Seq};
 use crate::domain::token::TokenHash;
+use crate::store::RevocationSink as _;
 
 mod flush;
 mod memory;
@@ -35,21 +40,21 @@ fn number(seq: i64) -> Revocation {
     Revocation { seq: Seq(seq), ..Revocation::default() }
 }
 
-fn alone() -> Coherence {
-    Coherence::alone(Arc::new(cache(1)), true, Arc::default())
+fn embedded() -> Embedded {
+    Embedded::new(Arc::new(cache(1)), true, Arc::default())
 }
 
 #[tokio::test]
-async fn alone_what_was_heard_is_settled_at_once() {
-    let coherence = alone();
+async fn embedded_what_was_applied_is_settled_at_once() {
+    let coherence = embedded();
     coherence.apply(&number(3));
     assert!(coherence.settled(Seq(3)).await.is_ok());
-    assert!(coherence.trusted() && coherence.doubt().is_none());
+    assert!(coherence.trusted() && coherence.untrusted_reason().is_none());
 }
 
 #[tokio::test]
-async fn alone_what_was_not_heard_yet_is_waited_for() {
-    let coherence = alone();
+async fn embedded_what_was_not_applied_yet_is_waited_for() {
+    let coherence = embedded();
     let (settled, ()) = tokio::join!(coherence.settled(Seq(1)), async {
         tokio::task::yield_now().await;
         coherence.apply(&number(1));
@@ -58,15 +63,15 @@ async fn alone_what_was_not_heard_yet_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn alone_what_is_never_heard_is_an_error_and_not_an_answer() {
-    assert!(alone().settled(Seq(1)).await.is_err());
+async fn embedded_what_is_never_applied_is_an_error_and_not_an_answer() {
+    assert!(embedded().settled(Seq(1)).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn trust_begins_with_the_first_beat_and_lasts_while_beats_are_answered() {
     let store = Arc::new(Memory::default());
     let process = Process::start(&store, true);
-    assert_eq!(process.coherence.doubt().as_deref(), Some("no beat has been answered yet"));
+    assert_eq!(process.coherence.untrusted_reason().as_deref(), Some("no beat has been answered yet"));
     process.until_trusted().await;
     for _ in 0..5000 {
         sleep(ms(1)).await;
@@ -86,7 +91,7 @@ async fn trust_lapses_without_answers_and_comes_back_with_the_cache_as_it_was() 
     let down = Instant::now();
     until(async || !process.coherence.trusted()).await;
     assert!((ms(560)..=ms(901)).contains(&down.elapsed()), "{:?}", down.elapsed());
-    assert!(process.coherence.doubt().expect("a reason").contains("down"));
+    assert!(process.coherence.untrusted_reason().expect("a reason").contains("down"));
     sleep(ms(5000)).await;
     assert!(!process.coherence.trusted());
     store.set(|state| state.down = false);
@@ -211,7 +216,7 @@ async fn a_head_that_went_back_empties_the_cache_and_the_numbers_follow() {
     let store = Arc::new(Memory::default());
     let process = Process::trusted(&store).await;
     store.revoke_times(9, token(1));
-    until(async || *process.coherence.settled.borrow() == Seq(9)).await;
+    until(async || process.coherence.settled.has_reached(Seq(9))).await;
     process.keep(token(2));
     store.set(|state| {
         state.log.truncate(4);
@@ -234,7 +239,7 @@ async fn numbers_that_another_server_gave_out_twice_are_not_taken_for_those_appl
     let store = Arc::new(Memory::default());
     let process = Process::trusted(&store).await;
     store.revoke_times(3, token(1));
-    until(async || *process.coherence.settled.borrow() == Seq(3)).await;
+    until(async || process.coherence.settled.has_reached(Seq(3))).await;
     process.keep(token(2));
     store.set(|state| {
         state.timeline += 1;
@@ -392,7 +397,7 @@ async fn who_leaves_is_not_trusted_and_has_no_row() {
     let coherence = process.coherence.clone();
     process.stop().await;
     assert!(!coherence.trusted() && store.get(|state| state.rows.is_empty()));
-    assert_eq!(coherence.doubt().as_deref(), Some("stopping"));
+    assert_eq!(coherence.untrusted_reason().as_deref(), Some("stopping"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -400,7 +405,7 @@ async fn a_task_that_ends_unasked_ends_the_trust() {
     let store = Arc::new(Memory::default());
     let mut process = Process::trusted(&store).await;
     process.task.shutdown().await;
-    assert_eq!(process.coherence.doubt().as_deref(), Some("the task that beats has ended"));
+    assert_eq!(process.coherence.untrusted_reason().as_deref(), Some("the task that beats has ended"));
 }
 
 /// A process that answers no check from memory, once it has a row.

@@ -1,4 +1,4 @@
-//! What the cache keeps, forgets and tells.
+//! What the cache keeps, removes and answers.
 
 use super::*;
 use crate::domain::entropy::SystemEntropy;
@@ -60,7 +60,7 @@ fn an_entry_is_three_cache_lines() {
 fn a_revoked_session_is_forgotten_and_its_neighbours_are_not() {
     let (cache, user) = (cache(1000), user());
     (0..100).for_each(|n| keep(&cache, token(n), &user));
-    cache.forget(&Revocation { seq: Seq(1), sessions: vec![token(7)], ..Revocation::default() });
+    cache.apply(&Revocation { seq: Seq(1), sessions: vec![token(7)], ..Revocation::default() });
     for n in 0..100 {
         assert_eq!(live(&cache, &token(n), NOW), n != 7, "{n}");
     }
@@ -70,7 +70,7 @@ fn a_revoked_session_is_forgotten_and_its_neighbours_are_not() {
 fn a_load_that_began_before_a_revocation_cannot_put_the_session_back() {
     let (cache, user) = (cache(1000), user());
     let ticket = cache.ticket();
-    cache.forget(&Revocation { seq: Seq(1), sessions: vec![token(7)], ..Revocation::default() });
+    cache.apply(&Revocation { seq: Seq(1), sessions: vec![token(7)], ..Revocation::default() });
     cache.insert(token(7), &session(&user), &user, NOW, ticket);
     assert!(!live(&cache, &token(7), NOW));
 }
@@ -110,13 +110,13 @@ fn a_load_across_a_clear_is_not_kept() {
 #[test]
 fn numbers_that_are_given_out_again_revoke_again() {
     let (cache, ann, bob) = (cache(1000), user(), user());
-    cache.forget(&Revocation { seq: Seq(100), sessions: vec![token(1)], users: vec![ann.id], ..Revocation::default() });
+    cache.apply(&Revocation { seq: Seq(100), sessions: vec![token(1)], users: vec![ann.id], ..Revocation::default() });
     cache.clear(Seq(50));
     keep(&cache, token(1), &ann);
     keep(&cache, token(2), &bob);
     assert!(live(&cache, &token(1), NOW) && live(&cache, &token(2), NOW), "100 was never given out");
     let ticket = cache.ticket();
-    cache.forget(&Revocation { seq: Seq(51), sessions: vec![token(2)], users: vec![ann.id], ..Revocation::default() });
+    cache.apply(&Revocation { seq: Seq(51), sessions: vec![token(2)], users: vec![ann.id], ..Revocation::default() });
     assert!(!live(&cache, &token(1), NOW) && !live(&cache, &token(2), NOW));
     cache.insert(token(2), &session(&bob), &bob, NOW, ticket);
     assert!(!live(&cache, &token(2), NOW), "a load that began before");
@@ -128,7 +128,7 @@ fn numbers_that_are_given_out_again_revoke_again() {
 fn a_load_that_began_before_its_users_revocation_is_not_believed() {
     let (cache, user) = (cache(1000), user());
     let ticket = cache.ticket();
-    cache.forget(&Revocation { seq: Seq(1), users: vec![user.id], ..Revocation::default() });
+    cache.apply(&Revocation { seq: Seq(1), users: vec![user.id], ..Revocation::default() });
     cache.insert(token(7), &session(&user), &user, NOW, ticket);
     assert!(!live(&cache, &token(7), NOW));
     keep(&cache, token(8), &user);
@@ -140,7 +140,7 @@ fn every_session_of_a_revoked_user_is_asked_for_anew() {
     let (cache, ann, bob) = (cache(1000), user(), user());
     (0..10).for_each(|n| keep(&cache, token(n), &ann));
     keep(&cache, token(10), &bob);
-    cache.forget(&Revocation { seq: Seq(1), users: vec![ann.id], ..Revocation::default() });
+    cache.apply(&Revocation { seq: Seq(1), users: vec![ann.id], ..Revocation::default() });
     assert!((0..10).all(|n| !live(&cache, &token(n), NOW)));
     assert_eq!(live(&cache, &token(10), NOW), mark_of(ann.id) != mark_of(bob.id));
 }
@@ -212,7 +212,7 @@ fn what_the_store_does_not_know_of_named_sessions_is_told_to_the_millisecond() {
 fn the_last_seen_time_of_a_load_that_was_not_kept_is_handed_out() {
     let (cache, user) = (cache(1000), user());
     let (ticket, later) = (cache.ticket(), NOW.after(Duration::from_millis(1)));
-    cache.forget(&Revocation { seq: Seq(1), sessions: vec![token(7)], ..Revocation::default() });
+    cache.apply(&Revocation { seq: Seq(1), sessions: vec![token(7)], ..Revocation::default() });
     let (_, seen) = cache.insert(token(7), &session(&user), &user, later, ticket);
     assert_eq!(seen.map(|seen| seen.at), Some(later));
 }

@@ -224,7 +224,7 @@ impl Cache {
     }
 
     /// Applies an entry of the revocation log. Entries come in the order of their numbers.
-    pub fn forget(&self, revocation: &Revocation) {
+    pub fn apply(&self, revocation: &Revocation) {
         let Revocation { seq, sessions, users, flush: _ } = revocation;
         for token in sessions {
             if let Some(shard) = self.shard(token) {
@@ -249,7 +249,7 @@ impl Cache {
     /// shows in whatever is read from now on. Loads under way are not kept. The last-seen times that the store was not
     /// told of are lost, so that some sessions seem idler than they are, by a flush interval.
     ///
-    /// One caller at a time, and not beside [`Self::forget`].
+    /// One caller at a time, and not beside [`Self::apply`].
     pub fn clear(&self, seq: Seq) {
         let epoch = self.epoch.load(Ordering::Acquire).wrapping_add(1);
         for shard in &self.shards {

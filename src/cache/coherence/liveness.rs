@@ -1,18 +1,21 @@
-//! Watching the rows of others: which have been silent for so long that nobody has to wait for them.
+//! Which replicas are alive: one whose row has not changed for a lease, on the clock of the process that watches, is not.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::LEASE;
+use tokio::time::Instant;
+
+use super::contract::LEASE;
 use crate::domain::id::ReplicaId;
-use crate::store::Replica;
+use crate::domain::revocation::Seq;
+use crate::store::{News, Replica, Replicas, Result};
 
 /// The longest time without a look after which a row may still be said to have been watched.
 const GAP: Duration = Duration::from_nanos_u128(LEASE.as_nanos() / 2);
 
-/// What was seen of each row, on the clock of whoever looks.
+/// What was seen of each row, on the clock of the process that watches.
 #[derive(Default)]
-pub(super) struct Watch {
+pub struct Watch {
     /// The beat, and since when it is the same.
     rows: HashMap<ReplicaId, (i64, Duration)>,
     last: Duration,
@@ -20,8 +23,8 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Takes in all rows, as read at some time between `sent` and `answered`; returns those that have not beaten for a
-    /// lease. A gap begins the watch anew: during an outage of the store everybody is silent.
-    pub(super) fn silent(&mut self, sent: Duration, answered: Duration, rows: &[Replica]) -> Vec<Replica> {
+    /// lease. A gap begins the watch anew: during an outage of the store every row is silent.
+    pub fn silent(&mut self, sent: Duration, answered: Duration, rows: &[Replica]) -> Vec<Replica> {
         let gap = answered.saturating_sub(self.last) > GAP;
         self.last = answered;
         let before = std::mem::take(&mut self.rows);
@@ -34,11 +37,29 @@ impl Watch {
     }
 }
 
+/// Watches the rows of all replicas for a lease. Returns what was read last, and the rows that were silent.
+///
+/// # Errors
+/// As the store says.
+pub async fn watch(replicas: &dyn Replicas) -> Result<(News, Vec<Replica>)> {
+    // The newest number is wanted, and nothing of the log.
+    let newest = Seq(i64::MAX);
+    let (mut watch, began) = (Watch::default(), Instant::now());
+    loop {
+        let sent = began.elapsed();
+        let news = replicas.news(newest).await?;
+        let silent = watch.silent(sent, began.elapsed(), &news.replicas);
+        if sent > LEASE {
+            return Ok((news, silent));
+        }
+        tokio::time::sleep(GAP / 2).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::entropy::SystemEntropy;
-    use crate::domain::revocation::Seq;
 
     /// Looks every so many milliseconds at a row with a beat; returns after how many looks it was called silent.
     fn silent_after(every: &[u64], beat: impl Fn(i64) -> i64) -> Option<usize> {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::Cache;
+use super::sessions::Cache;
 use crate::domain::session::{Lifetimes, Seen};
 use crate::store::{SharedStore, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -51,10 +51,10 @@ pub struct Flusher {
 }
 
 impl Flusher {
-    /// Makes the flusher and the door to it.
+    /// Makes the flusher, and the handle by which checks reach it.
     pub fn new(store: SharedStore, cache: Arc<Cache>, lifetimes: Lifetimes, metrics: Arc<Metrics>) -> (Self, Touches) {
-        let (door, urgent) = mpsc::channel(URGENT);
-        (Self { store, cache, lifetimes, metrics, urgent, backlog: Vec::new() }, Touches(door))
+        let (sender, urgent) = mpsc::channel(URGENT);
+        (Self { store, cache, lifetimes, metrics, urgent, backlog: Vec::new() }, Touches(sender))
     }
 
     /// Visits one shard after the other, all of them once a flush interval; at the end, all at once.

@@ -8,10 +8,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::super::{BootClock, Coherence};
+use super::super::{BootClock, Coherence as _, Replicated, replicated};
 use super::memory::Memory;
 use super::{ms, until};
-use crate::cache::tests::{NOW, cache, keep, user};
+use crate::cache::sessions::tests::{NOW, cache, keep, user};
 use crate::cache::{Cache, Check};
 use crate::domain::entropy::SystemEntropy;
 use crate::domain::token::TokenHash;
@@ -30,7 +30,7 @@ impl BootClock for Boot {
 
 /// A process that serves from the store.
 pub(super) struct Process {
-    pub(super) coherence: Arc<Coherence>,
+    pub(super) coherence: Arc<Replicated>,
     cache: Arc<Cache>,
     pub(super) clock: Arc<Boot>,
     stop: CancellationToken,
@@ -41,14 +41,8 @@ impl Process {
     pub(super) fn start(store: &Arc<Memory>, cached: bool) -> Self {
         let cache = Arc::new(cache(1000));
         let clock = Arc::new(Boot { begin: Instant::now(), asleep: Mutex::default() });
-        let (coherence, beats) = Coherence::among(
-            store.clone(),
-            cache.clone(),
-            cached,
-            clock.clone(),
-            Arc::new(SystemEntropy),
-            Arc::default(),
-        );
+        let (coherence, beats) =
+            replicated(store.clone(), cache.clone(), cached, clock.clone(), Arc::new(SystemEntropy), Arc::default());
         let (stop, mut task) = (CancellationToken::new(), JoinSet::new());
         task.spawn(beats.run(stop.clone()));
         Self { coherence, cache, clock, stop, task }

@@ -26,10 +26,7 @@ impl BootClock for SystemBootClock {
     }
 }
 
-/// A moment that no clock reaches.
-const NEVER: u64 = u64::MAX;
-
-/// Until when the cache may be believed.
+/// Until when the cache may be trusted.
 pub(super) struct Trust {
     /// In nanoseconds of the clock.
     until: AtomicU64,
@@ -39,13 +36,8 @@ pub(super) struct Trust {
 }
 
 impl Trust {
-    /// One that never lapses; or, unless it is `ever` given, one that nothing gives.
-    pub(super) fn always(ever: bool) -> Self {
-        Self { until: AtomicU64::new(if ever { NEVER } else { 0 }), ever, clock: Arc::new(SystemBootClock) }
-    }
-
     /// One that is given for a while at a time, if `ever`, and not yet.
-    pub(super) fn until_it_lapses(ever: bool, clock: Arc<dyn BootClock>) -> Self {
+    pub(super) fn new(ever: bool, clock: Arc<dyn BootClock>) -> Self {
         Self { until: AtomicU64::new(0), ever, clock }
     }
 
@@ -54,17 +46,16 @@ impl Trust {
         self.ever
     }
 
-    /// Whether it is given now. On the path of every check: one load, and where it can lapse, one look at the clock.
+    /// Whether it is given now. On the path of every check: one load and one look at the clock.
     pub(super) fn holds(&self) -> bool {
-        // Whoever sees it given also sees the cache as it was left before.
-        let until = self.until.load(Ordering::Acquire);
-        until == NEVER || nanoseconds(self.clock.now()) < until
+        // A check that sees it given also sees the cache as it was left before.
+        nanoseconds(self.clock.now()) < self.until.load(Ordering::Acquire)
     }
 
     /// Gives it until then, if it is ever given.
     pub(super) fn give(&self, until: Duration) {
         if self.ever {
-            self.until.store(nanoseconds(until).min(NEVER - 1), Ordering::Release);
+            self.until.store(nanoseconds(until), Ordering::Release);
         }
     }
 

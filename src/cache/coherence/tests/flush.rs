@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, sleep};
 
-use super::super::LEASE;
+use super::super::{Coherence as _, LEASE};
 use super::memory::{Memory, Touch};
 use super::process::Process;
 use super::{ms, token, until};
-use crate::cache::tests::NOW;
+use crate::cache::sessions::tests::NOW;
 use crate::domain::revocation::Seq;
 
 /// Two processes, of which the first trusts its memory, and the second if it is `caching`. They know of two sessions, one of them seen lately at the second.
