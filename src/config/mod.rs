@@ -3,7 +3,7 @@
 //! `settings` is where they come from and `setting` how each is read; `links` are variables that are none of them.
 //! `cookie`, `origin` and `secret` are what some of them mean, `shown` prints, `warnings` are of what is unsafe.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -36,6 +36,7 @@ mod warnings;
 pub use self::cookie::{Cookie, SameSite};
 pub use self::origin::{HostName, Origin};
 pub use self::secret::{DatabaseUrl, Hidden};
+use self::settings::Complete;
 pub use self::settings::{FILE, Flags, Settings};
 
 /// A length of time, written as `90s`, `15m`, `2h` or `14d`.
@@ -190,8 +191,6 @@ const LONGEST_QUEUE: usize = 100_000;
 const SMALLEST_HEAD: usize = 4 * 1024;
 /// The HTTP library buffers 64 KiB and refuses what does not fit, unstamped: the request line and the blanks count there.
 const LARGEST_HEAD: usize = 60 * 1024;
-const HOUR: u64 = 60 * 60;
-const DAY: u64 = 24 * HOUR;
 
 impl Config {
     /// Puts `flags` over the environment over the file, which `file` names or the environment does, over the defaults,
@@ -216,24 +215,25 @@ impl Config {
     /// # Errors
     /// As [`Self::load`].
     pub fn new(settings: &Settings) -> Result<Self, BadConfig> {
-        let (url, file) = (settings.database_url.clone(), settings.database_url_file.as_deref());
-        let database_url = secret::one("database_url", url, file, DatabaseUrl::new)?;
+        let complete = settings.complete()?;
+        let (given, file) = (settings.database_url.clone(), complete.database_url_file.as_deref());
+        let database_url = secret::one("database_url", given, file, DatabaseUrl::new)?;
         Ok(Self {
-            http: http(settings)?,
-            database_url: database_url.unwrap_or_else(|| DatabaseUrl::new(String::from("sqlite://sessiond.db"))),
+            http: http(&complete)?,
             sessions: Sessions {
-                lifetimes: lifetimes(settings)?,
-                per_user: settings.sessions_per_user.map_or(100, NonZeroUsize::get),
-                cache: settings.cache.unwrap_or(CacheMode::On),
-                cache_entries: settings.cache_entries.map_or(1 << 20, NonZeroUsize::get),
+                lifetimes: lifetimes(&complete)?,
+                per_user: complete.sessions_per_user.get(),
+                cache: complete.cache,
+                cache_entries: complete.cache_entries.get(),
             },
-            passwords: passwords(settings)?,
-            first_admin: first_admin(settings)?,
-            events_kept: settings.events_kept.map_or(Duration::from_secs(90 * DAY), |Span(span)| span),
-            log_format: settings.log_format.unwrap_or(LogFormat::Text),
+            passwords: passwords(&complete)?,
+            first_admin: first_admin(&complete)?,
+            events_kept: complete.events_kept.0,
+            log_format: complete.log_format,
+            database_url: database_url.unwrap_or(complete.database_url),
             loose_files: [
-                ("database_url_file", &settings.database_url_file),
-                ("admin_password_file", &settings.admin_password_file),
+                ("database_url_file", &complete.database_url_file),
+                ("admin_password_file", &complete.admin_password_file),
             ]
             .into_iter()
             .filter_map(|(key, path)| warnings::loose_file(key, path.as_deref()?, true))
@@ -242,14 +242,12 @@ impl Config {
     }
 }
 
-fn http(settings: &Settings) -> Result<Http, BadConfig> {
-    let default = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let (listen, ops_listen) =
-        (settings.listen.unwrap_or_else(|| default(8080)), settings.ops_listen.unwrap_or_else(|| default(9090)));
+fn http(settings: &Complete) -> Result<Http, BadConfig> {
+    let (listen, ops_listen) = (settings.listen, settings.ops_listen);
     if listen == ops_listen && listen.port() != 0 {
         return bad(format!("listen and ops_listen are both {listen}: give the operations listener a port of its own"));
     }
-    let shutdown_delay = settings.shutdown_delay.map_or(Duration::from_secs(1), |Delay(delay)| delay);
+    let Delay(shutdown_delay) = settings.shutdown_delay;
     if shutdown_delay > LONGEST_SHUTDOWN_DELAY {
         return bad(format!(
             "shutdown_delay is {}, and stopping as a whole ends within 10s: write {} at most",
@@ -257,7 +255,7 @@ fn http(settings: &Settings) -> Result<Http, BadConfig> {
             humantime::format_duration(LONGEST_SHUTDOWN_DELAY)
         ));
     }
-    let max_head = settings.max_head.unwrap_or(32 * 1024);
+    let max_head = settings.max_head;
     if !(SMALLEST_HEAD..=LARGEST_HEAD).contains(&max_head) {
         return bad(format!("max_head is {max_head}: write a number of bytes from {SMALLEST_HEAD} to {LARGEST_HEAD}"));
     }
@@ -265,28 +263,20 @@ fn http(settings: &Settings) -> Result<Http, BadConfig> {
         listen,
         ops_listen,
         ops_hosts: settings.ops_hosts.clone().unwrap_or_default(),
-        max_connections: settings.max_connections.map_or(10_000, NonZeroUsize::get),
+        max_connections: settings.max_connections.get(),
         max_head,
         shutdown_delay,
         public_url: settings.public_url.clone(),
         cors_origins: settings.cors_origins.clone().unwrap_or_default(),
         trusted_proxies: settings.trusted_proxies.clone().unwrap_or_default(),
-        verify_credentials: settings
-            .verify_credentials
-            .clone()
-            .unwrap_or_else(|| vec![CredentialKind::Cookie, CredentialKind::Headers, CredentialKind::Bearer]),
+        verify_credentials: settings.verify_credentials.clone(),
         cookie: cookie::cookie(settings)?,
     })
 }
 
-fn lifetimes(settings: &Settings) -> Result<Lifetimes, BadConfig> {
-    let span = |set: Option<Span>, default| set.map_or(Duration::from_secs(default), |Span(span)| span);
-    let plain =
-        Lifetime { idle: span(settings.session_idle, 2 * HOUR), absolute: span(settings.session_absolute, DAY) };
-    let remembered = Lifetime {
-        idle: span(settings.remembered_idle, 14 * DAY),
-        absolute: span(settings.remembered_absolute, 30 * DAY),
-    };
+fn lifetimes(settings: &Complete) -> Result<Lifetimes, BadConfig> {
+    let plain = Lifetime { idle: settings.session_idle.0, absolute: settings.session_absolute.0 };
+    let remembered = Lifetime { idle: settings.remembered_idle.0, absolute: settings.remembered_absolute.0 };
     for (life, kind) in [(plain, "session"), (remembered, "remembered")] {
         if life.idle > life.absolute {
             return bad(format!(
@@ -297,7 +287,7 @@ fn lifetimes(settings: &Settings) -> Result<Lifetimes, BadConfig> {
     Ok(Lifetimes { plain, remembered })
 }
 
-fn passwords(settings: &Settings) -> Result<Passwords, BadConfig> {
+fn passwords(settings: &Complete) -> Result<Passwords, BadConfig> {
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let workers = settings.password_workers.unwrap_or_else(|| cores.min(NonZeroUsize::MIN.saturating_add(2)));
     if workers.get() > MOST_WORKERS {
@@ -314,8 +304,8 @@ fn passwords(settings: &Settings) -> Result<Passwords, BadConfig> {
     Ok(Passwords { workers, queue })
 }
 
-fn first_admin(settings: &Settings) -> Result<FirstAdmin, BadConfig> {
-    let username = settings.admin_username.clone().unwrap_or_else(|| String::from("admin"));
+fn first_admin(settings: &Complete) -> Result<FirstAdmin, BadConfig> {
+    let username = settings.admin_username.clone();
     if let Err(unfit) = Username::new(&username) {
         return bad(format!("admin_username {unfit}: choose another"));
     }
