@@ -110,7 +110,7 @@ impl Password {
         self.0.as_bytes()
     }
 
-    /// Whether it is the same password, in a time that does not tell where they differ.
+    /// Whether it is the same password, in a time that does not depend on where they differ.
     pub fn is(&self, other: &Self) -> bool {
         self.expose().ct_eq(other.expose()).into()
     }

@@ -46,7 +46,7 @@ pub enum HashError {
 pub enum Verdict {
     /// Not the password, or there is no such user.
     Wrong,
-    /// Not to be told from [`Self::Wrong`], but for the log: the stored hash is one that is never computed.
+    /// The same as [`Self::Wrong`] to everyone but the log: the stored hash is one that is never computed.
     Unusable {
         /// Why not, in words that go behind "a stored hash".
         why: &'static str,
@@ -63,7 +63,7 @@ enum Job {
     Hash(Password, oneshot::Sender<Result<PasswordHash, HashError>>),
 }
 
-/// The door to the workers. They end when it is dropped.
+/// The handle to the workers. They end when it is dropped.
 pub struct Hasher {
     queue: Arc<Queue<Job>>,
 }
@@ -181,7 +181,7 @@ impl Worker {
                 None
             }
         };
-        // What a refusal takes must not tell whose hash is cheap, whose is dear, and who has none.
+        // What a refusal takes must not reveal which hash is cheap, which is dear, and which account does not exist.
         let usual = work(&current()?).max(self.dearest.load(Ordering::Relaxed));
         self.idle_work(password, usual.saturating_sub(self.done - before))?;
         Ok(why.map_or(Verdict::Wrong, |why| Verdict::Unusable { why }))

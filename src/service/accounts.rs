@@ -80,7 +80,7 @@ impl Service {
         Ok(Renewed { revoked, token, left: session.expiry.absolute.since(now), session })
     }
 
-    /// The powers of whoever may run commands on the machine. Nothing that arrives over the wire gets them.
+    /// The powers of the operator, who may run commands on the machine. Nothing that arrives over the wire gets them.
     pub const fn operator(&self) -> Operator<'_> {
         Operator(self)
     }
@@ -99,7 +99,7 @@ fn invalid(field: &'static str) -> impl Fn(BadText) -> Error {
     move |bad| Error::Invalid { field, sentence: bad.to_string() }
 }
 
-/// What the command line may do. A change that a running server must hear of returns the number to be confirmed.
+/// What the command line may do. A change that a running server must apply returns the number to be confirmed.
 pub struct Operator<'s>(&'s Service);
 
 impl<'s> Operator<'s> {
@@ -138,7 +138,7 @@ impl Operator<'_> {
         }
     }
 
-    /// Whether nobody can log in yet.
+    /// Whether there is no user yet.
     ///
     /// # Errors
     /// As the store says.

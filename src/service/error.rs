@@ -47,7 +47,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What the log should tell, once, when something went wrong inside; nothing when merely somebody was refused.
+    /// What the log should say, once, when something went wrong inside; nothing when a request was merely refused.
     pub fn failure(&self) -> Option<String> {
         match self {
             Self::StoreUnreachable(_) | Self::StoreTooSlow(_) | Self::Bug(_) => Some(self.to_string()),

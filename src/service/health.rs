@@ -15,7 +15,7 @@ use crate::telemetry::Metrics;
 const REMEMBERED: Duration = Duration::from_secs(1);
 /// How long a bad one does.
 const BAD_REMEMBERED: Duration = Duration::from_millis(200);
-/// How long an answer is waited for. A probe that waits a second should hear what is wrong.
+/// How long an answer is waited for. A probe that waits a second should be answered what is wrong.
 const PATIENCE: Duration = Duration::from_millis(950);
 /// How often the store is asked while it fails.
 const PAUSE: Duration = Duration::from_millis(250);

@@ -59,7 +59,7 @@ impl Service {
             self.refusals.impossible_login(&name, user, &client, self.parts.clock.now()).await?;
             return Err(Error::BadCredentials);
         };
-        // A disabled user's password is nobody's: every refusal is the same work.
+        // A disabled user is treated as an unknown one: every refusal is the same work.
         let enabled = known.as_ref().filter(|known| known.user.disabled_at.is_none());
         let hash = enabled.map(|known| known.password_hash.clone());
         let right = self.hashed(self.parts.hasher.verify(password, hash).await)?;

@@ -2,7 +2,7 @@
 //!
 //! `login` begins sessions, `verify` checks them, `sessions` lists and ends them, `accounts` is about users,
 //! `first_password` about the one that was made up for the first of them,
-//! `replicas` about the processes that serve; `refusals` tells the log and the audit who was refused;
+//! `replicas` about the processes that serve; `refusals` records in the log and the audit who was refused;
 //! `error` is all that can go wrong.
 
 use std::collections::HashSet;
@@ -49,9 +49,9 @@ pub struct Parts {
     pub store: SharedStore,
     /// Whether that can be read and written.
     pub health: Arc<Health>,
-    /// Live sessions in memory. Checks are answered from it while it may be believed, and note in it what they have seen.
+    /// Live sessions in memory. Checks are answered from it while it is trusted, and note in it what they have seen.
     pub cache: Arc<Cache>,
-    /// Who must have heard of a revocation.
+    /// When the cache is trusted, and when a revocation is settled.
     pub coherence: Arc<dyn Coherence>,
     /// Password workers.
     pub hasher: Hasher,
@@ -78,7 +78,7 @@ pub struct Service {
     refusals: Arc<Refusals>,
     /// Loads of one token run one at a time: the second finds what the first has kept.
     loads: Box<[Mutex<()>]>,
-    /// Whose stored hash cannot be used, as the log has been told.
+    /// Users whose stored hash cannot be used, as the log says already.
     unusable: parking_lot::Mutex<HashSet<UserId>>,
 }
 
@@ -108,7 +108,7 @@ impl Service {
         Ok(Self { parts, token_key, refusals, loads, unusable: parking_lot::Mutex::default() })
     }
 
-    /// Tells the log and the audit how many more were refused than they were told one by one, until told to stop.
+    /// Records how many more were refused than were recorded one by one, until told to stop.
     pub fn count_refusals(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
         let (refusals, clock) = (Arc::clone(&self.refusals), Arc::clone(&self.parts.clock));
         async move { refusals.run(&*clock, stop).await }
@@ -141,7 +141,7 @@ impl Service {
         }
     }
 
-    /// Waits until what `seq` ended is refused everywhere; only then may anybody be told of it.
+    /// Waits until what `seq` ended is refused everywhere; only then may it be published.
     async fn settled(&self, seq: Seq) -> Result<()> {
         Ok(self.parts.coherence.settled(seq).await?)
     }

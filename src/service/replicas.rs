@@ -39,7 +39,7 @@ impl Operator<'_> {
             Some(shared) => watched(&*shared).await,
             None => {
                 let held = parts.store.confirm(Seq::default()).await? != Confirmed::NoServer;
-                // Its beat counts the changes that others make to the file, so it tells nothing of its life.
+                // Its beat counts the changes that others make to the file, so it says nothing of its life.
                 let life = if held { Life::Serving } else { Life::Silent };
                 let rows = parts.store.replicas().await?;
                 Ok(rows.into_iter().map(|replica| Standing { replica, lag: None, life }).collect())

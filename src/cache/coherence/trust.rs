@@ -1,4 +1,4 @@
-//! Trust in the cache: a lease that ends by itself, on a clock that nobody sets and that counts suspension.
+//! Trust in the cache: a lease that ends by itself, on a clock that is never set and that counts suspension.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

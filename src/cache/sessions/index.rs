@@ -27,7 +27,7 @@ impl Index {
         self.slot(hash, is).map(|(_, place)| place)
     }
 
-    /// Stores a place that is not there yet; `hash_of` tells the hashes of those that are.
+    /// Stores a place that is not there yet; `hash_of` returns the hashes of those that are.
     pub(super) fn insert(&mut self, hash: u32, place: u32, hash_of: impl Fn(u32) -> u32) {
         if (self.used + 1) * 4 > self.slots.len() * 3 {
             let larger = vec![EMPTY; (self.slots.len() * 2).max(SMALLEST)];
@@ -44,7 +44,7 @@ impl Index {
     pub(super) fn remove(&mut self, hash: u32, place: u32, hash_of: impl Fn(u32) -> u32) {
         let Some((mut hole, _)) = self.slot(hash, |found| found == place) else { return };
         self.used -= 1;
-        // Whoever comes behind moves up, unless it would then lie before where its search begins.
+        // What comes behind moves up, unless it would then lie before where its search begins.
         let mut next = hole;
         loop {
             next = self.after(next);

@@ -56,7 +56,7 @@ pub enum Check {
 }
 
 /// Three cache lines, and no pointer to follow: with a million sessions the time of a check is that of its misses. The
-/// first line is what decides, the others are what is told.
+/// first line is what decides, the others are what is answered.
 #[repr(C, align(64))]
 struct Entry {
     token_hash: TokenHash,
@@ -74,7 +74,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// Whether the store should hear when it was last seen: once a flush interval is often enough.
+    /// Whether the store should be given its last-seen time: once a flush interval is often enough.
     fn is_due(&self, lifetimes: &Lifetimes) -> bool {
         Duration::from_millis(self.unstored.into()) >= lifetimes.of(self.remembered).flush_interval()
     }
@@ -183,13 +183,13 @@ impl Cache {
 
     /// To be taken before the store is read.
     pub fn ticket(&self) -> Ticket {
-        // The epoch first: whoever sees a new one also sees the number it began with.
+        // The epoch first: with a new one the number it began with is seen, too.
         let epoch = self.epoch.load(Ordering::Acquire);
         Ticket { epoch, applied: Seq(self.applied.load(Ordering::Acquire)) }
     }
 
     /// Keeps what was loaded, unless something was revoked since `ticket` that it might not show.
-    /// Returns a last-seen time that the store should hear of: of the session that made room if it is due, or of this one
+    /// Returns a last-seen time that the store should be given: of the session that made room if it is due, or of this one
     /// if it was not kept.
     pub fn insert(
         &self,
@@ -247,7 +247,7 @@ impl Cache {
 
     /// Forgets everything and goes on from `seq`, which may be less than what was applied: all that was revoked up to it
     /// shows in whatever is read from now on. Loads under way are not kept. The last-seen times that the store was not
-    /// told of are lost, so that some sessions seem idler than they are, by a flush interval.
+    /// given are lost, so that some sessions seem idler than they are, by a flush interval.
     ///
     /// One caller at a time, and not beside [`Self::apply`].
     pub fn clear(&self, seq: Seq) {
@@ -274,7 +274,7 @@ impl Cache {
         }
     }
 
-    /// Notes that the store was told of last-seen times, and the idle deadlines of those sessions that were live there.
+    /// Notes that the store has last-seen times, and the idle deadlines of those sessions that were live there.
     pub fn touched(&self, seen: &[Seen], deadlines: &[(TokenHash, Timestamp)]) {
         for Seen { token_hash, at, idle_until: _ } in seen {
             self.with_entry(token_hash, |entry| entry.unstored = entry.unstored.min(elapsed(*at, entry.seen_at)));
@@ -304,7 +304,7 @@ impl Cache {
         self.shards.len()
     }
 
-    /// The last-seen times of one shard that the store should hear of, until it has: see [`Self::touched`].
+    /// The last-seen times of one shard that the store should be given, until it has them: see [`Self::touched`].
     pub fn due(&self, shard: usize) -> Vec<Seen> {
         let Some(shard) = self.shards.get(shard) else { return Vec::new() };
         let shard = shard.lock();
