@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::app::{Core, Environment, StartError, build};
+use crate::cache::coherence::Confirmed;
 use crate::config::{Config, FILE, Flags};
 use crate::domain::revocation::Seq;
-use crate::store::Confirmed;
 use crate::store::backup::BackupError;
 use crate::store::connect::check;
 use crate::store::copy::CopyError;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::sessions::principal_reason;
 use super::{Error, Result, Service};
+use crate::cache::coherence::{Confirmed, confirm};
 use crate::domain::event::Actor;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::Password;
@@ -14,7 +15,7 @@ use crate::domain::text::{BadText, Email, LoginName, Name, Username};
 use crate::domain::token::Token;
 use crate::domain::user::{NewUser, User};
 use crate::password::Verdict;
-use crate::store::{Added, Changed, Confirmed, PasswordChange, Renewal, Revoked, Target};
+use crate::store::{Added, Changed, PasswordChange, Renewal, Revoked, Target};
 
 /// What a change of one's own password came to.
 #[derive(Debug)]
@@ -219,7 +220,7 @@ impl Operator<'_> {
     /// # Errors
     /// As the store says.
     pub async fn confirm(&self, seq: Seq) -> Result<Confirmed> {
-        Ok(self.0.parts.store.confirm(seq).await?)
+        Ok(confirm(&*self.0.parts.store, seq).await?)
     }
 }
 

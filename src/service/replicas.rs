@@ -3,8 +3,7 @@
 use super::accounts::Operator;
 use super::{Result, Service};
 use crate::cache::coherence::liveness;
-use crate::domain::revocation::Seq;
-use crate::store::{Confirmed, Replica, Replicas};
+use crate::store::{Replica, Replicas};
 
 /// A process that serves from the store, or has until lately.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +37,7 @@ impl Operator<'_> {
         match parts.store.shared() {
             Some(shared) => watched(&*shared).await,
             None => {
-                let held = parts.store.confirm(Seq::default()).await? != Confirmed::NoServer;
+                let held = parts.store.is_served().await?;
                 // Its beat counts the changes that others make to the file, so it says nothing of its life.
                 let life = if held { Life::Serving } else { Life::Silent };
                 let rows = parts.store.replicas().await?;

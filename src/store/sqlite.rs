@@ -26,7 +26,6 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::try_join;
@@ -47,8 +46,8 @@ use self::writer::{Surroundings, Writer};
 use super::connect::{ConnectError, Role};
 use super::opening::{Opening, Stage};
 use super::{
-    Added, Changed, Confirmed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result,
-    Revoked, Store, StoreError, Target,
+    Added, Changed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result, Revoked,
+    Store, StoreError, Target,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::{Entropy, NoEntropy};
@@ -60,9 +59,6 @@ use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Credentials, NewUser, User};
-
-/// How long a command waits for a running server to say that it has applied a change.
-const CONFIRMATION: Duration = Duration::from_secs(2);
 
 /// The store in one file.
 pub(super) struct Sqlite {
@@ -353,22 +349,8 @@ impl Store for Sqlite {
         try_join(self.has_users(), self.writer.commit(Beat)).await.map(drop)
     }
 
-    async fn confirm(&self, seq: Seq) -> Result<Confirmed> {
-        let asked = tokio::time::Instant::now();
-        loop {
-            if self.lock.is_none() && !ServeLock::held(&self.path)? {
-                return Ok(Confirmed::NoServer);
-            }
-            let applied: Option<Seq> =
-                self.readers.read_one("SELECT applied FROM replicas", [], |row| row.get(0)).await?;
-            if applied.is_some_and(|applied| applied >= seq) {
-                return Ok(Confirmed::Applied);
-            }
-            if asked.elapsed() > CONFIRMATION {
-                return Ok(Confirmed::NotInTime);
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    async fn is_served(&self) -> Result<bool> {
+        Ok(self.lock.is_some() || ServeLock::held(&self.path)?)
     }
 
     async fn replicas(&self) -> Result<Vec<Replica>> {

@@ -376,7 +376,7 @@ impl Server {
         let operator = core.service.operator();
         let user = operator.user(username).await.expect("a user");
         let ended = operator.set_disabled(user.id, true).await.expect("disabled");
-        assert_eq!(operator.confirm(ended.seq).await.expect("a store"), sessiond::store::Confirmed::Applied);
+        assert_eq!(operator.confirm(ended.seq).await.expect("a store"), sessiond::cache::coherence::Confirmed::Applied);
         core.close().await;
     }
 }

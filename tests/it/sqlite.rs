@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rustix::process::Signal;
+use sessiond::cache::coherence::{Confirmed, confirm};
 use sessiond::config::DatabaseUrl;
 use sessiond::domain::entropy::SystemEntropy;
 use sessiond::domain::revocation::{Revocation, Why};
 use sessiond::store::connect::{ConnectError, Role, connect};
-use sessiond::store::{Confirmed, RevocationSink, StoreError, Target};
+use sessiond::store::{RevocationSink, StoreError, Target};
 
 use crate::cli::serving;
 use crate::database::Database;
@@ -110,10 +111,10 @@ async fn a_server_hears_what_a_command_beside_it_ends_and_says_so() {
         let beside = fresh.beside().await;
 
         let one = made(beside.revoke(Target::Id(id, None), because(Why::Operator)).await.expect("a store"));
-        assert_eq!(beside.confirm(one.seq).await.expect("a store"), Confirmed::Applied);
+        assert_eq!(confirm(&*beside, one.seq).await.expect("a store"), Confirmed::Applied);
         assert_eq!((fresh.newest().await.seq, fresh.newest().await.sessions), (one.seq, vec![token(1)]));
         let all = made(beside.revoke(Target::All(ann), because(Why::Operator)).await.expect("a store"));
-        assert_eq!(beside.confirm(all.seq).await.expect("a store"), Confirmed::Applied);
+        assert_eq!(confirm(&*beside, all.seq).await.expect("a store"), Confirmed::Applied);
         assert_eq!((fresh.newest().await.seq, fresh.newest().await.users), (all.seq, vec![ann]));
 
         fresh.store.close().await;
@@ -130,7 +131,7 @@ async fn a_command_that_ends_nothing_is_confirmed_after_the_server_ended_somethi
         fresh.logout(logout_of(1)).await;
         let beside = fresh.beside().await;
         let disabled = beside.set_disabled(bob, true, because(Why::Disabled)).await.expect("a store").expect("a user");
-        assert_eq!(beside.confirm(disabled.seq).await.expect("a store"), Confirmed::Applied);
+        assert_eq!(confirm(&*beside, disabled.seq).await.expect("a store"), Confirmed::Applied);
         beside.close().await;
     })
     .await;
@@ -146,7 +147,7 @@ async fn a_command_is_confirmed_by_a_server_busy_with_logouts() {
             let id = fresh.session(bob, 100 + number).await;
             let ended = made(beside.revoke(Target::Id(id, None), because(Why::Operator)).await.expect("a store"));
             fresh.logout(logout_of(number)).await;
-            assert_eq!(beside.confirm(ended.seq).await.expect("a store"), Confirmed::Applied);
+            assert_eq!(confirm(&*beside, ended.seq).await.expect("a store"), Confirmed::Applied);
         }
         assert_eq!(heard(fresh), (0..=10).collect::<Vec<_>>(), "in order, whoever ended them");
         beside.close().await;

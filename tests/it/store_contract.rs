@@ -1,6 +1,7 @@
 //! The contract of `dyn Store`, which every store keeps. What is one store's own is told in a file of its own.
 
 use futures_util::future::join_all;
+use sessiond::cache::coherence::{Confirmed, confirm};
 use sessiond::config::DatabaseUrl;
 use sessiond::domain::entropy::SystemEntropy;
 use sessiond::domain::event::{Actor, Event, EventKind};
@@ -10,8 +11,7 @@ use sessiond::domain::session::Seen;
 use sessiond::domain::text::LoginName;
 use sessiond::store::connect::{ConnectError, Role, connect};
 use sessiond::store::{
-    Added, Changed, Confirmed, Created, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked, StoreError,
-    Target,
+    Added, Changed, Created, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked, StoreError, Target,
 };
 
 use crate::database::{Database, HALF_DONE};
@@ -841,7 +841,7 @@ async fn everything_is_there_after_closing_and_opening_again() {
 async fn without_a_server_there_is_nobody_to_confirm() {
     let database = Database::new();
     let alone = open(&database, Role::Command).await.expect("a store");
-    assert_eq!(alone.confirm(Seq(1)).await.expect("a store"), Confirmed::NoServer);
+    assert_eq!(confirm(&*alone, Seq(1)).await.expect("a store"), Confirmed::NoServer);
     alone.close().await;
 }
 

@@ -10,7 +10,8 @@ use sessiond::domain::id::ReplicaId;
 use sessiond::domain::revocation::{Revocation, Seq, Why};
 use sessiond::domain::session::Seen;
 use sessiond::store::connect::Role;
-use sessiond::store::{Confirmed, Lookup, NewSession, Replica, Replicas, SharedStore, Target};
+use sessiond::cache::coherence::{Confirmed, confirm};
+use sessiond::store::{Lookup, NewSession, Replica, Replicas, SharedStore, Target};
 use tokio::task::JoinSet;
 
 use crate::cluster::session;
@@ -317,7 +318,7 @@ async fn a_command_waits_for_everybody_who_serves() {
         let command = fresh.beside().await;
         let ended = command.logout(logout_of(1)).await.expect("a store");
         shared(fresh).acknowledge(quick, ended.seq).await.expect("a store");
-        let mut confirmed = std::pin::pin!(command.confirm(ended.seq));
+        let mut confirmed = std::pin::pin!(confirm(&*command, ended.seq));
         let early = tokio::time::timeout(Duration::from_millis(200), &mut confirmed).await;
         assert!(early.is_err(), "one has not applied it: {early:?}");
         shared(fresh).acknowledge(slow, ended.seq).await.expect("a store");

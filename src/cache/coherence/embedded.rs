@@ -13,8 +13,8 @@ use crate::domain::revocation::{Revocation, Seq};
 use crate::store::RevocationSink;
 use crate::telemetry::Metrics;
 
-/// How long a revocation may take to be handed in. Later, its outcome is not published.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a revocation may take to be applied. Later, its outcome is not published.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Coherence of a process that is the only one.
 pub struct Embedded {

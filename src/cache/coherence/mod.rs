@@ -10,8 +10,11 @@
 //! - it is flushed once every row at all has applied it, as a row says so only after its replica has stored the last-seen
 //!   times that the number asks for;
 //! - a row that does not beat for a lease is deleted (`liveness`), so that a dead replica delays one logout, not every one.
+//!
+//! Commands that change the store beside its servers wait in `confirm`.
 
 mod beats;
+mod confirm;
 mod contract;
 mod embedded;
 pub mod liveness;
@@ -22,6 +25,7 @@ mod tests;
 mod trust;
 
 pub use beats::{Beats, replicated};
+pub use confirm::{Confirmed, confirm};
 pub use contract::{Coherence, LEASE, NotSettled};
 pub use embedded::Embedded;
 pub use replicated::Replicated;
