@@ -45,7 +45,7 @@ use crate::{
 
 /// Checks that three servers on one database answer as one would.
 #[derive(Parser)]
-#[command(name = "sessiond-history")]
+#[command(name = "sessiond-linearizability")]
 struct Cli {
     /// How many operations to make
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..=20_000_000))]
@@ -239,7 +239,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("sessiond-history-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("sessiond-linearizability-{}", std::process::id()));
         std::fs::create_dir(&path).with_context(|| format!("creating {}", path.display()))?;
         Ok(Self(path))
     }

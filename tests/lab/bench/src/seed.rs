@@ -199,7 +199,7 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    const SCHEMA: &str = include_str!("../../migrations/sqlite/0001_initial.sql");
+    const SCHEMA: &str = include_str!("../../../../migrations/sqlite/0001_initial.sql");
 
     #[test]
     fn the_seed_fits_the_servers_tables() -> Result<()> {

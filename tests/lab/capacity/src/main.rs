@@ -1,11 +1,11 @@
 //! Prints what a simulation comes to: one run, or the tables of `docs/scaling.md`.
 
 use clap::{Parser, Subcommand};
-use sessiond_simulation::{Setting, largest, simulate, table};
+use sessiond_capacity::{Setting, largest, simulate, table};
 
 /// Says how many replicas one PostgreSQL carries
 #[derive(Parser)]
-#[command(name = "sessiond-simulation")]
+#[command(name = "sessiond-capacity")]
 struct Cli {
     #[command(subcommand)]
     what: What,

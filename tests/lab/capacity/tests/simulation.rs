@@ -1,6 +1,6 @@
 //! What the simulation must come to where that can be told without it.
 
-use sessiond_simulation::{Setting, simulate};
+use sessiond_capacity::{Setting, simulate};
 
 /// Statements that cost nothing.
 fn free() -> Setting {

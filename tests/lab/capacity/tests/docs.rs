@@ -1,8 +1,8 @@
 //! The tables in the documentation are those that the simulation prints.
 
-use sessiond_simulation::{Setting, largest, table};
+use sessiond_capacity::{Setting, largest, table};
 
-const SCALING: &str = include_str!("../../docs/scaling.md");
+const SCALING: &str = include_str!("../../../../docs/scaling.md");
 
 #[test]
 fn the_table_in_the_documentation_is_what_the_simulation_prints() {
