@@ -1,19 +1,17 @@
 //! What the dearest request costs: CPU of the server's threads, password workers left out, for requests of every shape
 //! that a stranger or a user could think of, each as large as the limits allow.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use sessiond_support::http::Connection;
 
 use crate::{
+    cpu,
     report::{Report, Target},
     requests,
     server::{ADMIN, PASSWORD, Server},
     stage::{Scratch, Stage, Store},
-    wire::Connection,
 };
 
 /// What no request may cost, in milliseconds.
@@ -41,7 +39,7 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let database = match stage.store {
         Store::Sqlite => format!("sqlite://{}", scratch.path().join("cost.db").display()),
         Store::Postgres => {
-            let cluster = stage.cluster()?;
+            let cluster = stage.cluster().await?;
             cluster.create("cost").await?;
             cluster.url("cost")
         }
@@ -73,7 +71,7 @@ async fn fill(server: &Server) -> Result<Vec<String>> {
         let login = String::from_utf8(requests::login(ADMIN, PASSWORD))?;
         let login = login.replacen("\r\n", &format!("\r\nuser-agent: {agent}\r\n"), 1);
         let answer = connection.exchange(login.as_bytes()).await?;
-        ensure!(answer.status == 200, "a login was answered {}", answer.status);
+        ensure!(answer == 200, "a login was answered {answer}");
         let body: serde_json::Value = serde_json::from_slice(connection.body())?;
         tokens.push(body["token"].as_str().context("no token")?.to_owned());
     }
@@ -84,30 +82,15 @@ async fn fill(server: &Server) -> Result<Vec<String>> {
 async fn cost(server: &Server, request: &[u8]) -> Result<(f64, u16)> {
     let mut connection = Connection::open(server.address).await?;
     let answer = connection.exchange(request).await?;
-    let (before, begin, mut sent) = (cpu_of_all_but_workers(server.pid)?, Instant::now(), 0);
+    let (before, begin, mut sent) = (cpu::time_of_all_but(server.pid, "password-")?, Instant::now(), 0);
     while sent < TIMES && begin.elapsed() < LONGEST {
         connection.exchange(request).await?;
         sent += 1;
     }
     // An answer may leave before the thread that made it has done everything.
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let used = cpu_of_all_but_workers(server.pid)?.saturating_sub(before);
-    Ok((used.as_secs_f64() * 1000.0 / f64::from(sent), answer.status))
-}
-
-/// CPU time of a process's threads so far, those that hash passwords left out.
-fn cpu_of_all_but_workers(pid: u32) -> Result<Duration> {
-    let mut ticks = 0;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let Ok(stat) = fs::read_to_string(task?.path().join("stat")) else { continue };
-        let (name, rest) = stat.rsplit_once(')').context("an odd stat line")?;
-        if name.contains("(password-") {
-            continue;
-        }
-        let fields = rest.split_ascii_whitespace().skip(11).take(2);
-        ticks += fields.filter_map(|field| field.parse::<u64>().ok()).sum::<u64>();
-    }
-    Ok(Duration::from_micros(ticks * 1_000_000 / rustix::param::clock_ticks_per_second()))
+    let used = cpu::time_of_all_but(server.pid, "password-")?.saturating_sub(before);
+    Ok((used.as_secs_f64() * 1000.0 / f64::from(sent), answer))
 }
 
 fn get(path: &str, headers: &str) -> Vec<u8> {

@@ -1,11 +1,19 @@
 //! The yardstick for checks: a bare `axum::serve` whose answer is as long as the server's own.
 
-use std::{ffi::OsStr, io::Write as _, net::SocketAddr};
+use std::{io::Write as _, net::SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use axum::{Router, routing::get};
 
-use crate::{children::Child, requests::Template, stage::Scratch, wire::Connection};
+use rustix::process::Pid;
+use sessiond_support::{
+    http::Connection,
+    process::{Process, command_on},
+    sessiond::field,
+    wait::wait_for,
+};
+
+use crate::{cpu, requests::Template};
 
 /// What hyper and axum put around a body of text, with a length of `digits` digits.
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: \r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n";
@@ -15,7 +23,7 @@ pub fn serve(answer_bytes: usize) -> Result<()> {
     let body: &'static str = "x".repeat(body_length(answer_bytes)?).leak();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        writeln!(std::io::stderr(), "listen={}", listener.local_addr()?)?;
+        writeln!(std::io::stderr(), "hello listen={}", listener.local_addr()?)?;
         let routes = Router::new().route("/verify", get(move || async move { body }));
         Ok(axum::serve(listener, routes).await?)
     })
@@ -30,23 +38,27 @@ fn body_length(answer_bytes: usize) -> Result<usize> {
 /// A running hello.
 pub struct Hello {
     pub address: SocketAddr,
-    pub pid: u32,
-    _child: Child,
-    _scratch: Scratch,
+    pub pid: Pid,
+    _process: Process,
 }
 
 impl Hello {
     /// Starts one and makes sure that its answers are exactly `answer_bytes` long.
     pub async fn start(answer_bytes: usize) -> Result<Self> {
-        let scratch = Scratch::new()?;
-        let myself = std::env::current_exe()?;
-        let length = answer_bytes.to_string();
-        let arguments = [OsStr::new("hello"), OsStr::new(&length)];
-        let mut child = Child::spawn(&myself, &arguments, &[], scratch.path())?;
-        let [address] = child.logged(["listen"]).await?;
-        let answer = Connection::open(address).await?.exchange(Template::check().with(&[b'A'; 43])).await?;
-        ensure!(answer.bytes == answer_bytes, "the hello answers {} bytes instead of {answer_bytes}", answer.bytes);
-        Ok(Self { address, pid: child.pid, _child: child, _scratch: scratch })
+        let mut command = command_on(cpu::SERVER, std::env::current_exe()?);
+        command.arg("hello").arg(answer_bytes.to_string());
+        let mut process = Process::spawn(command)?;
+        let address = wait_for("the hello listens", async || {
+            process.still_lives()?;
+            let log = process.log();
+            Ok(log.strip_suffix('\n').and_then(|line| field(line, "listen")?.parse().ok()))
+        });
+        let address = address.await?;
+        let mut connection = Connection::open(address).await?;
+        connection.exchange(Template::check().with(&[b'A'; 43])).await?;
+        let bytes = connection.head().len() + connection.body().len();
+        ensure!(bytes == answer_bytes, "the hello answers {bytes} bytes instead of {answer_bytes}");
+        Ok(Self { address, pid: process.pid(), _process: process })
     }
 }
 

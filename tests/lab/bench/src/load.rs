@@ -8,9 +8,11 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
+use rustix::process::{Pid, getpid};
+use sessiond_support::http::Connection;
 use tokio::task::JoinSet;
 
-use crate::{children, report, requests::Requests, wire::Connection};
+use crate::{cpu, report, requests::Requests};
 
 /// How many connections a load uses unless its benchmark says otherwise.
 pub const CONNECTIONS: usize = 64;
@@ -24,7 +26,6 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// Nanoseconds.
     pub latency: Histogram<u64>,
-    pub reconnects: u64,
     /// The requests ran out before the time did.
     pub exhausted: bool,
     last_answer: Instant,
@@ -41,7 +42,6 @@ impl Outcome {
             statuses: BTreeMap::new(),
             elapsed: Duration::ZERO,
             latency: Histogram::new_with_bounds(1, 600_000_000_000, 3)?,
-            reconnects: 0,
             exhausted: false,
             last_answer: start,
         })
@@ -70,7 +70,6 @@ impl Outcome {
             *self.statuses.entry(*status).or_default() += count;
         }
         self.latency.add(&other.latency)?;
-        self.reconnects += other.reconnects;
         self.exhausted |= other.exhausted;
         self.last_answer = self.last_answer.max(other.last_answer);
         Ok(())
@@ -167,12 +166,11 @@ async fn closed_loop<R: Requests>(
             outcome.exhausted = true;
             break;
         };
-        let answer = connection.exchange(request).await?;
+        let status = connection.exchange_or_reconnect(request).await?;
         let answered = Instant::now();
-        outcome.record(now, answered, answer.status);
+        outcome.record(now, answered, status);
         now = answered;
     }
-    outcome.reconnects = connection.reconnects;
     Ok(outcome)
 }
 
@@ -191,11 +189,10 @@ async fn open_loop<R: Requests>(
             outcome.exhausted = true;
             break;
         };
-        let answer = connection.exchange(request).await?;
-        outcome.record(scheduled, Instant::now(), answer.status);
+        let status = connection.exchange_or_reconnect(request).await?;
+        outcome.record(scheduled, Instant::now(), status);
         scheduled += every;
     }
-    outcome.reconnects = connection.reconnects;
     Ok(outcome)
 }
 
@@ -234,10 +231,10 @@ impl Measured {
 }
 
 /// Runs a load and charges the process `pid` for it.
-pub async fn charged(pid: u32, load: impl Future<Output = Result<Outcome>>) -> Result<Measured> {
-    let myself = std::process::id();
-    let (before, own_before) = (children::cpu_time(pid)?, children::cpu_time(myself)?);
+pub async fn charged(pid: Pid, load: impl Future<Output = Result<Outcome>>) -> Result<Measured> {
+    let myself = getpid();
+    let (before, own_before) = (cpu::time(pid)?, cpu::time(myself)?);
     let outcome = load.await?;
-    let (after, own_after) = (children::cpu_time(pid)?, children::cpu_time(myself)?);
+    let (after, own_after) = (cpu::time(pid)?, cpu::time(myself)?);
     Ok(Measured { outcome, cpu: after.saturating_sub(before), own_cpu: own_after.saturating_sub(own_before) })
 }

@@ -10,9 +10,8 @@ use crate::{
     load::{Load, Outcome},
     report::{self, MEBIBYTE, Report, Spread, Target, as_milliseconds},
     requests::{Checks, Prebuilt, login},
-    seed::username,
     server::{PASSWORD, Server},
-    stage::Stage,
+    stage::{Stage, username},
 };
 
 /// Accounts that log in; many, so that none comes near its cap of sessions.
@@ -182,7 +181,7 @@ async fn measure_crowded(stage: &mut Stage, niceness: Option<i32>) -> Result<Cro
 /// Gives the server's password workers another niceness than their own; a lower one is for root alone.
 fn renice(server: &Server, niceness: i32) -> Result<()> {
     let mut workers = 0;
-    for thread in std::fs::read_dir(format!("/proc/{}/task", server.pid))? {
+    for thread in std::fs::read_dir(format!("/proc/{}/task", server.pid.as_raw_nonzero()))? {
         let thread = thread?;
         if std::fs::read_to_string(thread.path().join("comm"))?.starts_with("password-") {
             let id = thread.file_name().to_str().and_then(|id| id.parse().ok()).and_then(Pid::from_raw);

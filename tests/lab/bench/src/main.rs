@@ -3,9 +3,9 @@
 //! The server runs as a child on CPU 0 with its database on the real disk; the load comes from this
 //! process on CPU 1. PostgreSQL, where it is the store, may use both. Whatever is a ratio is taken within one run, in alternating rounds.
 
-mod children;
-mod cluster;
+mod compare;
 mod cost;
+mod cpu;
 mod hello;
 mod limits;
 mod load;
@@ -15,24 +15,18 @@ mod memory;
 mod replicas;
 mod report;
 mod requests;
-mod seed;
 mod server;
 mod stage;
 mod verify;
-mod wire;
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::{Context, Result, bail};
-use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum as _};
+use sessiond_support::{interrupt::until_interrupted, sessiond};
 
 use crate::{
+    compare::Comparison,
     report::Report,
     stage::{Stage, Store},
 };
@@ -63,7 +57,7 @@ enum What {
     Verify,
     /// Checks of tokens that were never issued
     Unknown,
-    /// Durable logouts against the disk's own commits
+    /// Durable logouts against what the store does by itself
     Logout,
     /// Logins against raw argon2id, and the memory that 1,000 at once take
     Login,
@@ -83,21 +77,25 @@ enum What {
     Replicas,
     /// Everything, and the whole table
     All,
+    /// The binary of another commit against this one: the same rounds in turn, on copies of the same sessions
+    Compare {
+        /// The other one
+        #[arg(long)]
+        before: PathBuf,
+        /// What to compare [default: everything]
+        #[arg(long, value_enum, value_delimiter = ',')]
+        stages: Vec<Comparison>,
+    },
     /// The hello against itself: what the machine's noise does to a ratio
     Control,
-    #[command(hide = true)]
-    Pinned {
-        #[arg(long)]
-        cpu: Vec<usize>,
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
-        command: Vec<OsString>,
-    },
     #[command(hide = true)]
     Hello { answer_bytes: usize },
     #[command(hide = true)]
     Argon2,
     #[command(hide = true)]
     Commits { folder: PathBuf },
+    #[command(hide = true)]
+    Batches { file: PathBuf },
 }
 
 fn main() -> ExitCode {
@@ -113,29 +111,19 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<()> {
     let round = Duration::from_secs(cli.seconds);
     match &cli.what {
-        What::Pinned { cpu, command } => children::become_pinned(cpu, command),
         What::Hello { answer_bytes } => hello::serve(*answer_bytes),
         What::Argon2 => limits::argon2(round),
-        What::Commits { folder } => limits::commits(folder, round),
+        What::Commits { folder } => in_one_thread(limits::commits(folder, round)),
+        What::Batches { file } => in_one_thread(limits::batches(file, round)),
         _ => {
-            children::pin_load_generator()?;
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?
-                .block_on(until_interrupted(run(cli, round)))
+            cpu::pin_load_generator()?;
+            in_one_thread(until_interrupted(run(cli, round)))
         }
     }
 }
 
-/// Dropping `work` on a signal ends every child and removes every file it holds.
-async fn until_interrupted(work: impl Future<Output = Result<()>>) -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        done = work => done,
-        _ = interrupt.recv() => bail!("interrupted"),
-        _ = terminate.recv() => bail!("terminated"),
-    }
+fn in_one_thread(work: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 async fn run(cli: Cli, round: Duration) -> Result<()> {
@@ -145,7 +133,7 @@ async fn run(cli: Cli, round: Duration) -> Result<()> {
         report.print();
         return Ok(());
     }
-    let mut stage = Stage::new(server_binary(cli.server)?, cli.store, cli.rounds, round)?;
+    let mut stage = Stage::new(sessiond::binary(cli.server)?, cli.store, cli.rounds, round)?;
     match cli.what {
         What::Verify => verify::known(&mut stage, &mut report).await?,
         What::Unknown => verify::unknown(&mut stage, &mut report).await?,
@@ -158,13 +146,19 @@ async fn run(cli: Cli, round: Duration) -> Result<()> {
         What::Start => memory::start(&mut stage, &mut report).await?,
         What::Cost => cost::run(&mut stage, &mut report).await?,
         What::Replicas => replicas::run(&mut stage, &mut report).await?,
+        What::Compare { before, mut stages } => {
+            if stages.is_empty() {
+                stages.extend(Comparison::value_variants());
+            }
+            compare::run(stage, sessiond::binary(Some(before))?, &stages, &mut report).await?;
+        }
         _ => all(&mut stage, &mut report).await?,
     }
     report.print();
     Ok(())
 }
 
-/// Whatever needs every session alive comes before what ends some; logouts come last.
+/// What needs every session live comes before what ends some; logouts come last.
 async fn all(stage: &mut Stage, report: &mut Report) -> Result<()> {
     verify::control(stage.rounds, stage.round, report).await?;
     memory::start(stage, report).await?;
@@ -180,20 +174,4 @@ async fn all(stage: &mut Stage, report: &mut Report) -> Result<()> {
         Store::Sqlite => Ok(()),
         Store::Postgres => replicas::run(stage, report).await,
     }
-}
-
-fn server_binary(given: Option<PathBuf>) -> Result<PathBuf> {
-    let path = match given {
-        Some(path) => path,
-        None => {
-            std::env::current_exe().context("finding this program")?.parent().unwrap_or(Path::new(".")).join("sessiond")
-        }
-    };
-    if !path.is_file() {
-        bail!(
-            "there is no server at {}: build it first (cargo build --release), or name it with --server",
-            path.display()
-        );
-    }
-    path.canonicalize().with_context(|| format!("resolving {}", path.display()))
 }

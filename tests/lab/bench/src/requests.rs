@@ -8,10 +8,10 @@ use std::{
     },
 };
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-
-/// A token's text.
-pub type Token = [u8; 43];
+use sessiond_support::{
+    random::Random,
+    token::{Token, made_up},
+};
 
 /// What one connection sends; `None` ends it.
 pub trait Requests: Send + 'static {
@@ -114,11 +114,11 @@ pub struct Checks {
 impl Checks {
     pub fn over(tokens: &Arc<[Token]>, range: Range<usize>) -> impl Fn(usize) -> Self + use<> {
         let tokens = Arc::clone(tokens);
-        move |connection| Self {
+        move |_| Self {
             template: Template::check(),
             tokens: Arc::clone(&tokens),
             range: range.clone(),
-            random: Random::new(connection),
+            random: Random::new(),
         }
     }
 }
@@ -137,14 +137,14 @@ pub struct MadeUp {
 }
 
 impl MadeUp {
-    pub fn new(connection: usize) -> Self {
-        Self { template: Template::check(), random: Random::new(connection) }
+    pub fn new(_connection: usize) -> Self {
+        Self { template: Template::check(), random: Random::new() }
     }
 }
 
 impl Requests for MadeUp {
     fn next(&mut self) -> Option<&[u8]> {
-        Some(self.template.with(&self.random.token()))
+        Some(self.template.with(&made_up(&mut self.random)))
     }
 }
 
@@ -176,42 +176,4 @@ impl Requests for Prebuilt {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         (turn < self.limit).then(|| self.requests[turn % self.requests.len()].as_slice())
     }
-}
-
-/// Splitmix64, seeded by the process's own hash keys: fast, and different in every run.
-struct Random(u64);
-
-impl Random {
-    fn new(stream: usize) -> Self {
-        use std::hash::BuildHasher;
-        Self(std::hash::RandomState::new().hash_one(stream))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.next()) * bound as u128) >> 64) as usize
-    }
-
-    fn token(&mut self) -> Token {
-        let mut bytes = [0; 32];
-        for eight in bytes.chunks_exact_mut(8) {
-            eight.copy_from_slice(&self.next().to_le_bytes());
-        }
-        encode(&bytes)
-    }
-}
-
-/// 32 bytes as a token's text.
-pub fn encode(bytes: &[u8; 32]) -> Token {
-    let mut token = [0; 43];
-    let written = URL_SAFE_NO_PAD.encode_slice(bytes, &mut token);
-    debug_assert_eq!(written, Ok(token.len()));
-    token
 }

@@ -12,14 +12,20 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use sessiond_support::{
+    database,
+    postgres::{Options, Postgres},
+    random::Random,
+    seed::Seeder,
+    token::{Token, TokenKey},
+};
 
 use crate::{
-    cluster::Cluster,
+    cpu,
     load::Load,
     report::number,
-    requests::{Each, Template, Token},
-    seed::{self, TokenKey},
-    server::{DATABASE, Server},
+    requests::{Each, Template},
+    server::{ADMIN, Server},
 };
 
 pub const MILLION: usize = 1_000_000;
@@ -27,11 +33,15 @@ pub const MILLION: usize = 1_000_000;
 /// Of folders and databases so far.
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
+/// The file of an embedded store.
+const FILE: &str = "sessiond.db";
+/// Whatever is measured, the same users and sessions are there, in the same order.
+const SEED: u64 = 7;
 /// How long a warm-up may take.
 const WARM_UP: Duration = Duration::from_secs(300);
 
 /// Where sessions are kept.
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Store {
     /// The embedded file
     Sqlite,
@@ -44,10 +54,10 @@ pub struct Stage {
     pub store: Store,
     pub rounds: u32,
     pub round: Duration,
-    /// Seeding a million takes a while, so whoever needs them uses the same ones.
+    /// Seeding a million takes a while, so that every benchmark that needs them uses the same ones.
     million: Option<Rc<Population>>,
     /// Started when it is first needed.
-    cluster: Option<Rc<Cluster>>,
+    cluster: Option<Rc<Postgres>>,
 }
 
 impl Stage {
@@ -56,28 +66,43 @@ impl Stage {
         Ok(Self { binary, store, rounds, round, million: None, cluster: None })
     }
 
-    /// The PostgreSQL of this run.
-    pub fn cluster(&mut self) -> Result<Rc<Cluster>> {
-        let cluster = match &self.cluster {
-            Some(cluster) => Rc::clone(cluster),
-            None => Rc::new(Cluster::start()?),
-        };
+    /// The same with another binary. Both use one PostgreSQL.
+    pub async fn with_binary(&mut self, binary: PathBuf) -> Result<Self> {
+        let cluster = if self.store == Store::Postgres { Some(self.cluster().await?) } else { None };
+        Ok(Self { binary, million: None, cluster, ..*self })
+    }
+
+    /// The PostgreSQL of this run: on the real disk, as durable as it comes, on both CPUs.
+    pub async fn cluster(&mut self) -> Result<Rc<Postgres>> {
+        if let Some(cluster) = &self.cluster {
+            return Ok(Rc::clone(cluster));
+        }
+        let settings =
+            "fsync = on\nfull_page_writes = on\nshared_buffers = 512MB\nmax_wal_size = 4GB\nmin_wal_size = 1GB";
+        let folder = Some(Scratch::parent()?);
+        let options = Options { settings: settings.to_owned(), folder, cpus: Some(cpu::BOTH), clock: false };
+        let cluster = Rc::new(Postgres::start(options).await?);
         self.cluster = Some(Rc::clone(&cluster));
         Ok(cluster)
     }
 
+    /// Has the server make its tables in a database of their own, and fills them.
     async fn seed(&mut self, size: usize) -> Result<Rc<Population>> {
         let scratch = Scratch::new()?;
         let (url, cluster) = match self.store {
-            Store::Sqlite => (format!("sqlite://{}", scratch.path().join(DATABASE).display()), None),
+            Store::Sqlite => (format!("sqlite://{}", scratch.path().join(FILE).display()), None),
             Store::Postgres => {
-                let cluster = self.cluster()?;
-                let name = format!("sessions_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+                let cluster = self.cluster().await?;
+                let name = database_name();
                 cluster.create(&name).await?;
                 (cluster.url(&name), Some(cluster))
             }
         };
-        Ok(Rc::new(Population::seed(&self.binary, scratch, url, cluster, size).await?))
+        Server::start(&self.binary, scratch.path(), &url).await?.stop().await?;
+        let began = Instant::now();
+        let (tokens, key) = fill(&url, size).await?;
+        println!("  seeded {} sessions in {:.1} s", number(size as f64), began.elapsed().as_secs_f64());
+        Ok(Rc::new(Population { url, tokens, key, cluster, scratch }))
     }
 
     /// A stored population of live sessions, one user each; no server is running on it.
@@ -106,46 +131,96 @@ impl Stage {
     }
 }
 
+/// The name of a database that is to be made.
+fn database_name() -> String {
+    format!("sessions_{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The name of a seeded account; all are equally long, so that all answers are.
+pub fn username(number: usize) -> String {
+    format!("user{number:07}")
+}
+
+/// Stores so many users, who all have the first account's password, with one live session each.
+async fn fill(url: &str, size: usize) -> Result<(Arc<[Token]>, TokenKey)> {
+    let (mut seeder, mut random) = (Seeder::open(url, ADMIN).await?, Random::seeded(SEED));
+    seeder.hurry().await?;
+    let users: Vec<_> = (0..size).map(|number| seeder.user(username(number), &mut random)).collect();
+    let mut sessions: Vec<_> = users.iter().map(|user| seeder.session(user, &mut random)).collect();
+    seeder.store(&users, &sessions).await?;
+    // Load takes tokens in their order, and so comes to rows that lie anywhere.
+    random.shuffle(&mut sessions);
+    let key = seeder.key().clone();
+    seeder.finish().await?;
+    Ok((sessions.iter().map(|session| session.token).collect(), key))
+}
+
 /// A database of sessions whose tokens are known.
 pub struct Population {
     pub url: String,
     pub tokens: Arc<[Token]>,
     key: TokenKey,
-    /// After the cluster's connections and before its folder.
-    _cluster: Option<Rc<Cluster>>,
+    cluster: Option<Rc<Postgres>>,
     scratch: Scratch,
 }
 
 impl Population {
-    async fn seed(
-        binary: &Path,
-        scratch: Scratch,
-        url: String,
-        cluster: Option<Rc<Cluster>>,
-        size: usize,
-    ) -> Result<Self> {
-        Server::start(binary, scratch.path(), &url).await?.stop().await?;
-        let began = Instant::now();
-        let seeded = match &cluster {
-            None => seed::sqlite(&scratch.path().join(DATABASE), size)?,
-            Some(_) => seed::postgres(&url, size).await?,
-        };
-        println!("  seeded {} sessions in {:.1} s", number(size as f64), began.elapsed().as_secs_f64());
-        Ok(Self { url, tokens: seeded.tokens, key: seeded.key, _cluster: cluster, scratch })
-    }
-
     pub fn folder(&self) -> &Path {
         self.scratch.path()
+    }
+
+    /// The file of an embedded store.
+    pub fn file(&self) -> PathBuf {
+        self.folder().join(FILE)
     }
 
     pub fn all(&self) -> Range<usize> {
         0..self.tokens.len()
     }
 
+    /// Another one with the same contents; no server may be running on this one.
+    pub async fn copy(&self) -> Result<Self> {
+        let scratch = Scratch::new()?;
+        let url = match &self.cluster {
+            None => {
+                let file = scratch.path().join(FILE);
+                std::fs::copy(self.file(), &file)?;
+                std::fs::File::open(&file)?.sync_all()?;
+                format!("sqlite://{}", file.display())
+            }
+            Some(cluster) => {
+                let (name, template) = (database_name(), self.database());
+                let create = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy");
+                database::execute(&cluster.url("postgres"), &create).await?;
+                database::execute(&cluster.url("postgres"), "CHECKPOINT").await?;
+                cluster.url(&name)
+            }
+        };
+        let (tokens, key, cluster) = (Arc::clone(&self.tokens), self.key.clone(), self.cluster.clone());
+        Ok(Self { url, tokens, key, cluster, scratch })
+    }
+
+    /// Frees what it takes on the disk, which a database on PostgreSQL takes for as long as the benchmark runs.
+    pub async fn remove(self) -> Result<()> {
+        match &self.cluster {
+            None => Ok(()),
+            Some(cluster) => {
+                let drop = format!("DROP DATABASE {} WITH (FORCE)", self.database());
+                database::execute(&cluster.url("postgres"), &drop).await
+            }
+        }
+    }
+
+    /// The name of the database on PostgreSQL.
+    fn database(&self) -> &str {
+        let path = self.url.rsplit_once('/').map_or("", |(_, path)| path);
+        path.split_once('?').map_or(path, |(name, _)| name)
+    }
+
     /// Tokens that the server could have issued but that no row knows: their sessions are long gone.
     pub fn gone(&self, count: usize) -> Arc<[Token]> {
-        let stored = self.tokens.len();
-        seed::tokens(&self.key, stored..stored + count)
+        let mut random = Random::new();
+        (0..count).map(|_| self.key.issue(&mut random)).collect()
     }
 
     /// Checks each session of a range once, so that it is in memory.
@@ -193,10 +268,11 @@ impl Scratch {
             let entry = entry?;
             let name = entry.file_name();
             let owner = name.to_str().and_then(|name| name.split_once('-'));
-            if let Some(process) = owner.and_then(|(process, _)| process.parse::<u32>().ok())
-                && !Path::new("/proc").join(process.to_string()).exists()
-            {
-                std::fs::remove_dir_all(entry.path())?;
+            match owner.and_then(|(process, _)| process.parse::<u32>().ok()) {
+                Some(process) if Path::new("/proc").join(process.to_string()).exists() => {}
+                Some(_) => std::fs::remove_dir_all(entry.path())?,
+                // A PostgreSQL's, which empties it by itself.
+                None => _ = std::fs::remove_dir(entry.path()),
             }
         }
         Ok(())

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use sessiond_support::token::Token;
 
 use crate::{
     hello::Hello,
     load::{Load, Measured, charged},
     report::{self, Report, Spread, Target},
-    requests::{Checks, Each, MadeUp, Requests, Template, Token},
+    requests::{Checks, Each, MadeUp, Requests, Template},
     server::Server,
     stage::{MILLION, Stage},
 };

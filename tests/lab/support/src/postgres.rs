@@ -243,6 +243,8 @@ impl Drop for Postgres {
         let _ = self.thaw();
         drop(self.watcher.stdin.take());
         let _ = self.watcher.wait();
+        // The watcher empties the folder, and may not be allowed to remove it.
+        let _ = std::fs::remove_dir(&self.dir);
     }
 }
 
