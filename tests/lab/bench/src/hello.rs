@@ -10,7 +10,7 @@ use sessiond_support::{
     http::Connection,
     process::{Process, command_on},
     sessiond::field,
-    wait::wait_for,
+    wait::Wait,
 };
 
 use crate::{cpu, requests::Template};
@@ -48,12 +48,15 @@ impl Hello {
         let mut command = command_on(cpu::SERVER, std::env::current_exe()?);
         command.arg("hello").arg(answer_bytes.to_string());
         let mut process = Process::spawn(command)?;
-        let address = wait_for("the hello listens", async || {
+        let wait = Wait::until("the hello listens");
+        let address = loop {
+            if let Some(address) = process.log().strip_suffix('\n').and_then(|line| field(line, "listen")?.parse().ok())
+            {
+                break address;
+            }
             process.still_lives()?;
-            let log = process.log();
-            Ok(log.strip_suffix('\n').and_then(|line| field(line, "listen")?.parse().ok()))
-        });
-        let address = address.await?;
+            wait.pause().await?;
+        };
         let mut connection = Connection::open(address).await?;
         connection.exchange(Template::check().with(&[b'A'; 43])).await?;
         let bytes = connection.head().len() + connection.body().len();

@@ -1,6 +1,7 @@
 //! One who asks: a connection to each server, one request at a time, and a record of each.
 
 use std::{
+    net::Ipv4Addr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -9,14 +10,16 @@ use std::{
 };
 
 use serde_json::Value;
+use sessiond_support::{
+    http::Connection,
+    random::Random,
+    token::{Token, text},
+};
 
 use crate::{
     history::{Kind, Operation, Span, Time, Told},
-    pool::{Held, Pool, USERS},
-    random::Random,
+    pool::{Fresh, Held, Pool, USERS},
     replica::Door,
-    seed::{Fresh, Token, text},
-    wire::{Connection, header},
 };
 
 /// How long a client waits before it asks again, after it was told nothing.
@@ -252,7 +255,8 @@ impl Asker {
         };
         let slot = &mut self.connections[replica];
         if slot.as_ref().is_none_or(|(its, _)| *its != port) {
-            *slot = Connection::open(port).await.ok().map(|connection| (port, connection));
+            *slot =
+                Connection::open((Ipv4Addr::LOCALHOST, port).into()).await.ok().map(|connection| (port, connection));
         }
         let Some((_, connection)) = slot else {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -301,7 +305,7 @@ impl Asker {
             _ => Told::SomebodyElse,
         };
         match kind {
-            Kind::Check => whose(header(connection.head(), b"remote-session-id")),
+            Kind::Check => whose(connection.header("remote-session-id")),
             Kind::Show => whose(body()["session"]["id"].as_str()),
             Kind::RevokeOthers | Kind::RevokeAll | Kind::Password => {
                 let count = body()["revoked"].as_u64().and_then(|count| u32::try_from(count).ok());

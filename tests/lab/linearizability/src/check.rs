@@ -8,8 +8,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use sessiond_support::token::Id;
+
 use crate::{
-    history::{History, Id, Kind, Operation, Session, Span, Time, Told},
+    history::{History, Kind, Operation, Session, Span, Time, Told},
     least::Wide,
 };
 

@@ -9,8 +9,9 @@ use std::{
 };
 
 use anyhow::Result;
+use sessiond_support::{database, postgres::Postgres, random::Random};
 
-use crate::{asker::Scene, cluster::Cluster, random::Random, replica::Replica, seed::connect};
+use crate::{asker::Scene, replica::Replica};
 
 /// No more of each kind than this.
 const MOST: u32 = 1_000;
@@ -55,20 +56,21 @@ impl Faults {
                 self.pause(&mut random, 300, 2_500).await;
                 drop(frozen);
             } else if once_more(&self.killed) {
-                replica.kill(&scene.doors[number]).await?;
+                replica = replica.replace(&scene.doors[number]).await?;
             }
         }
         Ok(replica)
     }
 
     /// Has the database close every connection now and then, and crash now and then if it is our own.
-    pub async fn of_database(self: Arc<Self>, url: String, mut cluster: Option<Cluster>) -> Result<Option<Cluster>> {
+    pub async fn of_database(self: Arc<Self>, url: String, cluster: Option<Postgres>) -> Result<Option<Postgres>> {
         let mut random = Random::new();
         while self.pause(&mut random, 2_000, 8_000).await {
-            match &mut cluster {
+            match &cluster {
                 Some(cluster) if random.chance(30) => {
                     if once_more(&self.crashed) {
-                        cluster.crash().await?;
+                        cluster.stop_immediately().await?;
+                        cluster.start_again().await?;
                     }
                 }
                 Some(_) | None => {
@@ -91,12 +93,8 @@ fn once_more(count: &AtomicU32) -> bool {
 }
 
 async fn disconnect(url: &str) -> Result<()> {
-    connect(url)
-        .await?
-        .batch_execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-             WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
-        )
-        .await?;
-    Ok(())
+    const EVERY: &str = "
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    database::execute(url, EVERY).await
 }

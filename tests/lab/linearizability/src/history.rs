@@ -1,14 +1,13 @@
 //! What was asked and answered: the operations on sessions that others operate on at the same time.
 
+use sessiond_support::token::Id;
+
 /// Nanoseconds since the run began, on the one monotonic clock of this process.
 pub type Time = u64;
 
 /// A session by its place in [`History::sessions`]; or rather one of its tokens: a session that is given another token,
 /// with its password, is another one here, of the same id.
 pub type Session = u32;
-
-/// A session's public id, as lists show it.
-pub type Id = [u8; 17];
 
 /// From before something was asked until after it was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -91,7 +91,7 @@ impl Ranked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Random;
+    use sessiond_support::random::Random;
 
     #[test]
     fn the_least_is_what_a_look_at_each_finds() {

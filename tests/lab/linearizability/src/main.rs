@@ -6,41 +6,37 @@
 
 mod asker;
 mod check;
-mod cluster;
 mod faults;
 mod history;
 mod least;
 mod pool;
-mod process;
-mod random;
 mod replica;
 mod report;
-mod seed;
-mod wire;
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    task::JoinSet,
+use sessiond_support::{
+    interrupt::until_interrupted,
+    postgres::{Options, Postgres},
+    random::Random,
+    seed::{Seeder, Session, User},
+    sessiond::{self, Sessiond},
 };
+use tokio::task::JoinSet;
 
 use crate::{
     asker::{Asker, Scene},
-    cluster::Cluster,
     faults::Faults,
     history::{History, Span},
-    pool::{Held, Pool, USERS},
-    random::Random,
-    replica::Recipe,
-    seed::{Fresh, Seeder},
+    pool::{Fresh, Held, Pool, USERS},
+    replica::Replica,
 };
 
 /// Checks that three servers on one database answer as one would.
@@ -75,34 +71,29 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> Result<()> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(async {
-        // Dropping the run ends every child and removes every file it holds.
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            done = run(cli) => done,
-            _ = interrupt.recv() => bail!("interrupted"),
-            _ = terminate.recv() => bail!("terminated"),
-        }
-    })
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(until_interrupted(run(cli)))
 }
 
 async fn run(cli: Cli) -> Result<()> {
     let mut random = Random::new();
-    let binary = server_binary(cli.server)?;
-    let folder = Folder::new()?;
+    let binary = sessiond::binary(cli.server)?;
+    let folder = tempfile::tempdir()?;
     let cluster = match &cli.database {
-        None => Some(Cluster::start(&folder.0.join("postgres"), &mut random).await?),
+        None => Some(Postgres::start(Options::with("fsync = on\nfull_page_writes = on")).await?),
         Some(_) => None,
     };
-    let database = cli.database.or_else(|| cluster.as_ref().map(Cluster::url)).context("no database")?;
-    let recipe = Recipe { binary, database: database.clone(), folder: folder.0.clone() };
+    let database =
+        cli.database.or_else(|| cluster.as_ref().map(|cluster| cluster.url("postgres"))).context("no database")?;
+    let sessiond = Sessiond { binary, database: database.clone(), folder: folder.path().to_owned(), cpus: None };
 
-    let run: String = seed::text(&std::array::from_fn::<u8, 8, _>(|_| b'a' + random.below(26) as u8));
+    let run: String = (0..8).map(|_| char::from(b'a' + random.below(26) as u8)).collect();
     let (first, password) = (format!("first-{run}"), format!("history-{run}-7Qp2"));
-    recipe.run(&["user", "add", &first, "--password-stdin"], &password).await?;
+    sessiond.run(&["user", "add", &first, "--password-stdin"], &password).await?.done()?;
     let names: Vec<String> = (0..USERS).map(|number| format!("user-{run}-{number}")).collect();
-    let seeder = Seeder::start(&database, &names, &first, &mut random).await?;
+    let mut seeder = Seeder::open(&database, &first).await?;
+    let users: Vec<User> = names.iter().map(|name| seeder.user(name.clone(), &mut random)).collect();
+    seeder.store(&users, &[]).await?;
 
     let scene = Arc::new(Scene {
         begun: Instant::now(),
@@ -115,11 +106,11 @@ async fn run(cli: Cli) -> Result<()> {
         most: usize::from(cli.connections / 2).max(1),
     });
     let mut replicas = Vec::new();
-    for (number, door) in scene.doors.iter().enumerate() {
-        replicas.push(recipe.start(number, door).await?);
+    for door in &scene.doors {
+        replicas.push(Replica::start(&sessiond, door).await?);
     }
 
-    let feeding = Aborted(tokio::spawn(feed(Arc::clone(&scene), seeder)));
+    let feeding = Aborted(tokio::spawn(feed(Arc::clone(&scene), seeder, users)));
     let telling = Aborted(tokio::spawn(tell(Arc::clone(&scene), i64::from(cli.operations))));
     let faults = Arc::new(Faults::default());
     let mut of_replicas = JoinSet::new();
@@ -186,32 +177,34 @@ async fn run(cli: Cli) -> Result<()> {
 }
 
 /// Puts new sessions into the places of those that have been dead for long enough.
-async fn feed(scene: Arc<Scene>, mut seeder: Seeder) {
+async fn feed(scene: Arc<Scene>, mut seeder: Seeder, users: Vec<User>) {
     let mut random = Random::new();
-    let mut buried = Instant::now();
+    let mut archived = Instant::now();
     loop {
         tokio::time::sleep(Duration::from_millis(5)).await;
         scene.pool.turn(&mut random);
         let vacant = scene.pool.vacant();
-        let fresh: Vec<Fresh> = vacant.iter().map(|(user, _)| seeder.fresh(*user, &mut random)).collect();
+        let sessions: Vec<Session> =
+            vacant.iter().map(|(user, _)| seeder.session(&users[usize::from(*user)], &mut random)).collect();
         let begin = scene.now();
-        let mut done = if fresh.is_empty() { Ok(()) } else { seeder.store(&fresh).await };
+        let mut done = if sessions.is_empty() { Ok(()) } else { seeder.store(&[], &sessions).await };
         let span = Span { begin, end: scene.now() };
-        for ((_, slot), fresh) in vacant.iter().zip(&fresh) {
+        for ((user, slot), session) in vacant.iter().zip(&sessions) {
+            let fresh = Fresh { user: *user, id: session.id, token: session.token };
             match &done {
-                Ok(()) => drop(scene.pool.add(fresh, span, Some(*slot), &mut random)),
-                Err(_) => scene.pool.stray(fresh.user),
+                Ok(()) => _ = scene.pool.add(&fresh, span, Some(*slot), &mut random),
+                Err(_) => scene.pool.stray(*user),
             }
         }
-        if done.is_ok() && buried.elapsed() > Duration::from_millis(500) {
-            buried = Instant::now();
-            done = seeder.bury().await;
+        if done.is_ok() && archived.elapsed() > Duration::from_millis(500) {
+            archived = Instant::now();
+            done = seeder.archive().await;
         }
         if let Err(error) = done {
-            eprintln!("storing sessions, and will try on: {error:#}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            // It fails again with the next statement if this does.
-            let _ = seeder.reconnect().await;
+            eprintln!("storing sessions, and will connect again: {error:#}");
+            while seeder.reconnect().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         }
     }
 }
@@ -225,40 +218,11 @@ async fn tell(scene: Arc<Scene>, all: i64) {
     }
 }
 
-/// A task that ends with whoever holds it.
+/// A task that ends when this is dropped.
 struct Aborted(tokio::task::JoinHandle<()>);
 
 impl Drop for Aborted {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-/// Where the logs are, and the database; removed when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("sessiond-linearizability-{}", std::process::id()));
-        std::fs::create_dir(&path).with_context(|| format!("creating {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("{} is left behind: {error}", self.0.display());
-        }
-    }
-}
-
-fn server_binary(given: Option<PathBuf>) -> Result<PathBuf> {
-    let path = match given {
-        Some(path) => path,
-        None => std::env::current_exe()?.parent().unwrap_or(Path::new(".")).join("sessiond"),
-    };
-    path.canonicalize().with_context(|| {
-        format!("{}: build the server first (cargo build --release), or name it with --server", path.display())
-    })
 }

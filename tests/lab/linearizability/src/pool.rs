@@ -8,11 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    history::{Created, Id, Session, Span, Time},
+use sessiond_support::{
     random::Random,
-    seed::{Fresh, Token},
+    token::{Id, Token},
 };
+
+use crate::history::{Created, Session, Span, Time};
 
 /// How many users there are, and how many sessions of each are in use at a time.
 pub const USERS: usize = 64;
@@ -21,6 +22,13 @@ const SLOTS: usize = 12;
 const LONGEST: usize = 1_500;
 /// How often in a hundred somebody turns to the user that everybody turns to.
 const HOT: usize = 25;
+
+/// A session that is about to be used.
+pub struct Fresh {
+    pub user: u16,
+    pub id: Id,
+    pub token: Token,
+}
 
 /// A session and how to use it.
 #[derive(Clone, Copy)]

@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use crate::http::Connection;
 use crate::process::{self, Finished, Process, finish};
-use crate::wait::wait_for;
+use crate::wait::Wait;
 
 const READY: &[u8] = b"GET /readyz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
 
@@ -66,24 +66,28 @@ impl Server {
     /// Starts one, and waits until it has logged where it listens.
     pub async fn start(command: Command) -> Result<Self> {
         let mut process = Process::spawn(command)?;
-        let logged = wait_for("the server has logged where it listens", async || {
+        let wait = Wait::until("the server has logged where it listens");
+        loop {
+            if let Some((listen, ops)) = addresses(&process.log()) {
+                return Ok(Self { listen, ops, process });
+            }
             process.still_lives()?;
-            Ok(addresses(&process.log()))
-        });
-        let (listen, ops) = logged.await?;
-        Ok(Self { listen, ops, process })
+            wait.pause().await?;
+        }
     }
 
     /// Waits until it says that it is ready. Returns how long that took, from the start of its process.
     pub async fn until_ready(&mut self) -> Result<Duration> {
-        let ops = self.ops;
-        wait_for("the server is ready", async || {
-            self.process.still_lives()?;
+        let wait = Wait::until("the server is ready");
+        loop {
             // Such a connection carries one request.
-            let ready = Connection::open(ops).await?.exchange(READY).await? == 200;
-            Ok(ready.then(|| self.process.spawned().elapsed()))
-        })
-        .await
+            let ready = async { Connection::open(self.ops).await?.exchange(READY).await };
+            if ready.await.is_ok_and(|status| status == 200) {
+                return Ok(self.process.spawned().elapsed());
+            }
+            self.process.still_lives()?;
+            wait.pause().await?;
+        }
     }
 }
 

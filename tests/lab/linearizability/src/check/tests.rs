@@ -1,7 +1,8 @@
 //! Histories with one mistake each, and histories without any.
 
 use super::*;
-use crate::{history::Created, random::Random};
+use crate::history::Created;
+use sessiond_support::random::Random;
 
 /// Two sessions of one user, there since time 10.
 fn history(operations: impl IntoIterator<Item = Operation>) -> History {
