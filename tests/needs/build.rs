@@ -26,6 +26,7 @@ fn main() {
     ];
     for (name, found) in &files {
         if let Some(file) = found {
+            println!("cargo::rustc-env=FOUND_{}={}", name.to_ascii_uppercase(), file.display());
             println!("cargo::rerun-if-changed={}", file.display());
             println!("cargo::rustc-cfg=has_{name}");
         }

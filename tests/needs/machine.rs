@@ -1,4 +1,4 @@
-//! What this machine has of what tests need: for the build script, and for tests that run it.
+//! What this machine has of what tests need.
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,11 @@
+//! What is kept: the contract of every store, what is one store's own, and what survives a crash.
+
+mod backup;
+mod contract;
+mod copy;
+mod crash;
+mod postgres;
+mod secrets;
+mod sqlite;
+mod state_machine;
+pub mod statements;

@@ -1,0 +1,4 @@
+//! What is SQLite's own.
+
+mod files;
+mod statements;
