@@ -167,9 +167,7 @@ async fn a_database_of_an_earlier_version_is_brought_up_to_date_and_keeps_what_i
 async fn somebody_elses_tables_are_refused_and_left_alone() {
     let database = Database::new(StoreKind::Postgres);
     database.execute("CREATE TABLE notes (text text); INSERT INTO notes VALUES ('mine')").await;
-    let Err(ConnectError::Store(StoreError::Inconsistent(refused))) = migrate(&database).await else {
-        panic!("taken")
-    };
+    let Err(ConnectError::Store(StoreError::Inconsistent(refused))) = migrate(&database).await else { panic!("taken") };
     assert!(refused.to_string().contains("give sessiond one of its own"), "{refused}");
     assert_eq!(database.on_server().tables().await, ["notes"]);
     assert_eq!(database.rows("SELECT text FROM notes").await, [[Some(String::from("mine"))]]);
