@@ -1,8 +1,10 @@
 //! The run: who asks whom for what, and when it is answered.
 
+use sessiond_support::random::Random;
+
 use crate::database::{Commit, Database, Job, View};
 use crate::queue::Queue;
-use crate::random::Random;
+use crate::random::{around, until_next};
 use crate::replica::{Replica, Turn};
 use crate::setting::Setting;
 use crate::{MICROSECOND, MILLISECOND, SECOND, Time};
@@ -94,7 +96,7 @@ pub fn simulate(setting: &Setting) -> Outcome {
 
 impl<'s> World<'s> {
     fn new(setting: &'s Setting) -> Self {
-        let mut random = Random::new(setting.seed);
+        let mut random = Random::seeded(setting.seed);
         let mut events = Queue::new();
         let mut replicas: Vec<Replica> = (0..setting.replicas).map(|_| Replica::default()).collect();
         for (number, replica) in replicas.iter_mut().enumerate() {
@@ -182,7 +184,7 @@ impl<'s> World<'s> {
         self.came += usize::from(self.looked_at(now));
         self.replicas[replica].queue.push_back(now);
         self.commit_next(replica);
-        let next = self.random.until_next(self.setting.logouts.into());
+        let next = until_next(&mut self.random, self.setting.logouts.into());
         if now < WARM_UP + self.setting.seconds * SECOND {
             self.events.after(next, Event::Logout);
         }
@@ -238,7 +240,7 @@ impl<'s> World<'s> {
     fn work(&mut self) {
         while let Some(job) = self.database.begin() {
             let cost = self.database.cost(job, &self.setting.costs) * self.setting.slowness;
-            let took = self.random.around((cost * MICROSECOND as f64) as Time);
+            let took = around(&mut self.random, (cost * MICROSECOND as f64) as Time);
             // What is read shows what was committed when the reading began.
             let view = if let Job::News { replica, .. } = job {
                 self.database.view(replica)
@@ -282,7 +284,7 @@ impl<'s> World<'s> {
 
     fn flush(&mut self) {
         self.flushes += u64::from(self.looked_at(self.events.now()));
-        let took = self.random.around(self.setting.flush * MICROSECOND);
+        let took = around(&mut self.random, self.setting.flush * MICROSECOND);
         self.events.after(took, Event::Flushed);
         self.ask(Job::Flush);
     }
