@@ -1,8 +1,6 @@
 //! The picture in `lib.rs` holds: a file imports only from floors below its own, or from its own folder.
 
-use std::path::Path;
-
-use crate::store::statements::rust_files;
+use crate::source::{self, code};
 
 /// Which floor a module stands on.
 const FLOORS: [(&str, u8); 16] = [
@@ -37,16 +35,13 @@ const LIBRARIES: [(&str, &[&str]); 6] = [
 
 #[test]
 fn every_import_goes_down() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let files = rust_files(&root);
-    assert!(files.len() > 40, "{files:?}");
+    let files = source::files(&source::root());
+    assert!(files.len() > 40, "{} files", files.len());
     let mut imports = 0;
     let mut violations = Vec::new();
-    for file in &files {
-        let text = std::fs::read_to_string(file).expect("a file");
-        let name = file.strip_prefix(&root).expect("under src").to_str().expect("UTF-8");
-        imports += paths(&code(&text), name).len();
-        violations.extend(check(name, &text));
+    for (name, text) in &files {
+        imports += paths(&code(text), name).len();
+        violations.extend(check(name, text));
     }
     assert!(imports > 100, "{imports}");
     assert!(violations.is_empty(), "\n{}", violations.join("\n"));
@@ -122,20 +117,6 @@ fn check(file: &str, text: &str) -> Vec<String> {
         }
     }
     found
-}
-
-/// The lines of a file without comments and without what only tests see.
-fn code(text: &str) -> Vec<String> {
-    let mut testing = false;
-    let lines = text.lines().map(|line| {
-        testing |= line == "#[cfg(test)]";
-        let over = testing && (line == "}" || (line.ends_with(';') && !line.starts_with(' ')));
-        let hidden = testing;
-        testing &= !over;
-        let comment = if line.trim_start().starts_with("//") { Some(0) } else { line.find(" //") };
-        if hidden { String::new() } else { line[..comment.unwrap_or(line.len())].to_owned() }
-    });
-    lines.collect()
 }
 
 /// The top-level modules that a file names by `crate::` or `super::`, each with its line.

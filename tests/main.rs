@@ -19,5 +19,6 @@ mod harness;
 mod dialects;
 mod layering;
 mod replicas;
+mod source;
 mod store;
 mod wire;
