@@ -20,5 +20,6 @@ mod dialects;
 mod layering;
 mod replicas;
 mod source;
+mod stack;
 mod store;
 mod wire;
