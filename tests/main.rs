@@ -19,5 +19,7 @@ mod harness;
 mod dialects;
 mod layering;
 mod replicas;
+mod source;
+mod stack;
 mod store;
 mod wire;

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use sessiond_support::wait::until;
 use url::Url;
 
 use crate::harness::database::Database;
-use crate::harness::process::{Home, Process, until};
+use crate::harness::process::{Home, Process};
 use crate::harness::{Reply, exchange, get, post};
 
 /// Much longer than anybody has to wait for a logout, whatever happens to other servers.

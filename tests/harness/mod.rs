@@ -12,14 +12,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 pub use self::database::{Database, StoreKind};
-use self::process::until;
+use sessiond_support::wait::until;
 
-pub mod cluster;
 pub mod database;
 pub mod fleet;
 pub mod fresh;
 pub mod load;
-pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod reverse_proxy;

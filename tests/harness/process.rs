@@ -1,30 +1,18 @@
 //! The real binary as a child process: its server on port 0, and its commands beside it.
 
-use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::process::ExitStatus;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal};
+use sessiond_support::process::{self, Finished};
+use sessiond_support::sessiond::{self, Sessiond};
+use sessiond_support::wait::until;
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
-use tokio::task::JoinSet;
+use tokio::process::Command;
 
 use crate::harness::database::{Database, StoreKind};
 use crate::harness::{ALICE, Ask, BOB, LoggedIn, PASSWORD, Reply, exchange, get, post};
-
-/// Longer than anything here takes, so that a test fails rather than hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Waits until `condition` holds; panics when it never does.
-pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let begin = Instant::now();
-    while !condition().await {
-        assert!(begin.elapsed() < PATIENCE, "waited in vain until {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
 
 /// A directory of this test's own to run in, and a database.
 pub struct Home {
@@ -32,31 +20,6 @@ pub struct Home {
     pub dir: TempDir,
     /// The database.
     pub database: Database,
-}
-
-/// A command that came to its end.
-#[derive(Debug)]
-pub struct Finished {
-    /// Whether it exited with 0.
-    pub ok: bool,
-    /// What it printed.
-    pub out: String,
-    /// What it complained about.
-    pub err: String,
-}
-
-impl Finished {
-    /// What it printed; panics when it failed.
-    pub fn done(self) -> String {
-        assert!(self.ok, "{self:?}");
-        self.out
-    }
-
-    /// What it complained about; panics when it succeeded.
-    pub fn refused(self) -> String {
-        assert!(!self.ok, "{self:?}");
-        self.err
-    }
 }
 
 impl Home {
@@ -67,29 +30,23 @@ impl Home {
 
     /// The binary with these arguments, on this database, with nothing else in its environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sessiond"));
-        command
-            .args(arguments)
-            .env_clear()
-            .env("SESSIOND_DATABASE_URL", self.database.url())
-            .current_dir(self.dir.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        command
+        self.sessiond().command(arguments)
     }
 
     /// The binary as a server on free ports, with Alice as its first user.
     pub fn server(&self) -> Command {
-        let mut command = self.command(&["serve"]);
+        let mut command = self.sessiond().server();
+        command.env("SESSIOND_ADMIN_USERNAME", ALICE).env("SESSIOND_ADMIN_PASSWORD", PASSWORD);
         command
-            .env("SESSIOND_LISTEN", "127.0.0.1:0")
-            .env("SESSIOND_OPS_LISTEN", "127.0.0.1:0")
-            .env("SESSIOND_SHUTDOWN_DELAY", "0s")
-            .env("SESSIOND_ADMIN_USERNAME", ALICE)
-            .env("SESSIOND_ADMIN_PASSWORD", PASSWORD);
-        command
+    }
+
+    fn sessiond(&self) -> Sessiond {
+        Sessiond {
+            binary: env!("CARGO_BIN_EXE_sessiond").into(),
+            database: self.database.url(),
+            folder: self.dir.path().to_owned(),
+            cpus: None,
+        }
     }
 
     /// Starts a server.
@@ -109,20 +66,13 @@ impl Home {
 
     /// Adds a user who logs in with the usual password.
     pub async fn add_user(&self, username: &str) {
-        self.run_reading(&["user", "add", username, "--password-stdin"], PASSWORD).await.done();
+        self.run_reading(&["user", "add", username, "--password-stdin"], PASSWORD).await.done().unwrap();
     }
 }
 
-/// Runs a command to its end.
-pub async fn finish(mut command: Command, input: &str) -> Finished {
-    let mut child = command.stdin(Stdio::piped()).spawn().expect("a child");
-    let mut stdin = child.stdin.take().expect("piped");
-    // It may end without reading.
-    let _ = stdin.write_all(input.as_bytes()).await;
-    drop(stdin);
-    let ended = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("an end").expect("an output");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    Finished { ok: ended.status.success(), out: text(ended.stdout), err: text(ended.stderr) }
+/// Runs a command to its end, with something to read.
+pub async fn finish(command: Command, input: &str) -> Finished {
+    process::finish(command, input).await.expect("an end")
 }
 
 /// A server that runs; killed when dropped.
@@ -131,10 +81,7 @@ pub struct Process {
     pub listen: String,
     /// Where operations are.
     pub ops: String,
-    child: Child,
-    err: Arc<Mutex<String>>,
-    out: Arc<Mutex<String>>,
-    readers: JoinSet<()>,
+    process: process::Process,
 }
 
 impl Process {
@@ -146,12 +93,9 @@ impl Process {
     }
 
     /// Starts one, without waiting for anything.
-    pub fn begin(mut command: Command) -> Self {
-        let mut child = command.spawn().expect("a child");
-        let (mut readers, err, out) = (JoinSet::new(), Arc::default(), Arc::default());
-        readers.spawn(copy(child.stderr.take().expect("piped"), Arc::clone(&err)));
-        readers.spawn(copy(child.stdout.take().expect("piped"), Arc::clone(&out)));
-        Self { listen: String::new(), ops: String::new(), child, err, out, readers }
+    pub fn begin(command: Command) -> Self {
+        let process = process::Process::spawn(command).expect("a process");
+        Self { listen: String::new(), ops: String::new(), process }
     }
 
     /// Waits until it says where it listens.
@@ -162,10 +106,7 @@ impl Process {
                 (self.listen, self.ops) = (field(line, "listen"), field(line, "ops"));
                 return true;
             }
-            if !self.lives() {
-                self.ended().await;
-                panic!("it ended: {}", self.log());
-            }
+            self.process.still_lives().unwrap();
             false
         })
         .await;
@@ -173,29 +114,27 @@ impl Process {
 
     /// Every line of the log so far.
     pub fn log(&self) -> String {
-        self.err.lock().expect("no panic").clone()
+        self.process.log()
     }
 
     /// What was printed so far.
     pub fn printed(&self) -> String {
-        self.out.lock().expect("no panic").clone()
+        self.process.printed()
     }
 
     /// Its id.
     pub fn pid(&self) -> Pid {
-        self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw).expect("alive")
+        self.process.pid()
     }
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        kill_process(self.pid(), signal).expect("sent");
+        self.process.signal(signal).unwrap();
     }
 
     /// Ends it as a power cut would. Returns the log.
-    pub async fn kill(mut self) -> String {
-        self.signal(Signal::KILL);
-        self.ended().await;
-        self.log()
+    pub async fn kill(self) -> String {
+        self.process.kill().await.unwrap()
     }
 
     /// Asks it to stop, and waits. Returns how it ended.
@@ -206,14 +145,12 @@ impl Process {
 
     /// Whether it has not ended.
     pub fn lives(&mut self) -> bool {
-        self.child.try_wait().expect("a state").is_none()
+        self.process.lives().unwrap()
     }
 
-    /// Waits until it has ended and everything it wrote was read.
+    /// Waits until it has ended.
     pub async fn ended(&mut self) -> ExitStatus {
-        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("an end").expect("a status");
-        while self.readers.join_next().await.is_some() {}
-        status
+        self.process.ended().await.unwrap()
     }
 
     /// Sends a request over a connection of its own.
@@ -265,19 +202,7 @@ pub async fn attempt(address: &str, ask: &Ask) -> Option<Reply> {
     whole.then(|| Reply::parse(&answer))
 }
 
-async fn copy(mut from: impl AsyncRead + Unpin, to: Arc<Mutex<String>>) {
-    let mut bytes = [0; 4096];
-    while let Ok(read @ 1..) = from.read(&mut bytes).await {
-        to.lock().expect("no panic").push_str(&String::from_utf8_lossy(&bytes[..read]));
-    }
-}
-
 /// A field of a log line, in either format.
 pub fn field(line: &str, name: &str) -> String {
-    if line.starts_with('{') {
-        let line: serde_json::Value = serde_json::from_str(line).expect("an object");
-        return line[name].as_str().expect(name).to_owned();
-    }
-    let value = line.split_once(&format!(" {name}=")).unwrap_or_else(|| panic!("no {name} in {line}")).1;
-    value.split(' ').next().unwrap_or_default().trim_matches('"').to_owned()
+    sessiond::field(line, name).unwrap_or_else(|| panic!("no {name} in {line}"))
 }

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use sessiond_support::port::free_port;
+use sessiond_support::wait::until;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-
-use crate::harness::ports::free_port;
-use crate::harness::process::until;
 
 /// One that runs; killed when dropped.
 pub struct ReverseProxy {
@@ -48,7 +47,7 @@ impl ReverseProxy {
 
     async fn start(program: &str, arguments: &[&str], configuration: impl FnOnce(&str, &str) -> String) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let address = format!("127.0.0.1:{}", free_port());
+        let address = format!("127.0.0.1:{}", free_port().expect("a port"));
         let file = dir.path().join("configuration");
         let folder = dir.path().to_str().expect("UTF-8");
         std::fs::write(&file, configuration(&address, folder)).expect("written");

@@ -65,17 +65,6 @@ pub fn on_both_stores(_: TokenStream, function: TokenStream) -> TokenStream {
     rest
 }
 
-/// Where something is on this machine, as an `Option<&str>`: `found!(initdb)`, `found!(faketime)`.
-#[proc_macro]
-pub fn found(what: TokenStream) -> TokenStream {
-    let place = match what.to_string().as_str() {
-        "initdb" => option_env!("FOUND_INITDB"),
-        "faketime" => option_env!("FOUND_FAKETIME"),
-        other => return error(&format!("{other} is nothing that was looked for")),
-    };
-    code(&format!("{place:?}"))
-}
-
 /// Whether the machine has it, and what it is called.
 fn look_up(word: &str) -> Option<(bool, &'static str)> {
     Some(match word {

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use sessiond_needs::needs;
+use sessiond_support::postgres::{Options, Postgres};
 
-use crate::harness::cluster::Cluster;
 use crate::harness::fleet::{accepted, home_at, log_out, ops, until_in_memory, until_trusted};
 use crate::harness::load::Load;
 use crate::harness::seed;
@@ -13,7 +13,7 @@ use crate::harness::{ALICE, get};
 #[needs(initdb, faketime)]
 #[tokio::test]
 async fn nothing_changes_when_the_databases_clock_is_set_back_or_forward_by_an_hour() {
-    let cluster = Cluster::start_with_a_clock("").await;
+    let cluster = Postgres::start(Options { clock: true, ..Options::default() }).await.unwrap();
     let home = home_at(&cluster.url("postgres"));
     let seconds = async || home.database.number("SELECT extract(epoch FROM clock_timestamp())::bigint").await;
     let (a, b) = (home.serve().await, home.serve().await);
@@ -27,7 +27,7 @@ async fn nothing_changes_when_the_databases_clock_is_set_back_or_forward_by_an_h
     for ([kept, ended], difference) in few.iter().zip(["+3600", "-3600", "+0", "-7200", "+0"]) {
         let (before, from_memory) = (load.tally(), accepted(&a, "memory").await);
         let was = seconds().await;
-        cluster.set_clock(difference);
+        cluster.set_clock(difference).unwrap();
         assert!((seconds().await - was).abs() > 3500, "its clock was set");
         let begin = Instant::now();
         while begin.elapsed() < Duration::from_millis(1000) {

@@ -13,13 +13,13 @@ use sessiond::domain::session::Seen;
 use sessiond::store::connect::Role;
 use sessiond::store::{Lookup, NewSession, Replica, Replicas, SharedStore, Target};
 use sessiond_needs::needs;
+use sessiond_support::database::Connection;
+use sessiond_support::wait::until;
 use tokio::task::JoinSet;
 
-use crate::harness::cluster::session;
 use crate::harness::fresh::{
     Fresh, Heard, IDLE, because, later, login_of, logout_of, made, on_a_fresh_store, open, token,
 };
-use crate::harness::process::until;
 use crate::harness::{BEGIN, StoreKind};
 
 fn shared(fresh: &Fresh) -> Arc<dyn Replicas> {
@@ -366,8 +366,8 @@ async fn what_somebody_has_not_applied_is_kept_in_the_log() {
 async fn a_last_seen_time_that_waits_for_a_lock_past_the_deadline_brings_nobody_back() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         sessions(fresh, 1..2).await;
-        let lock = session(&fresh.database.url()).await.expect("connected");
-        lock.batch_execute("BEGIN; SELECT 1 FROM sessions FOR UPDATE").await.expect("locked");
+        let mut lock = Connection::open(&fresh.database.url()).await.expect("connected");
+        lock.execute("BEGIN; SELECT 1 FROM sessions FOR UPDATE").await.expect("locked");
         fresh.wait_until(later(99));
         let seen = Seen { token_hash: token(1), at: later(99), idle_until: later(199) };
         let meanwhile = async {
@@ -375,7 +375,7 @@ async fn a_last_seen_time_that_waits_for_a_lock_past_the_deadline_brings_nobody_
                 "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
             until("it waits", async || fresh.database.number(waits).await == 1).await;
             fresh.wait_until(BEGIN.after(IDLE));
-            lock.batch_execute("COMMIT").await.expect("released");
+            lock.execute("COMMIT").await.expect("released");
         };
         let (moved, ()) = tokio::join!(fresh.store.touch(vec![seen]), meanwhile);
         let moved = moved.expect("a store");
@@ -390,15 +390,15 @@ async fn a_session_seen_by_another_in_its_last_moment_is_ended_with_the_others()
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         sessions(fresh, 1..2).await;
         let ann = fresh.found(1).await.1.id;
-        let other = session(&fresh.database.url()).await.expect("connected");
+        let mut other = Connection::open(&fresh.database.url()).await.expect("connected");
         let seen = format!("BEGIN; UPDATE sessions SET idle_expires_at = {}", BEGIN.after(IDLE * 2).millis());
-        other.batch_execute(&seen).await.expect("on its way");
+        other.execute(&seen).await.expect("on its way");
         fresh.wait_until(BEGIN.after(IDLE));
         let meanwhile = async {
             let waits =
                 "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
             until("it waits", async || fresh.database.number(waits).await == 1).await;
-            other.batch_execute("COMMIT").await.expect("stored");
+            other.execute("COMMIT").await.expect("stored");
         };
         let (revoked, ()) = tokio::join!(fresh.revoke(Target::All(ann)), meanwhile);
         assert_eq!(revoked.sessions.len(), 1);

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sessiond_needs::needs;
+use sessiond_support::wait::until;
 
 use crate::harness::fleet::{accepted, is_trusted, log_out, named, ops, serve_through, until_in_memory, until_trusted};
 use crate::harness::load::Load;
-use crate::harness::process::{Home, Process, until};
+use crate::harness::process::{Home, Process};
 use crate::harness::proxy::{Proxy, Ways, Weather};
 use crate::harness::seed;
 use crate::harness::{ALICE, StoreKind};

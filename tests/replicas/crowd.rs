@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use sessiond_needs::needs;
+use sessiond_support::process::halt;
+use sessiond_support::wait::until;
 use tokio::process::Command;
 use tokio::time::Instant;
 
-use crate::harness::cluster::halt;
 use crate::harness::fleet::{SOON, until_in_memory, until_trusted};
-use crate::harness::process::{Home, Process, until};
+use crate::harness::process::{Home, Process};
 use crate::harness::{ALICE, LoggedIn, StoreKind, post};
 
 /// A server that lets a user have so many sessions.
@@ -106,7 +107,7 @@ async fn a_session_in_use_at_a_server_without_cache_survives_too() {
     }
     assert_eq!(off.check(&jar.token).await, 200);
     let log_out = post("/api/v1/auth/logout").bearer(&jar.token);
-    halt(off.pid());
+    halt(off.pid()).unwrap();
     let began = Instant::now();
     assert_eq!(on.send(log_out).await.status, 200);
     assert!(began.elapsed() < Duration::from_millis(600), "no logout waits for it: {:?}", began.elapsed());
@@ -121,7 +122,7 @@ async fn a_frozen_server_delays_a_login_at_the_cap_and_does_not_prevent_it() {
     let (server, frozen) = tokio::join!(serve(&home, 2), serve(&home, 2));
     let [first, second] = filled(&[&server, &frozen], 2).await.try_into().unwrap_or_else(|_| panic!("two"));
     assert_eq!(check(&server, &first).await, 200);
-    halt(frozen.pid());
+    halt(frozen.pid()).unwrap();
     for _ in 0..2 {
         let began = Instant::now();
         let newest = server.log_in(ALICE).await;

@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sessiond_needs::needs;
+use sessiond_support::database::Connection;
+use sessiond_support::postgres::{Options, Postgres};
+use sessiond_support::wait::until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::harness::cluster::{Cluster, session};
 use crate::harness::fleet::{home_at, ops, serve_through, until_trusted};
-use crate::harness::process::{Home, Process, field, until};
+use crate::harness::process::{Home, Process, field};
 use crate::harness::proxy::Proxy;
 use crate::harness::{ALICE, get, post};
 use crate::harness::{StoreKind, seed};
@@ -99,7 +101,7 @@ fn most_in_a_second(moments: &[Instant]) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_under_load_is_a_few_lines_and_attempts_its_counts_add_up_and_it_is_soon_over() {
     for (cache, outage) in [("on", Duration::from_secs(11)), ("off", Duration::from_secs(4))] {
-        let cluster = Cluster::start("fsync = on").await;
+        let cluster = Postgres::start(Options::with("fsync = on")).await.unwrap();
         let home = home_at(&cluster.url("postgres"));
         let proxy = Proxy::to(&cluster.url("postgres")).await;
         let mut server = home.server();
@@ -111,7 +113,7 @@ async fn an_outage_under_load_is_a_few_lines_and_attempts_its_counts_add_up_and_
         let before = (server.log().lines().count(), proxy.came().len());
         assert_eq!(checks.failed(), 0);
 
-        cluster.stop_immediately().await;
+        cluster.stop_immediately().await.unwrap();
         let lost = Instant::now();
         until("it is told", async || server.log().contains("the store fails")).await;
         tokio::time::sleep(outage.saturating_sub(lost.elapsed())).await;
@@ -123,7 +125,7 @@ async fn an_outage_under_load_is_a_few_lines_and_attempts_its_counts_add_up_and_
         assert!(most_in_a_second(&came) <= 20, "{} in {outage:?}", came.len());
         assert!(came.len() >= 5, "it is tried on: {}", came.len());
 
-        cluster.start_again().await;
+        cluster.start_again().await.unwrap();
         let back = Instant::now();
         until("checks are answered", async || checks.accepted() > accepted).await;
         // It is found within a second; this machine may be busy.
@@ -145,16 +147,16 @@ async fn an_outage_under_load_is_a_few_lines_and_attempts_its_counts_add_up_and_
 #[needs(initdb)]
 #[tokio::test]
 async fn a_database_that_hangs_is_not_waited_for_by_everybody() {
-    let cluster = Cluster::start("").await;
+    let cluster = Postgres::start(Options::default()).await.unwrap();
     let home = home_at(&cluster.url("postgres"));
     let server = serve_through(&home, &cluster.url("postgres")).await;
     until_trusted(&[&server]).await;
     let sessions = seed::sessions::<1>(&cluster.url("postgres"), 16).await;
-    cluster.freeze();
+    cluster.freeze().unwrap();
     let checks = Checks::on(&server, sessions.into_iter().map(|[session]| session.token));
     // If each waited for its deadline, they would be 16 a second.
     until("it is known and told at once", async || checks.failed() > 3_000).await;
-    cluster.thaw();
+    cluster.thaw().unwrap();
     let back = Instant::now();
     until("checks are answered", async || checks.accepted() > 100).await;
     assert!(back.elapsed() < Duration::from_secs(5), "{:?}", back.elapsed());
@@ -166,7 +168,7 @@ async fn a_database_that_hangs_is_not_waited_for_by_everybody() {
 #[needs(initdb)]
 #[tokio::test]
 async fn a_database_that_takes_no_more_connections_serves_on_those_there_are() {
-    let cluster = Cluster::start("max_connections = 20").await;
+    let cluster = Postgres::start(Options::with("max_connections = 20")).await.unwrap();
     let home = home_at(&cluster.url("postgres"));
     let mut server = home.server();
     server.env("SESSIOND_CACHE", "off");
@@ -174,7 +176,7 @@ async fn a_database_that_takes_no_more_connections_serves_on_those_there_are() {
     let alice = server.log_in(ALICE).await;
     assert_eq!(server.check(&alice.token).await, 200, "there is a connection to read with now");
     let mut all = Vec::new();
-    while let Ok(another) = session(&cluster.url("postgres")).await {
+    while let Ok(another) = Connection::open(&cluster.url("postgres")).await {
         all.push(another);
     }
     for _ in 0..5 {
@@ -190,14 +192,14 @@ async fn a_database_that_takes_no_more_connections_serves_on_those_there_are() {
 #[needs(initdb)]
 #[tokio::test]
 async fn a_database_that_can_only_be_read_is_not_ready() {
-    let cluster = Cluster::start("").await;
+    let cluster = Postgres::start(Options::default()).await.unwrap();
     let home = home_at(&cluster.url("postgres"));
     let server = home.serve().await;
     assert_eq!(ops(&server, "/readyz").await.status, 200);
     for (set, status) in [("SET default_transaction_read_only = on", 503), ("RESET default_transaction_read_only", 200)]
     {
-        cluster.psql("postgres", &format!("ALTER SYSTEM {set}")).await;
-        cluster.psql("postgres", "SELECT pg_reload_conf()").await;
+        cluster.rows("postgres", &format!("ALTER SYSTEM {set}")).await.unwrap();
+        cluster.rows("postgres", "SELECT pg_reload_conf()").await.unwrap();
         until(set, async || ops(&server, "/readyz").await.status == status).await;
         let said = ops(&server, "/readyz").await.text();
         assert_eq!(said.starts_with("store: ready\n"), status == 200, "{said}");
@@ -207,14 +209,14 @@ async fn a_database_that_can_only_be_read_is_not_ready() {
 #[needs(initdb)]
 #[tokio::test]
 async fn a_database_whose_rows_are_locked_is_not_ready_until_they_are_let_go() {
-    let cluster = Cluster::start("").await;
+    let cluster = Postgres::start(Options::default()).await.unwrap();
     let home = home_at(&cluster.url("postgres"));
     let server = home.serve().await;
-    let other = session(&cluster.url("postgres")).await.expect("connected");
-    other.batch_execute("BEGIN; LOCK TABLE coherence IN ACCESS EXCLUSIVE MODE").await.expect("locked");
+    let mut other = Connection::open(&cluster.url("postgres")).await.expect("connected");
+    other.execute("BEGIN; LOCK TABLE coherence IN ACCESS EXCLUSIVE MODE").await.expect("locked");
     until("it is not ready", async || ops(&server, "/readyz").await.status == 503).await;
     assert_eq!(ops(&server, "/livez").await.status, 200);
-    other.batch_execute("ROLLBACK").await.expect("let go");
+    other.execute("ROLLBACK").await.expect("let go");
     until("it is ready", async || ops(&server, "/readyz").await.status == 200).await;
 }
 

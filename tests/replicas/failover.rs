@@ -3,24 +3,28 @@
 use std::time::Duration;
 
 use sessiond_needs::needs;
+use sessiond_support::postgres::{Options, Postgres};
+use sessiond_support::wait::until;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 use url::Url;
 
-use crate::harness::cluster::Cluster;
 use crate::harness::fleet::{home_at, log_out, ops, serve_through, until_in_memory, until_trusted};
 use crate::harness::load::Load;
-use crate::harness::process::{Home, until};
+use crate::harness::process::Home;
 use crate::harness::{ALICE, post};
 use crate::harness::{Database, StoreKind, seed};
 
 #[needs(initdb)]
 #[tokio::test]
 async fn no_answered_end_is_lost_when_a_standby_takes_over() {
-    let primary = Cluster::start("synchronous_standby_names = '*'").await;
-    let standby = Cluster::follow(&primary, "synchronous_standby_names = ''").await;
+    let primary = Postgres::start(Options::with("synchronous_standby_names = '*'")).await.unwrap();
+    let standby = Postgres::follow(&primary, Options::with("synchronous_standby_names = ''")).await.unwrap();
     let synchronous = "SELECT sync_state FROM pg_stat_replication";
-    until("it follows", async || primary.psql("postgres", synchronous).await == [[Some(String::from("sync"))]]).await;
+    until("it follows", async || {
+        primary.rows("postgres", synchronous).await.unwrap() == [[Some(String::from("sync"))]]
+    })
+    .await;
     let both = format!("postgres://sessiond@127.0.0.1:{},127.0.0.1:{}/postgres", primary.port(), standby.port());
     let home = home_at(&primary.url("postgres"));
     let start = async || serve_through(&home, &both).await;
@@ -33,10 +37,10 @@ async fn no_answered_end_is_lost_when_a_standby_takes_over() {
 
     let load = Load::on(&servers, pairs);
     until("sessions end", async || load.tally().ended > 30).await;
-    primary.stop_immediately().await;
+    primary.stop_immediately().await.unwrap();
     let at_the_end = load.tally();
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    standby.promote().await;
+    standby.promote().await.unwrap();
     assert!(load.tally().failed > at_the_end.failed, "it was missed");
     until_trusted(&servers).await;
     let again = load.tally();
@@ -44,7 +48,7 @@ async fn no_answered_end_is_lost_when_a_standby_takes_over() {
     let stories = load.end().await;
     stories.assert_true(&servers, &Database::at(&standby.url("postgres"))).await;
     // None is given out that the lost one may have given out as well.
-    let numbers = standby.psql("postgres", "SELECT seq >> 40 FROM coherence").await;
+    let numbers = standby.rows("postgres", "SELECT seq >> 40 FROM coherence").await.unwrap();
     assert_eq!(numbers, [[Some(String::from("1"))]], "those of the second timeline");
 
     until_in_memory(&servers, &alice.token).await;
@@ -61,10 +65,13 @@ async fn no_answered_end_is_lost_when_a_standby_takes_over() {
 #[needs(initdb)]
 #[tokio::test]
 async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
-    let primary = Cluster::start("synchronous_standby_names = '*'").await;
-    let standby = Cluster::follow(&primary, "synchronous_standby_names = ''").await;
+    let primary = Postgres::start(Options::with("synchronous_standby_names = '*'")).await.unwrap();
+    let standby = Postgres::follow(&primary, Options::with("synchronous_standby_names = ''")).await.unwrap();
     let synchronous = "SELECT sync_state FROM pg_stat_replication";
-    until("it follows", async || primary.psql("postgres", synchronous).await == [[Some(String::from("sync"))]]).await;
+    until("it follows", async || {
+        primary.rows("postgres", synchronous).await.unwrap() == [[Some(String::from("sync"))]]
+    })
+    .await;
     let home = home_at(&primary.url("postgres"));
     let server = serve_through(&home, &primary.url("postgres")).await;
     until_trusted(&[&server]).await;
@@ -72,24 +79,24 @@ async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
     // On a busy machine the answer may be given up before anybody sees it wait.
     for _ in 0..10 {
         let alice = server.log_in(ALICE).await;
-        standby.freeze();
+        standby.freeze().unwrap();
         let logout = post("/api/v1/auth/logout").bearer(&alice.token);
         let cancel = async {
             // As an operator would who has lost the standby.
             let waits = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
                          WHERE wait_event = 'SyncRep' AND query = 'COMMIT'";
             let none = [[Some(String::from("0"))]];
-            until("it waits for the standby", async || primary.psql("postgres", waits).await != none).await;
+            until("it waits for the standby", async || primary.rows("postgres", waits).await.unwrap() != none).await;
         };
         let (answer, ()) = tokio::join!(server.send(logout), cancel);
         assert!((500..600).contains(&answer.status), "{} {}", answer.status, answer.text());
         let tombstones = "SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL";
         assert_ne!(
-            primary.psql("postgres", tombstones).await,
+            primary.rows("postgres", tombstones).await.unwrap(),
             [[Some(String::from("0"))]],
             "and it was committed here"
         );
-        standby.thaw();
+        standby.thaw().unwrap();
         until("it is refused", async || server.check(&alice.token).await == 401).await;
         if warned() {
             return;

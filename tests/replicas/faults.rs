@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use sessiond_needs::needs;
+use sessiond_support::postgres::{Options, Postgres};
+use sessiond_support::wait::until;
 
-use crate::harness::cluster::Cluster;
 use crate::harness::fleet::{SOON, home_at, log_out, ops, until_in_memory, until_trusted};
-use crate::harness::process::until;
 use crate::harness::{ALICE, BOB, LoggedIn, Server, get, post};
 use crate::harness::{StoreKind, seed};
 use crate::wire::outage::{TOO_SLOW, UNREACHABLE, assert_is_over, assert_words, checks, logins, logouts, send_all};
 
 /// A server on a cluster that it may lose, with Bob logged in and in nobody's memory.
-async fn serving(cluster: &Cluster) -> (Server, LoggedIn) {
+async fn serving(cluster: &Postgres) -> (Server, LoggedIn) {
     let toml = format!("database_url = '{}'", cluster.url("postgres"));
     let server = Server::with(StoreKind::Postgres, &toml).await;
     let bob = server.log_in(BOB).await;
@@ -32,9 +32,9 @@ async fn recovers(server: Server, bob: &LoggedIn) {
 #[needs(initdb)]
 #[tokio::test]
 async fn a_server_that_is_down_is_an_unreachable_store_until_it_is_back() {
-    let cluster = Cluster::start("fsync = on").await;
+    let cluster = Postgres::start(Options::with("fsync = on")).await.unwrap();
     let (server, bob) = serving(&cluster).await;
-    cluster.stop_immediately().await;
+    cluster.stop_immediately().await.unwrap();
 
     assert_words(&send_all(&server, logouts(&bob)).await, &UNREACHABLE[..3]);
     assert_words(&send_all(&server, logins()).await, &UNREACHABLE[..3]);
@@ -42,29 +42,29 @@ async fn a_server_that_is_down_is_an_unreachable_store_until_it_is_back() {
     assert_eq!(server.ops("/readyz").await.status, 503);
     assert_eq!(server.ops("/livez").await.status, 200);
 
-    cluster.start_again().await;
+    cluster.start_again().await.unwrap();
     recovers(server, &bob).await;
 }
 
 #[needs(initdb)]
 #[tokio::test]
 async fn a_server_that_hangs_is_too_slow_until_it_goes_on() {
-    let cluster = Cluster::start("").await;
+    let cluster = Postgres::start(Options::default()).await.unwrap();
     let (server, bob) = serving(&cluster).await;
-    cluster.freeze();
+    cluster.freeze().unwrap();
 
     assert_words(&send_all(&server, logins()).await, &TOO_SLOW[..3]);
     assert_words(&send_all(&server, checks(&bob)).await, &TOO_SLOW);
     assert_eq!(server.ops("/readyz").await.status, 503);
 
-    cluster.thaw();
+    cluster.thaw().unwrap();
     recovers(server, &bob).await;
 }
 
 #[needs(initdb)]
 #[tokio::test]
 async fn servers_believe_their_memory_no_longer_than_a_second_while_the_database_hangs_or_is_down() {
-    let cluster = Cluster::start("fsync = on").await;
+    let cluster = Postgres::start(Options::with("fsync = on")).await.unwrap();
     let home = home_at(&cluster.url("postgres"));
     let (a, b) = (home.serve().await, home.serve().await);
     let servers = [&a, &b];
@@ -76,9 +76,9 @@ async fn servers_believe_their_memory_no_longer_than_a_second_while_the_database
         }
         log_out(&b, &revoked.token).await;
         if hangs {
-            cluster.freeze()
+            cluster.freeze().unwrap()
         } else {
-            cluster.stop_immediately().await
+            cluster.stop_immediately().await.unwrap()
         }
         let begin = Instant::now();
         for server in servers {
@@ -105,9 +105,9 @@ async fn servers_believe_their_memory_no_longer_than_a_second_while_the_database
         assert!(failed >= 8, "{failed}");
 
         if hangs {
-            cluster.thaw()
+            cluster.thaw().unwrap()
         } else {
-            cluster.start_again().await
+            cluster.start_again().await.unwrap()
         }
         let begin = Instant::now();
         until_trusted(&servers).await;

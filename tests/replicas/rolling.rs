@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sessiond_needs::needs;
+use sessiond_support::port::free_port;
+use sessiond_support::wait::until;
 use tokio::task::JoinSet;
 
-use crate::harness::ports::free_port;
-use crate::harness::process::{Home, Process, logged_in, login, until};
+use crate::harness::process::{Home, Process, logged_in, login};
 use crate::harness::reverse_proxy::ReverseProxy;
 use crate::harness::{ALICE, Ask, PASSWORD, Reply, StoreKind, exchange, get, post};
 
@@ -25,7 +26,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        Self { port: free_port(), ops: free_port() }
+        Self { port: free_port().expect("a port"), ops: free_port().expect("a port") }
     }
 
     /// Starts a server there, and waits until it may be sent clients.

@@ -6,13 +6,14 @@ use futures_util::future::{join, join_all};
 use rustix::process::Signal;
 use serde_json::json;
 use sessiond_needs::needs;
+use sessiond_support::process::halt;
+use sessiond_support::wait::until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::cluster::halt;
 use crate::harness::fleet::{SOON, log_out, until_in_memory, until_trusted};
 use crate::harness::process::serving;
-use crate::harness::process::{Home, Process, until};
+use crate::harness::process::{Home, Process};
 use crate::harness::{ALICE, BOB, PASSWORD, Reply, get, post};
 use crate::harness::{StoreKind, seed};
 
@@ -66,7 +67,7 @@ async fn what_was_ended_beside_a_stopped_server_is_refused_as_soon_as_it_goes_on
     let bob = server.log_in(BOB).await;
     assert_eq!(server.check(&bob.token).await, 200, "and kept in memory");
     server.signal(Signal::STOP);
-    let revoked = home.run(&["session", "revoke", &bob.session]).await.done();
+    let revoked = home.run(&["session", "revoke", &bob.session]).await.done().unwrap();
     assert_eq!(revoked, "1 session ended\n");
     server.signal(Signal::CONT);
     assert_eq!(server.check(&bob.token).await, 401);
@@ -77,7 +78,7 @@ async fn what_was_ended_beside_a_stopped_server_is_refused_as_soon_as_it_goes_on
 async fn replicas_lists_every_server_until_it_was_silent_for_a_while() {
     let home = Home::new(StoreKind::Postgres);
     let (first, second) = (home.serve().await, home.serve().await);
-    let listed = async || home.run(&["replicas"]).await.done();
+    let listed = async || home.run(&["replicas"]).await.done().unwrap();
     let both = listed().await;
     assert_eq!((both.lines().count(), both.matches("  beating  beat ").count()), (2, 2), "{both}");
     second.kill().await;
@@ -118,7 +119,7 @@ async fn a_server_frozen_during_a_logout_refuses_the_session_from_its_first_answ
         let mut begun = TcpStream::connect(&frozen.listen).await.expect("connected");
         begun.write_all(most).await.expect("sent");
         assert_eq!(frozen.check(&kept.token).await, 200);
-        halt(frozen.pid());
+        halt(frozen.pid()).unwrap();
 
         let go_on = async || {
             frozen.signal(Signal::CONT);
@@ -174,7 +175,7 @@ async fn a_server_killed_while_it_is_waited_for_delays_logouts_only_until_it_is_
     until_trusted(&[&server, &killed]).await;
     let [[doomed, next @ ..], later] = &sessions[..] else { panic!("two users") };
     until_in_memory(&[&server, &killed], &doomed.token).await;
-    halt(killed.pid());
+    halt(killed.pid()).unwrap();
 
     let begin = Instant::now();
     let kill = async {

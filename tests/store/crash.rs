@@ -2,11 +2,12 @@
 
 use rustix::process::Signal;
 use sessiond_needs::on_both_stores;
+use sessiond_support::wait::until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::harness::process::{Home, Process, attempt, logged_in, login, until};
+use crate::harness::process::{Home, Process, attempt, logged_in, login};
 use crate::harness::{ALICE, Ask, PASSWORD, Reply, StoreKind, exchange, get, post};
 
 const ROUNDS: usize = 10;

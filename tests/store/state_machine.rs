@@ -24,9 +24,9 @@ use sessiond::service::sessions::Scope;
 use sessiond::service::verify::Presented;
 use sessiond::service::{Error, Result};
 use sessiond_needs::needs;
+use sessiond_support::wait::until;
 use tokio::runtime::Runtime;
 
-use crate::harness::process::until;
 use crate::harness::{BEGIN, Database, StoreKind};
 
 const USERS: [&str; 2] = ["ann", "bob"];

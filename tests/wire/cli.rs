@@ -3,8 +3,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use sessiond_needs::on_both_stores;
+use sessiond_support::process::Finished;
+use sessiond_support::wait::until;
 
-use crate::harness::process::{Finished, Home, Process, field, finish, login, serving, until};
+use crate::harness::process::{Home, Process, field, finish, login, serving};
 use crate::harness::{ALICE, BOB, BOB_EMAIL, PASSWORD, StoreKind, get};
 
 const NEXT: &str = "another good password";
@@ -20,15 +22,15 @@ async fn with(home: &Home, variables: &[(&str, &str)], arguments: &[&str]) -> Fi
 async fn users_are_added_listed_disabled_and_enabled_without_a_server(store: StoreKind) {
     let home = Home::new(store);
     let add = ["user", "add", BOB, "--email", BOB_EMAIL, "--name", "Bob B.", "--admin", "--password-stdin"];
-    let added = home.run_reading(&add, &format!("{PASSWORD}\n")).await.done();
+    let added = home.run_reading(&add, &format!("{PASSWORD}\n")).await.done().unwrap();
     let id = added.split("  ").next().expect("an id");
     assert_eq!(added, format!("{id}  {BOB}\n"));
-    let listed = home.run(&["user", "list"]).await.done();
+    let listed = home.run(&["user", "list"]).await.done().unwrap();
     assert_eq!(listed, format!("{id}  admin  enabled   {BOB}  {BOB_EMAIL}  Bob B.\n"));
 
-    assert_eq!(home.run(&["user", "disable", BOB_EMAIL]).await.done(), "disabled, 0 sessions ended\n");
-    assert!(home.run(&["user", "list"]).await.done().contains("disabled"));
-    assert_eq!(home.run(&["user", "enable", BOB]).await.done(), "enabled\n");
+    assert_eq!(home.run(&["user", "disable", BOB_EMAIL]).await.done().unwrap(), "disabled, 0 sessions ended\n");
+    assert!(home.run(&["user", "list"]).await.done().unwrap().contains("disabled"));
+    assert_eq!(home.run(&["user", "enable", BOB]).await.done().unwrap(), "enabled\n");
 
     for (arguments, words) in [
         (&["user", "add", "BOB", "--password-stdin"][..], "the username is taken"),
@@ -39,7 +41,7 @@ async fn users_are_added_listed_disabled_and_enabled_without_a_server(store: Sto
         (&["session", "revoke", "not-an-id"], "there is no live session"),
         (&["session", "revoke"], "required"),
     ] {
-        let sentence = home.run_reading(arguments, PASSWORD).await.refused();
+        let sentence = home.run_reading(arguments, PASSWORD).await.refused().unwrap();
         assert!(sentence.contains(words), "{arguments:?}: {sentence}");
     }
 }
@@ -54,22 +56,23 @@ async fn a_user_added_beside_a_running_server_logs_in_at_once(store: StoreKind) 
 #[on_both_stores]
 async fn a_password_comes_from_standard_input_alone(store: StoreKind) {
     let home = Home::new(store);
-    let argument = home.run(&["user", "add", BOB, "--password", PASSWORD]).await.refused();
+    let argument = home.run(&["user", "add", BOB, "--password", PASSWORD]).await.refused().unwrap();
     assert!(argument.contains("unexpected argument"), "{argument}");
-    let argument = home.run(&["check-config", "--admin-password", PASSWORD]).await.refused();
+    let argument = home.run(&["check-config", "--admin-password", PASSWORD]).await.refused().unwrap();
     assert!(argument.contains("unexpected argument") && !argument.contains(PASSWORD), "{argument}");
-    let nowhere = home.run(&["user", "add", BOB]).await.refused();
+    let nowhere = home.run(&["user", "add", BOB]).await.refused().unwrap();
     assert!(nowhere.contains("--password-stdin"), "{nowhere}");
-    let short = home.run_reading(&["user", "add", BOB, "--password-stdin"], "short\n").await.refused();
+    let short = home.run_reading(&["user", "add", BOB, "--password-stdin"], "short\n").await.refused().unwrap();
     assert!(short.contains("password must have at least 8 characters"), "{short}");
-    assert_eq!(home.run(&["user", "list"]).await.done(), "");
+    assert_eq!(home.run(&["user", "list"]).await.done().unwrap(), "");
 }
 
 #[on_both_stores]
 async fn a_set_password_is_the_password_and_ends_every_session(store: StoreKind) {
     let (home, server) = serving(store).await;
     let bob = server.log_in(BOB).await;
-    let set = home.run_reading(&["user", "passwd", BOB, "--password-stdin"], &format!("{NEXT}\r\n")).await.done();
+    let set =
+        home.run_reading(&["user", "passwd", BOB, "--password-stdin"], &format!("{NEXT}\r\n")).await.done().unwrap();
     assert_eq!(set, "password set, 1 sessions ended\n");
     assert_eq!(server.check(&bob.token).await, 401);
     assert_eq!(server.send(login(BOB, PASSWORD)).await.status, 401);
@@ -80,19 +83,19 @@ async fn a_set_password_is_the_password_and_ends_every_session(store: StoreKind)
 async fn sessions_are_listed_newest_first_and_revoked_by_id_and_by_user(store: StoreKind) {
     let (home, server) = serving(store).await;
     let [old, new, alice] = [server.log_in(BOB).await, server.log_in(BOB).await, server.log_in(ALICE).await];
-    let listed = home.run(&["session", "list", BOB]).await.done();
+    let listed = home.run(&["session", "list", BOB]).await.done().unwrap();
     let ids: Vec<_> = listed.lines().filter_map(|line| line.split("  ").next()).collect();
     assert_eq!(ids, [&new.session, &old.session]);
 
-    assert_eq!(home.run(&["session", "revoke", &new.session]).await.done(), "1 session ended\n");
+    assert_eq!(home.run(&["session", "revoke", &new.session]).await.done().unwrap(), "1 session ended\n");
     assert_eq!((server.check(&new.token).await, server.check(&old.token).await), (401, 200));
-    home.run(&["session", "revoke", &new.session]).await.refused();
-    assert_eq!(home.run(&["session", "revoke", "--user", BOB]).await.done(), "1 sessions ended\n");
+    home.run(&["session", "revoke", &new.session]).await.refused().unwrap();
+    assert_eq!(home.run(&["session", "revoke", "--user", BOB]).await.done().unwrap(), "1 sessions ended\n");
     assert_eq!((server.check(&old.token).await, server.check(&alice.token).await), (401, 200));
 
     server.stop().await;
     assert_eq!(
-        home.run(&["session", "revoke", "--user", ALICE]).await.done(),
+        home.run(&["session", "revoke", "--user", ALICE]).await.done().unwrap(),
         "1 sessions ended\n",
         "without a server"
     );
@@ -110,11 +113,11 @@ async fn what_a_command_ended_is_refused_by_the_server_when_the_command_returns(
             1 => home.run(&["session", "revoke", "--user", BOB]).await,
             _ => home.run(&["user", "disable", BOB]).await,
         };
-        command.done();
+        command.done().unwrap();
         assert_eq!(server.check(&bob.token).await, 401, "round {round}");
         if round % 3 == 2 {
             assert_eq!(server.send(login(BOB, PASSWORD)).await.status, 401, "round {round}");
-            home.run(&["user", "enable", BOB]).await.done();
+            home.run(&["user", "enable", BOB]).await.done().unwrap();
         }
     }
 }
@@ -124,15 +127,15 @@ async fn disabling_a_user_without_sessions_is_confirmed_after_a_logout(store: St
     let (home, server) = serving(store).await;
     let alice = server.log_in(ALICE).await;
     server.send(crate::harness::post("/api/v1/auth/logout").bearer(&alice.token)).await;
-    assert_eq!(home.run(&["user", "disable", BOB]).await.done(), "disabled, 0 sessions ended\n");
+    assert_eq!(home.run(&["user", "disable", BOB]).await.done().unwrap(), "disabled, 0 sessions ended\n");
 }
 
 #[on_both_stores]
 async fn migrate_brings_a_database_up_to_date_and_does_nothing_else(store: StoreKind) {
     let home = Home::new(store);
-    assert_eq!(home.run(&["migrate"]).await.done(), "");
-    assert_eq!(home.run(&["migrate"]).await.done(), "", "twice is fine");
-    assert_eq!(home.run(&["user", "list"]).await.done(), "", "no first user");
+    assert_eq!(home.run(&["migrate"]).await.done().unwrap(), "");
+    assert_eq!(home.run(&["migrate"]).await.done().unwrap(), "", "twice is fine");
+    assert_eq!(home.run(&["user", "list"]).await.done().unwrap(), "", "no first user");
     assert_eq!(home.database.number("SELECT count(*) FROM replicas").await, 0, "nor a server");
 }
 
@@ -140,13 +143,13 @@ async fn migrate_brings_a_database_up_to_date_and_does_nothing_else(store: Store
 async fn healthcheck_says_whether_the_server_is_ready(store: StoreKind) {
     let (home, server) = serving(store).await;
     let ops = [("SESSIOND_OPS_LISTEN", server.ops.as_str())];
-    with(&home, &ops, &["healthcheck"]).await.done();
+    with(&home, &ops, &["healthcheck"]).await.done().unwrap();
     let ops = [("SESSIOND_OPS_LISTEN", server.listen.as_str())];
-    let other = with(&home, &ops, &["healthcheck"]).await.refused();
+    let other = with(&home, &ops, &["healthcheck"]).await.refused().unwrap();
     assert!(other.contains("not ready"), "another listener: {other}");
     let ops = server.ops.clone();
     server.stop().await;
-    let sentence = with(&home, &[("SESSIOND_OPS_LISTEN", &ops)], &["healthcheck"]).await.refused();
+    let sentence = with(&home, &[("SESSIOND_OPS_LISTEN", &ops)], &["healthcheck"]).await.refused().unwrap();
     assert!(sentence.contains(&format!("{ops} does not answer")), "{sentence}");
 }
 
@@ -161,7 +164,7 @@ async fn check_config_shows_flags_over_environment_over_file_over_defaults_and_n
         ("SESSIOND_COOKIE_NAME", "environment"),
         ("SESSIOND_SESSIONS_PER_USER", "8"),
     ];
-    let shown = with(&home, &variables, &["check-config", "--cookie-name", "flag"]).await.done();
+    let shown = with(&home, &variables, &["check-config", "--cookie-name", "flag"]).await.done().unwrap();
     let lines: Vec<_> = shown.lines().collect();
     for line in ["cookie_name = \"flag\"", "sessions_per_user = 8", "session_idle = \"7m\"", "cookie_secure = true"] {
         assert!(lines.contains(&line), "{line} is not in {shown}");
@@ -170,9 +173,9 @@ async fn check_config_shows_flags_over_environment_over_file_over_defaults_and_n
     assert!(home.database.is_untouched().await, "it opens nothing");
 
     std::fs::write(home.dir.path().join("secret"), "fr0mf1le\n").expect("written");
-    let from_file = with(&home, &[("SESSIOND_ADMIN_PASSWORD_FILE", "secret")], &["check-config"]).await.done();
+    let from_file = with(&home, &[("SESSIOND_ADMIN_PASSWORD_FILE", "secret")], &["check-config"]).await.done().unwrap();
     assert!(from_file.contains("(hidden)") && !from_file.contains("fr0mf1le"), "{from_file}");
-    for shown in [home.run(&["--help"]).await.done(), home.run(&["serve", "--help"]).await.done()] {
+    for shown in [home.run(&["--help"]).await.done().unwrap(), home.run(&["serve", "--help"]).await.done().unwrap()] {
         assert!(!shown.contains("admin-password <"), "{shown}");
     }
 }
@@ -220,7 +223,7 @@ async fn a_configuration_that_cannot_be_is_refused_with_what_to_write_instead(st
         ),
     ];
     for (variables, arguments, words) in cases {
-        let sentence = with(&home, variables, arguments).await.refused();
+        let sentence = with(&home, variables, arguments).await.refused().unwrap();
         assert!(sentence.contains(words), "{variables:?} {arguments:?}: {sentence}");
         assert!(!sentence.contains("panicked"), "{sentence}");
     }
@@ -250,17 +253,17 @@ async fn service_links_are_no_settings_to_any_command(store: StoreKind) {
     let mut variables = LINKS.to_vec();
     variables.push(("SESSIOND_OPS_LISTEN", &server.ops));
     for arguments in [&["check-config"][..], &["user", "list"], &["replicas"], &["migrate"], &["healthcheck"]] {
-        with(&home, &variables, arguments).await.done();
+        with(&home, &variables, arguments).await.done().unwrap();
     }
     variables.push(("SESSIOND_LISTNE", "tcp://10.96.12.7:8080"));
-    let misspelt = with(&home, &variables, &["check-config"]).await.refused();
+    let misspelt = with(&home, &variables, &["check-config"]).await.refused().unwrap();
     assert_eq!(misspelt, "sessiond: SESSIOND_LISTNE is not a setting: did you mean SESSIOND_LISTEN?\n");
 }
 
 #[on_both_stores]
 async fn an_empty_variable_counts_as_unset_for_every_command(store: StoreKind) {
     let home = Home::new(store);
-    let plain = home.run(&["check-config"]).await.done();
+    let plain = home.run(&["check-config"]).await.done().unwrap();
     let empty = [
         "SESSIOND_CONFIG",
         "SESSIOND_LISTEN",
@@ -276,7 +279,7 @@ async fn an_empty_variable_counts_as_unset_for_every_command(store: StoreKind) {
         "RUST_LOG",
     ]
     .map(|name| (name, ""));
-    assert_eq!(with(&home, &empty, &["check-config"]).await.done(), plain);
+    assert_eq!(with(&home, &empty, &["check-config"]).await.done().unwrap(), plain);
     let mut command = home.server();
     command.env("RUST_LOG", "");
     // At a higher level than the usual one it would not say where it serves.
@@ -288,7 +291,7 @@ async fn every_address_and_bare_proxies_are_written_as_people_write_them(store: 
     let home = Home::new(store);
     let variables = [("SESSIOND_LISTEN", ":8080"), ("SESSIOND_TRUSTED_PROXIES", "192.0.2.7, 10.0.0.0/8")];
     let arguments = ["check-config", "--cors-origins", "https://a.example", "--cors-origins", "https://b.example"];
-    let shown = with(&home, &variables, &arguments).await.done();
+    let shown = with(&home, &variables, &arguments).await.done().unwrap();
     for line in [
         "listen = \"0.0.0.0:8080\"",
         "trusted_proxies = [\"192.0.2.7/32\", \"10.0.0.0/8\"]",
@@ -296,7 +299,7 @@ async fn every_address_and_bare_proxies_are_written_as_people_write_them(store: 
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line} is not in {shown}");
     }
-    let help = home.run(&["--help"]).await.done();
+    let help = home.run(&["--help"]).await.done().unwrap();
     for variable in ["[env: SESSIOND_LISTEN]", "[env: SESSIOND_CONFIG]", "[env: SESSIOND_TRUSTED_PROXIES]"] {
         assert!(help.contains(variable), "{help}");
     }
@@ -323,7 +326,7 @@ async fn each_unsafe_setting_is_one_warning_at_the_start_and_a_comment_of_check_
         "http://app.example.com",
         "every user of the machine",
     ];
-    let shown = with(&home, &unsafe_settings, &["check-config"]).await.done();
+    let shown = with(&home, &unsafe_settings, &["check-config"]).await.done().unwrap();
     let comments: Vec<_> = shown.lines().filter(|line| line.starts_with("# warning: ")).collect();
     assert_eq!(comments.len(), words.len(), "{shown}");
     let mut command = home.server();
@@ -340,7 +343,7 @@ async fn each_unsafe_setting_is_one_warning_at_the_start_and_a_comment_of_check_
         }
     }
     let elsewhere = [("SESSIOND_DATABASE_URL", "postgres://me:s3cret@db.example/x?sslmode=require")];
-    let shown = with(&home, &elsewhere, &["check-config"]).await.done();
+    let shown = with(&home, &elsewhere, &["check-config"]).await.done().unwrap();
     assert!(shown.contains("# warning: database_url names another machine") && !shown.contains("s3cret"), "{shown}");
     let safe_home = Home::new(store);
     let safe = safe_home.serve().await;
@@ -376,7 +379,7 @@ async fn nothing_secret_is_repeated_of_a_configuration_that_is_refused(store: St
         std::fs::write(&file, &toml).expect("written");
         let mut command = home.command(&["check-config", "--config", "sessiond.toml"]);
         command.env_remove("SESSIOND_DATABASE_URL");
-        let sentence = finish(command, "").await.refused();
+        let sentence = finish(command, "").await.refused().unwrap();
         for word in words {
             assert!(sentence.contains(word), "{toml}: {word} is not in {sentence}");
         }
@@ -388,10 +391,10 @@ async fn nothing_secret_is_repeated_of_a_configuration_that_is_refused(store: St
 async fn completions_are_printed_whatever_the_configuration(store: StoreKind) {
     let home = Home::new(store);
     for shell in ["bash", "zsh", "fish"] {
-        let script = with(&home, &[("SESSIOND_LISTNE", "x")], &["completions", shell]).await.done();
+        let script = with(&home, &[("SESSIOND_LISTNE", "x")], &["completions", shell]).await.done().unwrap();
         assert!(script.contains("check-config"), "{shell}");
     }
-    home.run(&["completions", "abacus"]).await.refused();
+    home.run(&["completions", "abacus"]).await.refused().unwrap();
 }
 
 #[on_both_stores]
@@ -406,7 +409,7 @@ async fn a_secret_is_read_from_no_pipe_and_from_nothing_without_an_end(store: St
         ("SESSIOND_CONFIG", pipe, "it is a pipe"),
         ("SESSIOND_ADMIN_PASSWORD_FILE", "/dev/zero", "it is larger than 64 KiB"),
     ] {
-        let refused = with(&home, &[(name, path)], &["check-config"]).await.refused();
+        let refused = with(&home, &[(name, path)], &["check-config"]).await.refused().unwrap();
         assert!(refused.contains(why), "{name} {path}: {refused}");
     }
 }
@@ -457,9 +460,9 @@ async fn a_first_password_that_cannot_be_set_is_refused_and_no_user_is_made(stor
     let home = Home::new(store);
     let mut command = home.server();
     command.env("SESSIOND_ADMIN_PASSWORD", "short");
-    let sentence = finish(command, "").await.refused();
+    let sentence = finish(command, "").await.refused().unwrap();
     assert!(sentence.contains("password must have at least 8 characters"), "{sentence}");
-    assert_eq!(home.run(&["user", "list"]).await.done(), "");
+    assert_eq!(home.run(&["user", "list"]).await.done().unwrap(), "");
 }
 
 #[on_both_stores]
@@ -468,9 +471,9 @@ async fn a_start_that_fails_makes_no_first_user_whose_password_nobody_was_told(s
     let home = Home::new(store);
     let mut command = home.server();
     command.env_remove("SESSIOND_ADMIN_PASSWORD").env("SESSIOND_OPS_LISTEN", &taken.ops);
-    let sentence = finish(command, "").await.refused();
+    let sentence = finish(command, "").await.refused().unwrap();
     assert!(sentence.contains(&format!("cannot listen on {}", taken.ops)), "{sentence}");
-    assert_eq!(home.run(&["user", "list"]).await.done(), "");
+    assert_eq!(home.run(&["user", "list"]).await.done().unwrap(), "");
     let mut command = home.server();
     command.env_remove("SESSIOND_ADMIN_PASSWORD");
     let server = Process::start(command).await;
@@ -483,7 +486,7 @@ async fn serving_is_the_default_and_a_taken_address_is_named(store: StoreKind) {
     let other = Home::new(store);
     let arguments = ["--listen", &server.listen, "--ops-listen", "127.0.0.1:0"];
     let variables = [("SESSIOND_ADMIN_PASSWORD", PASSWORD)];
-    let sentence = with(&other, &variables, &arguments).await.refused();
+    let sentence = with(&other, &variables, &arguments).await.refused().unwrap();
     assert!(sentence.contains(&format!("cannot listen on {}", server.listen)), "{sentence}");
     assert_eq!(server.send(get("/verify")).await.status, 401);
     drop(home);

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use sessiond::http::state::Timeouts;
 use sessiond_needs::on_both_stores;
+use sessiond_support::wait::until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::harness::process::{Home, Process, until};
+use crate::harness::process::{Home, Process};
 use crate::harness::{ALICE, PASSWORD, Reply, Server, StoreKind, get};
 use crate::wire::framing::Wire;
 

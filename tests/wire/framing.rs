@@ -17,13 +17,14 @@ use sessiond::http::state::{App, Timeouts};
 use sessiond::http::{ops_routes, routes};
 use sessiond::telemetry::{COMMIT, Metrics};
 use sessiond_needs::on_both_stores;
+use sessiond_support::wait::until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::dialects::openapi;
-use crate::harness::process::{Home, Process, until};
+use crate::harness::process::{Home, Process};
 use crate::harness::{ALICE, BOB, Database, PASSWORD, Reply, Server, StoreKind, ask, delete, exchange, get, post};
 
 /// Every route that reads a body, and whether it wants a session first.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use sessiond_needs::on_both_stores;
+use sessiond_support::wait::until;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::harness::process::until;
 use crate::harness::{Ask, BOB, LoggedIn, PASSWORD, Server, StoreKind, delete, get, post};
 
 /// Sends a request and goes away without waiting for the answer.

@@ -9,11 +9,12 @@ use std::time::Duration;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 use sessiond_needs::on_both_stores;
+use sessiond_support::wait::until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use crate::harness::process::{Home, field, logged_in, login, until};
+use crate::harness::process::{Home, field, logged_in, login};
 use crate::harness::{ALICE, Ask, PASSWORD, Reply, StoreKind, exchange, get};
 
 /// More lines at `debug` than a pipe and the queue before it hold together.

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 use sessiond_needs::on_both_stores;
+use sessiond_support::wait::until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::dialects::openapi;
-use crate::harness::process::until;
 use crate::harness::{Ask, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, delete, post};
 
 /// How many credentials were found good so far.

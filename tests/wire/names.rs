@@ -2,8 +2,9 @@
 
 use serde_json::json;
 use sessiond_needs::on_both_stores;
+use sessiond_support::wait::until;
 
-use crate::harness::process::{Home, Process, field, login, until};
+use crate::harness::process::{Home, Process, field, login};
 use crate::harness::{ALICE, Ask, BOB, PASSWORD, Reply, Server, StoreKind, get, post};
 
 /// A password as people compose it, and as some keyboards send it.
@@ -14,7 +15,7 @@ fn change(current: &str, new: &str) -> Ask {
     post("/api/v1/auth/password").json(&json!({"current_password": current, "new_password": new}))
 }
 
-async fn add(home: &Home, username: &str, password: &str) -> crate::harness::process::Finished {
+async fn add(home: &Home, username: &str, password: &str) -> sessiond_support::process::Finished {
     home.run_reading(&["user", "add", username, "--password-stdin"], password).await
 }
 
@@ -27,9 +28,9 @@ async fn a_twin_of_a_username_is_refused_and_is_the_same_user(store: StoreKind) 
         ("ΝΙΚΟΣ", &["νικος", "νικοσ"]),
         ("Zoë", &["zoe\u{308}", "ZOË"]),
     ] {
-        add(&home, username, PASSWORD).await.done();
+        add(&home, username, PASSWORD).await.done().unwrap();
         for twin in twins {
-            let sentence = add(&home, twin, PASSWORD).await.refused();
+            let sentence = add(&home, twin, PASSWORD).await.refused().unwrap();
             assert!(sentence.contains("the username is taken"), "{twin}: {sentence}");
             let reply = server.send(login(twin, PASSWORD)).await;
             assert_eq!(reply.status, 200, "{twin} is {username}");
@@ -37,17 +38,17 @@ async fn a_twin_of_a_username_is_refused_and_is_the_same_user(store: StoreKind) 
         }
     }
     for odd in ["adm\u{ad}in", "\u{202e}nimda", "admin\u{200b}", "\u{3164}", "ad\u{200d}min", "\u{feff}admin"] {
-        let sentence = add(&home, odd, PASSWORD).await.refused();
+        let sentence = add(&home, odd, PASSWORD).await.refused().unwrap();
         assert!(sentence.contains("username must not contain invisible characters"), "{odd:?}: {sentence}");
         assert_eq!(server.send(login(odd, PASSWORD)).await.status, 401, "{odd:?}");
         let email = format!("{odd}@example.com");
         let arguments = ["user", "add", "carol", "--email", &email, "--password-stdin"];
-        let sentence = home.run_reading(&arguments, PASSWORD).await.refused();
+        let sentence = home.run_reading(&arguments, PASSWORD).await.refused().unwrap();
         assert!(sentence.contains("email must not contain invisible characters"), "{odd:?}: {sentence}");
     }
     let (longest, longer) = ("漢".repeat(64), "漢".repeat(65));
-    add(&home, &longest, PASSWORD).await.done();
-    assert!(add(&home, &longer, PASSWORD).await.refused().contains("username is too long"));
+    add(&home, &longest, PASSWORD).await.done().unwrap();
+    assert!(add(&home, &longer, PASSWORD).await.refused().unwrap().contains("username is too long"));
     assert_eq!(server.send(login(&longest, PASSWORD)).await.status, 200);
 }
 
@@ -75,7 +76,7 @@ async fn composed_and_decomposed_letters_are_one_password_wherever_it_is_set(sto
     let mut command = home.server();
     command.env("SESSIOND_ADMIN_PASSWORD", COMPOSED);
     let server = Process::start(command).await;
-    add(&home, BOB, DECOMPOSED).await.done();
+    add(&home, BOB, DECOMPOSED).await.done().unwrap();
     for username in [ALICE, BOB] {
         for password in [COMPOSED, DECOMPOSED] {
             assert_eq!(server.send(login(username, password)).await.status, 200, "{username} {password}");
@@ -90,7 +91,7 @@ async fn composed_and_decomposed_letters_are_one_password_wherever_it_is_set(sto
 async fn what_is_guessed_first_or_cannot_be_typed_is_refused_wherever_a_password_is_set(store: StoreKind) {
     let home = Home::new(store);
     let server = home.serve().await;
-    add(&home, BOB, PASSWORD).await.done();
+    add(&home, BOB, PASSWORD).await.done().unwrap();
     let bob = server.log_in(BOB).await;
     for (password, sentence) in [
         ("football1", "is one of the most common passwords"),
@@ -104,20 +105,21 @@ async fn what_is_guessed_first_or_cannot_be_typed_is_refused_wherever_a_password
         ("ü234567", "must have at least 8 characters"),
         (PASSWORD, "must differ from the current one"),
     ] {
-        let by_command = home.run_reading(&["user", "passwd", BOB, "--password-stdin"], password).await.refused();
+        let by_command =
+            home.run_reading(&["user", "passwd", BOB, "--password-stdin"], password).await.refused().unwrap();
         assert!(by_command.contains(&format!("password {sentence}")), "{password:?}: {by_command}");
         let by_request = server.send(change(PASSWORD, password).bearer(&bob.token)).await;
         let said = by_request.json()["errors"][0].clone();
         assert_eq!((by_request.status, &said["loc"]), (422, &json!(["body", "new_password"])), "{password:?}");
         assert!(said["msg"].as_str().is_some_and(|msg| msg[1..] == sentence[1..]), "{password:?}: {said}");
     }
-    let nul = home.run_reading(&["user", "passwd", BOB, "--password-stdin"], "nul\0nul\0nul").await.refused();
+    let nul = home.run_reading(&["user", "passwd", BOB, "--password-stdin"], "nul\0nul\0nul").await.refused().unwrap();
     assert!(nul.contains("password must not contain control characters"), "{nul}");
     assert_eq!(server.send(change(PASSWORD, "nul\0nul\0nul").bearer(&bob.token)).await.status, 400);
     std::fs::write(home.dir.path().join("secret"), "nul\0nul\0nul\n").expect("written");
     let mut file = home.server();
     file.env_remove("SESSIOND_ADMIN_PASSWORD").env("SESSIOND_ADMIN_PASSWORD_FILE", "secret");
-    let sentence = crate::harness::process::finish(file, "").await.refused();
+    let sentence = crate::harness::process::finish(file, "").await.refused().unwrap();
     assert!(sentence.contains("admin_password must not contain control characters"), "{sentence}");
     assert_eq!(server.check(&bob.token).await, 200, "nothing was changed");
     assert_eq!(server.send(login(BOB, PASSWORD)).await.status, 200);
@@ -159,7 +161,7 @@ async fn a_stored_hash_that_costs_too_much_is_refused_like_a_wrong_password(stor
 async fn a_stored_hash_that_is_never_computed_is_said_once_with_the_users_id(store: StoreKind) {
     let home = Home::new(store);
     let server = home.serve().await;
-    add(&home, BOB, PASSWORD).await.done();
+    add(&home, BOB, PASSWORD).await.done().unwrap();
     let bob = server.log_in(BOB).await;
     home.database.execute(&format!("UPDATE users SET password_hash = 'x' WHERE username_key = '{BOB}'")).await;
     for _ in 0..3 {
@@ -168,7 +170,8 @@ async fn a_stored_hash_that_is_never_computed_is_said_once_with_the_users_id(sto
     assert_eq!(server.send(change(PASSWORD, "another good password").bearer(&bob.token)).await.status, 401);
     until("it is logged", async || server.log().contains("a stored hash")).await;
     server.stop_and_count(&bob.user, 1).await;
-    let set = home.run_reading(&["user", "passwd", BOB, "--password-stdin"], "another good password").await.done();
+    let set =
+        home.run_reading(&["user", "passwd", BOB, "--password-stdin"], "another good password").await.done().unwrap();
     assert!(set.starts_with("password set"), "{set}");
 }
 
@@ -192,7 +195,7 @@ async fn a_server_and_its_commands_work_without_a_password_queue(store: StoreKin
     for round in 0..5 {
         let mut command = home.command(&["user", "add", &format!("user{round}"), "--password-stdin"]);
         command.env("SESSIOND_PASSWORD_QUEUE", "0").env("SESSIOND_PASSWORD_WORKERS", "1");
-        crate::harness::process::finish(command, PASSWORD).await.done();
+        crate::harness::process::finish(command, PASSWORD).await.done().unwrap();
         let user = server.log_in(&format!("user{round}")).await;
         assert_eq!(server.check(&user.token).await, 200);
     }
@@ -251,10 +254,10 @@ async fn a_first_password_is_reminded_of_at_each_start_until_it_is_changed_and_i
         let alice = crate::harness::process::logged_in(&server.send(login(ALICE, &password)).await);
         let same = server.send(change(&password, &password).bearer(&alice.token)).await;
         assert_eq!(same.status, 422, "{}", same.text());
-        let same = home.run_reading(&["user", "passwd", ALICE, "--password-stdin"], &password).await.refused();
+        let same = home.run_reading(&["user", "passwd", ALICE, "--password-stdin"], &password).await.refused().unwrap();
         assert!(same.contains("must differ from the current one") && file.exists(), "{same}");
         if by_command {
-            home.run_reading(&["user", "passwd", ALICE, "--password-stdin"], PASSWORD).await.done();
+            home.run_reading(&["user", "passwd", ALICE, "--password-stdin"], PASSWORD).await.done().unwrap();
         } else {
             assert_eq!(server.send(change(&password, PASSWORD).bearer(&alice.token)).await.status, 200);
         }
@@ -269,7 +272,7 @@ async fn a_first_password_is_reminded_of_at_each_start_until_it_is_changed_and_i
 async fn a_first_password_whose_file_was_deleted_is_still_reminded_of(store: StoreKind) {
     let home = Home::new(store);
     let (server, password) = made_up(&home).await;
-    add(&home, BOB, PASSWORD).await.done();
+    add(&home, BOB, PASSWORD).await.done().unwrap();
     let bob = server.log_in(BOB).await;
     assert_eq!(server.send(change(PASSWORD, "another good password").bearer(&bob.token)).await.status, 200);
     let file = home.database.first_password(home.dir.path());

@@ -3,10 +3,11 @@
 use serde_json::json;
 use sessiond_needs::needs;
 use sessiond_needs::on_both_stores;
+use sessiond_support::wait::until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 
-use crate::harness::process::{login, until};
+use crate::harness::process::login;
 use crate::harness::reverse_proxy::ReverseProxy;
 use crate::harness::{Ask, BOB, PASSWORD, Reply, Server, StoreKind, exchange, get, post};
 

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use sessiond_needs::on_both_stores;
+use sessiond_support::wait::until;
 
-use crate::harness::process::{Home, Process, field, login, until};
+use crate::harness::process::{Home, Process, field, login};
 use crate::harness::{ALICE, Ask, BOB, BOB_EMAIL, Database, PASSWORD, Server, StoreKind, post};
 
 const WRONG: &str = "wrong-password-of-somebody";

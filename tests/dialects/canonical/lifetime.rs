@@ -2,10 +2,10 @@
 
 use serde_json::json;
 use sessiond_needs::on_both_stores;
+use sessiond_support::wait::until;
 
 use super::*;
 use crate::harness::StoreKind;
-use crate::harness::process::until;
 
 /// Checks a session until that check has reached the store.
 async fn seen(server: &Server, token: &str) {

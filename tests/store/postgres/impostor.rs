@@ -2,12 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
+use sessiond_support::process::Finished;
+use sessiond_support::wait::until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::harness::StoreKind;
-use crate::harness::process::{Finished, Home, finish, until};
+use crate::harness::process::{Home, finish};
 
 const SECRET: &str = "hunter2-of-the-database";
 /// What a client asks for TLS with.
@@ -79,7 +81,7 @@ async fn a_password_is_never_told_in_clear_nor_as_md5() {
     for question in [CLEARTEXT, MD5, NOTICE_FIRST] {
         for query in ["", "?sslmode=prefer", "?sslmode=disable"] {
             let impostor = Impostor::asking(question).await;
-            let refused = impostor.pass_for_the_database("127.0.0.1", query).await.refused();
+            let refused = impostor.pass_for_the_database("127.0.0.1", query).await.refused().unwrap();
             assert!(refused.contains("without TLS") && refused.contains("sslmode=verify-full"), "{query}: {refused}");
             assert!(!refused.contains(SECRET), "{refused}");
             let told = impostor.told().await;
@@ -92,7 +94,7 @@ async fn a_password_is_never_told_in_clear_nor_as_md5() {
 async fn a_password_is_proved_by_scram_without_being_told() {
     let impostor = Impostor::asking(SCRAM).await;
     let query = impostor.pass_for_the_database("127.0.0.1", "?sslmode=disable");
-    query.await.refused();
+    query.await.refused().unwrap();
     let told = impostor.told().await.concat();
     assert!(told.starts_with(b"p") && told.windows(13).any(|words| words == b"SCRAM-SHA-256"), "{told:?}");
     assert!(!told.windows(SECRET.len()).any(|words| words == SECRET.as_bytes()), "{told:?}");
@@ -112,7 +114,7 @@ async fn another_machine_without_tls_learns_nothing_unless_the_url_names_a_mode(
         (String::from("?sslmode=disable"), "without TLS", true),
     ] {
         let impostor = Impostor::asking(CLEARTEXT).await;
-        let refused = impostor.pass_for_the_database("0.0.0.0", &query).await.refused();
+        let refused = impostor.pass_for_the_database("0.0.0.0", &query).await.refused().unwrap();
         assert!(refused.contains(words), "{query}: {refused}");
         let told = impostor.told().await;
         assert!(told.iter().all(Vec::is_empty), "{query}: {told:?}");
@@ -127,7 +129,7 @@ async fn a_password_that_is_no_part_of_a_url_as_it_is_is_answered_with_percent_e
         for arguments in [&["check-config"][..], &["user", "list"]] {
             let mut command = home.command(arguments);
             command.env("SESSIOND_DATABASE_URL", format!("postgres://me:{password}@db.example/sessions"));
-            let refused = finish(command, "").await.refused();
+            let refused = finish(command, "").await.refused().unwrap();
             assert!(refused.contains("percent-encoding") && refused.lines().count() == 1, "{password}: {refused}");
             assert!(!refused.contains("ss:w") && !refused.contains("zz"), "{password}: {refused}");
         }

@@ -4,11 +4,12 @@ use futures_util::future::join_all;
 use sessiond::store::StoreError;
 use sessiond::store::connect::{ConnectError, Role};
 use sessiond_needs::needs;
+use sessiond_support::database::Connection;
+use sessiond_support::wait::until;
 use tempfile::TempDir;
 
-use crate::harness::cluster::session;
 use crate::harness::fresh::open;
-use crate::harness::process::{Home, Process, logged_in, login, until};
+use crate::harness::process::{Home, Process, logged_in, login};
 use crate::harness::{ALICE, Database, PASSWORD, StoreKind};
 
 /// Whoever makes the table `events` waits at that point for the lock of that number.
@@ -49,8 +50,8 @@ async fn one_that_is_killed_in_the_middle_leaves_nothing_and_the_next_succeeds()
     let database = Database::new(StoreKind::Postgres);
     database.execute(TRAP).await;
     for killed in ["backend", "process"] {
-        let trap = session(&database.url()).await.expect("connected");
-        trap.batch_execute("SELECT pg_advisory_lock(7)").await.expect("set");
+        let mut trap = Connection::open(&database.url()).await.expect("connected");
+        trap.execute("SELECT pg_advisory_lock(7)").await.expect("set");
         let in_the_middle = async {
             let count = format!("SELECT count(*) {TRAPPED}");
             until("it is in the middle", async || database.number(&count).await == 1).await;
@@ -62,14 +63,14 @@ async fn one_that_is_killed_in_the_middle_leaves_nothing_and_the_next_succeeds()
             };
             let (migrated, ()) = tokio::join!(migrate(&database), end);
             assert!(matches!(migrated, Err(ConnectError::Store(StoreError::Unreachable(_)))), "{migrated:?}");
-            assert!(database.is_untouched().await, "{:?}", database.on_server().tables().await);
+            assert!(database.is_untouched().await, "{:?}", database.tables().await);
         } else {
             tokio::select! {
                 migrated = migrate(&database) => panic!("not stopped: {migrated:?}"),
                 () = in_the_middle => {}
             }
         }
-        trap.batch_execute("SELECT pg_advisory_unlock(7)").await.expect("let go");
+        trap.execute("SELECT pg_advisory_unlock(7)").await.expect("let go");
         if killed == "process" {
             // What the server was told before nobody was there any more may be done, yet not by halves.
             migrate(&database).await.expect("migrated");
@@ -113,18 +114,18 @@ async fn servers_that_start_at_once_on_an_empty_database_all_come_up() {
 async fn a_server_killed_in_the_middle_of_migrating_starts_again() {
     let home = Home::new(StoreKind::Postgres);
     home.database.execute(TRAP).await;
-    let trap = session(&home.database.url()).await.expect("connected");
-    trap.batch_execute("SELECT pg_advisory_lock(7)").await.expect("set");
+    let mut trap = Connection::open(&home.database.url()).await.expect("connected");
+    trap.execute("SELECT pg_advisory_lock(7)").await.expect("set");
     let mut killed = home.server().spawn().expect("a child");
     let trapped = format!("SELECT count(*) {TRAPPED}");
     until("it is in the middle", async || home.database.number(&trapped).await == 1).await;
     killed.kill().await.expect("killed");
-    assert!(home.database.is_untouched().await, "{:?}", home.database.on_server().tables().await);
+    assert!(home.database.is_untouched().await, "{:?}", home.database.tables().await);
     // The dead one's transaction still stands in the way, until the database finds out that nobody is there.
     let next = async {
         let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
         until("the next one waits", async || home.database.number(waiting).await == 2).await;
-        trap.batch_execute("SELECT pg_advisory_unlock(7)").await.expect("let go");
+        trap.execute("SELECT pg_advisory_unlock(7)").await.expect("let go");
     };
     let (server, ()) = tokio::join!(home.serve(), next);
     assert_eq!(home.database.number("SELECT count(*) FROM schema_migrations").await, MIGRATIONS.len() as i64);
@@ -137,13 +138,13 @@ async fn a_server_killed_in_the_middle_of_migrating_starts_again() {
 async fn while_one_migrates_the_others_wait_for_it() {
     let database = Database::new(StoreKind::Postgres);
     database.execute(TRAP).await;
-    let trap = session(&database.url()).await.expect("connected");
-    trap.batch_execute("SELECT pg_advisory_lock(7)").await.expect("set");
+    let mut trap = Connection::open(&database.url()).await.expect("connected");
+    trap.execute("SELECT pg_advisory_lock(7)").await.expect("set");
     let first_is_slow = async {
         let waiting =
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'";
         until("one is in the middle and two wait", async || database.number(waiting).await == 3).await;
-        trap.batch_execute("SELECT pg_advisory_unlock(7)").await.expect("let go");
+        trap.execute("SELECT pg_advisory_unlock(7)").await.expect("let go");
     };
     let (migrated, ()) = tokio::join!(join_all((0..3).map(|_| migrate(&database))), first_is_slow);
     assert!(migrated.iter().all(Result::is_ok), "{migrated:?}");
@@ -169,7 +170,7 @@ async fn somebody_elses_tables_are_refused_and_left_alone() {
     database.execute("CREATE TABLE notes (text text); INSERT INTO notes VALUES ('mine')").await;
     let Err(ConnectError::Store(StoreError::Inconsistent(refused))) = migrate(&database).await else { panic!("taken") };
     assert!(refused.to_string().contains("give sessiond one of its own"), "{refused}");
-    assert_eq!(database.on_server().tables().await, ["notes"]);
+    assert_eq!(database.tables().await, ["notes"]);
     assert_eq!(database.rows("SELECT text FROM notes").await, [[Some(String::from("mine"))]]);
 }
 

@@ -6,5 +6,4 @@ mod migrations;
 mod refusals;
 mod rows;
 mod starting;
-mod statements;
 mod tls;

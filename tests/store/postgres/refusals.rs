@@ -1,8 +1,9 @@
 //! What a refused login costs the database: the same, whatever it was refused for.
 
 use sessiond_needs::needs;
+use sessiond_support::wait::until;
 
-use crate::harness::process::{Home, login, until};
+use crate::harness::process::{Home, login};
 use crate::harness::{ALICE, PASSWORD, StoreKind};
 
 /// How often each index was gone through and each table written to, apart from what beats do, by everybody who has left.
@@ -27,7 +28,7 @@ async fn the_right_password_of_a_disabled_user_costs_what_a_wrong_one_costs() {
     for user in ["off", "on"] {
         home.add_user(user).await;
     }
-    home.run(&["user", "disable", "off"]).await.done();
+    home.run(&["user", "disable", "off"]).await.done().unwrap();
     let mut costs = Vec::new();
     for (name, password) in
         [("on", "a wrong password"), ("off", "a wrong password"), ("off", PASSWORD), ("nobody", PASSWORD)]

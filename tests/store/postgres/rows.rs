@@ -1,8 +1,8 @@
 //! Rows that are locked by somebody else: only changes to those very sessions wait for them.
 
 use sessiond_needs::needs;
+use sessiond_support::database::Connection;
 
-use crate::harness::cluster::session;
 use crate::harness::process::Home;
 use crate::harness::{ALICE, StoreKind, delete, post};
 
@@ -14,9 +14,9 @@ async fn a_strangers_session_is_neither_held_nor_waited_for() {
     home.add_user("bob").await;
     let (alice, bob) = (server.log_in(ALICE).await, server.log_in("bob").await);
     // As a change under way does. What waits for it is answered that the store is too slow.
-    let holder = session(&home.database.url()).await.expect("connected");
+    let mut holder = Connection::open(&home.database.url()).await.expect("connected");
     let hold = format!("BEGIN; SELECT 1 FROM sessions WHERE id = '{}' FOR UPDATE", alice.session);
-    holder.batch_execute(&hold).await.expect("held");
+    holder.execute(&hold).await.expect("held");
 
     let unknown: String = alice.session.chars().rev().collect();
     let refused = async |id: &str| {
@@ -33,7 +33,7 @@ async fn a_strangers_session_is_neither_held_nor_waited_for() {
 
     let own = server.send(post("/api/v1/auth/logout").bearer(&alice.token)).await;
     assert_eq!(own.status, 504, "it is held: {}", own.text());
-    holder.batch_execute("ROLLBACK").await.expect("let go");
+    holder.execute("ROLLBACK").await.expect("let go");
     assert_eq!((server.check(&alice.token).await, server.check(&bob.token).await), (200, 200));
     assert_eq!(server.send(post("/api/v1/auth/logout").bearer(&alice.token)).await.status, 200);
 }

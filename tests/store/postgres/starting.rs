@@ -4,13 +4,15 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use sessiond_needs::needs;
+use sessiond_support::database::Connection;
+use sessiond_support::port::free_port;
+use sessiond_support::postgres::{Options, Postgres};
+use sessiond_support::wait::until;
 use tokio::process::Command;
 
 use crate::dialects::openapi;
-use crate::harness::cluster::{Cluster, session};
 use crate::harness::fleet::home_at;
-use crate::harness::ports::free_port;
-use crate::harness::process::{Home, Process, attempt, finish, until};
+use crate::harness::process::{Home, Process, attempt, finish};
 use crate::harness::{ALICE, Reply, StoreKind, get};
 
 /// The key of the lock under which is migrated.
@@ -19,7 +21,7 @@ const MIGRATING: &str = "SELECT pg_advisory_lock(8315180193920146286)";
 /// A server whose operations listener is known before it says so.
 fn server(home: &Home) -> (Command, String) {
     let mut server = home.server();
-    let ops = format!("127.0.0.1:{}", free_port());
+    let ops = format!("127.0.0.1:{}", free_port().expect("a port"));
     server.env("SESSIOND_OPS_LISTEN", &ops);
     (server, ops)
 }
@@ -40,8 +42,8 @@ async fn ask(ops: &str, target: &str) -> Reply {
 #[needs(initdb)]
 #[tokio::test]
 async fn a_database_that_is_not_up_yet_is_waited_for() {
-    let cluster = Cluster::start("fsync = on").await;
-    cluster.stop_immediately().await;
+    let cluster = Postgres::start(Options::with("fsync = on")).await.unwrap();
+    cluster.stop_immediately().await.unwrap();
     let home = home_at(&cluster.url("postgres"));
     let (command, ops) = server(&home);
     let mut server = Process::begin(command);
@@ -58,10 +60,10 @@ async fn a_database_that_is_not_up_yet_is_waited_for() {
     }
     let mut check = home.command(&["healthcheck"]);
     check.env("SESSIOND_OPS_LISTEN", &ops);
-    let refused = finish(check, "").await.refused();
+    let refused = finish(check, "").await.refused().unwrap();
     assert!(refused.contains("not ready") && refused.contains("waiting for the database"), "{refused}");
 
-    cluster.start_again().await;
+    cluster.start_again().await.unwrap();
     server.until_it_serves().await;
     until("it is ready", async || ask(&ops, "/readyz").await.status == 200).await;
     let alice = server.log_in(ALICE).await;
@@ -75,14 +77,14 @@ async fn a_database_that_is_not_up_yet_is_waited_for() {
 #[tokio::test]
 async fn a_database_that_hangs_or_is_full_at_the_start_is_waited_for() {
     for full in [true, false] {
-        let cluster = Cluster::start("max_connections = 8").await;
+        let cluster = Postgres::start(Options::with("max_connections = 8")).await.unwrap();
         let mut all = Vec::new();
         if full {
-            while let Ok(another) = session(&cluster.url("postgres")).await {
+            while let Ok(another) = Connection::open(&cluster.url("postgres")).await {
                 all.push(another);
             }
         } else {
-            cluster.freeze();
+            cluster.freeze().unwrap();
         }
         let home = home_at(&cluster.url("postgres"));
         let (command, ops) = server(&home);
@@ -91,7 +93,7 @@ async fn a_database_that_hangs_or_is_full_at_the_start_is_waited_for() {
         until("it waits", async || ask(&ops, "/readyz").await.text().contains(why)).await;
         all.clear();
         if !full {
-            cluster.thaw();
+            cluster.thaw().unwrap();
         }
         server.until_it_serves().await;
         server.log_in(ALICE).await;
@@ -101,11 +103,11 @@ async fn a_database_that_hangs_or_is_full_at_the_start_is_waited_for() {
 #[needs(initdb)]
 #[tokio::test]
 async fn one_that_does_not_come_up_is_given_up_and_commands_do_not_wait() {
-    let home = home_at(&format!("postgres://sessiond@127.0.0.1:{}/postgres", free_port()));
+    let home = home_at(&format!("postgres://sessiond@127.0.0.1:{}/postgres", free_port().expect("a port")));
     let begin = Instant::now();
     let (command, _) = server(&home);
     let mut server = Process::begin(command);
-    let refused = home.run(&["session", "list", ALICE]).await.refused();
+    let refused = home.run(&["session", "list", ALICE]).await.refused().unwrap();
     assert!(refused.contains("cannot be reached") && begin.elapsed() < Duration::from_secs(20), "{refused}");
     tokio::time::sleep(Duration::from_secs(25).saturating_sub(begin.elapsed())).await;
     assert!(server.lives(), "{}", server.log());
@@ -120,10 +122,12 @@ async fn one_that_does_not_come_up_is_given_up_and_commands_do_not_wait() {
 async fn what_does_not_pass_by_itself_is_refused_at_once() {
     let home = Home::new(StoreKind::Postgres);
     let url = home.database.url();
-    for (url, word) in [(format!("{url}_that_nobody_made"), "3D000"), (url.replace("sessiond@", "nobody@"), "28000")] {
+    for (url, word) in
+        [(url.replace("/t_", "/that_was_never_made_"), "3D000"), (url.replace("sessiond@", "nobody@"), "28000")]
+    {
         let (mut command, _) = server(&home);
         command.env("SESSIOND_DATABASE_URL", &url);
-        let refused = finish(command, "").await.refused();
+        let refused = finish(command, "").await.refused().unwrap();
         assert!(refused.contains(word) && !refused.contains("waited for"), "{refused}");
     }
 }
@@ -131,7 +135,7 @@ async fn what_does_not_pass_by_itself_is_refused_at_once() {
 #[needs(initdb)]
 #[tokio::test]
 async fn a_server_that_waits_for_its_database_ends_as_soon_as_it_is_told() {
-    let home = home_at(&format!("postgres://sessiond@127.0.0.1:{}/postgres", free_port()));
+    let home = home_at(&format!("postgres://sessiond@127.0.0.1:{}/postgres", free_port().expect("a port")));
     for signal in [Signal::TERM, Signal::INT] {
         let (command, ops) = server(&home);
         let mut server = Process::begin(command);
@@ -147,8 +151,8 @@ async fn a_server_that_waits_for_its_database_ends_as_soon_as_it_is_told() {
 #[tokio::test]
 async fn a_server_says_that_another_migrates() {
     let home = Home::new(StoreKind::Postgres);
-    let other = session(&home.database.url()).await.expect("connected");
-    other.batch_execute(MIGRATING).await.expect("locked");
+    let mut other = Connection::open(&home.database.url()).await.expect("connected");
+    other.execute(MIGRATING).await.expect("locked");
     let (command, ops) = server(&home);
     let mut server = Process::begin(command);
     let waits = "store: waiting for another process that migrates the database\n";

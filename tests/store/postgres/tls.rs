@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use sessiond_needs::needs;
+use sessiond_support::postgres::give_away;
+use sessiond_support::postgres::{Options, Postgres};
 use tempfile::TempDir;
 
 use crate::harness::ALICE;
-use crate::harness::cluster::{Cluster, give};
 use crate::harness::fleet::{home_at, log_out, serve_through, until_trusted};
 use crate::harness::process::finish;
 
@@ -51,7 +52,7 @@ struct Files(TempDir);
 impl Files {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        give(dir.path());
+        give_away(dir.path()).unwrap();
         Self(dir)
     }
 
@@ -59,7 +60,7 @@ impl Files {
         let path = self.0.path().join(name);
         std::fs::write(&path, content).expect("written");
         std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("kept secret");
-        give(&path);
+        give_away(&path).unwrap();
         path
     }
 }
@@ -78,9 +79,9 @@ async fn a_database_is_believed_by_its_certificate_and_told_a_password() {
     ]
     .map(|(name, content)| files.write(name, content).display().to_string());
     let settings = format!("ssl = on\nssl_cert_file = '{certificate}'\nssl_key_file = '{key}'\nhba_file = '{access}'");
-    let cluster = Cluster::start(&settings).await;
-    cluster.psql("postgres", &format!("CREATE ROLE secure LOGIN PASSWORD '{SECRET}'")).await;
-    cluster.psql("postgres", "CREATE DATABASE secure OWNER secure").await;
+    let cluster = Postgres::start(Options::with(&settings)).await.unwrap();
+    cluster.rows("postgres", &format!("CREATE ROLE secure LOGIN PASSWORD '{SECRET}'")).await.unwrap();
+    cluster.rows("postgres", "CREATE DATABASE secure OWNER secure").await.unwrap();
     let home = home_at(&cluster.url("secure"));
     let url = |password: &str, host: &str, query: &str| {
         format!("postgres://secure:{password}@{host}:{}/secure?{query}", cluster.port())

@@ -92,8 +92,11 @@ pub async fn postgres(url: &str) -> Result<PgConnection> {
 fn sqlite_texts(row: &sqlx::sqlite::SqliteRow) -> Result<Texts> {
     let text = |column| {
         let value = row.try_get_raw(column)?;
+        // Of a NULL the type is that of its column.
+        if value.is_null() {
+            return Ok(None);
+        }
         let text = match value.type_info().name() {
-            "NULL" => return Ok(None),
             "INTEGER" => <i64 as Decode<sqlx::Sqlite>>::decode(value).map(|number| number.to_string()),
             "REAL" => <f64 as Decode<sqlx::Sqlite>>::decode(value).map(|number| number.to_string()),
             _ => <String as Decode<sqlx::Sqlite>>::decode(value),
@@ -122,7 +125,7 @@ mod tests {
     async fn values_of_every_kind_are_read_as_text() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let url = format!("sqlite://{}/test.db?mode=rwc", folder.path().display());
-        execute(&url, "CREATE TABLE things (a, b); INSERT INTO things VALUES (7, 'x'), (1.5, NULL)").await?;
+        execute(&url, "CREATE TABLE things (a, b TEXT); INSERT INTO things VALUES (7, 'x'), (1.5, NULL)").await?;
         let read = rows(&url, "SELECT a, b, a IS 7 FROM things").await?;
         let expected = [[Some("7"), Some("x"), Some("1")], [Some("1.5"), None, Some("0")]];
         assert_eq!(read, expected.map(|row| row.map(|value| value.map(str::to_owned))));

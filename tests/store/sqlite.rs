@@ -17,10 +17,11 @@ use sessiond::domain::revocation::{Revocation, Why};
 use sessiond::store::connect::{ConnectError, Role, connect};
 use sessiond::store::{RevocationSink, StoreError, Target};
 use sessiond_needs::needs;
+use sessiond_support::wait::until;
 
 use crate::harness::fresh::{Fresh, Heard, because, clock, logout_of, made, on_a_fresh_store, open, token};
 use crate::harness::process::serving;
-use crate::harness::process::{Home, field, finish, until};
+use crate::harness::process::{Home, field, finish};
 use crate::harness::{ALICE, BOB, Database, Server, StoreKind, delete, exchange, get, post};
 use crate::wire::outage::{TOO_SLOW, UNREACHABLE, assert_is_over, assert_words, checks, logins, logouts, send_all};
 
@@ -165,16 +166,14 @@ async fn sqlite_writes_ahead_in_files_that_are_its_owners_alone() {
     on_a_fresh_store(StoreKind::Sqlite, async |fresh| {
         fresh.user("ann").await;
         let mut names = Vec::new();
-        for file in std::fs::read_dir(fresh.database.file().dir()).expect("a directory") {
+        for file in std::fs::read_dir(fresh.database.dir()).expect("a directory") {
             let file = file.expect("a file");
             let mode = file.metadata().expect("metadata").permissions().mode() & 0o777;
             assert_eq!(mode, 0o600, "{:?}", file.file_name());
             names.push(file.file_name().into_string().expect("UTF-8"));
         }
         assert_eq!(sorted(names), ["test.db", "test.db-shm", "test.db-wal", "test.db.lock"]);
-        let journal: String =
-            fresh.database.file().reader().query_row("PRAGMA journal_mode", [], |row| row.get(0)).expect("read");
-        assert_eq!(journal, "wal");
+        assert_eq!(fresh.database.rows("PRAGMA journal_mode").await, [[Some(String::from("wal"))]]);
     })
     .await;
 }
@@ -202,14 +201,13 @@ async fn sqlite_is_one_database_under_whatever_name() {
     let database = Database::new(StoreKind::Sqlite);
     let sink = || Role::Serve(Arc::new(Heard::default()));
     let store = open(&database, sink()).await.expect("a store");
-    let named = |name: &str| DatabaseUrl::new(format!("sqlite://{}", database.file().dir().join(name).display()));
-    std::os::unix::fs::symlink(database.file().dir().join("test.db"), database.file().dir().join("alias.db"))
-        .expect("linked");
+    let named = |name: &str| DatabaseUrl::new(format!("sqlite://{}", database.dir().join(name).display()));
+    std::os::unix::fs::symlink(database.dir().join("test.db"), database.dir().join("alias.db")).expect("linked");
     let alias = connect(&named("alias.db"), sink(), clock(), &SystemEntropy).await;
     assert!(matches!(alias, Err(ConnectError::AlreadyServed(_))), "a symbolic link");
     store.close().await;
 
-    std::fs::hard_link(database.file().dir().join("test.db"), database.file().dir().join("twin.db")).expect("linked");
+    std::fs::hard_link(database.dir().join("test.db"), database.dir().join("twin.db")).expect("linked");
     let twin = connect(&named("twin.db"), sink(), clock(), &SystemEntropy).await;
     let Err(ConnectError::Store(StoreError::Unreachable(why))) = twin else { panic!("a hard link was taken") };
     assert!(why.to_string().contains("hard links"), "{why}");
@@ -219,28 +217,24 @@ async fn sqlite_is_one_database_under_whatever_name() {
 async fn sqlite_keeps_what_was_restored_beside_it_for_its_owner_alone() {
     let database = Database::new(StoreKind::Sqlite);
     for name in ["test.db", "test.db.lock"] {
-        std::fs::write(database.file().dir().join(name), "").expect("written");
-        std::fs::set_permissions(database.file().dir().join(name), std::fs::Permissions::from_mode(0o666))
-            .expect("set");
+        std::fs::write(database.dir().join(name), "").expect("written");
+        std::fs::set_permissions(database.dir().join(name), std::fs::Permissions::from_mode(0o666)).expect("set");
     }
     let store = open(&database, Role::Command).await.expect("a store");
     for name in ["test.db", "test.db.lock"] {
-        let mode = std::fs::metadata(database.file().dir().join(name)).expect("metadata").permissions().mode();
+        let mode = std::fs::metadata(database.dir().join(name)).expect("metadata").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
     store.close().await;
-    std::os::unix::fs::symlink("elsewhere", database.file().dir().join("test.db-shm")).expect("linked");
+    std::os::unix::fs::symlink("elsewhere", database.dir().join("test.db-shm")).expect("linked");
     assert!(open(&database, Role::Command).await.is_err(), "a link in its place");
 }
 
 #[tokio::test]
 async fn a_file_that_is_no_database_is_refused() {
     let database = Database::new(StoreKind::Sqlite);
-    std::fs::write(
-        database.file().dir().join("test.db"),
-        "not a database, but long enough to be looked at as one".repeat(20),
-    )
-    .expect("written");
+    std::fs::write(database.dir().join("test.db"), "not a database, but long enough to be looked at as one".repeat(20))
+        .expect("written");
     assert!(matches!(open(&database, Role::Command).await, Err(ConnectError::Store(_))));
 }
 
@@ -249,7 +243,7 @@ async fn sqlite_has_room_for_its_log_from_the_first_start_on() {
     let database = Database::new(StoreKind::Sqlite);
     let sink = Role::Serve(Arc::new(Heard::default()));
     let store = open(&database, sink).await.expect("a store");
-    let log = std::fs::metadata(database.file().dir().join("test.db-wal")).expect("a log").len();
+    let log = std::fs::metadata(database.dir().join("test.db-wal")).expect("a log").len();
     assert!(log > 16 << 20, "{log} bytes");
     store.close().await;
 }
@@ -258,9 +252,9 @@ async fn sqlite_has_room_for_its_log_from_the_first_start_on() {
 async fn a_busy_database_is_too_slow_and_nothing_is_half_done() {
     let server = Server::start(StoreKind::Sqlite).await;
     let bob = server.log_in(BOB).await;
-    let other = server.database.file().connection();
+    let mut other = server.database.connect().await;
     let events = server.database.number("SELECT count(*) FROM events").await;
-    other.execute_batch("BEGIN IMMEDIATE").expect("the write lock");
+    other.execute("BEGIN IMMEDIATE").await.expect("the write lock");
 
     assert_words(&send_all(&server, logouts(&bob)).await, &TOO_SLOW[..3]);
     assert_words(&send_all(&server, logins()).await, &TOO_SLOW[..3]);
@@ -270,7 +264,7 @@ async fn a_busy_database_is_too_slow_and_nothing_is_half_done() {
         assert_eq!(reply.status, 200, "reading goes on");
     }
 
-    other.execute_batch("ROLLBACK").expect("released");
+    other.execute("ROLLBACK").await.expect("released");
     assert_eq!(server.check(&bob.token).await, 200, "still alive");
     assert_eq!(server.database.number("SELECT count(*) FROM events").await, events, "none of it is on record");
     assert_eq!(server.database.number("SELECT count(*) FROM sessions").await, 1, "no login came through");
@@ -285,7 +279,7 @@ async fn what_cannot_be_read_is_neither_allowed_nor_refused() {
     let server = server.restart("").await;
     assert_eq!(server.check(&alice.token).await, 200, "in memory from now on");
     for file in ["test.db", "test.db-wal", "test.db-shm"] {
-        let path = server.database.file().dir().join(file);
+        let path = server.database.dir().join(file);
         let length = std::fs::metadata(&path).expect("a file").len();
         let mut file = std::fs::OpenOptions::new().write(true).open(path).expect("a file");
         file.write_all(&vec![0xa5; usize::try_from(length).expect("small")]).expect("overwritten");
@@ -306,7 +300,7 @@ async fn a_database_that_was_replaced_while_in_use_serves_nobody() {
         let server = Server::start(StoreKind::Sqlite).await;
         let (alice, bob) = (server.log_in(ALICE).await, server.log_in(BOB).await);
         assert_eq!(server.check(&alice.token).await, 200, "in memory from now on");
-        let (path, kept) = (server.database.file().dir().join(file), server.database.file().dir().join("kept"));
+        let (path, kept) = (server.database.dir().join(file), server.database.dir().join("kept"));
         std::fs::rename(&path, &kept).expect("moved away");
         std::fs::copy(&kept, &path).expect("another of the same name");
 
@@ -376,7 +370,7 @@ async fn a_full_disk_is_an_unreachable_store_until_there_is_room() {
 async fn a_second_server_on_the_same_file_is_refused_with_a_sentence() {
     let home = Home::new(StoreKind::Sqlite);
     let server = home.serve().await;
-    let sentence = finish(home.server(), "").await.refused();
+    let sentence = finish(home.server(), "").await.refused().unwrap();
     assert!(sentence.contains("held by another running `sessiond serve`"), "{sentence}");
     assert_eq!(server.send(get("/verify")).await.status, 401, "the first one serves on");
     assert_eq!(server.stop().await.code(), Some(0));
@@ -386,8 +380,8 @@ async fn a_second_server_on_the_same_file_is_refused_with_a_sentence() {
 #[tokio::test]
 async fn a_command_takes_no_servers_lock() {
     let home = Home::new(StoreKind::Sqlite);
-    home.run(&["migrate"]).await.done();
-    assert!(home.database.file().path().exists() && !home.database.file().dir().join("test.db.lock").exists());
+    home.run(&["migrate"]).await.done().unwrap();
+    assert!(home.database.path().exists() && !home.database.dir().join("test.db.lock").exists());
 }
 
 #[tokio::test]
@@ -396,7 +390,7 @@ async fn a_stopped_server_has_not_confirmed_and_refuses_once_it_goes_on() {
     let bob = server.log_in(BOB).await;
     assert_eq!(server.check(&bob.token).await, 200);
     server.signal(Signal::STOP);
-    let unconfirmed = home.run(&["session", "revoke", &bob.session]).await.refused();
+    let unconfirmed = home.run(&["session", "revoke", &bob.session]).await.refused().unwrap();
     assert_eq!(unconfirmed, "sessiond: committed; the running server has not confirmed\n");
     server.signal(Signal::CONT);
     until("the session is dead", async || server.check(&bob.token).await == 401).await;
@@ -405,22 +399,22 @@ async fn a_stopped_server_has_not_confirmed_and_refuses_once_it_goes_on() {
 #[tokio::test]
 async fn replicas_lists_the_server_and_says_whether_it_is_alive() {
     let (home, server) = serving(StoreKind::Sqlite).await;
-    let listed = home.run(&["replicas"]).await.done();
+    let listed = home.run(&["replicas"]).await.done().unwrap();
     let words: Vec<_> = listed.split_whitespace().collect();
     assert!(matches!(words[..], [_, "serving", "beat", _, "applied", _, "lag", "-"]), "{listed}");
     let bob = server.log_in(BOB).await;
-    home.run(&["session", "revoke", &bob.session]).await.done();
-    let listed = home.run(&["replicas"]).await.done();
+    home.run(&["session", "revoke", &bob.session]).await.done().unwrap();
+    let listed = home.run(&["replicas"]).await.done().unwrap();
     assert!(listed.starts_with(words[0]) && listed.contains("  applied 1  "), "{listed}");
 
     server.kill().await;
-    let listed = home.run(&["replicas"]).await.done();
+    let listed = home.run(&["replicas"]).await.done().unwrap();
     assert!(listed.starts_with(&format!("{}  silent ", words[0])), "{listed}");
     let server = home.serve().await;
-    let listed = home.run(&["replicas"]).await.done();
+    let listed = home.run(&["replicas"]).await.done().unwrap();
     assert!(!listed.contains(words[0]) && listed.contains("  serving  "), "{listed}");
     server.stop().await;
-    assert_eq!(home.run(&["replicas"]).await.done(), "");
+    assert_eq!(home.run(&["replicas"]).await.done().unwrap(), "");
 }
 
 /// Sets a file's or directory's mode.
@@ -431,24 +425,24 @@ fn set_mode(path: &Path, mode: u32) {
 #[tokio::test]
 async fn a_directory_that_any_user_may_write_is_refused_and_nothing_is_made_in_it() {
     let home = Home::new(StoreKind::Sqlite);
-    set_mode(home.database.file().dir(), 0o777);
+    set_mode(home.database.dir(), 0o777);
     for command in [home.server(), home.command(&["user", "list"])] {
-        let sentence = finish(command, "").await.refused();
+        let sentence = finish(command, "").await.refused().unwrap();
         assert!(sentence.contains("lets every user of the machine replace what is in it: chmod 700"), "{sentence}");
     }
     assert!(home.database.is_untouched().await);
-    set_mode(home.database.file().dir(), 0o700);
-    home.run(&["user", "list"]).await.done();
+    set_mode(home.database.dir(), 0o700);
+    home.run(&["user", "list"]).await.done().unwrap();
 }
 
 #[tokio::test]
 async fn a_directory_that_everybody_shares_is_warned_of() {
     let home = Home::new(StoreKind::Sqlite);
-    set_mode(home.database.file().dir(), 0o1777);
+    set_mode(home.database.dir(), 0o1777);
     let server = home.serve().await;
     until("it warns", async || server.log().contains(" WARN ")).await;
     assert!(server.log().contains("lets every user of the machine write"), "{}", server.log());
-    let shown = home.run(&["check-config"]).await.done();
+    let shown = home.run(&["check-config"]).await.done().unwrap();
     assert!(shown.contains("# warning: ") && shown.contains("lets every user of the machine write"), "{shown}");
     server.stop().await;
 }
@@ -461,8 +455,8 @@ async fn what_belongs_to_another_user_is_refused_and_root_is_warned_of_it() {
         return;
     }
     let home = Home::new(StoreKind::Sqlite);
-    home.run(&["migrate"]).await.done();
-    std::os::unix::fs::chown(home.database.file().path(), Some(SOMEBODY), None).expect("given away");
+    home.run(&["migrate"]).await.done().unwrap();
+    std::os::unix::fs::chown(home.database.path(), Some(SOMEBODY), None).expect("given away");
     let server = home.serve().await;
     until("it warns", async || server.log().contains("test.db belongs to another user")).await;
     server.stop().await;
@@ -478,7 +472,7 @@ async fn what_belongs_to_another_user_is_refused_and_root_is_warned_of_it() {
     let url = format!("sqlite://{}", database.display());
     command.args(["user", "list", "--database-url", &url]).env_clear().uid(SOMEBODY + 1);
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    let sentence = finish(command, "").await.refused();
+    let sentence = finish(command, "").await.refused().unwrap();
     assert!(sentence.contains("belongs to another user, who can change it"), "{sentence}");
 }
 
@@ -489,8 +483,8 @@ async fn a_writer_that_cannot_write_is_not_ready_and_its_failures_are_told_once(
     assert_eq!(ready().await.status, 200);
     let bob = server.log_in(BOB).await;
     let before = server.log().lines().count();
-    let other = home.database.file().connection();
-    other.execute_batch("BEGIN IMMEDIATE").expect("the write lock");
+    let mut other = home.database.connect().await;
+    other.execute("BEGIN IMMEDIATE").await.expect("the write lock");
     until("it is not ready", async || ready().await.status == 503).await;
     assert!(ready().await.text().starts_with("store: "), "{}", ready().await.text());
     assert_eq!(exchange(&server.ops, &get("/livez").bytes(&server.ops)).await.status, 200);
@@ -502,7 +496,7 @@ async fn a_writer_that_cannot_write_is_not_ready_and_its_failures_are_told_once(
         assert!(replies.iter().all(|reply| reply.status == 504), "{replies:?}");
         failed += replies.len();
     }
-    other.execute_batch("ROLLBACK").expect("released");
+    other.execute("ROLLBACK").await.expect("released");
     until("it is ready", async || ready().await.status == 200).await;
     let over = || server.log().lines().find(|line| line.contains("the store answers again")).map(str::to_owned);
     until("it is over", async || over().is_some()).await;

@@ -1,8 +1,10 @@
 //! The picture in `lib.rs` holds: a file imports only from floors below its own, or from its own folder.
 
-use std::path::Path;
+use self::paths::paths;
+use crate::source::{self, code};
 
-use crate::store::statements::rust_files;
+mod circles;
+mod paths;
 
 /// Which floor a module stands on.
 const FLOORS: [(&str, u8); 12] = [
@@ -33,16 +35,13 @@ const LIBRARIES: [(&str, &[&str]); 6] = [
 
 #[test]
 fn every_import_goes_down() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let files = rust_files(&root);
-    assert!(files.len() > 40, "{files:?}");
+    let files = source::files(&source::root());
+    assert!(files.len() > 40, "{} files", files.len());
     let mut imports = 0;
     let mut violations = Vec::new();
-    for file in &files {
-        let text = std::fs::read_to_string(file).expect("a file");
-        let name = file.strip_prefix(&root).expect("under src").to_str().expect("UTF-8");
-        imports += paths(&code(&text), name).len();
-        violations.extend(check(name, &text));
+    for (name, text) in &files {
+        imports += paths(name, text).direct().len();
+        violations.extend(check(name, text));
     }
     assert!(imports > 100, "{imports}");
     assert!(violations.is_empty(), "\n{}", violations.join("\n"));
@@ -94,9 +93,11 @@ fn check(file: &str, text: &str) -> Vec<String> {
     let Some(own) = floor(module) else { return vec![format!("src/{file}:1: {module} stands on no floor")] };
     let lines = code(text);
     let mut found = Vec::new();
-    for (line, imported) in paths(&lines, file) {
-        let why = match floor(&imported) {
-            _ if imported == module || SIBLINGS.contains(&(module, imported.as_str())) => continue,
+    for (line, imported) in
+        paths(file, text).direct().into_iter().filter_map(|(line, path)| Some((line, path.first()?)))
+    {
+        let why = match floor(imported) {
+            _ if imported == module || SIBLINGS.contains(&(module, imported)) => continue,
             // What `lib.rs` itself defines is nothing but the modules.
             None => format!("{imported} stands on no floor"),
             Some(theirs) if theirs < own => continue,
@@ -116,69 +117,4 @@ fn check(file: &str, text: &str) -> Vec<String> {
         }
     }
     found
-}
-
-/// The lines of a file without comments and without what only tests see.
-fn code(text: &str) -> Vec<String> {
-    let mut testing = false;
-    let lines = text.lines().map(|line| {
-        testing |= line == "#[cfg(test)]";
-        let over = testing && (line == "}" || (line.ends_with(';') && !line.starts_with(' ')));
-        let hidden = testing;
-        testing &= !over;
-        let comment = if line.trim_start().starts_with("//") { Some(0) } else { line.find(" //") };
-        if hidden { String::new() } else { line[..comment.unwrap_or(line.len())].to_owned() }
-    });
-    lines.collect()
-}
-
-/// The top-level modules that a file names by `crate::` or `super::`, each with its line.
-fn paths(lines: &[String], file: &str) -> Vec<(usize, String)> {
-    let text = lines.join("\n");
-    let depth = file.matches('/').count() + usize::from(!file.ends_with("mod.rs"));
-    let mut found = Vec::new();
-    for (at, _) in text.match_indices("crate::").chain(text.match_indices("super::")) {
-        let before = text[..at].chars().next_back();
-        if before.is_some_and(|c| c.is_alphanumeric() || "_:".contains(c)) {
-            continue;
-        }
-        let mut rest = &text[at..];
-        let mut up = 0;
-        while let Some(above) = rest.strip_prefix("super::") {
-            (rest, up) = (above, up + 1);
-        }
-        match rest.strip_prefix("crate::") {
-            Some(inside) => rest = inside,
-            // Not as far as the root: a neighbour in the folder.
-            None if up < depth => continue,
-            None => {}
-        }
-        for (offset, name) in first_names(rest) {
-            let line = text[..text.len() - rest.len() + offset].matches('\n').count() + 1;
-            found.push((line, name));
-        }
-    }
-    found.sort();
-    found
-}
-
-/// The names a path goes on with: one, or the heads of a group.
-fn first_names(rest: &str) -> Vec<(usize, String)> {
-    let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-    let Some(group) = rest.strip_prefix('{') else { return vec![(0, name(rest))] };
-    let (mut nested, mut expecting, mut names) = (0, true, Vec::new());
-    for (at, c) in group.char_indices() {
-        match c {
-            '{' => nested += 1,
-            '}' if nested == 0 => break,
-            '}' => nested -= 1,
-            ',' if nested == 0 => expecting = true,
-            c if expecting && c.is_alphabetic() => {
-                names.push((at + 1, name(&group[at..])));
-                expecting = false;
-            }
-            _ => {}
-        }
-    }
-    names
 }

@@ -1,141 +1,25 @@
 //! `sessiond copy`: from a file to PostgreSQL, all of it or nothing to be served from, with everybody still logged in.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use rusqlite::Connection;
-use rusqlite::types::ValueRef;
 use sessiond::domain::entropy::{Entropy as _, SystemEntropy};
 use sessiond_needs::needs;
-use tempfile::TempDir;
+use sessiond_support::database;
+use sessiond_support::postgres::{Options, Postgres};
+use sessiond_support::wait::until;
+use sqlx::Connection as _;
 use tokio::process::Command;
 
-use crate::harness::cluster::{Cluster, session};
-use crate::harness::process::{Home, Process, finish, login, until};
+use self::old::{Old, Rows};
+use crate::harness::process::{Home, Process, finish, login};
 use crate::harness::{ALICE, BOB, Database, PASSWORD, StoreKind, delete, post};
 
-type Rows = Vec<Vec<Option<String>>>;
+mod old;
 
 const TABLES: [&str; 4] = ["users", "sessions", "events", "revocations"];
 const UNFINISHED: &str = "the database holds an unfinished copy: start the same `sessiond copy` again";
 /// Kept by whoever fills a database.
 const LOCK: &str = "SELECT pg_advisory_lock(8315179226436169849)";
-
-/// A store in a file.
-struct Old {
-    dir: TempDir,
-}
-
-impl Old {
-    /// One that does not exist yet.
-    fn new() -> Self {
-        Self { dir: tempfile::tempdir().expect("a directory") }
-    }
-
-    /// One with this in it, beside Alice, who has never logged in.
-    async fn with(home: &Home, sql: &str) -> Self {
-        let old = Self::new();
-        old.add_alice(home).await;
-        old.connection().execute_batch(sql).expect("made");
-        old
-    }
-
-    /// One with so many sessions, and a tenth of that many users and events.
-    async fn large(home: &Home, sessions: u32) -> Self {
-        let sql = format!(
-            "PRAGMA synchronous = OFF;
-             PRAGMA cache_size = -200000;
-             BEGIN;
-             CREATE TEMPORARY TABLE numbers AS
-                 WITH RECURSIVE up (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < {sessions}) SELECT n FROM up;
-             INSERT INTO users (id, username, username_key, email, email_key, name, password_hash, created_at, updated_at)
-                 SELECT printf('%017d', n), 'u' || n, 'u' || n, nullif(n % 2, 0) || n || '@example.com',
-                     nullif(n % 2, 0) || n || '@example.com', 'User', '', n, n
-                 FROM numbers WHERE n <= {sessions} / 10;
-             INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at, remembered,
-                     ip, user_agent, host)
-                 SELECT printf('%017d', n), CAST(printf('%032d', n) AS BLOB), printf('%017d', 1 + n % ({sessions} / 10)), n, n, n, n, n % 2,
-                     '192.0.2.1', 'agent ' || n, 'login.example.com'
-                 FROM numbers;
-             INSERT INTO events (at, kind, user_id, session_id, actor, ip)
-                 SELECT created_at, 'login_ok', user_id, id, user_id, ip FROM sessions WHERE number <= {sessions} / 10;
-             COMMIT;"
-        );
-        Self::with(home, &sql).await
-    }
-
-    fn path(&self) -> PathBuf {
-        self.dir.path().join("old.db")
-    }
-
-    fn url(&self) -> String {
-        format!("sqlite://{}", self.path().display())
-    }
-
-    fn connection(&self) -> Connection {
-        Connection::open(self.path()).expect("a connection")
-    }
-
-    /// A command on it.
-    fn command(&self, home: &Home, arguments: &[&str]) -> Command {
-        let mut command = home.command(arguments);
-        command.env("SESSIOND_DATABASE_URL", self.url());
-        command
-    }
-
-    async fn add_alice(&self, home: &Home) {
-        finish(self.command(home, &["user", "add", ALICE, "--password-stdin"]), PASSWORD).await.done();
-    }
-
-    async fn serve(&self, home: &Home) -> Process {
-        let mut command = home.server();
-        command.env("SESSIOND_DATABASE_URL", self.url());
-        Process::start(command).await
-    }
-
-    /// A table, every value as PostgreSQL would write it.
-    fn rows(&self, table: &str) -> Rows {
-        let connection = self.connection();
-        let mut statement = connection.prepare(&format!("SELECT * FROM {table} ORDER BY 1")).expect("a statement");
-        let names: Vec<_> = statement.column_names().into_iter().map(str::to_owned).collect();
-        let rows = statement.query_map([], |row| {
-            Ok((0..names.len()).flat_map(|at| texts(&names[at], row.get_ref(at).expect("a value"))).collect())
-        });
-        rows.expect("rows").collect::<Result<_, _>>().expect("rows")
-    }
-
-    fn all(&self) -> Vec<Rows> {
-        TABLES.map(|table| self.rows(table)).into()
-    }
-}
-
-/// What PostgreSQL writes for a column: one value, and three for what an entry of the log says.
-fn texts(name: &str, value: ValueRef<'_>) -> Vec<Option<String>> {
-    let text = match value {
-        ValueRef::Null => return vec![None],
-        ValueRef::Integer(number) if ["admin", "remembered", "archived"].contains(&name) => {
-            ["f", "t"][usize::try_from(number).expect("0 or 1")].to_owned()
-        }
-        ValueRef::Integer(number) => number.to_string(),
-        ValueRef::Text(text) if name == "what" => {
-            let what: serde_json::Value = serde_json::from_slice(text).expect("JSON");
-            let list = |key: &str, around: [&str; 2]| {
-                let items = what[key].as_array().expect(key).iter().map(|item| item.as_str().expect("a text"));
-                let items: Vec<_> = items.map(|item| around[0].to_owned() + item + around[1]).collect();
-                Some(format!("{{{}}}", items.join(",")))
-            };
-            // What it asks of replicas, which only PostgreSQL does.
-            let flush = Some(String::from("{}"));
-            return vec![list("sessions", ["\"\\\\x", "\""]), list("users", ["", ""]), flush];
-        }
-        ValueRef::Text(text) => String::from_utf8(text.to_vec()).expect("UTF-8"),
-        ValueRef::Blob(bytes) => {
-            format!("\\x{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
-        }
-        ValueRef::Real(_) => panic!("no column holds one"),
-    };
-    vec![Some(text)]
-}
 
 async fn all(database: &Database) -> Vec<Rows> {
     let mut all = Vec::new();
@@ -165,7 +49,7 @@ fn copying(home: &Home, old: &Old) -> Command {
 async fn unfinished(home: &Home) -> (Old, &'static str) {
     let sql = "INSERT INTO events (at, kind, actor, detail) VALUES (1, 'odd', 'cli', 'a' || char(0) || 'b')";
     let old = Old::with(home, sql).await;
-    let refused = finish(copying(home, &old), "").await.refused();
+    let refused = finish(copying(home, &old), "").await.refused().unwrap();
     assert!(refused.contains("0x00") && refused.contains("start the same copy again"), "{refused}");
     assert_eq!(home.database.number("SELECT count(*) FROM users").await, 1, "the part");
     (old, "UPDATE events SET detail = 'ab' WHERE kind = 'odd'")
@@ -176,7 +60,7 @@ async fn unfinished(home: &Home) -> (Old, &'static str) {
 async fn everybody_stays_logged_in_and_whoever_was_not_is_not() {
     let (home, old) = (Home::new(StoreKind::Postgres), Old::new());
     let before = old.serve(&home).await;
-    let beside = async |arguments: &[&str]| finish(old.command(&home, arguments), PASSWORD).await.done();
+    let beside = async |arguments: &[&str]| finish(old.command(&home, arguments), PASSWORD).await.done().unwrap();
     for name in [BOB, "carol"] {
         beside(&["user", "add", name, "--password-stdin"]).await;
     }
@@ -195,14 +79,14 @@ async fn everybody_stays_logged_in_and_whoever_was_not_is_not() {
     let listed = beside(&["session", "list", ALICE]).await;
     // What is only in the log beside the file counts.
     before.kill().await;
-    let held = old.all();
+    let held = old.all().await;
 
     let told = finish(copying(&home, &old), "").await;
     let events = held[2].len();
     assert_eq!(told.err, "", "nobody watches");
-    assert_eq!(told.done(), format!("copied 3 users, 5 sessions, {events} events\n"));
+    assert_eq!(told.done().unwrap(), format!("copied 3 users, 5 sessions, {events} events\n"));
     assert_eq!(all(&home.database).await, held);
-    assert_eq!(old.all(), held, "and the old store is as it was");
+    assert_eq!(old.all().await, held, "and the old store is as it was");
     let head = held[3].last().and_then(|row| row[0].clone()).expect("a log");
     assert_eq!(home.database.rows("SELECT seq FROM coherence").await, [[Some(head.clone())]]);
 
@@ -210,7 +94,7 @@ async fn everybody_stays_logged_in_and_whoever_was_not_is_not() {
     for (login, status) in [(&alice, 200), (&out, 401), (&ended, 401), (&bob, 200), (&carol, 401)] {
         assert_eq!(after.check(&login.token).await, status);
     }
-    assert_eq!(home.run(&["session", "list", ALICE]).await.done(), listed);
+    assert_eq!(home.run(&["session", "list", ALICE]).await.done().unwrap(), listed);
     assert_eq!(after.send(login("carol", PASSWORD)).await.status, 401, "disabled");
     assert_eq!(after.send(login(BOB, "not the password")).await.status, 401);
     let again = after.log_in(BOB).await;
@@ -230,44 +114,34 @@ async fn whatever_a_column_may_hold_is_copied_as_it_is() {
     let odd =
         ["\\N", "\\.", "", "\t\n\r\u{8}\u{b}\u{c}", "\\\\x00", "a\\", "ünï 🦀 \u{fffd}\u{10ffff}", "{\"NULL\",null}"];
     let old = Old::with(&home, "").await;
-    let connection = old.connection();
+    let mut connection = database::sqlite(&old.url()).await.expect("a connection");
     for (at, text) in (0_i64..).zip(odd) {
-        connection
-            .execute(
-                "INSERT INTO users VALUES (?1, ?2, ?2, ?3, ?3, ?2, ?4, ?2, 9223372036854775807, ?5, -1, 0)",
-                (
-                    format!("user {at}"),
-                    format!("{at}{text}"),
-                    (at % 2 == 0).then_some(text),
-                    at % 2,
-                    (at % 2 == 0).then_some(at),
-                ),
-            )
+        let even = at % 2 == 0;
+        sqlx::query("INSERT INTO users VALUES (?1, ?2, ?2, ?3, ?3, ?2, ?4, ?2, 9223372036854775807, ?5, -1, 0)")
+            .bind(format!("user {at}"))
+            .bind(format!("{at}{text}"))
+            .bind(even.then_some(text))
+            .bind(at % 2)
+            .bind(even.then_some(at))
+            .execute(&mut connection)
+            .await
             .expect("a user");
-        connection
-            .execute(
-                "INSERT INTO sessions VALUES (?1 + 10, 'session ' || ?1, randomblob(32), 'user ' || ?1, 1, 2, 3, 4, ?1 % 2,
-                     ?2, ?2, ?2, iif(?1 % 2, 5, NULL), iif(?1 % 2, ?2, NULL), iif(?1 % 2, ?2, NULL), iif(?1 % 2, 6, NULL), ?1 % 2)",
-                (at, text),
-            )
-            .expect("a session");
-        connection
-            .execute(
-                "INSERT INTO events VALUES (?1 * 1000 + 10, 0, ?2, ?2, NULL, ?2, NULL, ?2, ?2, ?2, ?1)",
-                (at, text),
-            )
-            .expect("an event");
+        let session = "INSERT INTO sessions VALUES (?1 + 10, 'session ' || ?1, randomblob(32), 'user ' || ?1, 1, 2, 3, 4, ?1 % 2,
+            ?2, ?2, ?2, iif(?1 % 2, 5, NULL), iif(?1 % 2, ?2, NULL), iif(?1 % 2, ?2, NULL), iif(?1 % 2, 6, NULL), ?1 % 2)";
+        let event = "INSERT INTO events VALUES (?1 * 1000 + 10, 0, ?2, ?2, NULL, ?2, NULL, ?2, ?2, ?2, ?1)";
+        for sql in [session, event] {
+            sqlx::query(sql).bind(at).bind(text).execute(&mut connection).await.expect("a row");
+        }
     }
-    connection
-        .execute_batch(&format!(
-            "INSERT INTO revocations VALUES (5, 1, '{{\"sessions\":[],\"users\":[]}}');
-             INSERT INTO revocations VALUES (6, 2, '{{\"sessions\":[\"{0}\",\"{0}\"],\"users\":[\"23456789ABCDEFGHJ\",\"NULL56789ABCDEFGH\"]}}');",
-            "0f".repeat(32)
-        ))
-        .expect("entries");
-    drop(connection);
-    finish(copying(&home, &old), "").await.done();
-    assert_eq!(all(&home.database).await, old.all());
+    connection.close().await.expect("closed");
+    old.execute(&format!(
+        "INSERT INTO revocations VALUES (5, 1, '{{\"sessions\":[],\"users\":[]}}');
+         INSERT INTO revocations VALUES (6, 2, '{{\"sessions\":[\"{0}\",\"{0}\"],\"users\":[\"23456789ABCDEFGHJ\",\"NULL56789ABCDEFGH\"]}}');",
+        "0f".repeat(32)
+    ))
+    .await;
+    finish(copying(&home, &old), "").await.done().unwrap();
+    assert_eq!(all(&home.database).await, old.all().await);
     assert_eq!(home.database.rows("SELECT seq FROM coherence").await, [[Some(String::from("6"))]]);
 }
 
@@ -277,7 +151,7 @@ async fn a_store_with_nobody_logged_in_is_copied_and_numbers_begin_at_one() {
     let home = Home::new(StoreKind::Postgres);
     let old = Old::with(&home, "").await;
     // The settings say where to, as they say it to the server.
-    let told = finish(home.command(&["copy", "--from", &old.url()]), "").await.done();
+    let told = finish(home.command(&["copy", "--from", &old.url()]), "").await.done().unwrap();
     assert_eq!(told, "copied 1 users, 0 sessions, 1 events\n");
     let server = home.serve().await;
     server.log_in(ALICE).await;
@@ -289,10 +163,8 @@ async fn a_store_with_nobody_logged_in_is_copied_and_numbers_begin_at_one() {
 async fn every_table_is_copied_or_known_to_be_left_out() {
     let home = Home::new(StoreKind::Postgres);
     let old = Old::with(&home, "").await;
-    let connection = old.connection();
-    let mut tables =
-        connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1").expect("fine");
-    let tables: Vec<String> = tables.query_map([], |row| row.get(0)).expect("rows").map(Result::unwrap).collect();
+    let tables = old.database.rows("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1").await;
+    let tables: Vec<_> = tables.into_iter().flatten().flatten().collect();
     let mut known = [&TABLES[..], &["replicas", "secrets"]].concat();
     known.sort_unstable();
     assert_eq!(tables, known);
@@ -309,18 +181,18 @@ async fn a_target_that_is_not_empty_is_refused_and_left_alone() {
         "INSERT INTO revocations VALUES (1, 1, '{}', '{}')",
         "INSERT INTO replicas VALUES ('23456789ABCDEFGHJ', 1, 1)",
     ] {
-        home.run(&["migrate"]).await.done();
+        home.run(&["migrate"]).await.done().unwrap();
         home.database.execute(sql).await;
         let before = home.database.contents().await;
-        let refused = finish(copying(&home, &old), "").await.refused();
+        let refused = finish(copying(&home, &old), "").await.refused().unwrap();
         assert!(refused.contains("the target is not empty, and was left alone"), "{sql}: {refused}");
         assert_eq!(home.database.contents().await, before, "{sql}");
         home.database.execute("TRUNCATE users, sessions, events, revocations, replicas").await;
     }
     home.database.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE TABLE notes (text text)").await;
-    let refused = finish(copying(&home, &old), "").await.refused();
+    let refused = finish(copying(&home, &old), "").await.refused().unwrap();
     assert!(refused.contains("tables of somebody else's"), "{refused}");
-    assert_eq!(home.database.on_server().tables().await, ["notes"]);
+    assert_eq!(home.database.tables().await, ["notes"]);
 }
 
 #[needs(postgres)]
@@ -328,12 +200,12 @@ async fn a_target_that_is_not_empty_is_refused_and_left_alone() {
 async fn a_finished_copy_may_be_started_again_until_somebody_uses_it() {
     let home = Home::new(StoreKind::Postgres);
     let old = Old::with(&home, "").await;
-    let told = finish(copying(&home, &old), "").await.done();
+    let told = finish(copying(&home, &old), "").await.done().unwrap();
     let before = home.database.contents().await;
-    assert_eq!(finish(copying(&home, &old), "").await.done(), told, "whoever was not told is told now");
+    assert_eq!(finish(copying(&home, &old), "").await.done().unwrap(), told, "whoever was not told is told now");
     assert_eq!(home.database.contents().await, before);
     home.add_user(BOB).await;
-    let refused = finish(copying(&home, &old), "").await.refused();
+    let refused = finish(copying(&home, &old), "").await.refused().unwrap();
     assert!(refused.contains("the target is not empty"), "{refused}");
 }
 
@@ -342,33 +214,33 @@ async fn a_finished_copy_may_be_started_again_until_somebody_uses_it() {
 async fn a_source_that_is_no_source_is_refused_and_the_target_is_untouched() {
     let home = Home::new(StoreKind::Postgres);
     let refused = async |old: &Old, words: &str| {
-        let refused = finish(copying(&home, old), "").await.refused();
+        let refused = finish(copying(&home, old), "").await.refused().unwrap();
         assert!(refused.contains(words), "{words}: {refused}");
     };
     let old = Old::new();
-    refused(&old, "old.db: No such file").await;
-    assert!(!old.path().exists(), "and none is made");
-    std::fs::write(old.path(), "").expect("written");
+    refused(&old, "test.db: No such file").await;
+    assert!(!old.database.path().exists(), "and none is made");
+    std::fs::write(old.database.path(), "").expect("written");
     refused(&old, "run `sessiond migrate` on it first").await;
-    std::fs::write(old.path(), "no database at all, however long one reads on in it").expect("written");
+    std::fs::write(old.database.path(), "no database at all, however long one reads on in it").expect("written");
     refused(&old, "file is not a database").await;
 
     let old = Old::new();
-    finish(old.command(&home, &["migrate"]), "").await.done();
+    finish(old.command(&home, &["migrate"]), "").await.done().unwrap();
     refused(&old, "holds no users: there is nothing to copy").await;
     old.add_alice(&home).await;
-    let today: u32 = old.connection().pragma_query_value(None, "user_version", |row| row.get(0)).expect("a number");
-    old.connection().pragma_update(None, "user_version", 0).expect("older");
+    let today = old.database.number("PRAGMA user_version").await;
+    old.execute("PRAGMA user_version = 0").await;
     refused(&old, "has had 0 of").await;
-    old.connection().pragma_update(None, "user_version", 99).expect("newer");
+    old.execute("PRAGMA user_version = 99").await;
     refused(&old, "a newer one has written it").await;
-    old.connection().pragma_update(None, "user_version", today).expect("today's");
+    old.execute(&format!("PRAGMA user_version = {today}")).await;
 
     let server = old.serve(&home).await;
     refused(&old, "is held by another running `sessiond serve`").await;
     assert!(home.database.is_untouched().await);
     server.stop().await;
-    finish(copying(&home, &old), "").await.done();
+    finish(copying(&home, &old), "").await.done().unwrap();
 }
 
 #[needs(postgres)]
@@ -390,7 +262,7 @@ async fn any_other_way_is_refused_and_no_secret_is_repeated() {
         (&url, SECRET, "the store cannot be reached"),
         (&url, "postgres://me:s3cret@127.0.0.1:1/x?colour=1", "cannot be used"),
     ] {
-        let refused = home.run(&["copy", "--from", from, "--to", to]).await.refused();
+        let refused = home.run(&["copy", "--from", from, "--to", to]).await.refused().unwrap();
         assert!(refused.contains(words) && !refused.contains("s3cret"), "{refused}");
     }
 }
@@ -402,17 +274,17 @@ async fn nobody_opens_a_part_and_the_same_copy_goes_on_from_there() {
     let (old, cure) = unfinished(&home).await;
     let part = home.database.contents().await;
     for arguments in [&["serve"][..], &["migrate"], &["user", "list"], &["session", "list", ALICE], &["replicas"]] {
-        let refused = home.run(arguments).await.refused();
+        let refused = home.run(arguments).await.refused().unwrap();
         assert!(refused.contains(UNFINISHED), "{arguments:?}: {refused}");
     }
     let other = Old::with(&home, "").await;
-    let refused = finish(copying(&home, &other), "").await.refused();
+    let refused = finish(copying(&home, &other), "").await.refused().unwrap();
     assert!(refused.contains("an unfinished copy of another store"), "{refused}");
     assert_eq!(home.database.contents().await, part);
 
-    old.connection().execute_batch(cure).expect("cured");
-    finish(copying(&home, &old), "").await.done();
-    assert_eq!(all(&home.database).await, old.all());
+    old.execute(cure).await;
+    finish(copying(&home, &old), "").await.done().unwrap();
+    assert_eq!(all(&home.database).await, old.all().await);
     home.serve().await.log_in(ALICE).await;
 }
 
@@ -422,17 +294,14 @@ async fn a_copy_does_not_go_on_with_a_source_that_has_changed() {
     for change in ["login", "touch", "purge"] {
         let home = Home::new(StoreKind::Postgres);
         let (old, cure) = unfinished(&home).await;
-        old.connection().execute_batch(cure).expect("cured");
+        old.execute(cure).await;
         let session = "INSERT INTO sessions VALUES (NULL, '', zeroblob(32), (SELECT id FROM users), 1, 1, 1, 1, 0, '', '', '', NULL, NULL, NULL, NULL, 0)";
         match change {
             "login" => drop(old.serve(&home).await.log_in(ALICE).await),
-            "touch" => old
-                .connection()
-                .execute_batch(&format!("{session}; UPDATE sessions SET last_seen_at = 2"))
-                .expect("touched"),
-            _ => old.connection().execute_batch(session).expect("one more"),
+            "touch" => old.execute(&format!("{session}; UPDATE sessions SET last_seen_at = 2")).await,
+            _ => old.execute(session).await,
         }
-        let refused = finish(copying(&home, &old), "").await.refused();
+        let refused = finish(copying(&home, &old), "").await.refused().unwrap();
         assert!(refused.contains("or of this one before it changed"), "{change}: {refused}");
     }
 }
@@ -447,14 +316,14 @@ async fn a_target_that_somebody_else_has_changed_meanwhile_is_never_finished() {
     ] {
         let home = Home::new(StoreKind::Postgres);
         let (old, cure) = unfinished(&home).await;
-        old.connection().execute_batch(cure).expect("cured");
+        old.execute(cure).await;
         home.database.execute(change).await;
         if change.starts_with("DELETE") {
             home.database.execute("INSERT INTO users VALUES ('~', '', '', NULL, NULL, '', false, '', 0, NULL, 0, 0), ('~~', '1', '1', NULL, NULL, '', false, '', 0, NULL, 0, 0)").await;
         }
-        let refused = finish(copying(&home, &old), "").await.refused();
+        let refused = finish(copying(&home, &old), "").await.refused().unwrap();
         assert!(refused.contains("the target was changed or served from while it was filled"), "{change}: {refused}");
-        assert!(home.run(&["migrate"]).await.refused().contains(UNFINISHED));
+        assert!(home.run(&["migrate"]).await.refused().unwrap().contains(UNFINISHED));
     }
 }
 
@@ -463,25 +332,25 @@ async fn a_target_that_somebody_else_has_changed_meanwhile_is_never_finished() {
 async fn while_one_copies_nobody_else_does_and_the_source_stays_as_it_is() {
     let home = Home::new(StoreKind::Postgres);
     let old = Old::with(&home, "").await;
-    home.run(&["migrate"]).await.done();
-    let other = session(&home.database.url()).await.expect("connected");
-    other.batch_execute(LOCK).await.expect("taken");
+    home.run(&["migrate"]).await.done().unwrap();
+    let mut other = home.database.connect().await;
+    other.execute(LOCK).await.expect("taken");
     let beside = async {
         let waiting =
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'";
         until("it waits", async || home.database.number(waiting).await == 1).await;
-        let served = finish(old.command(&home, &["serve"]), "").await.refused();
+        let served = finish(old.command(&home, &["serve"]), "").await.refused().unwrap();
         assert!(served.contains("is held by another running `sessiond serve` or `sessiond copy`"), "{served}");
-        let changed = finish(old.command(&home, &["user", "disable", ALICE]), "").await.refused();
+        let changed = finish(old.command(&home, &["user", "disable", ALICE]), "").await.refused().unwrap();
         assert!(changed.contains("did not answer in time"), "{changed}");
     };
     let (copied, ()) = tokio::join!(finish(copying(&home, &old), ""), beside);
-    let refused = copied.refused();
+    let refused = copied.refused().unwrap();
     assert!(refused.contains("another `sessiond copy` is at work on the target"), "{refused}");
     assert_eq!(home.database.number("SELECT count(*) FROM users").await, 0);
-    other.batch_execute("SELECT pg_advisory_unlock_all()").await.expect("let go");
-    finish(old.command(&home, &["user", "disable", ALICE]), "").await.done();
-    finish(copying(&home, &old), "").await.done();
+    other.execute("SELECT pg_advisory_unlock_all()").await.expect("let go");
+    finish(old.command(&home, &["user", "disable", ALICE]), "").await.done().unwrap();
+    finish(copying(&home, &old), "").await.done().unwrap();
 }
 
 #[needs(postgres)]
@@ -489,7 +358,7 @@ async fn while_one_copies_nobody_else_does_and_the_source_stays_as_it_is() {
 async fn killed_at_any_moment_it_comes_to_the_same_end() {
     let (home, whole) = (Home::new(StoreKind::Postgres), Home::new(StoreKind::Postgres));
     let old = Old::large(&home, 50_000).await;
-    home.run(&["migrate"]).await.done();
+    home.run(&["migrate"]).await.done().unwrap();
     let there = async || {
         let rows =
             "SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM sessions) + (SELECT count(*) FROM events)";
@@ -514,8 +383,8 @@ async fn killed_at_any_moment_it_comes_to_the_same_end() {
         parts += 1;
     }
     assert!(parts >= 4, "{parts}");
-    let told = finish(copying(&home, &old), "").await.done();
-    assert_eq!(told, finish(copying(&whole, &old), "").await.done());
+    let told = finish(copying(&home, &old), "").await.done().unwrap();
+    assert_eq!(told, finish(copying(&whole, &old), "").await.done().unwrap());
     assert_eq!(sums(&home.database).await, sums(&whole.database).await);
     home.serve().await.log_in(ALICE).await;
 }
@@ -526,14 +395,14 @@ async fn a_million_sessions_are_copied() {
     let home = Home::new(StoreKind::Postgres);
     let old = Old::large(&home, 1_000_000).await;
     // Others, whose patience is short, have another server.
-    let cluster = Cluster::start("max_wal_size = 2GB").await;
+    let cluster = Postgres::start(Options::with("max_wal_size = 2GB")).await.unwrap();
     let url = cluster.url("postgres");
     // It takes longer than other commands may.
     let copied = home.command(&["copy", "--from", &old.url(), "--to", &url]).output().await.expect("an end");
     assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
     assert_eq!(String::from_utf8_lossy(&copied.stdout), "copied 100001 users, 1000000 sessions, 100001 events\n");
     let whole = "SELECT count(*) FROM sessions WHERE user_agent = 'agent ' || number AND length(token_hash) = 32";
-    assert_eq!(cluster.psql("postgres", whole).await, [[Some(String::from("1000000"))]]);
+    assert_eq!(cluster.rows("postgres", whole).await.unwrap(), [[Some(String::from("1000000"))]]);
     let mut server = home.server();
     server.env("SESSIOND_DATABASE_URL", url);
     Process::start(server).await.log_in(ALICE).await;

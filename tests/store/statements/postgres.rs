@@ -1,13 +1,12 @@
-//! The statements in the source against the migrations: every one prepares, and the hot ones can use an index.
+//! The statements of PostgreSQL: the hot ones can use an index, and few go through a table.
 
-use sessiond::store::connect::Role;
 use sessiond_needs::needs;
-use tokio_postgres::{Client, SimpleQueryMessage};
+use sessiond_support::database;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Either, Executor as _, Row as _, SqlSafeStr as _, Statement as _};
 
-use crate::harness::cluster::session;
-use crate::harness::fresh::open;
+use super::{migrated, planned, statements};
 use crate::harness::{Database, StoreKind};
-use crate::store::statements::statements;
 
 /// So many that nobody would go through all of them.
 const MANY: &str = "
@@ -23,35 +22,34 @@ SET enable_seqscan = off;";
 
 /// A database as the migrations leave it, with much in it, and a connection that plans for no value in particular, and
 /// scans a table only when there is no other way.
-async fn migrated() -> (Database, Client) {
-    let database = Database::new(StoreKind::Postgres);
-    open(&database, Role::Command).await.expect("a store").close().await;
-    let client = session(&database.url()).await.expect("connected");
-    client.batch_execute(MANY).await.expect("made");
-    (database, client)
+async fn planner() -> (Database, PgConnection) {
+    let database = migrated(StoreKind::Postgres).await;
+    let mut connection = database::postgres(&database.url()).await.expect("a connection");
+    sqlx::raw_sql(MANY).execute(&mut connection).await.expect("made");
+    (database, connection)
 }
 
 /// What PostgreSQL would do, a line a step.
-async fn plan(client: &Client, sql: &str) -> String {
-    let params = client.prepare(sql).await.unwrap_or_else(|error| panic!("{error}: {sql}")).params().len();
-    let nulls = vec!["NULL"; params].join(", ");
-    let values = if params == 0 { String::new() } else { format!("({nulls})") };
-    let explain = format!("PREPARE planned AS {sql}; EXPLAIN (COSTS OFF) EXECUTE planned{values}; DEALLOCATE planned");
-    let answer = client.simple_query(&explain).await.unwrap_or_else(|error| panic!("{error:?}: {sql}"));
-    let steps = answer.iter().filter_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0),
-        _ => None,
-    });
-    steps.map(str::trim).collect::<Vec<_>>().join("\n")
-}
-
-#[needs(postgres)]
-#[tokio::test]
-async fn every_statement_is_plain_text_and_prepares_against_the_migrations() {
-    let (_database, client) = migrated().await;
-    for sql in statements("postgres") {
-        client.prepare(&sql).await.unwrap_or_else(|error| panic!("{error:?}: {sql}"));
+async fn plan(connection: &mut PgConnection, sql: &str) -> String {
+    let mut plan = Vec::new();
+    for statement in planned(sql) {
+        let prepared = connection.prepare(AssertSqlSafe(statement).into_sql_str()).await;
+        let prepared = prepared.unwrap_or_else(|error| panic!("{error}: {sql}"));
+        let parameters = match prepared.parameters() {
+            Some(Either::Left(types)) => types.len(),
+            Some(Either::Right(count)) => count,
+            None => 0,
+        };
+        let nulls = vec!["NULL"; parameters].join(", ");
+        let values = if parameters == 0 { String::new() } else { format!("({nulls})") };
+        let explain =
+            format!("PREPARE planned AS {statement}; EXPLAIN (COSTS OFF) EXECUTE planned{values}; DEALLOCATE planned");
+        let steps = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut *connection).await;
+        for step in steps.unwrap_or_else(|error| panic!("{error}: {sql}")) {
+            plan.push(step.get_unchecked::<String, _>(0).trim().to_owned());
+        }
     }
+    plan.join("\n")
 }
 
 #[needs(postgres)]
@@ -74,13 +72,13 @@ async fn every_hot_statement_can_use_an_index() {
         ("WHERE username_key = $1 OR email_key = $2", "Bitmap Index Scan on users_email_key_key"),
         ("FROM revocations WHERE seq > $1", "Index Scan using revocations_pkey on revocations"),
     ];
-    let (_database, client) = migrated().await;
-    let all = statements("postgres");
+    let (_database, mut connection) = planner().await;
+    let all = statements(StoreKind::Postgres);
     for (words, index) in HOT {
         let found: Vec<_> = all.iter().filter(|sql| sql.contains(words)).collect();
         assert!(!found.is_empty(), "no statement says {words}");
         for sql in found {
-            let plan = plan(&client, sql).await;
+            let plan = plan(&mut connection, sql).await;
             assert!(plan.contains(index), "{words}: {plan}");
         }
     }
@@ -89,12 +87,12 @@ async fn every_hot_statement_can_use_an_index() {
 #[needs(postgres)]
 #[tokio::test]
 async fn only_the_lists_of_everybody_go_through_a_whole_table() {
-    let (_database, client) = migrated().await;
+    let (_database, mut connection) = planner().await;
     // A copy counts what is there.
-    for sql in statements("postgres").into_iter().filter(|sql| !sql.contains("count(*)")) {
+    for sql in statements(StoreKind::Postgres).into_iter().filter(|sql| !sql.contains("count(*)")) {
         let everybody =
             sql.contains("FROM users ORDER BY username_key") || sql.contains("EXISTS (SELECT 1 FROM users)");
-        let plan = plan(&client, &sql).await;
+        let plan = plan(&mut connection, &sql).await;
         assert_eq!(goes_through_a_whole_table(&plan), everybody, "{sql}\n{plan}");
     }
 }
@@ -116,7 +114,7 @@ fn goes_through_a_whole_table(plan: &str) -> bool {
 #[needs(postgres)]
 #[tokio::test]
 async fn a_statement_without_an_index_is_noticed() {
-    let (_database, client) = migrated().await;
+    let (_database, mut connection) = planner().await;
     for (sql, expected) in [
         ("SELECT id FROM sessions WHERE host = $1", true),
         ("DELETE FROM events WHERE detail = $1", true),
@@ -124,7 +122,7 @@ async fn a_statement_without_an_index_is_noticed() {
         ("SELECT id FROM sessions WHERE id = $1", false),
         ("SELECT id FROM sessions WHERE id = $1 AND host = $2", false),
     ] {
-        let plan = plan(&client, sql).await;
+        let plan = plan(&mut connection, sql).await;
         assert_eq!(goes_through_a_whole_table(&plan), expected, "{plan}");
     }
 }

@@ -1,4 +1,0 @@
-//! What is SQLite's own.
-
-mod files;
-mod statements;
