@@ -207,7 +207,7 @@ async fn a_log_that_is_closed_stops_nothing(store: StoreKind) {
     let server = told_where(&home, |command, [listen, ops]| {
         let program = command.as_std();
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", r#"exec "$0" serve 2>&-"#]).arg(program.get_program()).env_clear();
+        shell.args(["-c", r#"exec "$0" serve 2>&-"#]).arg(env!("CARGO_BIN_EXE_sessiond")).env_clear();
         shell.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
         shell.env("SESSIOND_LISTEN", listen).env("SESSIOND_OPS_LISTEN", ops).env("RUST_LOG", "debug");
         shell.current_dir(home.dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);

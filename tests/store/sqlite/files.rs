@@ -1,0 +1,149 @@
+//! The files: whose they are, who may write them, and what lies beside them.
+
+use super::*;
+
+#[tokio::test]
+async fn sqlite_writes_ahead_in_files_that_are_its_owners_alone() {
+    on_a_fresh_store(StoreKind::Sqlite, async |fresh| {
+        fresh.user("ann").await;
+        let mut names = Vec::new();
+        for file in std::fs::read_dir(fresh.database.dir()).expect("a directory") {
+            let file = file.expect("a file");
+            let mode = file.metadata().expect("metadata").permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{:?}", file.file_name());
+            names.push(file.file_name().into_string().expect("UTF-8"));
+        }
+        assert_eq!(sorted(names), ["test.db", "test.db-shm", "test.db-wal", "test.db.lock"]);
+        assert_eq!(fresh.database.rows("PRAGMA journal_mode").await, [[Some(String::from("wal"))]]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sqlite_is_served_by_one_at_a_time() {
+    let database = Database::new(StoreKind::Sqlite);
+    let serve = || open(&database, Role::Serve(Arc::new(Heard::default())));
+    let first = serve().await.expect("a store");
+    assert!(matches!(serve().await, Err(ConnectError::AlreadyServed(_))));
+    first.close().await;
+    drop(first);
+    until("the lock is free", async || match serve().await {
+        Ok(store) => {
+            store.close().await;
+            true
+        }
+        Err(_) => false,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sqlite_is_one_database_under_whatever_name() {
+    let database = Database::new(StoreKind::Sqlite);
+    let sink = || Role::Serve(Arc::new(Heard::default()));
+    let store = open(&database, sink()).await.expect("a store");
+    let named = |name: &str| DatabaseUrl::new(format!("sqlite://{}", database.dir().join(name).display()));
+    std::os::unix::fs::symlink(database.dir().join("test.db"), database.dir().join("alias.db")).expect("linked");
+    let alias = connect(&named("alias.db"), sink(), clock(), &SystemEntropy).await;
+    assert!(matches!(alias, Err(ConnectError::AlreadyServed(_))), "a symbolic link");
+    store.close().await;
+
+    std::fs::hard_link(database.dir().join("test.db"), database.dir().join("twin.db")).expect("linked");
+    let twin = connect(&named("twin.db"), sink(), clock(), &SystemEntropy).await;
+    let Err(ConnectError::Store(StoreError::Unreachable(why))) = twin else { panic!("a hard link was taken") };
+    assert!(why.to_string().contains("hard links"), "{why}");
+}
+
+#[tokio::test]
+async fn sqlite_keeps_what_was_restored_beside_it_for_its_owner_alone() {
+    let database = Database::new(StoreKind::Sqlite);
+    for name in ["test.db", "test.db.lock"] {
+        std::fs::write(database.dir().join(name), "").expect("written");
+        std::fs::set_permissions(database.dir().join(name), std::fs::Permissions::from_mode(0o666)).expect("set");
+    }
+    let store = open(&database, Role::Command).await.expect("a store");
+    for name in ["test.db", "test.db.lock"] {
+        let mode = std::fs::metadata(database.dir().join(name)).expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    store.close().await;
+    std::os::unix::fs::symlink("elsewhere", database.dir().join("test.db-shm")).expect("linked");
+    assert!(open(&database, Role::Command).await.is_err(), "a link in its place");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let database = Database::new(StoreKind::Sqlite);
+    std::fs::write(database.dir().join("test.db"), "not a database, but long enough to be looked at as one".repeat(20))
+        .expect("written");
+    assert!(matches!(open(&database, Role::Command).await, Err(ConnectError::Store(_))));
+}
+
+#[tokio::test]
+async fn sqlite_has_room_for_its_log_from_the_first_start_on() {
+    let database = Database::new(StoreKind::Sqlite);
+    let sink = Role::Serve(Arc::new(Heard::default()));
+    let store = open(&database, sink).await.expect("a store");
+    let log = std::fs::metadata(database.dir().join("test.db-wal")).expect("a log").len();
+    assert!(log > 16 << 20, "{log} bytes");
+    store.close().await;
+}
+
+/// Sets a file's or directory's mode.
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
+}
+
+#[tokio::test]
+async fn a_directory_that_any_user_may_write_is_refused_and_nothing_is_made_in_it() {
+    let home = Home::new(StoreKind::Sqlite);
+    set_mode(home.database.dir(), 0o777);
+    for command in [home.server(), home.command(&["user", "list"])] {
+        let sentence = finish(command, "").await.refused().unwrap();
+        assert!(sentence.contains("lets every user of the machine replace what is in it: chmod 700"), "{sentence}");
+    }
+    assert!(home.database.is_untouched().await);
+    set_mode(home.database.dir(), 0o700);
+    home.run(&["user", "list"]).await.done().unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_that_everybody_shares_is_warned_of() {
+    let home = Home::new(StoreKind::Sqlite);
+    set_mode(home.database.dir(), 0o1777);
+    let server = home.serve().await;
+    until("it warns", async || server.log().contains(" WARN ")).await;
+    assert!(server.log().contains("lets every user of the machine write"), "{}", server.log());
+    let shown = home.run(&["check-config"]).await.done().unwrap();
+    assert!(shown.contains("# warning: ") && shown.contains("lets every user of the machine write"), "{shown}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_belongs_to_another_user_is_refused_and_root_is_warned_of_it() {
+    const SOMEBODY: u32 = 4711;
+    if !rustix::process::geteuid().is_root() {
+        // Only root can give a file away.
+        return;
+    }
+    let home = Home::new(StoreKind::Sqlite);
+    home.run(&["migrate"]).await.done().unwrap();
+    std::os::unix::fs::chown(home.database.path(), Some(SOMEBODY), None).expect("given away");
+    let server = home.serve().await;
+    until("it warns", async || server.log().contains("test.db belongs to another user")).await;
+    server.stop().await;
+
+    // To any other user it is refused.
+    let theirs = tempfile::tempdir().expect("a directory");
+    std::os::unix::fs::chown(theirs.path(), Some(SOMEBODY), None).expect("given away");
+    set_mode(theirs.path(), 0o755);
+    let program = theirs.path().join("sessiond");
+    std::fs::copy(env!("CARGO_BIN_EXE_sessiond"), &program).expect("copied");
+    let database = theirs.path().join("mine.db");
+    let mut command = tokio::process::Command::new(&program);
+    let url = format!("sqlite://{}", database.display());
+    command.args(["user", "list", "--database-url", &url]).env_clear().uid(SOMEBODY + 1);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let sentence = finish(command, "").await.refused().unwrap();
+    assert!(sentence.contains("belongs to another user, who can change it"), "{sentence}");
+}

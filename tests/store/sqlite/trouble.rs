@@ -1,0 +1,153 @@
+//! A file that is busy, damaged, replaced or full: nothing is half done, and it is said.
+
+use sessiond_needs::needs;
+
+use super::*;
+
+#[tokio::test]
+async fn a_busy_database_is_too_slow_and_nothing_is_half_done() {
+    let server = Server::start(StoreKind::Sqlite).await;
+    let bob = server.log_in(BOB).await;
+    let mut other = server.database.connect().await;
+    let events = server.database.number("SELECT count(*) FROM events").await;
+    other.execute("BEGIN IMMEDIATE").await.expect("the write lock");
+
+    assert_words(&send_all(&server, logouts(&bob)).await, &TOO_SLOW[..3]);
+    assert_words(&send_all(&server, logins()).await, &TOO_SLOW[..3]);
+    let revoke = delete(&format!("/api/v1/auth/sessions/{}", bob.session)).bearer(&bob.token);
+    assert_words(&[server.send(revoke).await], &TOO_SLOW[..1]);
+    for reply in send_all(&server, checks(&bob)).await {
+        assert_eq!(reply.status, 200, "reading goes on");
+    }
+
+    other.execute("ROLLBACK").await.expect("released");
+    assert_eq!(server.check(&bob.token).await, 200, "still alive");
+    assert_eq!(server.database.number("SELECT count(*) FROM events").await, events, "none of it is on record");
+    assert_eq!(server.database.number("SELECT count(*) FROM sessions").await, 1, "no login came through");
+    assert_is_over(&server, &bob).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_neither_allowed_nor_refused() {
+    let server = Server::start(StoreKind::Sqlite).await;
+    let (alice, bob) = (server.log_in(ALICE).await, server.log_in(BOB).await);
+    let server = server.restart("").await;
+    assert_eq!(server.check(&alice.token).await, 200, "in memory from now on");
+    for file in ["test.db", "test.db-wal", "test.db-shm"] {
+        let path = server.database.dir().join(file);
+        let length = std::fs::metadata(&path).expect("a file").len();
+        let mut file = std::fs::OpenOptions::new().write(true).open(path).expect("a file");
+        file.write_all(&vec![0xa5; usize::try_from(length).expect("small")]).expect("overwritten");
+    }
+
+    assert_words(&send_all(&server, checks(&bob)).await, &UNREACHABLE);
+    assert_words(&send_all(&server, logouts(&bob)).await, &UNREACHABLE[..3]);
+    assert_words(&send_all(&server, logins()).await, &UNREACHABLE[..3]);
+    assert_eq!(server.check(&alice.token).await, 200, "what memory knows needs no store");
+    assert_eq!(server.ops("/readyz").await.status, 503);
+    assert_eq!(server.ops("/livez").await.status, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_database_that_was_replaced_while_in_use_serves_nobody() {
+    for file in ["test.db", "test.db.lock"] {
+        let server = Server::start(StoreKind::Sqlite).await;
+        let (alice, bob) = (server.log_in(ALICE).await, server.log_in(BOB).await);
+        assert_eq!(server.check(&alice.token).await, 200, "in memory from now on");
+        let (path, kept) = (server.database.dir().join(file), server.database.dir().join("kept"));
+        std::fs::rename(&path, &kept).expect("moved away");
+        std::fs::copy(&kept, &path).expect("another of the same name");
+
+        assert_words(&send_all(&server, logouts(&bob)).await, &UNREACHABLE[..3]);
+        until("memory is forgotten", async || server.check(&alice.token).await == 503).await;
+        assert_eq!(server.ops("/readyz").await.status, 503);
+
+        std::fs::rename(&kept, &path).expect("back");
+        assert_eq!(server.check(&alice.token).await, 503, "until a restart");
+        let server = server.restart("").await;
+        assert_eq!(server.check(&alice.token).await, 200);
+        assert_eq!(server.check(&bob.token).await, 200, "never logged out");
+        server.stop().await;
+    }
+}
+
+/// A file system of its own with little room, gone when dropped.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(at: &Path) -> Option<Self> {
+        let made = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at).output().ok()?;
+        made.status.success().then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[needs(mount)]
+#[tokio::test]
+async fn a_full_disk_is_an_unreachable_store_until_there_is_room() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let small = Small::mount(dir.path()).expect("mounted");
+    let server =
+        Server::with(StoreKind::Sqlite, &format!("database_url = 'sqlite://{}/test.db'", small.0.display())).await;
+    let bob = server.log_in(BOB).await;
+    let filler = small.0.join("filler");
+    let mut file = std::fs::File::create(&filler).expect("a file");
+    while file.write_all(&[0; 512]).is_ok() {}
+
+    // The log may have a little room left: what still fits is stored, and then nothing is.
+    let mut last = server.send(logins()[0].clone()).await;
+    for _ in 0..50 {
+        if last.status != 200 {
+            break;
+        }
+        last = server.send(logins()[0].clone()).await;
+    }
+    assert_words(&[last], &UNREACHABLE[..1]);
+    assert_words(&send_all(&server, logouts(&bob)).await, &UNREACHABLE[..3]);
+    assert_words(&send_all(&server, logins()).await, &UNREACHABLE[..3]);
+    assert_eq!(server.check(&bob.token).await, 200, "still alive");
+    assert_eq!(server.ops("/readyz").await.status, 503, "reading is not enough");
+
+    std::fs::remove_file(&filler).expect("room");
+    drop(file);
+    until("it is ready without waiting for a login", async || server.ops("/readyz").await.status == 200).await;
+    assert_is_over(&server, &bob).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_writer_that_cannot_write_is_not_ready_and_its_failures_are_told_once() {
+    let (home, server) = serving(StoreKind::Sqlite).await;
+    let ready = async || exchange(&server.ops, &get("/readyz").bytes(&server.ops)).await;
+    assert_eq!(ready().await.status, 200);
+    let bob = server.log_in(BOB).await;
+    let before = server.log().lines().count();
+    let mut other = home.database.connect().await;
+    other.execute("BEGIN IMMEDIATE").await.expect("the write lock");
+    until("it is not ready", async || ready().await.status == 503).await;
+    assert!(ready().await.text().starts_with("store: "), "{}", ready().await.text());
+    assert_eq!(exchange(&server.ops, &get("/livez").bytes(&server.ops)).await.status, 200);
+
+    let logout = || post("/api/v1/auth/logout").bearer(&bob.token);
+    let mut failed = 0;
+    for _ in 0..3 {
+        let replies = join_all((0..50).map(|_| server.send(logout()))).await;
+        assert!(replies.iter().all(|reply| reply.status == 504), "{replies:?}");
+        failed += replies.len();
+    }
+    other.execute("ROLLBACK").await.expect("released");
+    until("it is ready", async || ready().await.status == 200).await;
+    let over = || server.log().lines().find(|line| line.contains("the store answers again")).map(str::to_owned);
+    until("it is over", async || over().is_some()).await;
+    assert_eq!(field(&over().expect("over"), "failed"), failed.to_string(), "{}", server.log());
+    assert!(server.log().lines().count() - before <= 6, "{}", server.log());
+    assert_eq!(server.send(logout()).await.status, 200);
+    server.stop().await;
+}
