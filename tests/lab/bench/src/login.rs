@@ -193,7 +193,7 @@ fn renice(server: &Server, niceness: i32) -> Result<()> {
     Ok(())
 }
 
-fn requests() -> Arc<[Vec<u8>]> {
+pub fn requests() -> Arc<[Vec<u8>]> {
     (0..ACCOUNTS).map(|number| login(&username(number), PASSWORD)).collect()
 }
 

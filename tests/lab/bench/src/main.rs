@@ -6,6 +6,7 @@
 mod compare;
 mod cost;
 mod cpu;
+mod database_cost;
 mod hello;
 mod limits;
 mod load;
@@ -73,6 +74,8 @@ enum What {
     Start,
     /// CPU of the dearest request that the limits allow
     Cost,
+    /// What requests cost PostgreSQL, in CPU and in log
+    DatabaseCost,
     /// Logouts on three replicas of one PostgreSQL, beside checks
     Replicas,
     /// Everything, and the whole table
@@ -145,6 +148,7 @@ async fn run(cli: Cli, round: Duration) -> Result<()> {
         What::Memory => memory::run(&mut stage, &mut report).await?,
         What::Start => memory::start(&mut stage, &mut report).await?,
         What::Cost => cost::run(&mut stage, &mut report).await?,
+        What::DatabaseCost => database_cost::run(&mut stage, &mut report).await?,
         What::Replicas => replicas::run(&mut stage, &mut report).await?,
         What::Compare { before, mut stages } => {
             if stages.is_empty() {

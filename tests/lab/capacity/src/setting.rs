@@ -42,7 +42,7 @@ pub struct Setting {
     pub costs: Costs,
 }
 
-/// Processor time of the database, in microseconds. As `examples/costs.rs` has measured it.
+/// Processor time of the database, in microseconds. The defaults were measured, as `docs/scaling.md` says.
 #[derive(Args, Clone, Debug)]
 pub struct Costs {
     /// Microseconds for a batch of logouts up to the locks on its sessions

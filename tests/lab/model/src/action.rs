@@ -48,6 +48,12 @@ pub enum Action {
     /// A revocation is committed, and its caller waits to answer; the answer to the commit may be lost on the way,
     /// which is the same as a wait that never ends.
     Revoke(usize, Revocation),
+    /// The statement of a logout begins: what it sees of the log was committed by now.
+    LogoutBegun(usize, u8),
+    /// It waited for a rival, which has ended the session meanwhile, and ends nothing itself.
+    LogoutEndedNothing(usize),
+    /// A second statement reads the head of the log, and the answer waits for that.
+    HeadRead(usize),
     /// Somebody meets the tombstone with this number: a logout repeated after an unknown outcome, a list, a check.
     Retry(usize, u8),
     /// The rows are read.

@@ -31,7 +31,7 @@ use stateright::{Model, Property};
 pub use self::action::Action;
 pub use self::mistake::Mistake;
 pub use self::setting::{Role, SERVER, SERVER_AND_CACHE, SETTINGS, Setting, TWO_CACHES, TWO_REVOCATIONS, TWO_SERVERS};
-pub use self::state::{Answer, Beat, Load, Replica, Revocation, Row, Standing, State, Store, Told, Watch};
+pub use self::state::{Answer, Beat, Load, Logout, Replica, Revocation, Row, Standing, State, Store, Told, Watch};
 pub use self::witness::{Event, WITNESSES, Witness};
 
 /// What must never be violated.
@@ -124,6 +124,9 @@ impl Model for Protocol {
             Action::Watch(who, whom) => state.watch(who, whom),
             Action::Reap(who, whom) => self.reap(&mut state, who, whom),
             Action::Revoke(who, what) => self.revoke(&mut state, who, what),
+            Action::LogoutBegun(who, session) => self.logout_begun(&mut state, who, session),
+            Action::LogoutEndedNothing(who) => self.logout_ended_nothing(&mut state, who),
+            Action::HeadRead(who) => self.head_read(&mut state, who),
             Action::Retry(who, number) => self.retry(&mut state, who, number),
             Action::Look(who) => self.look(&mut state, who),
             Action::Reveal(who, number) => self.reveal(&mut state, who, number),

@@ -42,6 +42,9 @@ pub enum Mistake {
     RefusalDoesNotWait,
     /// A logout repeated after an unknown outcome answers at once.
     RetryDoesNotWait,
+    /// The head of the log is read in the same statement as a logout that ended nothing: the statement's snapshot may be
+    /// older than the tombstone of the rival that it waited for.
+    HeadFromTheSameStatement,
     /// An acknowledgement counts as a beat, extends trust, and is committed asynchronously.
     AsynchronousBeat,
     /// A check that does not trust the cache looks there.
@@ -72,6 +75,7 @@ impl Mistake {
         Self::OwnCacheIsEnough,
         Self::RefusalDoesNotWait,
         Self::RetryDoesNotWait,
+        Self::HeadFromTheSameStatement,
         Self::AsynchronousBeat,
         Self::UntrustedLookUp,
         Self::LeavesWhileTrusted,

@@ -7,6 +7,7 @@ impl Protocol {
     pub(crate) fn normalise(&self, state: &mut State) {
         self.renumber_beats(state);
         self.drop_loads(state);
+        drop_logout(state);
         self.settle_the_revealed(state);
     }
 
@@ -64,4 +65,9 @@ impl Protocol {
             }
         }
     }
+}
+
+/// What a logout would reveal may be known already: its answer is that of a client which comes later.
+fn drop_logout(state: &mut State) {
+    state.logout = state.logout.filter(|logout| !state.is_known_revoked(logout.session));
 }

@@ -160,6 +160,7 @@ impl Protocol {
     /// Ends; whoever comes next knows nothing, and the row is nobody's.
     pub(crate) fn die(&self, state: &mut State, who: usize) {
         state.replicas[who] = Replica::default();
+        state.logout = state.logout.filter(|logout| logout.who != who);
         self.note(state, Event::Ended);
     }
 }

@@ -1,6 +1,6 @@
 //! Who reveals a revocation, and when: everybody waits until it is settled.
 
-use crate::state::{Revocation, State, bit};
+use crate::state::{Logout, Revocation, State, bit};
 use crate::{Action, Event, Mistake, Protocol};
 
 impl Protocol {
@@ -20,6 +20,7 @@ impl Protocol {
                 actions.push(Action::Revoke(who, *what));
             }
         }
+        self.offer_logout(state, who, actions);
         for number in (1..=state.store.head).filter(|number| !state.is_revealed(*number)) {
             match replica.waits[usize::from(number) - 1] {
                 None => actions.push(Action::Retry(who, number)),
@@ -30,6 +31,53 @@ impl Protocol {
         if self.all_applied(state, who).is_some_and(|all| all > replica.viewed) {
             actions.push(Action::Look(who));
         }
+    }
+
+    /// A logout that ends something is a `Revoke`. Here it is overtaken between its snapshot and the lock of its row.
+    fn offer_logout(&self, state: &State, who: usize, actions: &mut Vec<Action>) {
+        match state.logout {
+            None if !self.setting.rivals => {}
+            None => {
+                let live = (0..self.setting.sessions).filter(|session| state.store.tombstone(*session).is_none());
+                actions.extend(live.map(|session| Action::LogoutBegun(who, session)));
+            }
+            Some(logout) if logout.who != who => {}
+            Some(Logout { ended_nothing: true, .. }) => actions.push(Action::HeadRead(who)),
+            Some(Logout { session, .. }) => {
+                if state.store.tombstone(session).is_some() {
+                    actions.push(Action::LogoutEndedNothing(who));
+                }
+            }
+        }
+    }
+
+    /// Takes the snapshot that the whole statement reads.
+    pub(crate) fn logout_begun(&self, state: &mut State, who: usize, session: u8) {
+        let seen = if self.has(Mistake::HeadFromTheSameStatement) { state.store.head } else { 0 };
+        state.logout = Some(Logout { who, session, seen, ended_nothing: false });
+    }
+
+    /// Finds, with the lock of the row, the tombstone that its snapshot does not have.
+    pub(crate) fn logout_ended_nothing(&self, state: &mut State, who: usize) {
+        let Some(logout) = &mut state.logout else { return };
+        logout.ended_nothing = true;
+        let Logout { session, seen, .. } = *logout;
+        if self.has(Mistake::HeadFromTheSameStatement) {
+            // The answer says that the session is dead, once the head that was seen is settled.
+            if (seen == 0 || self.settled(state, who, seen))
+                && let Some(number) = state.store.tombstone(session)
+            {
+                state.revealed |= bit(number);
+            }
+            state.logout = None;
+        }
+    }
+
+    /// Reads the head in a statement of its own, so that it is no less than the tombstone's number, and waits for it.
+    pub(crate) fn head_read(&self, state: &mut State, who: usize) {
+        state.logout = None;
+        self.wait(state, who, state.store.head);
+        self.note(state, Event::EndedNothing);
     }
 
     /// Commits a revocation under the next number, and begins to wait until that is settled.
@@ -84,14 +132,15 @@ impl Protocol {
         state.replicas[who].waits[usize::from(number) - 1].is_some_and(|age| age >= enough)
     }
 
-    /// Answers: from now on somebody knows.
+    /// Answers: from now on somebody knows of this number, and of all before it, whose tombstones an answer that waited
+    /// for this one may have met.
     pub(crate) fn reveal(&self, state: &mut State, who: usize, number: u8) {
         let event = match (self.settled_by_rows(state, who, number), self.settled_by_time(state, who, number)) {
             (true, false) => Event::AnsweredByRows,
             (false, true) => Event::AnsweredByTime,
             _ => Event::Answered,
         };
-        state.revealed |= bit(number);
+        (1..=number).for_each(|number| state.revealed |= bit(number));
         self.note(state, event);
     }
 }

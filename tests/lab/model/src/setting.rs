@@ -32,6 +32,9 @@ pub struct Setting {
     pub cuts: bool,
     /// Whether processes leave or die, and others take their place.
     pub restarts: bool,
+    /// Whether a rival may end a session between the snapshot of a logout's statement and its lock. What follows from that
+    /// concerns a waiting client and no other server, so the largest settings do without it.
+    pub rivals: bool,
 }
 
 /// One server, and a command line that revokes, waits and reaps. Everything may happen, and time is finest.
@@ -44,6 +47,7 @@ pub const SERVER: Setting = Setting {
     crashes: true,
     cuts: true,
     restarts: true,
+    rivals: true,
 };
 
 /// Two revocations, so that an answer may end before the head, and a log be cut in the middle.
@@ -58,7 +62,7 @@ pub const TWO_REVOCATIONS: Setting = Setting {
 
 /// One server that does everything, another that serves.
 pub const SERVER_AND_CACHE: Setting =
-    Setting { name: "a server and a cache", roles: &[Role::Serves, Role::Caches], lease: 2, ..SERVER };
+    Setting { name: "a server and a cache", roles: &[Role::Serves, Role::Caches], lease: 2, rivals: false, ..SERVER };
 
 /// Two servers, each of which does everything. They run on, and the log is kept.
 pub const TWO_SERVERS: Setting = Setting {
@@ -67,6 +71,7 @@ pub const TWO_SERVERS: Setting = Setting {
     lease: 1,
     cuts: false,
     restarts: false,
+    rivals: false,
     ..SERVER
 };
 

@@ -104,6 +104,19 @@ pub struct Beat {
     pub answer: Option<Answer>,
 }
 
+/// A logout under way that has not ended anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Logout {
+    /// Who runs it.
+    pub who: usize,
+    /// Of which session.
+    pub session: u8,
+    /// The head of the log as its statement sees it. Nothing depends on that, unless by mistake.
+    pub seen: u8,
+    /// Whether its statement has come to its end.
+    pub ended_nothing: bool,
+}
+
 /// A load under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Load {
@@ -160,6 +173,8 @@ pub struct State {
     pub store: Store,
     /// The processes.
     pub replicas: [Replica; MOST],
+    /// A logout under way. One is enough: what it waits for does not depend on others.
+    pub logout: Option<Logout>,
     /// The numbers that an answer has revealed, a bit each.
     pub revealed: u8,
     /// A check accepted what it may not.

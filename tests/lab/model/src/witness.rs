@@ -23,6 +23,8 @@ pub enum Event {
     LoadRefused,
     CheckRefused,
     Retried,
+    /// A logout found that a rival had ended its session, and has read the head.
+    EndedNothing,
     /// Because every row had applied the log, and before L had passed.
     AnsweredByRows,
     /// Because L had passed, and for no other reason.
@@ -66,6 +68,10 @@ pub const WITNESSES: &[Witness] = &[
     Witness {
         name: "a check is refused and its answer waits",
         course: &[Event::Trusted, Event::CheckRefused, Event::AnsweredByTime],
+    },
+    Witness {
+        name: "a logout ends nothing, reads the head in a second statement, and its answer waits",
+        course: &[Event::Trusted, Event::EndedNothing, Event::AnsweredByTime],
     },
     Witness {
         name: "a logout is repeated and its answer waits",
