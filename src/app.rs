@@ -18,11 +18,11 @@ use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
 use crate::health::Health;
 use crate::http::connection::Manners;
-use crate::http::descriptors::connections;
+use crate::http::connection::descriptors::connections;
+use crate::http::connection::listener::{self, Deadline, OPS_CONNECTIONS, Served};
 use crate::http::framing::{HeadRules, Listener};
-use crate::http::server::{Deadline, OPS_CONNECTIONS, Served};
 use crate::http::state::{App, Timeouts};
-use crate::http::{server, stack, starting};
+use crate::http::{stack, starting};
 use crate::password::Hasher;
 use crate::purge;
 use crate::service::{self, Parts, Service};
@@ -227,7 +227,7 @@ pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
         [(public, Listener::Public, for_clients), (ops, Listener::Operations, for_operators)]
     {
         let served = Served { stack: stack(which, app.clone()), most, manners, metrics: metrics.clone() };
-        listeners.spawn(server::serve(listener, served, stop_listening.clone(), drained_by.clone()));
+        listeners.spawn(listener::serve(listener, served, stop_listening.clone(), drained_by.clone()));
     }
     Running { listen, ops_listen, app, store, tasks, stop, listeners, stop_listening, drained_by }
 }

@@ -19,12 +19,12 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tower::Service as _;
 
-use super::client_address::{Peer, is_trusted};
 use super::dialect::Owner;
 use super::framing::{self, Listener};
+use super::refusal::{Failure, Refusal};
+use super::request::client_address::{Peer, is_trusted};
 use super::state::App;
 use super::verify;
-use super::wire::{Failure, Refusal};
 use crate::service::Error;
 use crate::telemetry::COMMIT;
 

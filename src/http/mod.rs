@@ -1,9 +1,8 @@
 //! The wire side: every route, and the layers around them.
 //!
-//! A request goes through [`server`] and [`connection`], [`layers`] (what every answer carries), a [`Route`] of the table
-//! below, and a handler of a [`dialect`], which parses, calls one service method and renders. `framing` refuses heads,
-//! `credential` finds the principal, `client_address` where it comes from, `origin` says where a change may come from,
-//! `leave` is logging out, `wire` and `fields` read bodies.
+//! A request goes through [`connection`], [`layers`] (what every answer carries), a [`Route`] of the table below, and a
+//! handler of a [`dialect`], which parses, calls one service method and renders. [`framing`] refuses heads, [`request`]
+//! reads what a request says, [`logout`] is logging out, and [`refusal`] is all that can be refused.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -19,29 +18,20 @@ use http::{HeaderValue, Method, StatusCode};
 use self::dialect::{Owner, canonical, medama, rocketchat};
 use self::framing::Listener;
 use self::layers::Stack;
+use self::refusal::Refusal;
 use self::state::App;
-use self::wire::Refusal;
 
-mod alarm;
-pub mod client_address;
 pub mod connection;
-mod connections;
-pub mod cookie;
-pub mod credential;
-pub mod descriptors;
 pub mod dialect;
-pub mod fields;
 pub mod framing;
 pub mod layers;
-pub mod leave;
+pub mod logout;
 pub mod ops;
-pub mod origin;
-pub mod server;
+pub mod refusal;
+pub mod request;
 pub mod starting;
 pub mod state;
-mod stream;
 pub mod verify;
-pub mod wire;
 
 /// One row of the mount table.
 pub struct Route {
@@ -201,7 +191,8 @@ impl<H: Handler<T, App>, T: 'static> Handler<T, App> for Guarded<H> {
     fn call(self, request: Request, app: App) -> Self::Future {
         Box::pin(async move {
             let headers = request.headers();
-            let may = !self.changes || credential::has_header_credential(headers) || app.origins.may_change(headers);
+            let may =
+                !self.changes || request::credential::has_header_credential(headers) || app.origins.may_change(headers);
             let response = if !may {
                 Owner::of(request.uri().path()).refuse(&Refusal::WrongPlace)
             } else if self.finishes {

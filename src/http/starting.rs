@@ -17,10 +17,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
+use super::connection::listener::{ACCEPT_PAUSE, OPS_CONNECTIONS};
 use super::dialect::Owner;
 use super::framing::{HeadRules, Listener};
 use super::layers::{fresh_id, refuse_head, stamp_always};
-use super::server::{ACCEPT_PAUSE, OPS_CONNECTIONS};
 use crate::store::opening::Opening;
 
 /// How long a connection may take, which is for one request.

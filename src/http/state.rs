@@ -8,9 +8,9 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use tokio_util::task::TaskTracker;
 
-use super::cookie::SessionCookie;
 use super::framing::HeadRules;
-use super::origin::Origins;
+use super::request::cookie::SessionCookie;
+use super::request::origin::Origins;
 use crate::config;
 use crate::service::Service;
 use crate::telemetry::Metrics;

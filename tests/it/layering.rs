@@ -63,10 +63,10 @@ fn a_planted_violation_is_found() {
             vec![1, 2, 3, 4],
         ),
         ("service/mod.rs", "fn f() { crate::app::serve(); }", vec![1]),
-        ("cache.rs", "use super::http::wire;", vec![1]),
+        ("cache.rs", "use super::http::refusal;", vec![1]),
         ("cache.rs", "use crate::touch::Flusher;", vec![1]),
         ("store/sqlite/writer.rs", "use super::super::super::service::Error;", vec![1]),
-        ("http/wire.rs", "use rusqlite::Row;", vec![1]),
+        ("http/refusal.rs", "use rusqlite::Row;", vec![1]),
         ("app.rs", "use axum::Router;", vec![1]),
     ] {
         let found: Vec<_> = check(file, text).into_iter().map(|v| v.split(": ").next().map(str::to_owned)).collect();
@@ -79,7 +79,7 @@ fn a_planted_violation_is_found() {
 fn what_is_allowed_is_not_found() {
     for (file, text) in [
         (
-            "http/wire.rs",
+            "http/refusal.rs",
             "use crate::service::Error;\nuse super::dialect::Owner;\nuse axum::Router;\nuse http::Method;",
         ),
         ("app.rs", "use crate::http::state::App;"),

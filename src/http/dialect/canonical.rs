@@ -13,14 +13,13 @@ use crate::domain::id::SessionId;
 use crate::domain::session::Session;
 use crate::domain::text::{Email, LoginName};
 use crate::domain::user::User;
-use crate::http::client_address::Sender;
-use crate::http::credential::{Caller, Cookies};
-use crate::http::fields::Fields;
-use crate::http::leave::{Carried, Clearing, leave};
+use crate::http::logout::{Carried, Clearing, log_out};
+use crate::http::refusal::{Answer, Dialect, FieldError, Place, Problem, Refusal, json, with_cookies, with_retry};
+use crate::http::request::body::Payload;
+use crate::http::request::client_address::Sender;
+use crate::http::request::credential::{Caller, Cookies};
+use crate::http::request::fields::Fields;
 use crate::http::state::App;
-use crate::http::wire::{
-    Answer, Dialect, FieldError, Payload, Place, Problem, Refusal, json, with_cookies, with_retry,
-};
 use crate::service::Error;
 use crate::service::login::Login;
 use crate::service::sessions::Scope;
@@ -149,7 +148,7 @@ pub async fn logout(State(app): State<App>, request: Request) -> Answer<Canonica
     struct LoggedOut {
         detail: &'static str,
     }
-    let cookies = leave(&app, request, Clearing::Always).await?;
+    let cookies = log_out(&app, request, Clearing::Always).await?;
     Ok(with_cookies(json(StatusCode::OK, &LoggedOut { detail: "Logged out" }), cookies))
 }
 
@@ -172,7 +171,7 @@ pub async fn password(
     let mut fields = body.json()?;
     let (current, new) = (fields.text("current_password")?, fields.text("new_password")?);
     let in_header = caller.token.is_some();
-    let carried = if in_header { Some(Carried::by(&cookies, &app).await?) } else { None };
+    let carried = if in_header { Some(Carried::from_cookies(&cookies, &app).await?) } else { None };
     let renewed = app.service.change_password(&caller.principal, current, new, &client).await?;
     let lines = match carried {
         // A cookie of this session is as dead as one of any other: only the header's token was replaced.
@@ -236,7 +235,7 @@ pub async fn revoke_one(
 ) -> Answer<Canonical> {
     // What is not even UTF-8 is nobody's id either.
     let id: SessionId = id.ok().and_then(|Path(id)| id.parse().ok()).ok_or(Error::NotFound)?;
-    let carried = Carried::by(&cookies, &app).await?;
+    let carried = Carried::from_cookies(&cookies, &app).await?;
     app.service.revoke(&caller.principal, id, &client).await?;
     Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked: 1 }), carried.after_one(id, &app)))
 }
@@ -255,7 +254,7 @@ pub async fn revoke_many(
         Some(_) => Scope::Others,
         None => return Err(FieldError { place: Place::Query, field: "scope".into(), problem: Problem::Missing }.into()),
     };
-    let carried = Carried::by(&cookies, &app).await?;
+    let carried = Carried::from_cookies(&cookies, &app).await?;
     let revoked = app.service.revoke_many(&caller.principal, scope, &client).await?;
     let cookies = carried.after_many(&caller.principal, scope, &app);
     Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked }), cookies))

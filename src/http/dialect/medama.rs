@@ -6,11 +6,12 @@ use http::StatusCode;
 use serde::Serialize;
 
 use crate::domain::text::LoginName;
-use crate::http::client_address::Sender;
-use crate::http::credential::{Caller, Cookies};
-use crate::http::leave::{Clearing, leave};
+use crate::http::logout::{Clearing, log_out};
+use crate::http::refusal::{Answer, Dialect, Problem, Refusal, json, with_cookies, with_retry};
+use crate::http::request::body::Payload;
+use crate::http::request::client_address::Sender;
+use crate::http::request::credential::{Caller, Cookies};
 use crate::http::state::App;
-use crate::http::wire::{Answer, Dialect, Payload, Problem, Refusal, json, with_cookies, with_retry};
 use crate::service::Error;
 use crate::service::login::Login;
 
@@ -40,7 +41,7 @@ pub async fn login(
 
 /// `POST /auth/logout`: 204, no body, the cookie destroyed.
 pub async fn logout(State(app): State<App>, request: Request) -> Answer<Medama> {
-    let cookies = leave(&app, request, Clearing::Always).await?;
+    let cookies = log_out(&app, request, Clearing::Always).await?;
     Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), cookies))
 }
 

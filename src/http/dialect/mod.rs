@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 
-use super::wire::{Dialect as _, Refusal, with_retry};
+use super::refusal::{Dialect as _, Refusal, with_retry};
 use crate::service::Error;
 
 pub mod canonical;

@@ -7,10 +7,10 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::credential::{Credential, read_ours};
 use super::dialect::wordless;
+use super::refusal::{Failure, Refusal};
+use super::request::credential::{Credential, read_ours};
 use super::state::App;
-use super::wire::{Failure, Refusal};
 use crate::domain::principal::Principal;
 use crate::service::{Error, Result};
 
@@ -65,7 +65,7 @@ fn answer(decision: Result<Principal>) -> Response {
     match decision {
         Ok(principal) => allowed(&principal),
         Err(error) => {
-            let failure = Failure::of(&error);
+            let failure = Failure::from_error(&error);
             let mut response = wordless(&Refusal::Service(error));
             if let Some(failure) = failure {
                 response.extensions_mut().insert(failure);

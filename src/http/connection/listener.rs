@@ -8,9 +8,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Manners, serve_connection};
-use super::connections::{Connection, Connections};
-use super::layers::Stack;
+use super::open::{Connection, Connections};
+use super::{Manners, serve_connection};
+use crate::http::layers::Stack;
 use crate::telemetry::Metrics;
 use crate::telemetry::outage::Seldom;
 
@@ -21,7 +21,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Connections of operations open at a time: theirs alone, so that clients cannot keep a health check out.
 pub const OPS_CONNECTIONS: usize = 32;
 /// How long to wait when the operating system has no more file descriptors.
-pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a listener needs beside its socket.
 #[derive(Clone)]

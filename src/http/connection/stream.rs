@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use tokio::time::{Sleep, sleep};
 
-use super::connections::Connection;
+use super::open::Connection;
 
 /// How long what a client still sends is read and thrown away, once it was refused.
 const FAREWELL: Duration = Duration::from_secs(2);

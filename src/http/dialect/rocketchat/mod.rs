@@ -11,12 +11,13 @@ use crate::domain::session::{Client, Session};
 use crate::domain::text::{self, LoginName};
 use crate::domain::token::Token;
 use crate::domain::user::User;
-use crate::http::client_address::Sender;
-use crate::http::credential::{Caller, Cookies};
-use crate::http::fields::Fields;
-use crate::http::leave::{Carried, Clearing, leave};
+use crate::http::logout::{Carried, Clearing, log_out};
+use crate::http::refusal::{Answer, Dialect, Problem, Refusal, json, with_cookies, with_retry};
+use crate::http::request::body::{Payload, Unused};
+use crate::http::request::client_address::Sender;
+use crate::http::request::credential::{Caller, Cookies};
+use crate::http::request::fields::Fields;
 use crate::http::state::App;
-use crate::http::wire::{Answer, Dialect, Payload, Problem, Refusal, Unused, json, with_cookies, with_retry};
 use crate::service::Error;
 use crate::service::login::Login;
 use crate::service::sessions::Scope;
@@ -148,7 +149,7 @@ pub async fn logout(State(app): State<App>, request: Request) -> Answer<RocketCh
         message: &'static str,
     }
     let clearing = if request.method() == Method::GET { Clearing::Never } else { Clearing::IfCarried };
-    let cookies = leave(&app, request, clearing).await?;
+    let cookies = log_out(&app, request, clearing).await?;
     let shown = LoggedOut { status: "success", data: Message { message: "You've been logged out!" } };
     Ok(with_cookies(json(StatusCode::OK, &shown), cookies))
 }
@@ -332,7 +333,7 @@ pub async fn logout_me(
     let id = fields.text("sessionId")?;
     fields.nothing_else()?;
     let session: SessionId = id.parse().map_err(|_| Error::NotFound)?;
-    let carried = Carried::by(&cookies, &app).await?;
+    let carried = Carried::from_cookies(&cookies, &app).await?;
     app.service.revoke(&caller.principal, session, &client).await?;
     let shown = LoggedOut { session_id: &id, success: true };
     Ok(with_cookies(json(StatusCode::OK, &shown), carried.after_one(session, &app)))
@@ -363,7 +364,7 @@ pub async fn users_logout(
     if wanted.is_some_and(|wanted| wanted != user.as_str()) {
         return Err(Error::Forbidden.into());
     }
-    let carried = Carried::by(&cookies, &app).await?;
+    let carried = Carried::from_cookies(&cookies, &app).await?;
     app.service.revoke_many(&caller.principal, Scope::All, &client).await?;
     let shown = LoggedOut { message: format!("User {user} has been logged out!"), success: true };
     Ok(with_cookies(json(StatusCode::OK, &shown), carried.after_many(&caller.principal, Scope::All, &app)))
@@ -377,7 +378,7 @@ pub async fn remove_other_tokens(
     cookies: Cookies,
     _: Unused<RocketChat>,
 ) -> Answer<RocketChat> {
-    let carried = Carried::by(&cookies, &app).await?;
+    let carried = Carried::from_cookies(&cookies, &app).await?;
     app.service.revoke_many(&caller.principal, Scope::Others, &client).await?;
     let cookies = carried.after_many(&caller.principal, Scope::Others, &app);
     Ok(with_cookies(json(StatusCode::OK, &SUCCESS), cookies))
@@ -400,7 +401,7 @@ pub async fn logout_other_clients(
         success: bool,
     }
     let (session, _) = app.service.current(&caller.principal).await?;
-    let carried = Carried::by(&cookies, &app).await?;
+    let carried = Carried::from_cookies(&cookies, &app).await?;
     app.service.revoke_many(&caller.principal, Scope::Others, &client).await?;
     let token = caller.token.as_ref().map(Token::reveal);
     let shown = LoggedOut { token, token_expires: session.expiry.absolute.rfc3339(), success: true };

@@ -10,12 +10,12 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::cookie::{self, Found, Others, Tokens};
-use super::state::App;
-use super::wire::{Dialect, Refused};
 use crate::config::CredentialKind;
 use crate::domain::id::UserId;
 use crate::domain::principal::Principal;
 use crate::domain::token::Token;
+use crate::http::refusal::{Dialect, Refused};
+use crate::http::state::App;
 use crate::service::verify::Presented;
 use crate::service::{Error, Result};
 
@@ -154,13 +154,13 @@ impl FromRequestParts<App> for Cookies {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> std::result::Result<Self, Self::Rejection> {
-        Ok(Self::of(parts, app))
+        Ok(Self::from_parts(parts, app))
     }
 }
 
 impl Cookies {
     /// Reads those of a request.
-    pub fn of(parts: &Parts, app: &App) -> Self {
+    pub fn from_parts(parts: &Parts, app: &App) -> Self {
         let Found { tokens, differ } =
             cookie::find(&parts.headers, app.cookie.name(), |token| app.service.issued(token));
         // A single one is taken for the one that we set: one line overwrites or clears it.

@@ -7,9 +7,9 @@ use http::header::{HOST, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::state::App;
 use crate::domain::session::Client;
 use crate::domain::text::clip;
+use crate::http::state::App;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// So many entries of a list are looked at: more proxies do not stand in a row.

@@ -19,10 +19,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::alarm::Alarm;
-use super::connections::{Connection, Orders};
+use self::open::{Connection, Orders};
+use self::stream::ClientStream;
+use self::timer::SharedTimer;
 use super::layers::Stack;
-use super::stream::ClientStream;
+
+pub mod descriptors;
+pub mod listener;
+mod open;
+mod stream;
+mod timer;
 
 /// What hyper buffers of a head. It answers larger ones by itself; `max_head`, whose refusal is stamped, lies below.
 const BUFFER: usize = 64 * 1024;
@@ -42,7 +48,7 @@ pub struct Manners {
 }
 
 /// Serves one connection until its end.
-pub(super) async fn serve_connection(
+async fn serve_connection(
     stream: TcpStream,
     peer: IpAddr,
     stack: Stack,
@@ -72,7 +78,7 @@ pub(super) async fn serve_connection(
     });
     let mut http = pin!(
         http1::Builder::new()
-            .timer(Alarm::default())
+            .timer(SharedTimer::default())
             .header_read_timeout(manners.head)
             .keep_alive(manners.keep_alive)
             .max_buf_size(BUFFER)

@@ -1,23 +1,15 @@
-//! What a dialect is, and the extractors that speak it.
+//! All that can be refused on the wire, and what a dialect is: its words for each.
 
 use std::marker::PhantomData;
-use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::fields::Fields;
-use super::state::App;
 use crate::service;
 use crate::telemetry::outage::StoreCause;
 
-/// The largest body that is read, in bytes.
-pub const LARGEST_BODY: usize = 8 * 1024;
 /// What clients are told to wait for when the service is short of something, in seconds.
 const RETRY_SECONDS: u16 = 1;
 
@@ -44,7 +36,7 @@ pub enum Refusal {
     BodyTimeout,
     /// The client has gone before all of its body came, so there is no client left to be told.
     ClientGone,
-    /// The body is larger than [`LARGEST_BODY`].
+    /// The body is larger than is read.
     BodyTooLarge,
     /// The body is of a type the route does not take.
     WrongContentType,
@@ -140,7 +132,7 @@ impl<D: Dialect> IntoResponse for Refused<D> {
     fn into_response(self) -> Response {
         let mut response = D::refuse(&self.refusal);
         if let Refusal::Service(error) = &self.refusal
-            && let Some(failure) = Failure::of(error)
+            && let Some(failure) = Failure::from_error(error)
         {
             response.extensions_mut().insert(failure);
         }
@@ -159,7 +151,7 @@ pub enum Failure {
 
 impl Failure {
     /// What went wrong, where something did and nobody was merely refused.
-    pub fn of(error: &service::Error) -> Option<Self> {
+    pub fn from_error(error: &service::Error) -> Option<Self> {
         let why = error.failure()?;
         Some(match error.store_cause() {
             Some(cause) => Self::Store(cause, why),
@@ -197,134 +189,4 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
 pub fn with_retry(mut response: Response) -> Response {
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
     response
-}
-
-/// What a body says it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ContentType {
-    /// `application/json`.
-    Json,
-    /// `application/x-www-form-urlencoded`.
-    Form,
-    /// Anything else, or nothing.
-    Other,
-}
-
-impl ContentType {
-    fn of(headers: &HeaderMap) -> Self {
-        let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let essence = value.split(';').next().unwrap_or_default().trim();
-        if essence.eq_ignore_ascii_case("application/json") {
-            Self::Json
-        } else if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-            Self::Form
-        } else {
-            Self::Other
-        }
-    }
-}
-
-/// A body that arrived whole, in time and within bounds. To be the last extractor, so that what is wrong with a body
-/// is told only to those who may send one.
-#[derive(Debug)]
-pub struct Payload<D> {
-    /// What it says it is.
-    pub content_type: ContentType,
-    bytes: Bytes,
-    dialect: PhantomData<D>,
-}
-
-impl<D: Dialect> FromRequest<App> for Payload<D> {
-    type Rejection = Refused<D>;
-
-    async fn from_request(request: Request, app: &App) -> Result<Self, Refused<D>> {
-        let content_type = ContentType::of(request.headers());
-        let bytes = collect(request.into_body(), app.timeouts.body).await?;
-        Ok(Self { content_type, bytes, dialect: PhantomData })
-    }
-}
-
-/// A body that arrived within bounds and whose content does not matter to the route. To be the last extractor.
-#[derive(Debug)]
-pub struct Unused<D>(PhantomData<D>);
-
-impl<D: Dialect> FromRequest<App> for Unused<D> {
-    type Rejection = Refused<D>;
-
-    async fn from_request(request: Request, app: &App) -> Result<Self, Refused<D>> {
-        discard(request.into_body(), app.timeouts.body).await?;
-        Ok(Self(PhantomData))
-    }
-}
-
-/// Reads a body whole, as long as that takes no longer than `timeout`.
-///
-/// # Errors
-/// [`Refusal::BodyTooLarge`], [`Refusal::BodyTimeout`], [`Refusal::ClientGone`] when the connection broke off, or
-/// [`Refusal::Malformed`] when its framing makes no sense.
-pub async fn collect(body: Body, timeout: Duration) -> Result<Bytes, Refusal> {
-    use http_body::Body as _;
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
-    }
-    if body.size_hint().lower() > LARGEST_BODY as u64 {
-        return Err(Refusal::BodyTooLarge);
-    }
-    match tokio::time::timeout(timeout, Limited::new(body, LARGEST_BODY).collect()).await {
-        Err(_) => Err(Refusal::BodyTimeout),
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge),
-        Ok(Err(error)) if has_gone(&*error) => Err(Refusal::ClientGone),
-        Ok(Err(_)) => Err(Refusal::Malformed),
-    }
-}
-
-/// Reads a body whose content does not matter, as long as that takes no longer than `timeout`. A client that goes away in
-/// the middle of it has asked for what it asked for all the same.
-///
-/// # Errors
-/// As [`collect`], but for a connection that broke off.
-pub async fn discard(body: Body, timeout: Duration) -> Result<(), Refusal> {
-    match collect(body, timeout).await {
-        Ok(_) | Err(Refusal::ClientGone) => Ok(()),
-        Err(refusal) => Err(refusal),
-    }
-}
-
-/// Whether a body ended because its connection did, and not because its framing makes no sense.
-fn has_gone(error: &(dyn std::error::Error + 'static)) -> bool {
-    use std::io::ErrorKind::{InvalidData, InvalidInput};
-    let senseless = |error: &std::io::Error| matches!(error.kind(), InvalidData | InvalidInput);
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    !causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(senseless)
-}
-
-impl<D> Payload<D> {
-    /// Reads it as JSON.
-    ///
-    /// # Errors
-    /// [`Refusal::WrongContentType`] and [`Refusal::Malformed`].
-    pub fn json(&self) -> Result<Fields, Refusal> {
-        match self.content_type {
-            ContentType::Json => Fields::from_json(&self.bytes),
-            ContentType::Form | ContentType::Other => Err(Refusal::WrongContentType),
-        }
-    }
-
-    /// Reads it as JSON or as a form, whichever it says it is.
-    ///
-    /// # Errors
-    /// As [`Self::json`].
-    pub fn json_or_form(&self) -> Result<Fields, Refusal> {
-        match self.content_type {
-            ContentType::Json => Fields::from_json(&self.bytes),
-            ContentType::Form => Fields::from_form(&self.bytes),
-            ContentType::Other => Err(Refusal::WrongContentType),
-        }
-    }
-
-    /// Whether there is nothing in it.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
 }

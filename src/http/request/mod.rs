@@ -1,0 +1,8 @@
+//! What a request says: who calls, from where, and what is asked for.
+
+pub mod body;
+pub mod client_address;
+pub mod cookie;
+pub mod credential;
+pub mod fields;
+pub mod origin;
