@@ -6,7 +6,7 @@
 //! ```text
 //! 7  cli/         serve, user, session, replicas, copy, migrate, healthcheck, check-config, completions
 //! 6  app          builds the parts, binds the listeners, runs the tasks, drains
-//! 5  http/        routes, layers and connections; one file a dialect; who is calling
+//! 5  http/        the stack around the routes, connections, one file a dialect, who is calling
 //! 4  service/     the only business rules; knows neither HTTP nor SQL
 //! 3  cache        token hash -> live session, in memory
 //!    coherence    beats, trust, and who must have heard of a revocation before it is answered

@@ -7,7 +7,7 @@ use super::refusal::{Dialect, Refused};
 use super::request::body::discard;
 use super::request::client_address::Sender;
 use super::request::credential::{self, Cookies, Credential, Via};
-use super::state::App;
+use super::request::state::App;
 use crate::domain::id::SessionId;
 use crate::domain::principal::Principal;
 use crate::service::Error;
@@ -59,7 +59,7 @@ pub async fn log_out<D: Dialect>(
         if living.is_empty() {
             return Err(refused(Error::NoSession, via));
         }
-        discard(body, app.timeouts.body).await?;
+        discard(body).await?;
     }
     let clears = match (clearing, via) {
         (Clearing::Never, _) => false,

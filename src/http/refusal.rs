@@ -1,9 +1,11 @@
 //! All that can be refused on the wire, and what a dialect is: its words for each.
 
+use std::any::Any;
 use std::marker::PhantomData;
 
+use axum::BoxError;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -13,8 +15,14 @@ use crate::telemetry::outage::StoreCause;
 /// What clients are told to wait for when the service is short of something, in seconds.
 const RETRY_SECONDS: u16 = 1;
 
+/// The value of `Connection` that ends it.
+pub const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
 /// How one API spells every outcome.
 pub trait Dialect: Send + Sync + 'static {
+    /// Whether pages of listed origins may ask: then OPTIONS is a preflight, on unknown paths too.
+    const FOR_PAGES: bool = true;
+
     /// Words for a refusal: status, headers of its own and body.
     fn refuse(refusal: &Refusal) -> Response;
 }
@@ -138,6 +146,39 @@ impl<D: Dialect> IntoResponse for Refused<D> {
         }
         with_cookies(response, self.cookies)
     }
+}
+
+/// The answer after a panic.
+pub fn panicked<D: Dialect>(panic: Box<dyn Any + Send>) -> Response {
+    let mut response = D::refuse(&Refusal::Service(service::Error::Bug(String::new())));
+    response.extensions_mut().insert(Failure::Bug(words_of_panic(panic)));
+    response
+}
+
+/// What a panic says of itself, for the log.
+pub fn words_of_panic(panic: Box<dyn Any + Send>) -> String {
+    let text = panic.downcast::<String>().map(|text| *text);
+    let text = text.or_else(|panic| panic.downcast::<&str>().map(|text| (*text).to_owned()));
+    format!("panic: {}", text.unwrap_or_default())
+}
+
+/// The answer where none was made in time.
+pub async fn too_late<D: Dialect>(elapsed: BoxError) -> Response {
+    let mut response = D::refuse(&Refusal::Deadline);
+    response.extensions_mut().insert(Failure::Bug(elapsed.to_string()));
+    response
+}
+
+/// A refusal of a head. The connection ends with it: what follows such a head may not be what it seems.
+pub fn refuse_head<D: Dialect>(refusal: &Refusal) -> Response {
+    // CONNECT, which no route takes.
+    const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE, OPTIONS");
+    let mut response = D::refuse(refusal);
+    response.headers_mut().insert(CONNECTION, CLOSE);
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(ALLOW, ALLOWED);
+    }
+    response
 }
 
 /// What went wrong inside, for the outermost layer to count or to log.

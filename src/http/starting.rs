@@ -18,9 +18,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use super::connection::listener::{ACCEPT_PAUSE, OPS_CONNECTIONS};
-use super::dialect::Owner;
 use super::framing::{HeadRules, Listener};
-use super::layers::{fresh_id, refuse_head, stamp_always};
+use super::ops::Operations;
+use super::refusal::refuse_head;
+use super::request::id::new_id;
+use super::stamps::stamp;
 use crate::store::opening::Opening;
 
 /// How long a connection may take, which is for one request.
@@ -53,9 +55,9 @@ async fn connection(stream: TcpStream, heads: Arc<HeadRules>, opening: Opening) 
         let path = request.uri().path();
         let mut response = match heads.check(&request, Listener::Operations) {
             Ok(()) => answer(path, &opening),
-            Err(refusal) => refuse_head(Owner::of(path), &refusal),
+            Err(refusal) => refuse_head::<Operations>(&refusal),
         };
-        stamp_always(response.headers_mut(), fresh_id());
+        stamp(response.headers_mut(), new_id());
         std::future::ready(Ok::<_, Infallible>(response))
     });
     // Resets and garbage are the client's business.

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::framing::Wire;
 use crate::harness::{ALICE, PASSWORD, Reply, Server, get};
 use crate::process::{Home, Process, until};
-use sessiond::http::state::Timeouts;
+use sessiond::http::request::state::Timeouts;
 
 const ASK: &str = "GET /user HTTP/1.1\r\nHost: a\r\n\r\n";
 

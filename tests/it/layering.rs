@@ -26,13 +26,15 @@ const FLOORS: [(&str, u8); 16] = [
 /// Who may import from whom on the same floor.
 const SIBLINGS: [(&str, &str); 3] = [("coherence", "cache"), ("touch", "cache"), ("config", "domain")];
 /// Which modules may know which libraries.
-const LIBRARIES: [(&str, &[&str]); 6] = [
+const LIBRARIES: [(&str, &[&str]); 8] = [
     ("rusqlite", &["store"]),
     ("tokio_postgres", &["store"]),
     ("rustls", &["store"]),
     ("axum", &["http"]),
     ("hyper", &["http"]),
     ("http", &["http"]),
+    ("tower", &["http"]),
+    ("tower_http", &["http"]),
 ];
 
 #[test]
@@ -82,7 +84,7 @@ fn what_is_allowed_is_not_found() {
             "http/refusal.rs",
             "use crate::service::Error;\nuse super::dialect::Owner;\nuse axum::Router;\nuse http::Method;",
         ),
-        ("app.rs", "use crate::http::state::App;"),
+        ("app.rs", "use crate::http::request::state::App;"),
         ("store/sqlite/writer.rs", "use super::super::{Logout, Result};\nuse rusqlite::Row;"),
         ("touch.rs", "use crate::cache::Cache;"),
         ("cache.rs", "//! See [`crate::http`].\n/// crate::app\nconst X: u8 = 1; // crate::app"),

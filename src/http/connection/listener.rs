@@ -1,6 +1,7 @@
 //! A listener: accepts connections up to a cap, and drains them at the end.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::open::{Connection, Connections};
-use super::{Manners, serve_connection};
-use crate::http::layers::Stack;
+use super::{Arriving, Manners, serve_connection};
+use crate::http::answers::Answers;
+use crate::http::request::client_address::FromPeer;
 use crate::telemetry::Metrics;
 use crate::telemetry::outage::Seldom;
 
@@ -25,9 +27,9 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a listener needs beside its socket.
 #[derive(Clone)]
-pub struct Served {
+pub struct Served<S> {
     /// What answers.
-    pub stack: Stack,
+    pub service: S,
     /// How many connections may be open at a time.
     pub most: usize,
     /// How patient it is with its clients.
@@ -39,7 +41,10 @@ pub struct Served {
 /// Serves on `listener` until `stop`, then lets requests under way finish.
 ///
 /// Once `stop` is cancelled it tells when it must have ended: what is still under way then is dropped.
-pub async fn serve(listener: TcpListener, served: Served, stop: CancellationToken, deadline: Arc<Deadline>) {
+pub async fn serve<S>(listener: TcpListener, served: Served<S>, stop: CancellationToken, deadline: Arc<Deadline>)
+where
+    S: Answers<FromPeer<Arriving>>,
+{
     let (connections, mut said) = (Arc::new(Connections::default()), Seldom::default());
     loop {
         let accepted = tokio::select! {
@@ -81,17 +86,20 @@ pub async fn serve(listener: TcpListener, served: Served, stop: CancellationToke
     }
 }
 
-fn begin(stream: TcpStream, peer: std::net::SocketAddr, served: &Served, connections: &Arc<Connections>) {
+fn begin<S>(stream: TcpStream, peer: SocketAddr, served: &Served<S>, connections: &Arc<Connections>)
+where
+    S: Answers<FromPeer<Arriving>>,
+{
     let connection = Arc::new(Connection::new());
     let place = connections.add(Arc::clone(&connection));
     let connected = served.metrics.connected();
-    let Served { stack, manners, .. } = served.clone();
+    let Served { service, manners, .. } = served.clone();
     #[expect(
         clippy::disallowed_methods,
         reason = "counted by `connections`, bounded by `most`, and drained at the end"
     )]
     tokio::spawn(async move {
-        serve_connection(stream, peer.ip(), stack, manners, &connection).await;
+        serve_connection(stream, peer.ip(), service, manners, &connection).await;
         drop((place, connected));
     });
 }

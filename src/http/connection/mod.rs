@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use axum::BoxError;
 use axum::body::Bytes;
-use http::HeaderValue;
 use http::header::CONNECTION;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -22,7 +21,9 @@ use tokio::net::TcpStream;
 use self::open::{Connection, Orders};
 use self::stream::ClientStream;
 use self::timer::SharedTimer;
-use super::layers::Stack;
+use super::answers::Answers;
+use super::refusal::CLOSE;
+use super::request::client_address::FromPeer;
 
 pub mod descriptors;
 pub mod listener;
@@ -48,29 +49,30 @@ pub struct Manners {
 }
 
 /// Serves one connection until its end.
-async fn serve_connection(
+async fn serve_connection<S>(
     stream: TcpStream,
     peer: IpAddr,
-    stack: Stack,
+    service: S,
     manners: Manners,
     connection: &Arc<Connection>,
-) {
+) where
+    S: Answers<FromPeer<Arriving>>,
+{
     // An answer is one write; waiting for more to send only delays it.
     let _ = stream.set_nodelay(true);
-    let stack = Arc::new(stack);
     let stream = ClientStream::new(TokioIo::new(stream), manners.head, Arc::clone(connection));
     let answer = service_fn(|request: http::Request<Incoming>| {
-        let (stack, connection) = (Arc::clone(&stack), Arc::clone(connection));
+        let connection = Arc::clone(connection);
         connection.begin();
         connection.set_unread(!request.body().is_end_stream());
         // hyper reads what is left of a small body, and closes the connection on the rest of a large one.
         let large = request.body().size_hint().upper().is_none_or(|length| length > SMALL_BODY);
         let request = request.map(|body| Arriving { body, connection: Arc::clone(&connection), waits: false });
-        let answer = stack.answer(peer, request);
+        let answer = service.clone().call(FromPeer { peer, request });
         async move {
-            let mut response = answer.await;
+            let mut response = answer.await?;
             if large && connection.has_unread() {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                response.headers_mut().insert(CONNECTION, CLOSE);
             }
             connection.rest();
             Ok::<_, Infallible>(response)
@@ -135,7 +137,8 @@ impl Drop for End<'_> {
 
 /// A body on its way in, which notes when all of it has come. One whose connection ends before that is an error: a handler
 /// that outlives the connection would otherwise take the part that came for the whole.
-struct Arriving {
+#[derive(Debug)]
+pub struct Arriving {
     body: Incoming,
     connection: Arc<Connection>,
     /// Whether more of it is waited for.

@@ -19,7 +19,8 @@ use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::{Caller, Cookies};
 use crate::http::request::fields::Fields;
-use crate::http::state::App;
+use crate::http::request::state::App;
+use crate::http::routes::Routes;
 use crate::service::Error;
 use crate::service::login::Login;
 use crate::service::sessions::Scope;
@@ -30,6 +31,18 @@ pub struct Canonical;
 
 const PAGE: usize = 50;
 const LARGEST_PAGE: usize = 100;
+
+/// Its routes, under `/api/v1/auth`.
+pub fn routes() -> Routes<Canonical> {
+    Routes::default()
+        .change("/login", login)
+        .revoke("/logout", logout)
+        .get("/session", session)
+        .revoke("/password", password)
+        .get("/sessions", sessions)
+        .revoke_by_delete("/sessions", revoke_many)
+        .revoke_by_delete("/sessions/{id}", revoke_one)
+}
 
 #[derive(Serialize)]
 struct UserView<'u> {

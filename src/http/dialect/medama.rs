@@ -11,13 +11,19 @@ use crate::http::refusal::{Answer, Dialect, Problem, Refusal, json, with_cookies
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::{Caller, Cookies};
-use crate::http::state::App;
+use crate::http::request::state::App;
+use crate::http::routes::Routes;
 use crate::service::Error;
 use crate::service::login::Login;
 
 /// The dialect.
 #[derive(Debug)]
 pub struct Medama;
+
+/// Its routes, at `/` and under `/api`.
+pub fn routes() -> Routes<Medama> {
+    Routes::default().change("/auth/login", login).revoke("/auth/logout", logout).get("/user", user).also_under("/api")
+}
 
 /// `POST /auth/login`: 200, no body, the cookie.
 pub async fn login(

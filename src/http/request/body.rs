@@ -1,17 +1,18 @@
 //! Bodies: read whole, within bounds and in time.
 
+use std::error::Error;
 use std::marker::PhantomData;
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tower_http::timeout::TimeoutError;
 
 use super::fields::Fields;
 use crate::http::refusal::{Dialect, Refusal, Refused};
-use crate::http::state::App;
+use crate::http::request::state::App;
 
 /// The largest body that is read, in bytes.
 pub const LARGEST_BODY: usize = 8 * 1024;
@@ -54,9 +55,9 @@ pub struct Payload<D> {
 impl<D: Dialect> FromRequest<App> for Payload<D> {
     type Rejection = Refused<D>;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, Refused<D>> {
+    async fn from_request(request: Request, _: &App) -> Result<Self, Refused<D>> {
         let content_type = ContentType::from_headers(request.headers());
-        let bytes = collect(request.into_body(), app.timeouts.body).await?;
+        let bytes = collect(request.into_body()).await?;
         Ok(Self { content_type, bytes, dialect: PhantomData })
     }
 }
@@ -68,18 +69,18 @@ pub struct Unused<D>(PhantomData<D>);
 impl<D: Dialect> FromRequest<App> for Unused<D> {
     type Rejection = Refused<D>;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, Refused<D>> {
-        discard(request.into_body(), app.timeouts.body).await?;
+    async fn from_request(request: Request, _: &App) -> Result<Self, Refused<D>> {
+        discard(request.into_body()).await?;
         Ok(Self(PhantomData))
     }
 }
 
-/// Reads a body whole, as long as that takes no longer than `timeout`.
+/// Reads a body whole. How long it may take in all is up to the layer that made it.
 ///
 /// # Errors
 /// [`Refusal::BodyTooLarge`], [`Refusal::BodyTimeout`], [`Refusal::ClientGone`] when the connection broke off, or
 /// [`Refusal::Malformed`] when its framing makes no sense.
-pub async fn collect(body: Body, timeout: Duration) -> Result<Bytes, Refusal> {
+pub async fn collect(body: Body) -> Result<Bytes, Refusal> {
     use http_body::Body as _;
     if body.is_end_stream() {
         return Ok(Bytes::new());
@@ -87,33 +88,37 @@ pub async fn collect(body: Body, timeout: Duration) -> Result<Bytes, Refusal> {
     if body.size_hint().lower() > LARGEST_BODY as u64 {
         return Err(Refusal::BodyTooLarge);
     }
-    match tokio::time::timeout(timeout, Limited::new(body, LARGEST_BODY).collect()).await {
-        Err(_) => Err(Refusal::BodyTimeout),
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge),
-        Ok(Err(error)) if has_gone(&*error) => Err(Refusal::ClientGone),
-        Ok(Err(_)) => Err(Refusal::Malformed),
+    match Limited::new(body, LARGEST_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge),
+        Err(error) if causes(&*error).any(<dyn Error>::is::<TimeoutError>) => Err(Refusal::BodyTimeout),
+        Err(error) if has_gone(&*error) => Err(Refusal::ClientGone),
+        Err(_) => Err(Refusal::Malformed),
     }
 }
 
-/// Reads a body whose content does not matter, as long as that takes no longer than `timeout`. A client that goes away in
-/// the middle of it has asked for what it asked for all the same.
+/// Reads a body whose content does not matter. A client that goes away in the middle of it has asked for what it asked for
+/// all the same.
 ///
 /// # Errors
 /// As [`collect`], but for a connection that broke off.
-pub async fn discard(body: Body, timeout: Duration) -> Result<(), Refusal> {
-    match collect(body, timeout).await {
+pub async fn discard(body: Body) -> Result<(), Refusal> {
+    match collect(body).await {
         Ok(_) | Err(Refusal::ClientGone) => Ok(()),
         Err(refusal) => Err(refusal),
     }
 }
 
 /// Whether a body ended because its connection did, and not because its framing makes no sense.
-fn has_gone(error: &(dyn std::error::Error + 'static)) -> bool {
+fn has_gone(error: &(dyn Error + 'static)) -> bool {
     use std::io::ErrorKind::{InvalidData, InvalidInput};
     let senseless = |error: &std::io::Error| matches!(error.kind(), InvalidData | InvalidInput);
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    !causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(senseless)
+    !causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(senseless)
+}
+
+/// An error and what it wraps.
+fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'e (dyn Error + 'static)| (*error).source())
 }
 
 impl<D> Payload<D> {

@@ -4,7 +4,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, OriginalUri};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -15,12 +15,13 @@ use crate::domain::id::UserId;
 use crate::domain::principal::Principal;
 use crate::domain::token::Token;
 use crate::http::refusal::{Dialect, Refused};
-use crate::http::state::App;
+use crate::http::request::state::App;
 use crate::service::verify::Presented;
 use crate::service::{Error, Result};
 
 const X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
-const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+/// The token of the header pair.
+pub const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 /// How a credential travelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +165,9 @@ impl Cookies {
         let Found { tokens, differ } =
             cookie::find(&parts.headers, app.cookie.name(), |token| app.service.issued(token));
         // A single one is taken for the one that we set: one line overwrites or clears it.
-        let others = if differ { app.cookie.others(&parts.headers, parts.uri.path()) } else { Others::default() };
+        // As it was sent: what a router is mounted under is not in the path that it sees.
+        let path = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |uri| &uri.0).path();
+        let others = if differ { app.cookie.others(&parts.headers, path) } else { Others::default() };
         Self { tokens, others }
     }
 
@@ -226,7 +229,7 @@ impl<D: Dialect> FromRequestParts<App> for Caller<D> {
 async fn check(headers: &HeaderMap, app: &App) -> Result<(Principal, Option<Token>)> {
     match read(headers, app.cookie.name(), |token| app.service.issued(token)) {
         Credential::None | Credential::Invalid(_) => Err(Error::NoSession),
-        Credential::Several(presented) => Ok((app.service.verify_one_of(&presented).await?, None)),
+        Credential::Several(presented) => Ok((app.service.decide(app.service.check_several(&presented)).await?, None)),
         Credential::Presented(presented, via) => {
             let principal = app.service.verify(&presented).await?;
             Ok((principal, (via == Via::Header).then_some(presented.token)))
