@@ -17,7 +17,7 @@ use crate::config::{self, CacheMode, Config};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
 use crate::health::Health;
-use crate::http::connection::Manners;
+use crate::http::connection::ConnectionSettings;
 use crate::http::connection::descriptors::connections;
 use crate::http::connection::listener::{self, Deadline, OPS_CONNECTIONS, Served};
 use crate::http::framing::HeadRules;
@@ -224,13 +224,13 @@ pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
     let clients = Served {
         service: client_service(&app),
         most: connections(config.http.max_connections),
-        manners: Manners { first_head, head, keep_alive: true },
+        settings: ConnectionSettings { first_head, head, keep_alive: true },
         metrics: metrics.clone(),
     };
     let operators = Served {
         service: operations_service(&app),
         most: OPS_CONNECTIONS,
-        manners: Manners { first_head: operations, head: operations, keep_alive: false },
+        settings: ConnectionSettings { first_head: operations, head: operations, keep_alive: false },
         metrics,
     };
     listeners.spawn(listener::serve(public, clients, stop_listening.clone(), drained_by.clone()));

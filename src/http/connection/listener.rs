@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::open::{Connection, Connections};
-use super::{Arriving, Manners, serve_connection};
+use super::{Arriving, ConnectionSettings, serve_connection};
 use crate::http::answers::Answers;
 use crate::http::request::client_address::FromPeer;
 use crate::telemetry::Metrics;
@@ -33,7 +33,7 @@ pub struct Served<S> {
     /// How many connections may be open at a time.
     pub most: usize,
     /// How patient it is with its clients.
-    pub manners: Manners,
+    pub settings: ConnectionSettings,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -93,13 +93,13 @@ where
     let connection = Arc::new(Connection::new());
     let place = connections.add(Arc::clone(&connection));
     let connected = served.metrics.connected();
-    let Served { service, manners, .. } = served.clone();
+    let Served { service, settings, .. } = served.clone();
     #[expect(
         clippy::disallowed_methods,
         reason = "counted by `connections`, bounded by `most`, and drained at the end"
     )]
     tokio::spawn(async move {
-        serve_connection(stream, peer.ip(), service, manners, &connection).await;
+        serve_connection(stream, peer.ip(), service, settings, &connection).await;
         drop((place, connected));
     });
 }

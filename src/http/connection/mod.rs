@@ -39,7 +39,7 @@ const SMALL_BODY: u64 = 8 * 1024;
 
 /// How patient a listener is with its clients.
 #[derive(Clone, Copy, Debug)]
-pub struct Manners {
+pub struct ConnectionSettings {
     /// For the first head of a connection to arrive.
     pub first_head: Duration,
     /// For each later head to arrive, for a connection to be idle (one timer governs both), and for an answer to be taken.
@@ -53,14 +53,14 @@ async fn serve_connection<S>(
     stream: TcpStream,
     peer: IpAddr,
     service: S,
-    manners: Manners,
+    settings: ConnectionSettings,
     connection: &Arc<Connection>,
 ) where
     S: Answers<FromPeer<Arriving>>,
 {
     // An answer is one write; waiting for more to send only delays it.
     let _ = stream.set_nodelay(true);
-    let stream = ClientStream::new(TokioIo::new(stream), manners.head, Arc::clone(connection));
+    let stream = ClientStream::new(TokioIo::new(stream), settings.head, Arc::clone(connection));
     let answer = service_fn(|request: http::Request<Incoming>| {
         let connection = Arc::clone(connection);
         connection.begin();
@@ -81,8 +81,8 @@ async fn serve_connection<S>(
     let mut http = pin!(
         http1::Builder::new()
             .timer(SharedTimer::default())
-            .header_read_timeout(manners.head)
-            .keep_alive(manners.keep_alive)
+            .header_read_timeout(settings.head)
+            .keep_alive(settings.keep_alive)
             .max_buf_size(BUFFER)
             // Answers are small: one copy is cheaper than a list of pieces.
             .writev(false)
@@ -90,7 +90,7 @@ async fn serve_connection<S>(
     );
     // Dropped before `http`, so that no body is taken for whole because its connection is no more.
     let _end = End(connection);
-    let mut first_head = pin!(tokio::time::sleep(manners.first_head));
+    let mut first_head = pin!(tokio::time::sleep(settings.first_head));
     // How many requests had begun when it was last asked to make room.
     let mut asked = None;
     loop {
