@@ -26,7 +26,7 @@ use super::stamps::stamp;
 use crate::store::opening::Opening;
 
 /// How long a connection may take, which is for one request.
-const PATIENCE: Duration = Duration::from_secs(2);
+const LIMIT: Duration = Duration::from_secs(2);
 
 /// Answers until dropped. The listener is then another's to serve on.
 pub async fn serve(listener: &TcpListener, heads: &HeadRules, opening: &Opening) -> Infallible {
@@ -35,7 +35,7 @@ pub async fn serve(listener: &TcpListener, heads: &HeadRules, opening: &Opening)
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let connection = timeout(PATIENCE, connection(stream, Arc::clone(&heads), opening.clone()));
+                let connection = timeout(LIMIT, connection(stream, Arc::clone(&heads), opening.clone()));
                 #[expect(clippy::disallowed_methods, reason = "ends within two seconds, or when more have come since")]
                 newest.push_back(tokio::spawn(connection).abort_handle());
                 // Each is answered as soon as it asks, so that the oldest is one that does not.

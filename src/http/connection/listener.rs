@@ -17,9 +17,9 @@ use crate::telemetry::Metrics;
 use crate::telemetry::outage::Seldom;
 
 /// How long a request that was sent before the server stopped may take to arrive.
-const LAST_WORDS: Duration = Duration::from_millis(50);
+const ARRIVAL_LIMIT: Duration = Duration::from_millis(50);
 /// How long a client whose connection has no request under way may take to close it, once the server is to stop.
-const FAREWELL: Duration = Duration::from_secs(1);
+const CLOSING_LIMIT: Duration = Duration::from_secs(1);
 /// Connections of operations open at a time: theirs alone, so that clients cannot keep a health check out.
 pub const OPS_CONNECTIONS: usize = 32;
 /// How long to wait when the operating system has no more file descriptors.
@@ -74,9 +74,9 @@ where
             }
         }
     }
-    tokio::time::sleep(LAST_WORDS).await;
+    tokio::time::sleep(ARRIVAL_LIMIT).await;
     connections.finish();
-    if tokio::time::timeout(FAREWELL, connections.none_left()).await.is_ok() {
+    if tokio::time::timeout(CLOSING_LIMIT, connections.none_left()).await.is_ok() {
         return;
     }
     // A part of a request's head is no request under way.
