@@ -63,7 +63,7 @@ async fn serve_connection<S>(
     let stream = ClientStream::new(TokioIo::new(stream), settings.head, Arc::clone(connection));
     let answer = service_fn(|request: http::Request<Incoming>| {
         let connection = Arc::clone(connection);
-        connection.begin();
+        connection.note_request();
         connection.set_unread(!request.body().is_end_stream());
         // hyper reads what is left of a small body, and closes the connection on the rest of a large one.
         let large = request.body().size_hint().upper().is_none_or(|length| length > SMALL_BODY);
@@ -74,7 +74,7 @@ async fn serve_connection<S>(
             if large && connection.has_unread() {
                 response.headers_mut().insert(CONNECTION, CLOSE);
             }
-            connection.rest();
+            connection.note_answer();
             Ok::<_, Infallible>(response)
         }
     });
@@ -131,7 +131,7 @@ struct End<'c>(&'c Connection);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        self.0.end();
+        self.0.note_end();
     }
 }
 
