@@ -55,7 +55,7 @@ struct UserView<'u> {
 }
 
 impl<'u> UserView<'u> {
-    fn of(user: &'u User) -> Self {
+    fn from_user(user: &'u User) -> Self {
         Self {
             id: user.id.as_str(),
             username: user.username.as_str(),
@@ -88,7 +88,7 @@ struct DeviceView {
 }
 
 impl<'s> SessionView<'s> {
-    fn of(session: &'s Session, current: SessionId) -> Self {
+    fn from_session(session: &'s Session, current: SessionId) -> Self {
         let device = Device::from_user_agent(&session.client.user_agent);
         Self {
             id: session.id.as_str(),
@@ -151,7 +151,8 @@ pub async fn login(
         (None, cookies.set(&logged_in.token, remember.then_some(until), &app))
     };
     let (user, session) = (&logged_in.user, &logged_in.session);
-    let shown = Identity { user: UserView::of(user), session: SessionView::of(session, session.id), token };
+    let shown =
+        Identity { user: UserView::from_user(user), session: SessionView::from_session(session, session.id), token };
     Ok(with_cookies(json(StatusCode::OK, &shown), lines))
 }
 
@@ -168,7 +169,11 @@ pub async fn logout(State(app): State<App>, request: Request) -> Answer<Canonica
 /// `GET /api/v1/auth/session`: who am I?
 pub async fn session(State(app): State<App>, caller: Caller<Canonical>) -> Answer<Canonical> {
     let (session, user) = app.service.current(&caller.principal).await?;
-    let shown = Identity { user: UserView::of(&user), session: SessionView::of(&session, session.id), token: None };
+    let shown = Identity {
+        user: UserView::from_user(&user),
+        session: SessionView::from_session(&session, session.id),
+        token: None,
+    };
     Ok(json(StatusCode::OK, &shown))
 }
 
@@ -218,7 +223,7 @@ pub async fn sessions(State(app): State<App>, caller: Caller<Canonical>, uri: Ur
     let page: Vec<&Session> = rest.by_ref().take(limit).collect();
     let next_cursor = page.last().filter(|_| rest.next().is_some()).map(|last| write_cursor(last));
     let current = caller.principal.session_id();
-    let sessions = page.into_iter().map(|session| SessionView::of(session, current)).collect();
+    let sessions = page.into_iter().map(|session| SessionView::from_session(session, current)).collect();
     Ok(json(StatusCode::OK, &Page { sessions, next_cursor }))
 }
 

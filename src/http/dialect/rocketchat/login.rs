@@ -41,7 +41,7 @@ struct Email<'u> {
 }
 
 impl<'u> Me<'u> {
-    fn of(user: &'u User) -> Self {
+    fn from_user(user: &'u User) -> Self {
         let email = user.email.as_ref().map(text::Email::as_str);
         let admin = user.admin.then_some("admin");
         Self {
@@ -88,7 +88,7 @@ pub async fn login(State(app): State<App>, Sender(client): Sender, body: Payload
             (presented.token, user)
         }
     };
-    let data = Data { user_id: user.id.as_str(), auth_token: token.reveal(), me: Me::of(&user) };
+    let data = Data { user_id: user.id.as_str(), auth_token: token.reveal(), me: Me::from_user(&user) };
     Ok(json(StatusCode::OK, &LoggedIn { status: "success", data, success: true }))
 }
 
@@ -121,5 +121,5 @@ fn wanted(mut fields: Fields) -> Option<Wanted> {
 /// `GET /api/v1/me`: the caller.
 pub async fn me(State(app): State<App>, caller: Caller<RocketChat>) -> Answer<RocketChat> {
     let (_, user) = app.service.current(&caller.principal).await?;
-    Ok(json(StatusCode::OK, &Me { success: Some(true), ..Me::of(&user) }))
+    Ok(json(StatusCode::OK, &Me { success: Some(true), ..Me::from_user(&user) }))
 }

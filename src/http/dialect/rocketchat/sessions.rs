@@ -50,7 +50,7 @@ struct Os<'s> {
 }
 
 impl<'s> Row<'s> {
-    fn of(session: &'s Session, device: &'s Device, current: SessionId) -> Self {
+    fn from_session(session: &'s Session, device: &'s Device, current: SessionId) -> Self {
         let Client { ip, host, .. } = &session.client;
         let os = Os { name: &device.os_name, version: &device.os_version };
         let version = device.version.split('.').next().unwrap_or_default();
@@ -107,7 +107,8 @@ pub async fn list(State(app): State<App>, caller: Caller<RocketChat>, uri: Uri) 
         sort.iter().map(|key| key.compare(a, b)).find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
     });
     let current = caller.principal.session_id();
-    let page = found.iter().skip(offset).take(count).map(|(session, device)| Row::of(session, device, current));
+    let page =
+        found.iter().skip(offset).take(count).map(|(session, device)| Row::from_session(session, device, current));
     let shown = List { sessions: page.collect(), count, offset, total: found.len(), success: true };
     Ok(json(StatusCode::OK, &shown))
 }
@@ -164,6 +165,6 @@ pub async fn info(State(app): State<App>, caller: Caller<RocketChat>, uri: Uri) 
     let id = id.parse().map_err(|_| Error::NotFound)?;
     let session = app.service.session(&caller.principal, id).await?;
     let device = Device::from_user_agent(&session.client.user_agent);
-    let row = Row::of(&session, &device, caller.principal.session_id());
+    let row = Row::from_session(&session, &device, caller.principal.session_id());
     Ok(json(StatusCode::OK, &Row { success: Some(true), ..row }))
 }
