@@ -1,4 +1,4 @@
-//! What the service tells about itself: log lines and metrics.
+//! What the service says about itself: log lines and metrics.
 
 use std::sync::atomic::AtomicU64;
 
@@ -27,7 +27,7 @@ pub enum CheckResult {
     accepted,
     /// No live session.
     refused,
-    /// Nobody can tell.
+    /// It cannot be known.
     failed,
 }
 

@@ -68,13 +68,13 @@ pub async fn log_out<D: Dialect>(
         (Clearing::Always | Clearing::IfCarried, Via::Header) => {
             let carried = app.service.living(&cookies.presented()).await?;
             let ends = |carried: &Principal| presented.iter().any(|ours| ours.token.hash() == carried.token_hash);
-            // Cookies that stand for other sessions alone, still alive, stay.
+            // Cookies that stand for nothing but other live sessions stay.
             carried.is_empty() || carried.iter().any(ends)
         }
     };
     app.service.logout(&presented, &client).await.map_err(|error| refused(error, via))?;
     if via == Via::Cookie && cookies.too_many() {
-        // Some ended; nobody can say that all did.
+        // Some ended, and perhaps not all.
         return Err(refused(Error::NoSession, via));
     }
     Ok(if clears { cookies.clear(app) } else { Vec::new() })
@@ -90,7 +90,7 @@ impl<'r> Carried<'r> {
     /// Looks at the cookies of a request, whatever else it presents.
     ///
     /// # Errors
-    /// As the store says, when nobody can tell: then nothing may be ended, since a cookie could not be judged.
+    /// As the store says, when that cannot be known: then nothing may be ended, since a cookie could not be judged.
     pub async fn from_cookies(cookies: &'r Cookies, app: &App) -> Result<Self, Error> {
         let principals = app.service.living(&cookies.presented()).await?;
         Ok(Self { cookies, principals })

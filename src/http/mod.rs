@@ -51,7 +51,7 @@ pub mod starting;
 mod trace;
 pub mod verify;
 
-/// Whose words each path speaks: the longest prefix decides, and all paths that are nobody else's are Medama's.
+/// Which dialect each path belongs to: the longest prefix decides, and what is under none of them is Medama's.
 fn dialects() -> Mounts {
     Mounts::default()
         .mount("", medama::routes())
@@ -93,7 +93,7 @@ pub fn operations_service<B: AnyBody>(app: &App) -> impl Answers<FromPeer<B>> + 
     service_speaking(app, ops::routes())
 }
 
-/// A listener for one dialect alone, whose pages are nobody else's.
+/// A listener for one dialect, which pages of other origins may not read.
 pub fn service_speaking<D: Dialect, B: AnyBody>(app: &App, routes: Routes<D>) -> impl Answers<FromPeer<B>> + use<D, B> {
     ServiceBuilder::new()
         .map_request(layers::judge_head(app, Listener::Operations))

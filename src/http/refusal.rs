@@ -191,7 +191,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// What went wrong, where something did and nobody was merely refused.
+    /// What went wrong, where something did and the request was not merely refused.
     pub fn from_error(error: &service::Error) -> Option<Self> {
         let why = error.failure()?;
         Some(match error.store_cause() {

@@ -35,8 +35,8 @@ pub fn challenge(response: &Response) -> Option<HeaderValue> {
     (response.status() == StatusCode::UNAUTHORIZED).then_some(SESSION)
 }
 
-/// The value of `Connection` once the server is to stop: reused, the connection would be closed while somebody sends a
-/// request that must not be sent twice.
+/// The value of `Connection` once the server is to stop: reused, the connection would be closed while a client sends
+/// a request that must not be sent twice.
 pub fn closing(app: &App) -> Option<HeaderValue> {
     app.draining().then_some(CLOSE)
 }

@@ -1,6 +1,6 @@
 //! The operations listener while the store is being opened, which may take long: a database that is not up yet is waited
-//! for, and so is another process that migrates. Liveness says yes from the first moment on, so that nobody restarts what
-//! only waits; readiness says no, and why.
+//! for, and so is another process that migrates. Liveness says yes from the first moment on, so that what only waits is
+//! not restarted; readiness says no, and why.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -16,8 +16,8 @@ pub fn span(id: Option<&HeaderValue>, set_aside: Option<&HeaderValue>, method: &
     tracing::error_span!("request", request_id = text(id), their_request_id = text(set_aside), %method, path)
 }
 
-/// Writes the one line about an answer, within the span of its request. A store that fails is counted, and is not told of
-/// once a request.
+/// Writes the one line about an answer, within the span of its request. That a store fails is
+/// counted, and is not a line for each request.
 pub fn answered(status: StatusCode, failure: Option<&Failure>, metrics: &Metrics) {
     let status = status.as_u16();
     match failure {

@@ -20,7 +20,7 @@ use crate::telemetry::{CheckResult, CheckSource};
 pub struct Presented {
     /// The token.
     pub token: Token,
-    /// Whose it must be, where the credential names somebody.
+    /// Whose it must be, where the credential names a user.
     pub user: Option<UserId>,
 }
 
@@ -61,8 +61,8 @@ impl Service {
     }
 
     /// Checks a request that presents several credentials: it stands for the one live session among them. Where two
-    /// are alive, nobody can say which is meant, and somebody could be moved into another's account. Memory does not
-    /// know the dead ones, so this takes a look at the store.
+    /// are live, it stands for none: a browser must not be moved from one account into another. Memory does not know the
+    /// dead ones, so this takes a look at the store.
     pub fn check_several(&self, presented: &[Presented]) -> Check {
         Check::Undecided(Undecided(presented.iter().map(|presented| self.judge(presented)).collect()))
     }
@@ -71,7 +71,7 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NoSession`] when it stands for no live session, once that is true everywhere; a store error when
-    /// nobody can tell.
+    /// that cannot be known.
     pub async fn look_up(&self, Undecided(judged): Undecided) -> Result<Principal> {
         let only = self.live_among(judged).await.and_then(|mut live| match (live.pop(), live.pop()) {
             (Some(only), None) => Ok(only),
@@ -102,18 +102,18 @@ impl Service {
     /// Which credentials stand for a live session. Counts as no check.
     ///
     /// # Errors
-    /// A store error when nobody can tell of one of them.
+    /// A store error when that cannot be known of one of them.
     pub async fn living(&self, presented: &[Presented]) -> Result<Vec<Principal>> {
         self.live_among(presented.iter().map(|presented| self.judge(presented)).collect()).await
     }
 
     /// Asks the store about those that are not known, all at once.
     async fn live_among(&self, judged: SmallVec<[Judged; 1]>) -> Result<Vec<Principal>> {
-        let told = join_all(judged.into_iter().map(async |judged| match judged {
+        let results = join_all(judged.into_iter().map(async |judged| match judged {
             Judged::Known(result, _) => result,
             Judged::Unknown(hashed) => self.ask(hashed).await,
         }));
-        told.await.into_iter().filter(|told| !matches!(told, Err(Error::NoSession))).collect()
+        results.await.into_iter().filter(|result| !matches!(result, Err(Error::NoSession))).collect()
     }
 
     /// Whether a token was ever issued. Looks at nothing but the token.
@@ -121,7 +121,7 @@ impl Service {
         self.token_key.issued(token)
     }
 
-    /// What can be told of a credential without a look at the store. Its token is hashed here and nowhere else.
+    /// What is known of a credential without a look at the store. Its token is hashed here and nowhere else.
     fn judge(&self, presented: &Presented) -> Judged {
         let hashed = Hashed { token_hash: presented.token.hash(), user: presented.user };
         match self.remembered(&hashed.token_hash) {
@@ -139,7 +139,7 @@ impl Service {
     }
 
     fn counted(&self, result: Result<Principal>, source: CheckSource) -> Result<Principal> {
-        let told = match &result {
+        let label = match &result {
             Ok(_) => CheckResult::accepted,
             Err(Error::NoSession) => CheckResult::refused,
             Err(
@@ -154,7 +154,7 @@ impl Service {
                 | Error::Bug(_),
             ) => CheckResult::failed,
         };
-        self.parts.metrics.checked(told, source);
+        self.parts.metrics.checked(label, source);
         result
     }
 
@@ -173,7 +173,7 @@ impl Service {
         }
     }
 
-    /// Loads a session into memory, one load of a token at a time: but nobody waits where memory may not be believed, nor
+    /// Loads a session into memory, one load of a token at a time: but no check waits where memory may not be trusted, nor
     /// for a store that does not answer.
     ///
     /// A check that waited looks again and, where there is still nothing, reads for itself: what a load found that
@@ -234,6 +234,6 @@ impl Hashed {
     }
 }
 
-/// How long to wait for somebody else's load of the same token.
+/// How long to wait for another check's load of the same token.
 const LOAD_OF_ANOTHER: Duration = Duration::from_millis(100);
 const LOADS_IN_PREFIX: u64 = super::LOADS as u64;

@@ -40,7 +40,7 @@ pub struct Served<S> {
 
 /// Serves on `listener` until `stop`, then lets requests under way finish.
 ///
-/// Once `stop` is cancelled it tells when it must have ended: what is still under way then is dropped.
+/// By `deadline`, which is set once `stop` is cancelled, it must have ended: what is still under way then is dropped.
 pub async fn serve<S>(listener: TcpListener, served: Served<S>, stop: CancellationToken, deadline: Arc<Deadline>)
 where
     S: Answers<FromPeer<Arriving>>,
@@ -124,7 +124,7 @@ impl Deadline {
         let _ = self.0.set(at);
     }
 
-    /// When it is. Now, where nobody has set it.
+    /// When it is. Now, where it was not set.
     pub fn at(&self) -> Instant {
         self.0.get().copied().unwrap_or_else(Instant::now)
     }

@@ -251,7 +251,7 @@ pub async fn revoke_one(
     id: Result<Path<String>, PathRejection>,
     cookies: Cookies,
 ) -> Answer<Canonical> {
-    // What is not even UTF-8 is nobody's id either.
+    // What is not even UTF-8 is no session's id either.
     let id: SessionId = id.ok().and_then(|Path(id)| id.parse().ok()).ok_or(Error::NotFound)?;
     let carried = Carried::from_cookies(&cookies, &app).await?;
     app.service.revoke(&caller.principal, id, &client).await?;

@@ -37,7 +37,7 @@ pub enum Via {
 pub enum Credential {
     /// Nothing, or nothing that could be judged.
     None,
-    /// Something that stands for nobody: half a pair, two bearers, garbage, more cookies of ours than are looked up.
+    /// Something that stands for no user: half a pair, two bearers, garbage, more cookies of ours than are looked up.
     Invalid(Via),
     /// Something to be checked.
     Presented(Presented, Via),

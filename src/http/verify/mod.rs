@@ -39,7 +39,7 @@ pub use self::wordless::Wordless;
 /// The path of the check for any service, without proxy headers or redirects. It takes any method.
 pub const PATH: &str = "/verify";
 
-/// Answers [`PATH`]: 200 with who is calling, or 401; 503 when nobody can tell. Hands everything else on to the service
+/// Answers [`PATH`]: 200 with who is calling, or 401; 503 when that cannot be known. Hands everything else on to the service
 /// behind it.
 ///
 /// A request's head is parsed once and its token hashed once. What memory decides is answered without a router, a box or

@@ -56,7 +56,7 @@ pub async fn logout_me(
         success: bool,
     }
     let mut fields = match fields(&body) {
-        // A body that cannot be read lacks its session id, as clients of this contract expect to be told.
+        // A body that cannot be read lacks its session id, as clients of this contract expect.
         Err(Refusal::Malformed) => Fields::default(),
         other => other?,
     };
@@ -74,7 +74,7 @@ fn fields(body: &Payload<RocketChat>) -> Result<Fields, Refusal> {
     if body.is_empty() { Ok(Fields::default()) } else { body.json_or_form() }
 }
 
-/// `POST /api/v1/users.logout`: ends every session of the caller. Somebody else's needs an admin.
+/// `POST /api/v1/users.logout`: ends every session of the caller. Another user's needs an admin.
 pub async fn users_logout(
     State(app): State<App>,
     caller: Caller<RocketChat>,
@@ -114,7 +114,7 @@ pub async fn remove_other_tokens(
     Ok(with_cookies(json(StatusCode::OK, &SUCCESS), cookies))
 }
 
-/// `POST /api/v1/users.logoutOtherClients`: the same, and tells the caller's token, if it came in a header, and its end.
+/// `POST /api/v1/users.logoutOtherClients`: the same; the answer has the caller's token, if it came in a header, and its end.
 pub async fn logout_other_clients(
     State(app): State<App>,
     caller: Caller<RocketChat>,
