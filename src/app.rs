@@ -17,12 +17,12 @@ use crate::cache::{Cache, purge};
 use crate::config::{self, CacheMode, Config};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
-use crate::http::connection::Manners;
-use crate::http::descriptors::connections;
-use crate::http::framing::{HeadRules, Listener};
-use crate::http::server::{Deadline, OPS_CONNECTIONS, Served};
-use crate::http::state::{App, Timeouts};
-use crate::http::{server, stack, starting};
+use crate::http::connection::ConnectionSettings;
+use crate::http::connection::descriptors::connections;
+use crate::http::connection::listener::{self, Deadline, OPS_CONNECTIONS, Served};
+use crate::http::framing::HeadRules;
+use crate::http::request::state::{App, Timeouts};
+use crate::http::{client_service, operations_service, starting};
 use crate::password::Hasher;
 use crate::service::health::Health;
 use crate::service::{self, Parts, Service};
@@ -219,15 +219,21 @@ pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
     let stop_listening = CancellationToken::new();
     let mut listeners = JoinSet::new();
     let drained_by = Arc::new(Deadline::default());
-    let Timeouts { first_head, head, operations, body: _ } = timeouts;
-    let for_clients = (connections(config.http.max_connections), Manners { first_head, head, keep_alive: true });
-    let for_operators = (OPS_CONNECTIONS, Manners { first_head: operations, head: operations, keep_alive: false });
-    for (listener, which, (most, manners)) in
-        [(public, Listener::Public, for_clients), (ops, Listener::Operations, for_operators)]
-    {
-        let served = Served { stack: stack(which, app.clone()), most, manners, metrics: metrics.clone() };
-        listeners.spawn(server::serve(listener, served, stop_listening.clone(), drained_by.clone()));
-    }
+    let Timeouts { first_head, head, operations, body: _, answer: _ } = timeouts;
+    let clients = Served {
+        service: client_service(&app),
+        most: connections(config.http.max_connections),
+        settings: ConnectionSettings { first_head, head, keep_alive: true },
+        metrics: metrics.clone(),
+    };
+    let operators = Served {
+        service: operations_service(&app),
+        most: OPS_CONNECTIONS,
+        settings: ConnectionSettings { first_head: operations, head: operations, keep_alive: false },
+        metrics,
+    };
+    listeners.spawn(listener::serve(public, clients, stop_listening.clone(), drained_by.clone()));
+    listeners.spawn(listener::serve(ops, operators, stop_listening.clone(), drained_by.clone()));
     Running { listen, ops_listen, app, store, tasks, stop, listeners, stop_listening, drained_by }
 }
 

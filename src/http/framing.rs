@@ -7,7 +7,7 @@ use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
-use super::wire::Refusal;
+use super::refusal::Refusal;
 use crate::config::{self, HostName};
 use crate::domain::host::Host;
 

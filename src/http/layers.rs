@@ -1,232 +1,143 @@
-//! What every request goes through and every answer carries: `framing`, deadline, panics, stamps, and the log line.
+//! What tower-http lacks of what goes around every request: the judgement of its head, a client's request id that is set
+//! aside, whose pages may read the answer, and the count of answers by route.
 
-use std::borrow::Cow;
-use std::net::IpAddr;
-use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::Request;
+use axum::body::{Body, Bytes};
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
 use axum::response::Response;
-use futures_util::FutureExt as _;
-use futures_util::future::Either;
-use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL,
-    CONNECTION, REFERRER_POLICY, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
-};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use tower::Service as _;
+use axum::{BoxError, Extension, Router};
+use http::header::{ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS};
+use http::{HeaderMap, HeaderValue};
+use tower::Service;
+use tower_http::request_id::RequestId;
+use tracing::Span;
 
-use super::client_address::{Peer, is_trusted};
-use super::dialect::Owner;
 use super::framing::{self, Listener};
-use super::state::App;
-use super::verify;
-use super::wire::{Failure, Refusal};
-use crate::service::Error;
-use crate::telemetry::COMMIT;
+use super::refusal::{Dialect, Failure, Refusal, refuse_head};
+use super::request::client_address::{FromPeer, Peer, is_trusted};
+use super::request::id::{self, SetAside, Theirs, X_REQUEST_ID};
+use super::request::state::App;
+use super::trace;
 
-/// No answer takes longer than this to make: a body's ten seconds, a place in the password queue, and the store's.
-const DEADLINE: Duration = Duration::from_secs(20);
+/// Why a request may not go on to its route. Every head is judged once, before anything else; a bad one is carried to the
+/// dialect that its path belongs to, which refuses it in its own words.
+#[derive(Clone, Debug)]
+pub struct BadHead(pub Arc<Refusal>);
 
-const X_API_COMMIT: HeaderName = HeaderName::from_static("x-api-commit");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// The layers around one listener's routes.
-#[derive(Clone)]
-pub struct Stack {
-    router: Router,
-    listener: Listener,
-    app: App,
+/// Refuses bad heads in the words of `D`, whatever their path.
+pub fn refuse_bad_heads<D: Dialect>() -> Router {
+    let refuse = async |Extension(BadHead(refusal)): Extension<BadHead>| refuse_head::<D>(&refusal);
+    Router::new().fallback(refuse)
 }
 
-/// An answer, and what went wrong inside, if anything.
-type Answered = (Response, Option<Failure>);
-
-/// What is kept of a request for its answer.
-struct About {
-    id: HeaderValue,
-    theirs: Option<String>,
-    readable_by: Option<HeaderValue>,
-    method: Method,
-    path: Cow<'static, str>,
+/// Routes for requests with a good head, and refusals for those with a bad one. They are apart because a route would say
+/// which methods it has even where the head is refused.
+#[derive(Clone, Debug, Default)]
+pub struct ByHead {
+    /// The routes.
+    pub good: Router,
+    /// The refusals.
+    pub bad: Router,
 }
 
-impl Stack {
-    /// Puts the layers around the `router` of a listener. The public one has [`verify::NEUTRAL`] among its routes.
-    pub const fn new(router: Router, listener: Listener, app: App) -> Self {
-        Self { router, listener, app }
+impl Service<Request> for ByHead {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = <Router as Service<Request>>::Future;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
-    /// Answers one request. Never fails, and never without its stamps.
-    ///
-    /// A check that needs no store is answered on the spot, without a router and the futures around it (ADR 8).
-    pub fn answer<B>(&self, peer: IpAddr, request: http::Request<B>) -> impl Future<Output = Response> + Send + use<B>
-    where
-        B: http_body::Body<Data = axum::body::Bytes, Error: Into<axum::BoxError>> + Send + 'static,
-    {
-        let framed = self.app.heads.check(&request, self.listener);
-        let here = self.listener == Listener::Public && request.uri().path() == verify::NEUTRAL;
-        let checked = if here && framed.is_ok() {
-            let answer = || verify::at_once(request.headers(), &self.app);
-            std::panic::catch_unwind(AssertUnwindSafe(answer)).ok().flatten()
-        } else {
-            None
+    fn call(&mut self, request: Request) -> Self::Future {
+        let is_bad = request.extensions().get::<BadHead>().is_some();
+        if is_bad { self.bad.call(request) } else { self.good.call(request) }
+    }
+}
+
+/// Judges the head of a request.
+pub fn judge_head<B>(app: &App, listener: Listener) -> impl Fn(FromPeer<B>) -> FromPeer<B> + Clone + use<B> {
+    let app = app.clone();
+    move |mut from| {
+        match app.heads.check(&from.request, listener) {
+            Ok(()) => framing::unify_host(&mut from.request),
+            Err(refusal) => {
+                from.request.extensions_mut().insert(BadHead(Arc::new(refusal)));
+            }
+        }
+        from
+    }
+}
+
+/// Makes the request that routers take, with its [`Peer`] among the extensions.
+pub fn into_request<B>(FromPeer { peer, request }: FromPeer<B>) -> Request
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(Peer(peer));
+    request
+}
+
+/// Removes a request id that does not count, so that a new one is made. A fit one is kept for the log.
+pub fn set_aside_id(app: &App) -> impl Fn(Request) -> Request + Clone + use<> {
+    let app = app.clone();
+    move |mut request| {
+        let trusted = || request.extensions().get::<Peer>().is_some_and(|peer| is_trusted(peer.0, &app));
+        let set_aside = match id::judge(request.headers(), trusted) {
+            Theirs::Kept(_) => return request,
+            Theirs::SetAside(id) => Some(SetAside(id.clone())),
+            Theirs::Unfit => None,
         };
-        match checked {
-            Some(response) => {
-                let about = self.about(peer, &request, Cow::Borrowed(verify::NEUTRAL));
-                Either::Left(std::future::ready(self.finish((response, None), about)))
-            }
-            None => Either::Right(Box::pin(self.clone().routed(peer, request, framed))),
+        request.headers_mut().remove(X_REQUEST_ID);
+        if let Some(set_aside) = set_aside {
+            request.extensions_mut().insert(set_aside);
         }
-    }
-
-    async fn routed<B>(self, peer: IpAddr, request: http::Request<B>, framed: Result<(), Refusal>) -> Response
-    where
-        B: http_body::Body<Data = axum::body::Bytes, Error: Into<axum::BoxError>> + Send + 'static,
-    {
-        // Paths may be logged: no route takes a secret in its path. Queries may hold anything.
-        let about = self.about(peer, &request, Cow::Owned(request.uri().path().to_owned()));
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(peer));
-        let owner = Owner::of(request.uri().path());
-        let answered = match framed {
-            Err(refusal) => (refuse_head(owner, &refusal), None),
-            Ok(()) => {
-                framing::unify_host(&mut request);
-                self.guarded(owner, request).await
-            }
-        };
-        self.finish(answered, about)
-    }
-
-    async fn guarded(&self, owner: Owner, request: Request) -> Answered {
-        let mut router = self.router.clone();
-        let answer = AssertUnwindSafe(router.call(request)).catch_unwind();
-        match tokio::time::timeout(DEADLINE, answer).await {
-            Ok(Ok(Ok(response))) => (response, None),
-            Ok(Err(panic)) => {
-                let words = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                let refusal = Refusal::Service(Error::Bug(String::new()));
-                (owner.refuse(&refusal), Some(Failure::Bug(format!("panic: {words}"))))
-            }
-            Err(_) => (owner.refuse(&Refusal::Deadline), Some(Failure::Bug(format!("no answer within {DEADLINE:?}")))),
-        }
-    }
-
-    fn about<B>(&self, peer: IpAddr, request: &http::Request<B>, path: Cow<'static, str>) -> About {
-        let (id, theirs) = self.request_id(peer, request.headers());
-        let readable_by = self.app.origins.may_read(request.headers());
-        About { id, theirs, readable_by, method: request.method().clone(), path }
-    }
-
-    /// Writes the one line about a request, and stamps its answer. That the store fails is not told once a request.
-    fn finish(&self, (mut response, failure): Answered, about: About) -> Response {
-        let About { id, theirs, readable_by, method, path } = about;
-        let failure = failure.or_else(|| response.extensions_mut().remove::<Failure>());
-        let status = response.status().as_u16();
-        match failure {
-            Some(Failure::Store(cause, why)) => {
-                tracing::debug!(request_id = ?id, their_request_id = theirs, %method, %path, status, why, "failed");
-                self.app.metrics.store.failed(cause, &why);
-            }
-            Some(Failure::Bug(why)) => {
-                tracing::error!(request_id = ?id, their_request_id = theirs, %method, %path, status, why, "failed");
-            }
-            None => tracing::debug!(request_id = ?id, their_request_id = theirs, %method, %path, status, "answered"),
-        }
-        self.stamp(response.headers_mut(), id, readable_by);
-        if status == StatusCode::UNAUTHORIZED.as_u16() {
-            const SESSION: HeaderValue = HeaderValue::from_static("Session realm=\"sessiond\"");
-            response.headers_mut().insert(WWW_AUTHENTICATE, SESSION);
-        }
-        response
-    }
-
-    /// The id of a request, and the client's own when it is not taken over.
-    fn request_id(&self, peer: IpAddr, headers: &HeaderMap) -> (HeaderValue, Option<String>) {
-        let fit = |value: &&HeaderValue| {
-            (1..=128).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
-        };
-        match headers.get(X_REQUEST_ID).filter(fit) {
-            None => (fresh_id(), None),
-            Some(theirs) if is_trusted(peer, &self.app) => (theirs.clone(), None),
-            Some(theirs) => (fresh_id(), theirs.to_str().ok().map(str::to_owned)),
-        }
-    }
-
-    fn stamp(&self, headers: &mut HeaderMap, id: HeaderValue, readable_by: Option<HeaderValue>) {
-        stamp_always(headers, id);
-        if self.app.origins.any_may_read() {
-            headers.append(VARY, HeaderValue::from_static("Origin"));
-        }
-        if self.app.draining() {
-            // Reused, it would be closed while somebody sends a request that must not be sent twice.
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        if let Some(origin) = readable_by {
-            const EXPOSED: HeaderValue =
-                HeaderValue::from_static("X-Api-Commit, X-Request-Id, Retry-After, RateLimit, RateLimit-Policy");
-            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
-        }
+        request
     }
 }
 
-/// What every answer carries, whatever it is to and however early.
-pub(super) fn stamp_always(headers: &mut HeaderMap, id: HeaderValue) {
-    headers.insert(X_API_COMMIT, HeaderValue::from_static(COMMIT));
-    headers.insert(X_REQUEST_ID, id);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+/// The span of a request that has an id by now.
+pub fn make_span<B>(request: &http::Request<B>) -> Span {
+    let id = request.extensions().get::<RequestId>().map(RequestId::header_value);
+    let set_aside = request.extensions().get::<SetAside>().map(|SetAside(id)| id);
+    trace::span(id, set_aside, request.method(), request.uri().path())
 }
 
-/// A refusal before any route. The connection ends with it: what follows such a head may not be what it seems.
-pub(super) fn refuse_head(owner: Owner, refusal: &Refusal) -> Response {
-    // CONNECT, which no route takes.
-    const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE, OPTIONS");
-    let mut response = owner.refuse(refusal);
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        response.headers_mut().insert(ALLOW, ALLOWED);
+/// Writes the one line about an answer.
+pub fn log_answer<B>(app: &App) -> impl FnOnce(&http::Response<B>, Duration, &Span) + Clone + use<B> {
+    let app = app.clone();
+    move |response, _, _| trace::answered(response.status(), response.extensions().get::<Failure>(), &app.metrics)
+}
+
+/// Lets pages of listed origins read the answer, refusals included, so that a front end can tell why.
+pub async fn let_listed_origins_read(State(app): State<App>, request: Request, next: Next) -> Response {
+    let reader = app.origins.may_read(request.headers());
+    let mut response = next.run(request).await;
+    if let Some(origin) = reader {
+        let_read(response.headers_mut(), origin);
     }
     response
 }
 
-/// Sixteen hexadecimal digits, different for every request of a process and, in all likelihood, of any.
-pub(super) fn fresh_id() -> HeaderValue {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    static START: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| {
-        use std::hash::{BuildHasher as _, RandomState};
-        RandomState::new().hash_one(std::process::id())
-    });
-    // A permutation of the counter (splitmix64), so that ids do not tell how many requests there were.
-    let mut id = START.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    id = (id ^ (id >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    id = (id ^ (id >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    id ^= id >> 31;
-    let mut text = [0; 16];
-    for (at, digit) in text.iter_mut().enumerate() {
-        let nibble = (id >> (60 - 4 * at)) & 15;
-        *digit = b"0123456789abcdef".get(usize::try_from(nibble).unwrap_or_default()).copied().unwrap_or(b'0');
-    }
-    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+/// Lets pages of `origin` read an answer.
+pub fn let_read(headers: &mut HeaderMap, origin: HeaderValue) {
+    const EXPOSED: HeaderValue =
+        HeaderValue::from_static("X-Api-Commit, X-Request-Id, Retry-After, RateLimit, RateLimit-Policy");
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn request_ids_do_not_repeat() {
-        let ids: std::collections::HashSet<_> = (0..10_000).map(|_| fresh_id().as_bytes().to_vec()).collect();
-        assert_eq!(ids.len(), 10_000);
-        assert!(ids.iter().all(|id| id.len() == 16));
-    }
+/// Counts an answer by the route that axum found for its request.
+pub async fn count(State(app): State<App>, route: Option<MatchedPath>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("(none)", MatchedPath::as_str);
+    app.metrics.answered(route, response.status().as_u16());
+    response
 }

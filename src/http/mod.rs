@@ -1,216 +1,184 @@
-//! The wire side: every route, and the layers around them.
+//! The wire side: the stack of services around every route, on one screen.
 //!
-//! A request goes through [`server`] and [`connection`], [`layers`] (what every answer carries), a [`Route`] of the table
-//! below, and a handler of a [`dialect`], which parses, calls one service method and renders. `framing` refuses heads,
-//! `credential` finds the principal, `client_address` where it comes from, `origin` says where a change may come from,
-//! `leave` is logging out, `wire` and `fields` read bodies.
+//! A [`connection`] hands each request to [`client_service`] or [`operations_service`]. There it goes down the `ServiceBuilder` of
+//! [`stack`], to the dialect that its path belongs to, down the layers of [`spoken`], and to a handler of a [`dialect`],
+//! which parses, calls one method of the service and renders.
 
-use std::collections::BTreeMap;
-use std::pin::Pin;
+use axum::body::{Body, Bytes};
+use axum::error_handling::HandleErrorLayer;
+use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
+use axum::response::Response;
+use axum::routing::any_service;
+use axum::{BoxError, Router};
+use http::HeaderValue;
+use http::header::{ALLOW, AUTHORIZATION, CONNECTION, COOKIE, SET_COOKIE, VARY, WWW_AUTHENTICATE};
+use tower::ServiceBuilder;
+use tower::timeout::TimeoutLayer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::classify::{ServerErrorsAsFailures, SharedClassifier};
+use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::sensitive_headers::SetSensitiveHeadersLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::RequestBodyDeadlineLayer;
+use tower_http::trace::TraceLayer;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::handler::Handler;
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodFilter, MethodRouter, any, on};
-use http::header::ALLOW;
-use http::{HeaderValue, Method, StatusCode};
-
-use self::dialect::{Owner, canonical, medama, rocketchat};
+use self::answers::Answers;
+use self::dialect::canonical::{self, Canonical};
+use self::dialect::{medama, rocketchat};
 use self::framing::Listener;
-use self::layers::Stack;
-use self::state::App;
-use self::wire::Refusal;
+use self::layers::ByHead;
+use self::refusal::Dialect;
+use self::request::client_address::FromPeer;
+use self::request::credential::X_AUTH_TOKEN;
+use self::request::id::NewId;
+use self::request::state::App;
+use self::routes::{Route, Routes};
+use self::verify::{Verify, Wordless};
 
-mod alarm;
-pub mod client_address;
+pub mod answers;
 pub mod connection;
-mod connections;
-pub mod cookie;
-pub mod credential;
-pub mod descriptors;
 pub mod dialect;
-pub mod fields;
 pub mod framing;
 pub mod layers;
-pub mod leave;
+pub mod logout;
 pub mod ops;
-pub mod origin;
-pub mod server;
+pub mod refusal;
+pub mod request;
+pub mod routes;
+pub mod stamps;
 pub mod starting;
-pub mod state;
-mod stream;
+mod trace;
 pub mod verify;
-pub mod wire;
 
-/// One row of the mount table.
-pub struct Route {
-    /// The method, or none for a route that takes any.
-    pub method: Option<Method>,
-    /// The path, with `{parameters}`.
-    pub path: &'static str,
-    handler: MethodRouter<App>,
+/// Which dialect each path belongs to: the longest prefix decides, and what is under none of them is Medama's.
+fn dialects() -> Mounts {
+    Mounts::default()
+        .mount("", medama::routes())
+        .mount("/api/v1", rocketchat::routes())
+        .mount("/api/v1/auth", canonical::routes())
+        .mount("/api/v1/admin", Routes::<Canonical>::default())
+        .mount("/verify", Routes::<Wordless>::default())
 }
 
 /// Every route that clients and proxies can reach.
 pub fn routes() -> Vec<Route> {
-    vec![
-        post("/auth/login", medama::login),
-        revoking(Method::POST, "/auth/logout", medama::logout),
-        get("/user", medama::user),
-        post("/api/auth/login", medama::login),
-        revoking(Method::POST, "/api/auth/logout", medama::logout),
-        get("/api/user", medama::user),
-        post("/api/v1/login", rocketchat::login),
-        revoking(Method::POST, "/api/v1/logout", rocketchat::logout),
-        revoking(Method::GET, "/api/v1/logout", rocketchat::logout),
-        get("/api/v1/me", rocketchat::me),
-        get("/api/v1/sessions/list", rocketchat::list),
-        get("/api/v1/sessions/info", rocketchat::info),
-        revoking(Method::POST, "/api/v1/sessions/logout.me", rocketchat::logout_me),
-        revoking(Method::POST, "/api/v1/users.logout", rocketchat::users_logout),
-        revoking(Method::POST, "/api/v1/users.removeOtherTokens", rocketchat::remove_other_tokens),
-        revoking(Method::POST, "/api/v1/users.logoutOtherClients", rocketchat::logout_other_clients),
-        post("/api/v1/auth/login", canonical::login),
-        revoking(Method::POST, "/api/v1/auth/logout", canonical::logout),
-        get("/api/v1/auth/session", canonical::session),
-        revoking(Method::POST, "/api/v1/auth/password", canonical::password),
-        get("/api/v1/auth/sessions", canonical::sessions),
-        revoking(Method::DELETE, "/api/v1/auth/sessions", canonical::revoke_many),
-        revoking(Method::DELETE, "/api/v1/auth/sessions/{id}", canonical::revoke_one),
-        whatever(verify::NEUTRAL, verify::neutral),
-    ]
+    let check = Route { method: None, path: verify::PATH.to_owned() };
+    dialects().list.into_iter().chain([check]).collect()
 }
 
 /// Every route of the operations listener.
 pub fn ops_routes() -> Vec<Route> {
-    vec![get("/livez", ops::livez), get("/readyz", ops::readyz), get("/metrics", ops::metrics)]
+    ops::routes().list_under("").collect()
 }
 
-fn get<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
-    route(Method::GET, path, handler, false)
+/// The listener for clients and proxies. [`Verify`] stands before all else, since a check must cost little.
+pub fn client_service<B: AnyBody>(app: &App) -> impl Answers<FromPeer<B>> + use<B> {
+    ServiceBuilder::new()
+        .map_request(layers::judge_head(app, Listener::Public))
+        .layer_fn(|rest| Verify::before(rest, app.clone()))
+        .map_future(Box::pin)
+        .map_request(layers::into_request)
+        .service(stack(
+            app,
+            ServiceBuilder::new()
+                .layer(SetResponseHeaderLayer::appending(VARY, stamps::vary(app)))
+                .layer(from_fn_with_state(app.clone(), layers::let_listed_origins_read))
+                .service(dialects().into_service(app)),
+        ))
 }
 
-fn post<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
-    route(Method::POST, path, handler, false)
+/// The listener for liveness, readiness and metrics.
+pub fn operations_service<B: AnyBody>(app: &App) -> impl Answers<FromPeer<B>> + use<B> {
+    service_speaking(app, ops::routes())
 }
 
-/// A route that revokes sessions: once its request may be done it is done, even if the client has gone.
-fn revoking<H: Handler<T, App>, T: 'static>(method: Method, path: &'static str, handler: H) -> Route {
-    route(method, path, handler, true)
+/// A listener for one dialect, which pages of other origins may not read.
+pub fn service_speaking<D: Dialect, B: AnyBody>(app: &App, routes: Routes<D>) -> impl Answers<FromPeer<B>> + use<D, B> {
+    ServiceBuilder::new()
+        .map_request(layers::judge_head(app, Listener::Operations))
+        .map_request(layers::into_request)
+        .service(stack(app, Mounts::default().mount("", routes).into_service(app)))
 }
 
-fn route<H: Handler<T, App>, T: 'static>(method: Method, path: &'static str, handler: H, finishes: bool) -> Route {
-    let changes = method != Method::GET;
-    // Every method of the table has a filter; one that has not would never be reached.
-    let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::TRACE);
-    let handler = on(filter, Guarded { handler, path, changes, finishes });
-    Route { method: Some(method), path, handler }
-}
-
-/// A route that takes any method and changes nothing.
-fn whatever<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
-    Route { method: None, path, handler: any(Guarded { handler, path, changes: false, finishes: false }) }
-}
-
-/// A listener's table, with the layers around it.
-pub fn stack(listener: Listener, app: App) -> Stack {
-    let routes = match listener {
-        Listener::Public => routes(),
-        Listener::Operations => ops_routes(),
+/// What goes around the routers of either listener.
+fn stack<S: Answers<Request>>(app: &App, routers: S) -> impl Answers<Request> + use<S> {
+    let closing = {
+        let app = app.clone();
+        move |_: &Response| stamps::closing(&app)
     };
-    Stack::new(router(routes, listener, app.clone()), listener, app)
+    ServiceBuilder::new()
+        .layer(RequestBodyDeadlineLayer::new(app.timeouts.body))
+        .map_request(|request: http::Request<_>| request.map(Body::new))
+        .map_response(|response: http::Response<_>| response.map(Body::new))
+        .layer(SetSensitiveHeadersLayer::new([AUTHORIZATION, COOKIE, SET_COOKIE, X_AUTH_TOKEN]))
+        .map_request(layers::set_aside_id(app))
+        .layer(SetRequestIdLayer::x_request_id(NewId))
+        .layer(
+            TraceLayer::new(SharedClassifier::new(ServerErrorsAsFailures::default()))
+                .make_span_with(layers::make_span)
+                .on_request(())
+                .on_response(layers::log_answer(app))
+                .on_body_chunk(())
+                .on_eos(())
+                .on_failure(()),
+        )
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(set(stamps::COMMIT))
+        .layer(set(stamps::NO_STORE))
+        .layer(set(stamps::NO_SNIFF))
+        .layer(set(stamps::NO_REFERRER))
+        .layer(SetResponseHeaderLayer::overriding(WWW_AUTHENTICATE, stamps::challenge))
+        .layer(SetResponseHeaderLayer::overriding(CONNECTION, closing))
+        .layer(SetResponseHeaderLayer::overriding(ALLOW, stamps::spaced_allow))
+        .service(routers)
 }
 
-/// Mounts a table. Unknown routes and methods are refused in the words of the path's owner.
-fn router(routes: Vec<Route>, listener: Listener, app: App) -> Router {
-    let mut paths = BTreeMap::<_, (MethodRouter<App>, Vec<&str>)>::new();
-    for Route { method, path, handler } in routes {
-        let (merged, allowed) = paths.entry(path).or_default();
-        *merged = std::mem::take(merged).merge(handler);
-        match method {
-            Some(Method::GET) if path == "/api/v1/logout" => allowed.push("GET"),
-            Some(Method::GET) => allowed.extend(["GET", "HEAD"]),
-            Some(Method::POST) => allowed.push("POST"),
-            Some(Method::DELETE) => allowed.push("DELETE"),
-            // A route that takes any method refuses none.
-            Some(_) | None => {}
-        }
+/// The routes of a dialect, and what goes around each of them in its words.
+fn spoken<D: Dialect>(routes: Routes<D>, app: &App) -> Router {
+    let around_each = ServiceBuilder::new()
+        .layer(from_fn_with_state(app.clone(), layers::count))
+        .layer(HandleErrorLayer::new(refusal::too_late::<D>))
+        .layer(TimeoutLayer::new(app.timeouts.answer))
+        .layer(CatchPanicLayer::custom(refusal::panicked::<D>));
+    routes.into_router().layer(around_each).with_state(app.clone())
+}
+
+fn set((name, value): stamps::Stamp) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::overriding(name, value)
+}
+
+/// A body on its way in.
+pub trait AnyBody: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static {}
+
+impl<B> AnyBody for B where B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static {}
+
+/// Dialects, each under its prefix: their routes, and their words for heads that come to no route.
+#[derive(Default)]
+struct Mounts {
+    list: Vec<Route>,
+    mounts: Vec<(&'static str, Mount)>,
+}
+
+type Mount = Box<dyn FnOnce(&App) -> ByHead>;
+
+impl Mounts {
+    fn mount<D: Dialect>(mut self, prefix: &'static str, routes: Routes<D>) -> Self {
+        self.list.extend(routes.list_under(prefix));
+        let mount = |app: &App| ByHead { good: spoken(routes, app), bad: layers::refuse_bad_heads::<D>() };
+        self.mounts.push((prefix, Box::new(mount)));
+        self
     }
-    let mut router = Router::new();
-    for (path, (handlers, allowed)) in paths {
-        if allowed.is_empty() {
-            router = router.route(path, handlers);
-            continue;
-        }
-        // Where GET changes something, HEAD must not be answered like it.
-        let unlike_get = allowed.contains(&"GET") && !allowed.contains(&"HEAD");
-        let allowed = HeaderValue::try_from(allowed.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""));
-        let refuse =
-            move |State(app): State<App>, request: Request| std::future::ready(other_method(&app, &request, &allowed));
-        let refuse = Guarded { handler: refuse, path, changes: false, finishes: false };
-        let handlers = if unlike_get { handlers.on(MethodFilter::HEAD, refuse.clone()) } else { handlers };
-        router = router.route(path, handlers.fallback(refuse));
-    }
-    let unknown =
-        move |State(app): State<App>, request: Request| std::future::ready(no_route(listener, &app, &request));
-    router.fallback(Guarded { handler: unknown, path: "(none)", changes: false, finishes: false }).with_state(app)
-}
 
-/// OPTIONS asks what a page may send; any other method is refused.
-fn other_method(app: &App, request: &Request, allowed: &HeaderValue) -> Response {
-    let mut response = if request.method() == Method::OPTIONS {
-        preflight(app, request)
-    } else {
-        Owner::of(request.uri().path()).refuse(&Refusal::WrongMethod)
-    };
-    response.headers_mut().insert(ALLOW, allowed.clone());
-    response
-}
-
-/// OPTIONS asks that where there is nothing, too. Not under `/verify`, where any method is a check, and not on the
-/// operations listener: `OPTIONS /` is how some balancers ask for a server's health.
-fn no_route(listener: Listener, app: &App, request: &Request) -> Response {
-    let owner = Owner::of(request.uri().path());
-    if request.method() == Method::OPTIONS && listener == Listener::Public && owner != Owner::Verify {
-        preflight(app, request)
-    } else {
-        owner.refuse(&Refusal::UnknownRoute)
-    }
-}
-
-fn preflight(app: &App, request: &Request) -> Response {
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    response.headers_mut().extend(app.origins.may_send(request.headers()));
-    response
-}
-
-/// A handler behind the check of where a change may come from, and counted by its route.
-#[derive(Clone)]
-struct Guarded<H> {
-    handler: H,
-    path: &'static str,
-    changes: bool,
-    /// Whether it revokes something, and so goes on to its end even if the client has gone.
-    finishes: bool,
-}
-
-impl<H: Handler<T, App>, T: 'static> Handler<T, App> for Guarded<H> {
-    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
-
-    fn call(self, request: Request, app: App) -> Self::Future {
-        Box::pin(async move {
-            let headers = request.headers();
-            let may = !self.changes || credential::has_header_credential(headers) || app.origins.may_change(headers);
-            let response = if !may {
-                Owner::of(request.uri().path()).refuse(&Refusal::WrongPlace)
-            } else if self.finishes {
-                app.finish(self.handler.call(request, app.clone())).await
-            } else {
-                self.handler.call(request, app.clone()).await
-            };
-            app.metrics.answered(self.path, response.status().as_u16());
-            response
+    fn into_service(self, app: &App) -> ByHead {
+        // The prefix with a slash behind it is not under it for `nest`.
+        let under = |router: Router, prefix, routes: Router| match prefix {
+            "" => router.merge(routes),
+            prefix => router.nest(prefix, routes.clone()).route(&format!("{prefix}/"), any_service(routes)),
+        };
+        self.mounts.into_iter().fold(ByHead::default(), |all, (prefix, mount)| {
+            let ByHead { good, bad } = mount(app);
+            ByHead { good: under(all.good, prefix, good), bad: under(all.bad, prefix, bad) }
         })
     }
 }

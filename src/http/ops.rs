@@ -5,8 +5,29 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
-use super::state::App;
+use super::dialect::medama::Medama;
+use super::refusal::{Dialect, Refusal};
+use super::request::state::App;
+use super::routes::Routes;
 use crate::service::Memory;
+
+/// What the operations listener speaks: text, and the words of [`Medama`] for refusals. Not for pages: `OPTIONS /` is how
+/// some balancers ask for a server's health.
+#[derive(Debug)]
+pub struct Operations;
+
+impl Dialect for Operations {
+    const FOR_PAGES: bool = false;
+
+    fn refuse(refusal: &Refusal) -> Response {
+        Medama::refuse(refusal)
+    }
+}
+
+/// Its routes.
+pub fn routes() -> Routes<Operations> {
+    Routes::default().get("/livez", livez).get("/readyz", readyz).get("/metrics", metrics)
+}
 
 /// `GET /livez`: 200 while the process runs.
 pub async fn livez() -> Response {

@@ -1,6 +1,6 @@
 //! The operations listener while the store is being opened, which may take long: a database that is not up yet is waited
-//! for, and so is another process that migrates. Liveness says yes from the first moment on, so that nobody restarts what
-//! only waits; readiness says no, and why.
+//! for, and so is another process that migrates. Liveness says yes from the first moment on, so that what only waits is
+//! not restarted; readiness says no, and why.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -17,14 +17,16 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use super::dialect::Owner;
+use super::connection::listener::{ACCEPT_PAUSE, OPS_CONNECTIONS};
 use super::framing::{HeadRules, Listener};
-use super::layers::{fresh_id, refuse_head, stamp_always};
-use super::server::{ACCEPT_PAUSE, OPS_CONNECTIONS};
+use super::ops::Operations;
+use super::refusal::refuse_head;
+use super::request::id::new_id;
+use super::stamps::stamp;
 use crate::store::opening::Opening;
 
 /// How long a connection may take, which is for one request.
-const PATIENCE: Duration = Duration::from_secs(2);
+const LIMIT: Duration = Duration::from_secs(2);
 
 /// Answers until dropped. The listener is then another's to serve on.
 pub async fn serve(listener: &TcpListener, heads: &HeadRules, opening: &Opening) -> Infallible {
@@ -33,7 +35,7 @@ pub async fn serve(listener: &TcpListener, heads: &HeadRules, opening: &Opening)
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let connection = timeout(PATIENCE, connection(stream, Arc::clone(&heads), opening.clone()));
+                let connection = timeout(LIMIT, connection(stream, Arc::clone(&heads), opening.clone()));
                 #[expect(clippy::disallowed_methods, reason = "ends within two seconds, or when more have come since")]
                 newest.push_back(tokio::spawn(connection).abort_handle());
                 // Each is answered as soon as it asks, so that the oldest is one that does not.
@@ -53,9 +55,9 @@ async fn connection(stream: TcpStream, heads: Arc<HeadRules>, opening: Opening) 
         let path = request.uri().path();
         let mut response = match heads.check(&request, Listener::Operations) {
             Ok(()) => answer(path, &opening),
-            Err(refusal) => refuse_head(Owner::of(path), &refusal),
+            Err(refusal) => refuse_head::<Operations>(&refusal),
         };
-        stamp_always(response.headers_mut(), fresh_id());
+        stamp(response.headers_mut(), new_id());
         std::future::ready(Ok::<_, Infallible>(response))
     });
     // Resets and garbage are the client's business.

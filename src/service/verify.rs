@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use smallvec::{SmallVec, smallvec};
 
 use super::{Error, Parts, Result, Service};
-use crate::cache::Check;
+use crate::cache;
 use crate::domain::id::UserId;
 use crate::domain::principal::{Identity, Principal};
 use crate::domain::session::{Expiry, Seen, Session};
@@ -19,51 +20,100 @@ use crate::telemetry::{CheckResult, CheckSource};
 pub struct Presented {
     /// The token.
     pub token: Token,
-    /// Whose it must be, where the credential names somebody.
+    /// Whose it must be, where the credential names a user.
     pub user: Option<UserId>,
 }
 
+/// What a check comes to without a look at the store.
+#[derive(Debug)]
+pub enum Check {
+    /// Memory knows the session, or the token was never issued.
+    Decided(Result<Principal>),
+    /// The store must be asked: hand this to [`Service::look_up`].
+    Undecided(Undecided),
+}
+
+/// A check that memory could not decide: what it knew of each credential, and the hashes of those it did not know.
+#[derive(Debug)]
+pub struct Undecided(SmallVec<[Judged; 1]>);
+
+/// What memory and the token's tag say of one credential.
+#[derive(Debug)]
+enum Judged {
+    Known(Result<Principal>, CheckSource),
+    Unknown(Hashed),
+}
+
+/// A credential whose token is hashed, which is all that a look-up needs.
+#[derive(Debug)]
+struct Hashed {
+    token_hash: TokenHash,
+    user: Option<UserId>,
+}
+
 impl Service {
-    /// Checks a credential.
-    ///
-    /// # Errors
-    /// [`Error::NoSession`] when it stands for no live session, once that is true everywhere; a store error when
-    /// nobody can tell.
-    pub async fn verify(&self, presented: &Presented) -> Result<Principal> {
-        match self.verify_at_once(presented) {
-            Some(told) => told,
-            None => self.counted(self.ask(presented).await, CheckSource::store),
+    /// Checks a credential as far as that takes no look at the store. It is counted once, here or in [`Self::look_up`].
+    pub fn check(&self, presented: &Presented) -> Check {
+        match self.judge(presented) {
+            Judged::Known(result, source) => Check::Decided(self.counted(result, source)),
+            unknown @ Judged::Unknown(_) => Check::Undecided(Undecided(smallvec![unknown])),
         }
     }
 
-    /// The same, where it takes no look at the store; none where it does.
-    pub fn verify_at_once(&self, presented: &Presented) -> Option<Result<Principal>> {
-        self.judge(presented).map(|(told, source)| self.counted(told, source))
+    /// Checks a request that presents several credentials: it stands for the one live session among them. Where two
+    /// are live, it stands for none: a browser must not be moved from one account into another. Memory does not know the
+    /// dead ones, so this takes a look at the store.
+    pub fn check_several(&self, presented: &[Presented]) -> Check {
+        Check::Undecided(Undecided(presented.iter().map(|presented| self.judge(presented)).collect()))
     }
 
-    /// Checks a credential of which a request has several: it stands for the one live session among them. Where two
-    /// are alive, nobody can say which is meant, and somebody could be moved into another's account.
+    /// Goes on with a check from what is known of it already.
     ///
     /// # Errors
-    /// As [`Self::verify`].
-    pub async fn verify_one_of(&self, presented: &[Presented]) -> Result<Principal> {
-        let told = self.living(presented).await.and_then(|mut living| match (living.pop(), living.pop()) {
-            (Some(one), None) => Ok(one),
+    /// [`Error::NoSession`] when it stands for no live session, once that is true everywhere; a store error when
+    /// that cannot be known.
+    pub async fn look_up(&self, Undecided(judged): Undecided) -> Result<Principal> {
+        let only = self.live_among(judged).await.and_then(|mut live| match (live.pop(), live.pop()) {
+            (Some(only), None) => Ok(only),
             (_, _) => Err(Error::NoSession),
         });
-        self.counted(told, CheckSource::store)
+        self.counted(only, CheckSource::store)
+    }
+
+    /// Decides a check, whatever that takes.
+    ///
+    /// # Errors
+    /// As [`Self::look_up`].
+    pub async fn decide(&self, check: Check) -> Result<Principal> {
+        match check {
+            Check::Decided(result) => result,
+            Check::Undecided(undecided) => self.look_up(undecided).await,
+        }
+    }
+
+    /// Checks a credential.
+    ///
+    /// # Errors
+    /// As [`Self::look_up`].
+    pub async fn verify(&self, presented: &Presented) -> Result<Principal> {
+        self.decide(self.check(presented)).await
     }
 
     /// Which credentials stand for a live session. Counts as no check.
     ///
     /// # Errors
-    /// A store error when nobody can tell of one of them.
+    /// A store error when that cannot be known of one of them.
     pub async fn living(&self, presented: &[Presented]) -> Result<Vec<Principal>> {
-        let told = join_all(presented.iter().map(async |presented| match self.judge(presented) {
-            Some((told, _)) => told,
-            None => self.ask(presented).await,
+        self.live_among(presented.iter().map(|presented| self.judge(presented)).collect()).await
+    }
+
+    /// Asks the store about those that are not known, all at once.
+    async fn live_among(&self, judged: SmallVec<[Judged; 1]>) -> Result<Vec<Principal>> {
+        let results = join_all(judged.into_iter().map(async |judged| match judged {
+            Judged::Known(result, _) => result,
+            Judged::Unknown(hashed) => self.ask(hashed).await,
         }));
-        told.await.into_iter().filter(|told| !matches!(told, Err(Error::NoSession))).collect()
+        results.await.into_iter().filter(|result| !matches!(result, Err(Error::NoSession))).collect()
     }
 
     /// Whether a token was ever issued. Looks at nothing but the token.
@@ -71,25 +121,25 @@ impl Service {
         self.token_key.issued(token)
     }
 
-    /// What can be told of a credential without a look at the store.
-    fn judge(&self, presented: &Presented) -> Option<(Result<Principal>, CheckSource)> {
-        let token_hash = presented.token.hash();
-        match self.remembered(&token_hash) {
-            Some(identity) => Some((principal(presented, identity, token_hash), CheckSource::memory)),
+    /// What is known of a credential without a look at the store. Its token is hashed here and nowhere else.
+    fn judge(&self, presented: &Presented) -> Judged {
+        let hashed = Hashed { token_hash: presented.token.hash(), user: presented.user };
+        match self.remembered(&hashed.token_hash) {
+            Some(identity) => Judged::Known(hashed.principal(identity), CheckSource::memory),
             // What is in memory was issued, so only now.
-            None if self.issued(&presented.token) => None,
-            None => Some((Err(Error::NoSession), CheckSource::tag)),
+            None if self.issued(&presented.token) => Judged::Unknown(hashed),
+            None => Judged::Known(Err(Error::NoSession), CheckSource::tag),
         }
     }
 
     /// What the store says of a credential, unless memory knows by then.
-    async fn ask(&self, presented: &Presented) -> Result<Principal> {
-        let token_hash = presented.token.hash();
-        principal(presented, self.load_once(&token_hash).await?, token_hash)
+    async fn ask(&self, hashed: Hashed) -> Result<Principal> {
+        let identity = self.load_once(&hashed.token_hash).await?;
+        hashed.principal(identity)
     }
 
     fn counted(&self, result: Result<Principal>, source: CheckSource) -> Result<Principal> {
-        let told = match &result {
+        let label = match &result {
             Ok(_) => CheckResult::accepted,
             Err(Error::NoSession) => CheckResult::refused,
             Err(
@@ -104,7 +154,7 @@ impl Service {
                 | Error::Bug(_),
             ) => CheckResult::failed,
         };
-        self.parts.metrics.checked(told, source);
+        self.parts.metrics.checked(label, source);
         result
     }
 
@@ -113,20 +163,20 @@ impl Service {
             return None;
         }
         match self.parts.cache.check(token, self.parts.clock.now()) {
-            Check::Live { identity, urgent } => {
+            cache::Check::Live { identity, urgent } => {
                 if let Some(seen) = urgent {
                     self.parts.touches.urgent(seen);
                 }
                 Some(identity)
             }
-            Check::Ask => None,
+            cache::Check::Ask => None,
         }
     }
 
-    /// Loads a session into memory, one load of a token at a time: but nobody waits where memory may not be believed, nor
+    /// Loads a session into memory, one load of a token at a time: but no check waits where memory may not be trusted, nor
     /// for a store that does not answer.
     ///
-    /// Whoever waited looks again and, where there is still nothing, reads for themselves: what a load found that
+    /// A check that waited looks again and, where there is still nothing, reads for itself: what a load found that
     /// began before this check did may have been revoked in between.
     async fn load_once(&self, token: &TokenHash) -> Result<Identity> {
         let turn = usize::try_from(token.prefix() % LOADS_IN_PREFIX).unwrap_or_default();
@@ -174,14 +224,16 @@ impl Service {
     }
 }
 
-/// The principal, if the session belongs to whom the credential names.
-fn principal(presented: &Presented, identity: Identity, token_hash: TokenHash) -> Result<Principal> {
-    if presented.user.is_some_and(|user| user != identity.user_id()) {
-        return Err(Error::NoSession);
+impl Hashed {
+    /// The principal, if the session belongs to whom the credential names.
+    fn principal(self, identity: Identity) -> Result<Principal> {
+        if self.user.is_some_and(|user| user != identity.user_id()) {
+            return Err(Error::NoSession);
+        }
+        Ok(Principal { identity, token_hash: self.token_hash })
     }
-    Ok(Principal { identity, token_hash })
 }
 
-/// How long to wait for somebody else's load of the same token.
+/// How long to wait for another check's load of the same token.
 const LOAD_OF_ANOTHER: Duration = Duration::from_millis(100);
 const LOADS_IN_PREFIX: u64 = super::LOADS as u64;

@@ -48,7 +48,7 @@ pub fn start(format: LogFormat) -> io::Result<()> {
         .log_internal_errors(false);
     let lines = match format {
         LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     };
     // An empty variable counts as unset.
     let wanted = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).try_from_env();

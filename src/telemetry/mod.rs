@@ -19,9 +19,6 @@ pub mod outage;
 /// The commit this was built from; `development` when the build did not know.
 pub const COMMIT: &str = env!("SESSIOND_COMMIT");
 
-/// The route that is asked most.
-const CHECK: &str = "/verify";
-
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the label's values as they are exposed")]
@@ -52,10 +49,16 @@ struct CheckLabels {
     source: CheckSource,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    route: &'static str,
+    route: String,
     status: u16,
+}
+
+impl RequestLabels {
+    fn new(route: &str, status: u16) -> Self {
+        Self { route: route.to_owned(), status }
+    }
 }
 
 /// Every metric. The ones on the path of a check are resolved once.
@@ -64,8 +67,6 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     checks: Family<CheckLabels, Counter>,
-    /// Of [`CHECK`].
-    allowed: Counter,
     accepted_from_memory: Counter,
     refused_by_tag: Counter,
     password_queue: Gauge,
@@ -100,11 +101,9 @@ impl Default for Metrics {
             let counter: &Family<CheckLabels, Counter> = &checks;
             counter.get_or_create(&CheckLabels { result, source }).clone()
         };
-        let allowed = requests.get_or_create(&RequestLabels { route: CHECK, status: 200 }).clone();
         Self {
             coherence: Coherence::new(&mut registry),
             store: Outage::new(&mut registry),
-            allowed,
             accepted_from_memory: checked(CheckResult::accepted, CheckSource::memory),
             refused_by_tag: checked(CheckResult::refused, CheckSource::tag),
             registry,
@@ -119,13 +118,15 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts an answer.
-    pub fn answered(&self, route: &'static str, status: u16) {
-        if route == CHECK && status == 200 {
-            self.allowed.inc();
-        } else {
-            self.requests.get_or_create(&RequestLabels { route, status }).inc();
-        }
+    /// Counts an answer of a route.
+    pub fn answered(&self, route: &str, status: u16) {
+        self.requests.get_or_create(&RequestLabels::new(route, status)).inc();
+    }
+
+    /// Counts the answers of one route that is asked so often that a counter should not be looked up for each.
+    pub fn answers_of(&self, route: &'static str) -> RouteAnswers {
+        let successes = self.requests.get_or_create(&RequestLabels::new(route, 200)).clone();
+        RouteAnswers { route, successes, requests: self.requests.clone() }
     }
 
     /// Counts a check.
@@ -161,6 +162,25 @@ impl Metrics {
         // Writing to a string does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
         text
+    }
+}
+
+/// The answers of one route, with the counter of its successes at hand.
+#[derive(Clone, Debug)]
+pub struct RouteAnswers {
+    route: &'static str,
+    successes: Counter,
+    requests: Family<RequestLabels, Counter>,
+}
+
+impl RouteAnswers {
+    /// Counts an answer.
+    pub fn count(&self, status: u16) {
+        if status == 200 {
+            self.successes.inc();
+        } else {
+            self.requests.get_or_create(&RequestLabels::new(self.route, status)).inc();
+        }
     }
 }
 

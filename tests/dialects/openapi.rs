@@ -5,7 +5,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use jsonschema::{Draft, Validator};
 use serde_json::{Map, Value, json};
-use sessiond::http::{Route, ops_routes, routes};
+use sessiond::http::routes::Route;
+use sessiond::http::{ops_routes, routes};
 use sessiond_needs::on_both_stores;
 
 use crate::harness::{Reply, Server, StoreKind, ask, get};
@@ -206,7 +207,7 @@ fn the_document_and_the_mount_table_name_the_same_routes() {
     for (listener, table) in [(Listener::Public, routes()), (Listener::Operations, ops_routes())] {
         // A route for any method is documented by its GET.
         let method = |route: &Route| route.method.as_ref().map_or("get".into(), |m| m.as_str().to_ascii_lowercase());
-        let mounted: BTreeSet<_> = table.iter().map(|route| (route.path.to_owned(), method(route))).collect();
+        let mounted: BTreeSet<_> = table.iter().map(|route| (route.path.clone(), method(route))).collect();
         let paths: BTreeSet<_> = DOCUMENT.paths(listener).collect();
         let documented = DOCUMENT.operations().filter(|(_, path, _)| paths.contains(path));
         let documented: BTreeSet<_> =

@@ -7,7 +7,7 @@ use sessiond::app::{self, Environment, Listeners, Running};
 use sessiond::config::{Config, DatabaseUrl, Settings};
 use sessiond::domain::clock::{Clock, ManualClock, Timestamp};
 use sessiond::domain::entropy::SystemEntropy;
-use sessiond::http::state::Timeouts;
+use sessiond::http::request::state::Timeouts;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use sessiond::http::state::Timeouts;
 use sessiond_needs::on_both_stores;
 use sessiond_support::wait::until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -13,6 +12,7 @@ use tokio::time::timeout;
 use crate::harness::process::{Home, Process};
 use crate::harness::{ALICE, PASSWORD, Reply, Server, StoreKind, get};
 use crate::wire::framing::Wire;
+use sessiond::http::request::state::Timeouts;
 
 const ASK: &str = "GET /user HTTP/1.1\r\nHost: a\r\n\r\n";
 

@@ -84,8 +84,7 @@ fn with(ask: Ask, headers: Headers) -> Ask {
 /// Every route that can set, clear or end something, with `session` where an id goes.
 fn changing(session: &str) -> Vec<(Method, String)> {
     let change = |method: &Method| method != Method::GET;
-    let route =
-        |route: sessiond::http::Route| Some((route.method.filter(change)?, route.path.replace("{id}", session)));
+    let route = |route: routes::Route| Some((route.method.filter(change)?, route.path.replace("{id}", session)));
     let mut all: Vec<_> = routes().into_iter().filter_map(route).collect();
     all.push((Method::DELETE, "/api/v1/auth/sessions?scope=all".into()));
     all

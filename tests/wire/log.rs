@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use crate::harness::process::{Home, field, logged_in, login};
+use crate::harness::process::{Home, Process, field, logged_in, login};
 use crate::harness::{ALICE, Ask, PASSWORD, Reply, StoreKind, exchange, get};
 
 /// More lines at `debug` than a pipe and the queue before it hold together.
@@ -160,6 +160,28 @@ async fn a_log_whose_reader_is_gone_stops_nothing(store: StoreKind) {
     until("lines are dropped", async || server.dropped().await > 0).await;
     server.answers_everything().await;
     assert!(server.stops().await.success());
+}
+
+#[on_both_stores]
+async fn every_line_within_a_request_bears_its_id(store: StoreKind) {
+    for format in ["text", "json"] {
+        let home = Home::new(store);
+        let mut command = home.server();
+        command.env("SESSIOND_LOG_FORMAT", format).env("SESSIOND_TRUSTED_PROXIES", "127.0.0.0/8");
+        command.env("RUST_LOG", "debug");
+        let server = Process::start(command).await;
+        let wrong = || login(ALICE, "wrong-password").header("X-Request-Id", "an-id-of-a-proxy");
+        assert_eq!(server.send(wrong()).await.status, 401);
+        assert_eq!(server.send(get("/verify").header("X-Request-Id", "id-of-a-check")).await.status, 401);
+        until("its lines are written", async || server.log().contains("id-of-a-check")).await;
+        let log = server.log();
+        let with = |id: &str| log.lines().filter(|line| line.contains(id)).collect::<Vec<_>>();
+        let lines = with("an-id-of-a-proxy");
+        assert!(lines.iter().any(|line| line.contains("refused")), "what a service logs: {log}");
+        assert!(lines.iter().any(|line| line.contains("answered") && line.contains("401")), "its answer: {log}");
+        let check = with("id-of-a-check");
+        assert!(check.len() == 1 && check[0].contains("answered") && check[0].contains("/verify"), "{log}");
+    }
 }
 
 /// A server that cannot say where it listens, so that it is told.

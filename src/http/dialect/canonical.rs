@@ -13,14 +13,14 @@ use crate::domain::id::SessionId;
 use crate::domain::session::Session;
 use crate::domain::text::{Email, LoginName};
 use crate::domain::user::User;
-use crate::http::client_address::Sender;
-use crate::http::credential::{Caller, Cookies};
-use crate::http::fields::Fields;
-use crate::http::leave::{Carried, Clearing, leave};
-use crate::http::state::App;
-use crate::http::wire::{
-    Answer, Dialect, FieldError, Payload, Place, Problem, Refusal, json, with_cookies, with_retry,
-};
+use crate::http::logout::{Carried, Clearing, log_out};
+use crate::http::refusal::{Answer, Dialect, FieldError, Place, Problem, Refusal, json, with_cookies, with_retry};
+use crate::http::request::body::Payload;
+use crate::http::request::client_address::Sender;
+use crate::http::request::credential::{Caller, Cookies};
+use crate::http::request::fields::Fields;
+use crate::http::request::state::App;
+use crate::http::routes::Routes;
 use crate::service::Error;
 use crate::service::login::Login;
 use crate::service::sessions::Scope;
@@ -31,6 +31,18 @@ pub struct Canonical;
 
 const PAGE: usize = 50;
 const LARGEST_PAGE: usize = 100;
+
+/// Its routes, under `/api/v1/auth`.
+pub fn routes() -> Routes<Canonical> {
+    Routes::default()
+        .change("/login", login)
+        .revoke("/logout", logout)
+        .get("/session", session)
+        .revoke("/password", password)
+        .get("/sessions", sessions)
+        .revoke_by_delete("/sessions", revoke_many)
+        .revoke_by_delete("/sessions/{id}", revoke_one)
+}
 
 #[derive(Serialize)]
 struct UserView<'u> {
@@ -43,7 +55,7 @@ struct UserView<'u> {
 }
 
 impl<'u> UserView<'u> {
-    fn of(user: &'u User) -> Self {
+    fn from_user(user: &'u User) -> Self {
         Self {
             id: user.id.as_str(),
             username: user.username.as_str(),
@@ -76,7 +88,7 @@ struct DeviceView {
 }
 
 impl<'s> SessionView<'s> {
-    fn of(session: &'s Session, current: SessionId) -> Self {
+    fn from_session(session: &'s Session, current: SessionId) -> Self {
         let device = Device::from_user_agent(&session.client.user_agent);
         Self {
             id: session.id.as_str(),
@@ -139,7 +151,8 @@ pub async fn login(
         (None, cookies.set(&logged_in.token, remember.then_some(until), &app))
     };
     let (user, session) = (&logged_in.user, &logged_in.session);
-    let shown = Identity { user: UserView::of(user), session: SessionView::of(session, session.id), token };
+    let shown =
+        Identity { user: UserView::from_user(user), session: SessionView::from_session(session, session.id), token };
     Ok(with_cookies(json(StatusCode::OK, &shown), lines))
 }
 
@@ -149,14 +162,18 @@ pub async fn logout(State(app): State<App>, request: Request) -> Answer<Canonica
     struct LoggedOut {
         detail: &'static str,
     }
-    let cookies = leave(&app, request, Clearing::Always).await?;
+    let cookies = log_out(&app, request, Clearing::Always).await?;
     Ok(with_cookies(json(StatusCode::OK, &LoggedOut { detail: "Logged out" }), cookies))
 }
 
 /// `GET /api/v1/auth/session`: who am I?
 pub async fn session(State(app): State<App>, caller: Caller<Canonical>) -> Answer<Canonical> {
     let (session, user) = app.service.current(&caller.principal).await?;
-    let shown = Identity { user: UserView::of(&user), session: SessionView::of(&session, session.id), token: None };
+    let shown = Identity {
+        user: UserView::from_user(&user),
+        session: SessionView::from_session(&session, session.id),
+        token: None,
+    };
     Ok(json(StatusCode::OK, &shown))
 }
 
@@ -172,7 +189,7 @@ pub async fn password(
     let mut fields = body.json()?;
     let (current, new) = (fields.text("current_password")?, fields.text("new_password")?);
     let in_header = caller.token.is_some();
-    let carried = if in_header { Some(Carried::by(&cookies, &app).await?) } else { None };
+    let carried = if in_header { Some(Carried::from_cookies(&cookies, &app).await?) } else { None };
     let renewed = app.service.change_password(&caller.principal, current, new, &client).await?;
     let lines = match carried {
         // A cookie of this session is as dead as one of any other: only the header's token was replaced.
@@ -206,7 +223,7 @@ pub async fn sessions(State(app): State<App>, caller: Caller<Canonical>, uri: Ur
     let page: Vec<&Session> = rest.by_ref().take(limit).collect();
     let next_cursor = page.last().filter(|_| rest.next().is_some()).map(|last| write_cursor(last));
     let current = caller.principal.session_id();
-    let sessions = page.into_iter().map(|session| SessionView::of(session, current)).collect();
+    let sessions = page.into_iter().map(|session| SessionView::from_session(session, current)).collect();
     Ok(json(StatusCode::OK, &Page { sessions, next_cursor }))
 }
 
@@ -234,9 +251,9 @@ pub async fn revoke_one(
     id: Result<Path<String>, PathRejection>,
     cookies: Cookies,
 ) -> Answer<Canonical> {
-    // What is not even UTF-8 is nobody's id either.
+    // What is not even UTF-8 is no session's id either.
     let id: SessionId = id.ok().and_then(|Path(id)| id.parse().ok()).ok_or(Error::NotFound)?;
-    let carried = Carried::by(&cookies, &app).await?;
+    let carried = Carried::from_cookies(&cookies, &app).await?;
     app.service.revoke(&caller.principal, id, &client).await?;
     Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked: 1 }), carried.after_one(id, &app)))
 }
@@ -255,7 +272,7 @@ pub async fn revoke_many(
         Some(_) => Scope::Others,
         None => return Err(FieldError { place: Place::Query, field: "scope".into(), problem: Problem::Missing }.into()),
     };
-    let carried = Carried::by(&cookies, &app).await?;
+    let carried = Carried::from_cookies(&cookies, &app).await?;
     let revoked = app.service.revoke_many(&caller.principal, scope, &client).await?;
     let cookies = carried.after_many(&caller.principal, scope, &app);
     Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked }), cookies))

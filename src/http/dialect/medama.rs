@@ -6,17 +6,24 @@ use http::StatusCode;
 use serde::Serialize;
 
 use crate::domain::text::LoginName;
-use crate::http::client_address::Sender;
-use crate::http::credential::{Caller, Cookies};
-use crate::http::leave::{Clearing, leave};
-use crate::http::state::App;
-use crate::http::wire::{Answer, Dialect, Payload, Problem, Refusal, json, with_cookies, with_retry};
+use crate::http::logout::{Clearing, log_out};
+use crate::http::refusal::{Answer, Dialect, Problem, Refusal, json, with_cookies, with_retry};
+use crate::http::request::body::Payload;
+use crate::http::request::client_address::Sender;
+use crate::http::request::credential::{Caller, Cookies};
+use crate::http::request::state::App;
+use crate::http::routes::Routes;
 use crate::service::Error;
 use crate::service::login::Login;
 
 /// The dialect.
 #[derive(Debug)]
 pub struct Medama;
+
+/// Its routes, at `/` and under `/api`.
+pub fn routes() -> Routes<Medama> {
+    Routes::default().change("/auth/login", login).revoke("/auth/logout", logout).get("/user", user).also_under("/api")
+}
 
 /// `POST /auth/login`: 200, no body, the cookie.
 pub async fn login(
@@ -40,7 +47,7 @@ pub async fn login(
 
 /// `POST /auth/logout`: 204, no body, the cookie destroyed.
 pub async fn logout(State(app): State<App>, request: Request) -> Answer<Medama> {
-    let cookies = leave(&app, request, Clearing::Always).await?;
+    let cookies = log_out(&app, request, Clearing::Always).await?;
     Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), cookies))
 }
 

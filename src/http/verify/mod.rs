@@ -2,94 +2,178 @@
 //!
 //! One decision for all; a proxy family gets a file of its own for what differs.
 
-use axum::body::Body;
-use axum::extract::State;
+use std::any::Any;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
 use axum::response::Response;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Either};
+use http::{HeaderMap, HeaderValue, Method};
+use tokio::time::timeout;
+use tower::Service;
+use tracing::{Instrument as _, Level, Span};
 
-use super::credential::{Credential, read_ours};
-use super::dialect::wordless;
-use super::state::App;
-use super::wire::{Failure, Refusal};
+use self::identity::allowed;
+use super::layers::{BadHead, let_read};
+use super::refusal::{Dialect as _, Failure, Refusal, words_of_panic};
+use super::request::client_address::{FromPeer, is_trusted};
+use super::request::credential::{Credential, read_ours};
+use super::request::id::{self, Theirs, new_id};
+use super::request::state::App;
+use super::stamps::stamp_all;
+use super::trace;
 use crate::domain::principal::Principal;
+use crate::service::verify::Check;
 use crate::service::{Error, Result};
+use crate::telemetry::RouteAnswers;
 
-const REMOTE_USER: HeaderName = HeaderName::from_static("remote-user");
-const REMOTE_USER_ID: HeaderName = HeaderName::from_static("remote-user-id");
-const REMOTE_NAME: HeaderName = HeaderName::from_static("remote-name");
-const REMOTE_EMAIL: HeaderName = HeaderName::from_static("remote-email");
-const REMOTE_GROUPS: HeaderName = HeaderName::from_static("remote-groups");
-const REMOTE_SESSION_ID: HeaderName = HeaderName::from_static("remote-session-id");
+mod identity;
+mod wordless;
 
-/// The path of the check for any service, without proxy headers or redirects.
-pub const NEUTRAL: &str = "/verify";
+pub use self::wordless::Wordless;
 
-/// Stands for "absent": some proxies let the client's own header through when ours is missing or empty.
-const ABSENT: HeaderValue = HeaderValue::from_static("-");
+/// The path of the check for any service, without proxy headers or redirects. It takes any method.
+pub const PATH: &str = "/verify";
 
-/// [`NEUTRAL`], any method: 200 with who is calling, or 401; 503 when nobody can tell.
-pub async fn neutral(State(app): State<App>, headers: HeaderMap) -> Response {
-    answer(decide(&headers, &app).await)
+/// Answers [`PATH`]: 200 with who is calling, or 401; 503 when that cannot be known. Hands everything else on to the service
+/// behind it.
+///
+/// A request's head is parsed once and its token hashed once. What memory decides is answered without a router, a box or
+/// a task; where the store must be asked, the check goes on from what is known by then (ADR 8 and 14).
+pub struct Verify<S>(Arc<Shared<S>>);
+
+struct Shared<S> {
+    checks: Checks,
+    rest: S,
 }
 
-/// The same answer, where it takes no look at the store.
-pub fn at_once(headers: &HeaderMap, app: &App) -> Option<Response> {
-    let response = answer(decide_at_once(headers, app)?);
-    app.metrics.answered(NEUTRAL, response.status().as_u16());
-    Some(response)
-}
-
-/// The one decision.
-async fn decide(headers: &HeaderMap, app: &App) -> Result<Principal> {
-    match presented(headers, app) {
-        Credential::Presented(presented, _) => app.service.verify(&presented).await,
-        Credential::Several(presented) => app.service.verify_one_of(&presented).await,
-        Credential::None | Credential::Invalid(_) => Err(Error::NoSession),
+impl<S> Verify<S> {
+    /// Puts it before `rest`.
+    pub fn before(rest: S, app: App) -> Self {
+        let answers = app.metrics.answers_of(PATH);
+        Self(Arc::new(Shared { checks: Checks { app, answers }, rest }))
     }
 }
 
-fn decide_at_once(headers: &HeaderMap, app: &App) -> Option<Result<Principal>> {
-    match presented(headers, app) {
-        Credential::Presented(presented, _) => app.service.verify_at_once(&presented),
-        // Memory does not know the dead ones, so it takes a look at the store.
-        Credential::Several(_) => None,
-        Credential::None | Credential::Invalid(_) => Some(Err(Error::NoSession)),
+impl<S> Clone for Verify<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 }
 
-fn presented(headers: &HeaderMap, app: &App) -> Credential {
-    read_ours(headers, app.cookie.name(), &app.verify_credentials, |token| app.service.issued(token))
-}
+type Answered = std::result::Result<Response, Infallible>;
 
-fn answer(decision: Result<Principal>) -> Response {
-    match decision {
-        Ok(principal) => allowed(&principal),
-        Err(error) => {
-            let failure = Failure::of(&error);
-            let mut response = wordless(&Refusal::Service(error));
-            if let Some(failure) = failure {
-                response.extensions_mut().insert(failure);
+impl<S, B> Service<FromPeer<B>> for Verify<S>
+where
+    S: Service<FromPeer<B>, Response = Response, Error = Infallible> + Clone,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<Ready<Answered>, Either<BoxFuture<'static, Answered>, S::Future>>;
+
+    /// Always: neither it nor what is behind it holds anything back.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, from: FromPeer<B>) -> Self::Future {
+        let Shared { checks, rest } = &*self.0;
+        let request = &from.request;
+        if request.uri().path() != PATH || request.extensions().get::<BadHead>().is_some() {
+            return Either::Right(Either::Right(rest.clone().call(from)));
+        }
+        let asked = checks.asked(&from);
+        match catch_unwind(AssertUnwindSafe(|| checks.check(request.headers()))) {
+            Ok(Check::Decided(decision)) => Either::Left(ready(Ok(checks.answer(decision, asked)))),
+            Ok(Check::Undecided(undecided)) => {
+                let (checks, span) = (checks.clone(), asked.span());
+                let answer = async move {
+                    let looked_up = AssertUnwindSafe(checks.app.service.look_up(undecided)).catch_unwind();
+                    let decision = match timeout(checks.app.timeouts.answer, looked_up).await {
+                        Ok(Ok(decision)) => decision,
+                        Ok(Err(panic)) => Err(bug(panic)),
+                        Err(elapsed) => Err(Error::StoreTooSlow(elapsed.to_string())),
+                    };
+                    Ok(checks.answer(decision, asked))
+                };
+                Either::Right(Either::Left(Box::pin(answer.instrument(span))))
             }
-            response
+            Err(panic) => Either::Left(ready(Ok(checks.answer(Err(bug(panic)), asked)))),
         }
     }
 }
 
-fn allowed(principal: &Principal) -> Response {
-    let identity = &principal.identity;
-    let mut response = Response::new(Body::empty());
-    let headers = response.headers_mut();
-    headers.reserve(12);
-    headers.insert(REMOTE_USER, header(identity.username()));
-    headers.insert(REMOTE_USER_ID, header(identity.user_id().as_str()));
-    headers.insert(REMOTE_NAME, header(identity.name()));
-    headers.insert(REMOTE_EMAIL, identity.email().map_or(ABSENT, header));
-    headers.insert(REMOTE_GROUPS, HeaderValue::from_static(if identity.admin() { "admin" } else { "-" }));
-    headers.insert(REMOTE_SESSION_ID, header(identity.session_id().as_str()));
-    response
+/// A panic as the outcome of a check.
+fn bug(panic: Box<dyn Any + Send>) -> Error {
+    Error::Bug(words_of_panic(panic))
 }
 
-/// Texts without control characters, which `domain::text` keeps out, are header values as they are: UTF-8.
-fn header(text: &str) -> HeaderValue {
-    HeaderValue::from_bytes(text.as_bytes()).unwrap_or(ABSENT)
+/// What checks need, and all that is done about one.
+#[derive(Clone)]
+struct Checks {
+    app: App,
+    answers: RouteAnswers,
+}
+
+/// What is kept of a request for its answer.
+struct Asked {
+    id: HeaderValue,
+    set_aside: Option<HeaderValue>,
+    reader: Option<HeaderValue>,
+    method: Method,
+}
+
+impl Asked {
+    fn span(&self) -> Span {
+        trace::span(Some(&self.id), self.set_aside.as_ref(), &self.method, PATH)
+    }
+}
+
+impl Checks {
+    fn asked<B>(&self, FromPeer { peer, request }: &FromPeer<B>) -> Asked {
+        let headers = request.headers();
+        let (id, set_aside) = match id::judge(headers, || is_trusted(*peer, &self.app)) {
+            Theirs::Kept(id) => (id.clone(), None),
+            Theirs::SetAside(id) => (new_id(), Some(id.clone())),
+            Theirs::Unfit => (new_id(), None),
+        };
+        Asked { id, set_aside, reader: self.app.origins.may_read(headers), method: request.method().clone() }
+    }
+
+    fn check(&self, headers: &HeaderMap) -> Check {
+        let service = &self.app.service;
+        let issued = |token: &_| service.issued(token);
+        match read_ours(headers, self.app.cookie.name(), &self.app.verify_credentials, issued) {
+            Credential::Presented(presented, _) => service.check(&presented),
+            Credential::Several(presented) => service.check_several(&presented),
+            Credential::None | Credential::Invalid(_) => Check::Decided(Err(Error::NoSession)),
+        }
+    }
+
+    /// Makes the answer, counts it, logs it and stamps it.
+    fn answer(&self, decision: Result<Principal>, asked: Asked) -> Response {
+        let (mut response, failure) = match decision {
+            Ok(principal) => (allowed(&principal), None),
+            Err(error) => {
+                let failure = Failure::from_error(&error);
+                (Wordless::refuse(&Refusal::Service(error)), failure)
+            }
+        };
+        let status = response.status();
+        self.answers.count(status.as_u16());
+        if failure.is_some() || tracing::enabled!(Level::DEBUG) {
+            // Spans cost more than a check: there is one where there is a line.
+            let span = if Span::current().is_none() { asked.span() } else { Span::current() };
+            span.in_scope(|| trace::answered(status, failure.as_ref(), &self.app.metrics));
+        }
+        stamp_all(&mut response, asked.id, &self.app);
+        if let Some(origin) = asked.reader {
+            let_read(response.headers_mut(), origin);
+        }
+        response
+    }
 }

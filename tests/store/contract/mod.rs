@@ -11,8 +11,7 @@ use sessiond::domain::session::Seen;
 use sessiond::domain::text::LoginName;
 use sessiond::store::connect::{ConnectError, Role, connect};
 use sessiond::store::{
-    Added, Changed, Created, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked, StoreError,
-    Target,
+    Added, Changed, Created, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked, StoreError, Target,
 };
 use sessiond_needs::on_both_stores;
 

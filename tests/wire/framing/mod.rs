@@ -1,20 +1,25 @@
 //! What HTTP itself demands, and what slow, large and broken requests get: over raw TCP, against the real server.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::routing::any;
+use axum::body::Body;
 use http::{Method, Request};
 use serde_json::json;
 use sessiond::app::{self, Core, Environment};
 use sessiond::config::{Config, Settings};
-use sessiond::http::framing::Listener;
-use sessiond::http::layers::Stack;
-use sessiond::http::state::{App, Timeouts};
-use sessiond::http::{ops_routes, routes};
+use sessiond::http::dialect::canonical::Canonical;
+use sessiond::http::dialect::medama::Medama;
+use sessiond::http::dialect::rocketchat::RocketChat;
+use sessiond::http::refusal::Dialect;
+use sessiond::http::request::client_address::FromPeer;
+use sessiond::http::request::state::{App, Timeouts};
+use sessiond::http::routes::Routes;
+use sessiond::http::verify::Wordless;
+use sessiond::http::{ops_routes, routes, service_speaking};
 use sessiond::telemetry::{COMMIT, Metrics};
 use sessiond_needs::on_both_stores;
 use sessiond_support::wait::until;
@@ -22,6 +27,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::Command;
 use tokio::time::timeout;
+use tower::ServiceExt as _;
 
 use crate::dialects::openapi;
 use crate::harness::process::{Home, Process};
@@ -247,7 +253,7 @@ async fn head_answers_like_get_without_a_body(store: StoreKind) {
     for route in routes().iter().filter(|route| route.method.as_ref().is_none_or(|method| method == Method::GET)) {
         for authenticated in [false, true] {
             let with = |method| {
-                let ask = ask(method, route.path);
+                let ask = ask(method, &route.path);
                 if authenticated { ask.bearer(&bob.token) } else { ask }
             };
             let head = server.send(with("HEAD")).await;
@@ -266,9 +272,9 @@ async fn head_answers_like_get_without_a_body(store: StoreKind) {
     assert!(seen >= 16, "{seen}");
     assert_eq!(server.check(&bob.token).await, 200);
     for route in ops_routes() {
-        let reply = exchange(&server.ops_address(), &ask("HEAD", route.path).bytes("localhost")).await;
+        let reply = exchange(&server.ops_address(), &ask("HEAD", &route.path).bytes("localhost")).await;
         assert_eq!((reply.status, reply.body.len()), (200, 0), "{}", route.path);
-        openapi::check_ops("HEAD", route.path, &reply);
+        openapi::check_ops("HEAD", &route.path, &reply);
     }
     server.stop().await;
 }
@@ -351,6 +357,23 @@ async fn a_path_that_only_resembles_a_route_is_nobodys(store: StoreKind) {
     server.stop().await;
 }
 
+/// The answer of a handler that panics, in dialect `D`, through the whole stack.
+async fn panic_in<D: Dialect>(app: &App, path: &str) -> Reply {
+    let routes = Routes::<D>::default().get("/panics", async || -> &'static str { panic!("a secret of ours") });
+    let request = Request::get("/panics").header("Host", "localhost").body(Body::empty()).expect("a request");
+    let peer = IpAddr::from([127, 0, 0, 1]);
+    let response = service_speaking(app, routes).oneshot(FromPeer { peer, request }).await.expect("an answer");
+    let (parts, sent) = response.into_parts();
+    let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        (name.to_string(), value.to_str().expect("text").to_owned())
+    };
+    let headers = parts.headers.iter().map(header).collect();
+    let sent = axum::body::to_bytes(sent, 10_000).await.expect("a body");
+    let reply = Reply { status: parts.status.as_u16(), headers, body: sent.to_vec() };
+    openapi::check("GET", path, &reply);
+    reply
+}
+
 #[on_both_stores]
 async fn a_panic_is_a_stamped_500_in_the_owners_words(store: StoreKind) {
     let database = Database::new(store);
@@ -358,29 +381,15 @@ async fn a_panic_is_a_stamped_500_in_the_owners_words(store: StoreKind) {
     let config = Config::new(&settings).expect("a configuration");
     let Core { service, .. } = app::build(&config, true, Environment::default()).await.expect("built");
     let app = App::new(service, &config.http, Timeouts::default(), Arc::new(Metrics::default()));
-    let broken = Router::new().fallback(any(async || -> &'static str { panic!("a secret of ours") }));
-    let stack = Stack::new(broken, Listener::Operations, app);
-    for (path, body) in [
-        ("/user", r#"{"error":{"code":500,"message":"internal server error"}}"#),
-        ("/api/v1/me", r#"{"success":false,"error":"Internal server error"}"#),
-        ("/api/v1/auth/session", r#"{"code":500,"detail":"Internal server error","type":"internal_server_error"}"#),
-        ("/verify", ""),
+    for (reply, body) in [
+        (panic_in::<Medama>(&app, "/user").await, r#"{"error":{"code":500,"message":"internal server error"}}"#),
+        (panic_in::<RocketChat>(&app, "/api/v1/me").await, r#"{"success":false,"error":"Internal server error"}"#),
+        (
+            panic_in::<Canonical>(&app, "/api/v1/auth/session").await,
+            r#"{"code":500,"detail":"Internal server error","type":"internal_server_error"}"#,
+        ),
+        (panic_in::<Wordless>(&app, "/verify").await, ""),
     ] {
-        let request =
-            Request::get(path).header("Host", "localhost").body(axum::body::Body::empty()).expect("a request");
-        let response = stack.answer([127, 0, 0, 1].into(), request).await;
-        let (parts, sent) = response.into_parts();
-        let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-            (name.to_string(), value.to_str().expect("text").to_owned())
-        };
-        let headers = parts.headers.iter().map(header).collect();
-        let sent = axum::body::to_bytes(sent, 10_000).await.expect("a body");
-        let reply = Reply { status: parts.status.as_u16(), headers, body: sent.to_vec() };
-        assert_eq!(
-            (reply.status, reply.text().as_str(), reply.header("x-api-commit")),
-            (500, body, Some(COMMIT)),
-            "{path}"
-        );
-        openapi::check("GET", path, &reply);
+        assert_eq!((reply.status, reply.text().as_str(), reply.header("x-api-commit")), (500, body, Some(COMMIT)));
     }
 }

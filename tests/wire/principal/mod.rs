@@ -171,10 +171,10 @@ async fn every_dialect_takes_a_caller_for_the_same_one(store: StoreKind) {
 fn no_route_is_forgotten_here() {
     let mut mounted: Vec<_> = sessiond::http::routes()
         .iter()
-        .map(|route| (route.method.as_ref().map_or("GET", http::Method::as_str).to_owned(), route.path))
+        .map(|route| (route.method.as_ref().map_or("GET", http::Method::as_str).to_owned(), route.path.clone()))
         .collect();
     let ours = ROUTES.iter().map(|route| (route.method, route.path)).chain(LOGINS);
-    let mut ours: Vec<_> = ours.map(|(method, path)| (method.to_owned(), path)).collect();
+    let mut ours: Vec<_> = ours.map(|(method, path)| (method.to_owned(), path.to_owned())).collect();
     mounted.sort();
     ours.sort();
     assert_eq!(ours, mounted);

@@ -65,7 +65,7 @@ impl Connection {
     }
 
     /// Notes that a request has begun.
-    pub(super) fn begin(&self) {
+    pub(super) fn note_request(&self) {
         self.idle_since.store(NEVER, Ordering::Release);
         if self.requests.fetch_add(1, Ordering::Release) == 0 {
             // The task stops waiting for the first head.
@@ -74,7 +74,7 @@ impl Connection {
     }
 
     /// Notes that the answer to a request is made.
-    pub(super) fn rest(&self) {
+    pub(super) fn note_answer(&self) {
         self.body_awaited_since.store(NEVER, Ordering::Release);
         self.idle_since.store(self.age(), Ordering::Release);
     }
@@ -102,7 +102,7 @@ impl Connection {
     }
 
     /// Notes that it has ended.
-    pub(super) fn end(&self) {
+    pub(super) fn note_end(&self) {
         self.ended.store(true, Ordering::Release);
     }
 
@@ -287,14 +287,14 @@ mod tests {
         let connections = Arc::new(Connections::default());
         let (all, _places) = opened(&connections, 3);
         for number in [2, 0, 1] {
-            all[number].begin();
+            all[number].note_request();
             tokio::time::advance(Duration::from_secs(1)).await;
-            all[number].rest();
+            all[number].note_answer();
         }
         assert_eq!(asked(&connections, &all).await, Some(2));
-        all[2].begin();
+        all[2].note_request();
         assert_eq!(asked(&connections, &all).await, Some(0));
-        all[0].begin();
+        all[0].note_request();
         all[1].set_writing(true);
         assert_eq!(asked(&connections, &all).await, None, "one still writes its answer");
         all[1].set_writing(false);
@@ -305,17 +305,17 @@ mod tests {
     async fn a_client_that_stalls_in_a_body_or_in_an_answer_makes_room_after_a_while() {
         let connections = Arc::new(Connections::default());
         let (all, _places) = opened(&connections, 2);
-        all[0].begin();
+        all[0].note_request();
         all[0].set_awaiting_body(true);
-        all[1].begin();
-        all[1].rest();
+        all[1].note_request();
+        all[1].note_answer();
         all[1].set_writing(true);
         assert_eq!(asked(&connections, &all).await, None);
         tokio::time::advance(STALLED).await;
         all[0].set_awaiting_body(false);
         assert_eq!(asked(&connections, &all).await, Some(1), "a part of the other's body came");
         all[1].set_writing(false);
-        all[1].begin();
+        all[1].note_request();
         all[0].set_awaiting_body(true);
         assert_eq!(asked(&connections, &all).await, None);
         tokio::time::advance(STALLED).await;
@@ -328,8 +328,8 @@ mod tests {
         let (mut all, mut places) = opened(&connections, 3 * CANDIDATES);
         for connection in all.iter().rev() {
             tokio::time::advance(Duration::from_millis(10)).await;
-            connection.begin();
-            connection.rest();
+            connection.note_request();
+            connection.note_answer();
         }
         while let Some(last) = all.len().checked_sub(1) {
             assert_eq!(asked(&connections, &all).await, Some(last));

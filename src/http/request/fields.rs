@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::wire::{FieldError, Place, Problem, Refusal};
+use crate::http::refusal::{FieldError, Place, Problem, Refusal};
 
 /// The most fields in one body or query, those of nested objects included. More make it malformed, so that looking
 /// for a name among those already read never takes long.

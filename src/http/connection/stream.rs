@@ -10,12 +10,12 @@ use std::time::Duration;
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use tokio::time::{Sleep, sleep};
 
-use super::connections::Connection;
+use super::open::Connection;
 
 /// How long what a client still sends is read and thrown away, once it was refused.
-const FAREWELL: Duration = Duration::from_secs(2);
+const DISCARD_LIMIT: Duration = Duration::from_secs(2);
 /// How much of it, in bytes.
-const FAREWELL_BYTES: usize = 4 * 1024 * 1024;
+const DISCARD_BYTES: usize = 4 * 1024 * 1024;
 
 /// A stream on which every write makes some progress within so long, or fails.
 ///
@@ -27,53 +27,53 @@ const FAREWELL_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct ClientStream<S> {
     stream: S,
-    patience: Duration,
-    alarm: Option<Pin<Box<Sleep>>>,
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
     connection: Arc<Connection>,
-    farewell: Option<Farewell>,
+    discard: Option<Discard>,
 }
 
 /// How much longer, and how much more, is read of a client that was answered for the last time.
 #[derive(Debug)]
-struct Farewell {
+struct Discard {
     end: Pin<Box<Sleep>>,
     left: usize,
 }
 
 impl<S> ClientStream<S> {
     /// Bounds the writes on `stream`.
-    pub(super) const fn new(stream: S, patience: Duration, connection: Arc<Connection>) -> Self {
-        Self { stream, patience, alarm: None, connection, farewell: None }
+    pub(super) const fn new(stream: S, limit: Duration, connection: Arc<Connection>) -> Self {
+        Self { stream, limit, timer: None, connection, discard: None }
     }
 
     fn in_time<T>(&mut self, context: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if done.is_ready() {
-            if self.alarm.take().is_some() {
+            if self.timer.take().is_some() {
                 self.connection.set_writing(false);
             }
             return done;
         }
-        let patience = self.patience;
-        if self.alarm.is_none() {
+        let limit = self.limit;
+        if self.timer.is_none() {
             self.connection.set_writing(true);
         }
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep(patience)));
-        alarm.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        timer.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
 impl<S: Read + Unpin> ClientStream<S> {
     /// Reads and throws away what the client still sends, within bounds.
-    fn poll_farewell(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Self { stream, farewell, .. } = self;
-        let farewell =
-            farewell.get_or_insert_with(|| Farewell { end: Box::pin(sleep(FAREWELL)), left: FAREWELL_BYTES });
-        while farewell.left > 0 && farewell.end.as_mut().poll(context).is_pending() {
+    fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Self { stream, discard, .. } = self;
+        let discard =
+            discard.get_or_insert_with(|| Discard { end: Box::pin(sleep(DISCARD_LIMIT)), left: DISCARD_BYTES });
+        while discard.left > 0 && discard.end.as_mut().poll(context).is_pending() {
             let mut bytes = [0; 4096];
             let mut buffer = ReadBuf::new(&mut bytes);
             match ready!(Pin::new(&mut *stream).poll_read(context, buffer.unfilled())) {
                 Ok(()) if !buffer.filled().is_empty() => {
-                    farewell.left = farewell.left.saturating_sub(buffer.filled().len());
+                    discard.left = discard.left.saturating_sub(buffer.filled().len());
                 }
                 Ok(()) | Err(_) => break,
             }
@@ -105,14 +105,14 @@ impl<S: Read + Write + Unpin> Write for ClientStream<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.farewell.is_none() {
+        if self.discard.is_none() {
             let shut = Pin::new(&mut self.stream).poll_shutdown(context);
             let shut = ready!(self.in_time(context, shut));
             if shut.is_err() || !self.connection.has_unread() {
                 return Poll::Ready(shut);
             }
         }
-        self.poll_farewell(context).map(Ok)
+        self.poll_discard(context).map(Ok)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -139,11 +139,11 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const LIMIT: Duration = Duration::from_secs(30);
 
     fn pair() -> (ClientStream<TokioIo<DuplexStream>>, DuplexStream) {
         let (ours, theirs) = duplex(4);
-        (ClientStream::new(TokioIo::new(ours), PATIENCE, Arc::new(Connection::new())), theirs)
+        (ClientStream::new(TokioIo::new(ours), LIMIT, Arc::new(Connection::new())), theirs)
     }
 
     async fn write(stream: &mut ClientStream<TokioIo<DuplexStream>>) -> io::Result<usize> {
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(write(&mut ours).await.expect("room"), 4);
         let begin = Instant::now();
         assert_eq!(write(&mut ours).await.expect_err("no room").kind(), io::ErrorKind::TimedOut);
-        assert_eq!(begin.elapsed().as_secs(), PATIENCE.as_secs());
+        assert_eq!(begin.elapsed().as_secs(), LIMIT.as_secs());
     }
 
     #[tokio::test(start_paused = true)]
@@ -165,7 +165,7 @@ mod tests {
         let begin = Instant::now();
         let reading = async {
             for _ in 0..5 {
-                tokio::time::advance(PATIENCE.mul_f32(0.9)).await;
+                tokio::time::advance(LIMIT.mul_f32(0.9)).await;
                 theirs.read_exact(&mut [0; 4]).await.expect("four bytes");
             }
         };
@@ -175,7 +175,7 @@ mod tests {
             }
         };
         tokio::join!(writing, reading);
-        assert!(begin.elapsed() > 4 * PATIENCE);
+        assert!(begin.elapsed() > 4 * LIMIT);
     }
 
     async fn shut(mut stream: ClientStream<TokioIo<DuplexStream>>) -> io::Result<()> {
@@ -194,7 +194,7 @@ mod tests {
             }
         });
         assert!(shut.is_ok());
-        assert_eq!(begin.elapsed().as_secs(), FAREWELL.as_secs());
+        assert_eq!(begin.elapsed().as_secs(), DISCARD_LIMIT.as_secs());
     }
 
     #[tokio::test(start_paused = true)]

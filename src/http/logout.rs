@@ -3,10 +3,11 @@
 use axum::extract::{FromRequestParts as _, Request};
 use http::HeaderValue;
 
-use super::client_address::Sender;
-use super::credential::{self, Cookies, Credential, Via};
-use super::state::App;
-use super::wire::{Dialect, Refused, discard};
+use super::refusal::{Dialect, Refused};
+use super::request::body::discard;
+use super::request::client_address::Sender;
+use super::request::credential::{self, Cookies, Credential, Via};
+use super::request::state::App;
 use crate::domain::id::SessionId;
 use crate::domain::principal::Principal;
 use crate::service::Error;
@@ -28,14 +29,14 @@ pub enum Clearing {
 ///
 /// # Errors
 /// In the words of `D`; 401 clears the cookie of a browser, which then ends up logged out either way.
-pub async fn leave<D: Dialect>(
+pub async fn log_out<D: Dialect>(
     app: &App,
     request: Request,
     clearing: Clearing,
 ) -> Result<Vec<HeaderValue>, Refused<D>> {
     let (mut parts, body) = request.into_parts();
     let Ok(Sender(client)) = Sender::from_request_parts(&mut parts, app).await;
-    let cookies = Cookies::of(&parts, app);
+    let cookies = Cookies::from_parts(&parts, app);
     let refused = |error: Error, via: Via| {
         let clears = clearing != Clearing::Never && via == Via::Cookie && matches!(error, Error::NoSession);
         Refused::from(error).with_cookies(if clears { cookies.clear(app) } else { Vec::new() })
@@ -58,7 +59,7 @@ pub async fn leave<D: Dialect>(
         if living.is_empty() {
             return Err(refused(Error::NoSession, via));
         }
-        discard(body, app.timeouts.body).await?;
+        discard(body).await?;
     }
     let clears = match (clearing, via) {
         (Clearing::Never, _) => false,
@@ -67,13 +68,13 @@ pub async fn leave<D: Dialect>(
         (Clearing::Always | Clearing::IfCarried, Via::Header) => {
             let carried = app.service.living(&cookies.presented()).await?;
             let ends = |carried: &Principal| presented.iter().any(|ours| ours.token.hash() == carried.token_hash);
-            // Cookies that stand for other sessions alone, still alive, stay.
+            // Cookies that stand for nothing but other live sessions stay.
             carried.is_empty() || carried.iter().any(ends)
         }
     };
     app.service.logout(&presented, &client).await.map_err(|error| refused(error, via))?;
     if via == Via::Cookie && cookies.too_many() {
-        // Some ended; nobody can say that all did.
+        // Some ended, and perhaps not all.
         return Err(refused(Error::NoSession, via));
     }
     Ok(if clears { cookies.clear(app) } else { Vec::new() })
@@ -89,8 +90,8 @@ impl<'r> Carried<'r> {
     /// Looks at the cookies of a request, whatever else it presents.
     ///
     /// # Errors
-    /// As the store says, when nobody can tell: then nothing may be ended, since a cookie could not be judged.
-    pub async fn by(cookies: &'r Cookies, app: &App) -> Result<Self, Error> {
+    /// As the store says, when that cannot be known: then nothing may be ended, since a cookie could not be judged.
+    pub async fn from_cookies(cookies: &'r Cookies, app: &App) -> Result<Self, Error> {
         let principals = app.service.living(&cookies.presented()).await?;
         Ok(Self { cookies, principals })
     }

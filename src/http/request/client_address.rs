@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use axum::extract::FromRequestParts;
 use http::header::{HOST, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
-use super::state::App;
 use crate::domain::session::Client;
 use crate::domain::text::clip;
+use crate::http::request::state::App;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// So many entries of a list are looked at: more proxies do not stand in a row.
@@ -18,6 +18,15 @@ const MOST_HOPS: usize = 32;
 /// The address a connection came from, put into every request by the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
+
+/// A request, and the address that its connection came from. Kept apart, since a check needs no extensions otherwise.
+#[derive(Debug)]
+pub struct FromPeer<B> {
+    /// The address.
+    pub peer: IpAddr,
+    /// The request.
+    pub request: Request<B>,
+}
 
 /// Where a request comes from, for people's eyes.
 #[derive(Debug)]

@@ -33,15 +33,15 @@ impl Origins {
     /// cross-site form arrives without it. With a public origin, `same-origin` counts only there: a page of another name
     /// that now resolves to this address (DNS rebinding) is of the same origin too, by that name.
     pub fn may_change(&self, headers: &HeaderMap) -> bool {
-        let (site, origin) = (one(headers, &SEC_FETCH_SITE), one(headers, &ORIGIN));
+        let (site, origin) = (single(headers, &SEC_FETCH_SITE), single(headers, &ORIGIN));
         match (site, origin) {
-            (One::Absent, One::Absent) => true,
-            (One::Several, _) | (_, One::Several) => false,
+            (Single::Absent, Single::Absent) => true,
+            (Single::Several, _) | (_, Single::Several) => false,
             // A person, and no page: the address bar, or a bookmark.
-            (One::Value(b"none"), _) => true,
-            (One::Value(b"same-origin"), _) if self.is_for_us(headers) => true,
-            (_, One::Value(origin)) => self.is_ours(origin, headers) || self.is_allowed(origin),
-            (One::Value(_), One::Absent) => false,
+            (Single::Value(b"none"), _) => true,
+            (Single::Value(b"same-origin"), _) if self.is_for_us(headers) => true,
+            (_, Single::Value(origin)) => self.is_ours(origin, headers) || self.is_allowed(origin),
+            (Single::Value(_), Single::Absent) => false,
         }
     }
 
@@ -50,9 +50,9 @@ impl Origins {
         if !self.any_may_read() {
             return None;
         }
-        match one(headers, &ORIGIN) {
-            One::Value(origin) if self.is_allowed(origin) => headers.get(ORIGIN).cloned(),
-            One::Value(_) | One::Absent | One::Several => None,
+        match single(headers, &ORIGIN) {
+            Single::Value(origin) if self.is_allowed(origin) => headers.get(ORIGIN).cloned(),
+            Single::Value(_) | Single::Absent | Single::Several => None,
         }
     }
 
@@ -87,10 +87,10 @@ impl Origins {
 
     /// Whether the request was sent to the public origin, when one is known.
     fn is_for_us(&self, headers: &HeaderMap) -> bool {
-        match (&self.public, one(headers, &HOST)) {
+        match (&self.public, single(headers, &HOST)) {
             (None, _) => true,
-            (Some(public), One::Value(host)) => Host::parse(host).is_some_and(|host| public.is_at(&host)),
-            (Some(_), One::Absent | One::Several) => false,
+            (Some(public), Single::Value(host)) => Host::parse(host).is_some_and(|host| public.is_at(&host)),
+            (Some(_), Single::Absent | Single::Several) => false,
         }
     }
 
@@ -98,7 +98,7 @@ impl Origins {
         if let Some(public) = &self.public {
             return public.origin.as_str().as_bytes() == origin;
         }
-        let One::Value(host) = one(headers, &HOST) else { return false };
+        let Single::Value(host) = single(headers, &HOST) else { return false };
         // Neither `null` nor a URL with a path. Either side may leave a default port out.
         let (theirs, default_port) = match (origin.strip_prefix(b"https://"), origin.strip_prefix(b"http://")) {
             (Some(rest), _) => (rest, 443),
@@ -141,18 +141,18 @@ fn is_list_of_names(list: &[u8]) -> bool {
     list.len() <= LONGEST_LIST && list.split(|byte| *byte == b',').all(|name| is_name(name.trim_ascii()))
 }
 
-enum One<'h> {
+enum Single<'h> {
     Absent,
     Value(&'h [u8]),
     Several,
 }
 
-fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> One<'h> {
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Single<'h> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
-        (None, _) => One::Absent,
-        (Some(value), None) => One::Value(value.as_bytes()),
-        (Some(_), Some(_)) => One::Several,
+        (None, _) => Single::Absent,
+        (Some(value), None) => Single::Value(value.as_bytes()),
+        (Some(_), Some(_)) => Single::Several,
     }
 }
 

@@ -1,6 +1,7 @@
 //! A listener: accepts connections up to a cap, and drains them at the end.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,38 +9,42 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Manners, serve_connection};
-use super::connections::{Connection, Connections};
-use super::layers::Stack;
+use super::open::{Connection, Connections};
+use super::{Arriving, ConnectionSettings, serve_connection};
+use crate::http::answers::Answers;
+use crate::http::request::client_address::FromPeer;
 use crate::telemetry::Metrics;
 use crate::telemetry::outage::Seldom;
 
 /// How long a request that was sent before the server stopped may take to arrive.
-const LAST_WORDS: Duration = Duration::from_millis(50);
+const ARRIVAL_LIMIT: Duration = Duration::from_millis(50);
 /// How long a client whose connection has no request under way may take to close it, once the server is to stop.
-const FAREWELL: Duration = Duration::from_secs(1);
+const CLOSING_LIMIT: Duration = Duration::from_secs(1);
 /// Connections of operations open at a time: theirs alone, so that clients cannot keep a health check out.
 pub const OPS_CONNECTIONS: usize = 32;
 /// How long to wait when the operating system has no more file descriptors.
-pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a listener needs beside its socket.
 #[derive(Clone)]
-pub struct Served {
+pub struct Served<S> {
     /// What answers.
-    pub stack: Stack,
+    pub service: S,
     /// How many connections may be open at a time.
     pub most: usize,
     /// How patient it is with its clients.
-    pub manners: Manners,
+    pub settings: ConnectionSettings,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
 
 /// Serves on `listener` until `stop`, then lets requests under way finish.
 ///
-/// Once `stop` is cancelled it tells when it must have ended: what is still under way then is dropped.
-pub async fn serve(listener: TcpListener, served: Served, stop: CancellationToken, deadline: Arc<Deadline>) {
+/// By `deadline`, which is set once `stop` is cancelled, it must have ended: what is still under way then is dropped.
+pub async fn serve<S>(listener: TcpListener, served: Served<S>, stop: CancellationToken, deadline: Arc<Deadline>)
+where
+    S: Answers<FromPeer<Arriving>>,
+{
     let (connections, mut said) = (Arc::new(Connections::default()), Seldom::default());
     loop {
         let accepted = tokio::select! {
@@ -69,9 +74,9 @@ pub async fn serve(listener: TcpListener, served: Served, stop: CancellationToke
             }
         }
     }
-    tokio::time::sleep(LAST_WORDS).await;
+    tokio::time::sleep(ARRIVAL_LIMIT).await;
     connections.finish();
-    if tokio::time::timeout(FAREWELL, connections.none_left()).await.is_ok() {
+    if tokio::time::timeout(CLOSING_LIMIT, connections.none_left()).await.is_ok() {
         return;
     }
     // A part of a request's head is no request under way.
@@ -81,17 +86,20 @@ pub async fn serve(listener: TcpListener, served: Served, stop: CancellationToke
     }
 }
 
-fn begin(stream: TcpStream, peer: std::net::SocketAddr, served: &Served, connections: &Arc<Connections>) {
+fn begin<S>(stream: TcpStream, peer: SocketAddr, served: &Served<S>, connections: &Arc<Connections>)
+where
+    S: Answers<FromPeer<Arriving>>,
+{
     let connection = Arc::new(Connection::new());
     let place = connections.add(Arc::clone(&connection));
     let connected = served.metrics.connected();
-    let Served { stack, manners, .. } = served.clone();
+    let Served { service, settings, .. } = served.clone();
     #[expect(
         clippy::disallowed_methods,
         reason = "counted by `connections`, bounded by `most`, and drained at the end"
     )]
     tokio::spawn(async move {
-        serve_connection(stream, peer.ip(), stack, manners, &connection).await;
+        serve_connection(stream, peer.ip(), service, settings, &connection).await;
         drop((place, connected));
     });
 }
@@ -116,7 +124,7 @@ impl Deadline {
         let _ = self.0.set(at);
     }
 
-    /// When it is. Now, where nobody has set it.
+    /// When it is. Now, where it was not set.
     pub fn at(&self) -> Instant {
         self.0.get().copied().unwrap_or_else(Instant::now)
     }

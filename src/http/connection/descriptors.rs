@@ -7,7 +7,7 @@ const KEPT: u64 = 64;
 
 /// How many connections clients may have: as many as are `wanted`, or as there are descriptors for.
 ///
-/// Raises the soft limit to the hard one first. Without a descriptor left nobody could log out any more, since the
+/// Raises the soft limit to the hard one first. Without a descriptor left no user could log out any more, since the
 /// store needs them too.
 pub fn connections(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);

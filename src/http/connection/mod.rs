@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use axum::BoxError;
 use axum::body::Bytes;
-use http::HeaderValue;
 use http::header::CONNECTION;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -19,10 +18,18 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::alarm::Alarm;
-use super::connections::{Connection, Orders};
-use super::layers::Stack;
-use super::stream::ClientStream;
+use self::open::{Connection, Orders};
+use self::stream::ClientStream;
+use self::timer::SharedTimer;
+use super::answers::Answers;
+use super::refusal::CLOSE;
+use super::request::client_address::FromPeer;
+
+pub mod descriptors;
+pub mod listener;
+mod open;
+mod stream;
+mod timer;
 
 /// What hyper buffers of a head. It answers larger ones by itself; `max_head`, whose refusal is stamped, lies below.
 const BUFFER: usize = 64 * 1024;
@@ -32,7 +39,7 @@ const SMALL_BODY: u64 = 8 * 1024;
 
 /// How patient a listener is with its clients.
 #[derive(Clone, Copy, Debug)]
-pub struct Manners {
+pub struct ConnectionSettings {
     /// For the first head of a connection to arrive.
     pub first_head: Duration,
     /// For each later head to arrive, for a connection to be idle (one timer governs both), and for an answer to be taken.
@@ -42,39 +49,40 @@ pub struct Manners {
 }
 
 /// Serves one connection until its end.
-pub(super) async fn serve_connection(
+async fn serve_connection<S>(
     stream: TcpStream,
     peer: IpAddr,
-    stack: Stack,
-    manners: Manners,
+    service: S,
+    settings: ConnectionSettings,
     connection: &Arc<Connection>,
-) {
+) where
+    S: Answers<FromPeer<Arriving>>,
+{
     // An answer is one write; waiting for more to send only delays it.
     let _ = stream.set_nodelay(true);
-    let stack = Arc::new(stack);
-    let stream = ClientStream::new(TokioIo::new(stream), manners.head, Arc::clone(connection));
+    let stream = ClientStream::new(TokioIo::new(stream), settings.head, Arc::clone(connection));
     let answer = service_fn(|request: http::Request<Incoming>| {
-        let (stack, connection) = (Arc::clone(&stack), Arc::clone(connection));
-        connection.begin();
+        let connection = Arc::clone(connection);
+        connection.note_request();
         connection.set_unread(!request.body().is_end_stream());
         // hyper reads what is left of a small body, and closes the connection on the rest of a large one.
         let large = request.body().size_hint().upper().is_none_or(|length| length > SMALL_BODY);
         let request = request.map(|body| Arriving { body, connection: Arc::clone(&connection), waits: false });
-        let answer = stack.answer(peer, request);
+        let answer = service.clone().call(FromPeer { peer, request });
         async move {
-            let mut response = answer.await;
+            let mut response = answer.await?;
             if large && connection.has_unread() {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                response.headers_mut().insert(CONNECTION, CLOSE);
             }
-            connection.rest();
+            connection.note_answer();
             Ok::<_, Infallible>(response)
         }
     });
     let mut http = pin!(
         http1::Builder::new()
-            .timer(Alarm::default())
-            .header_read_timeout(manners.head)
-            .keep_alive(manners.keep_alive)
+            .timer(SharedTimer::default())
+            .header_read_timeout(settings.head)
+            .keep_alive(settings.keep_alive)
             .max_buf_size(BUFFER)
             // Answers are small: one copy is cheaper than a list of pieces.
             .writev(false)
@@ -82,7 +90,7 @@ pub(super) async fn serve_connection(
     );
     // Dropped before `http`, so that no body is taken for whole because its connection is no more.
     let _end = End(connection);
-    let mut first_head = pin!(tokio::time::sleep(manners.first_head));
+    let mut first_head = pin!(tokio::time::sleep(settings.first_head));
     // How many requests had begun when it was last asked to make room.
     let mut asked = None;
     loop {
@@ -123,13 +131,14 @@ struct End<'c>(&'c Connection);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        self.0.end();
+        self.0.note_end();
     }
 }
 
 /// A body on its way in, which notes when all of it has come. One whose connection ends before that is an error: a handler
 /// that outlives the connection would otherwise take the part that came for the whole.
-struct Arriving {
+#[derive(Debug)]
+pub struct Arriving {
     body: Incoming,
     connection: Arc<Connection>,
     /// Whether more of it is waited for.

@@ -14,15 +14,15 @@ use parking_lot::Mutex;
 /// timers and out again. Deadlines of a connection only move forward, so a timer left as it is rings too early at worst,
 /// and is then set to the deadline of the day.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Alarm(Arc<Mutex<Option<Pin<Box<tokio::time::Sleep>>>>>);
+pub(super) struct SharedTimer(Arc<Mutex<Option<Pin<Box<tokio::time::Sleep>>>>>);
 
-impl Timer for Alarm {
+impl Timer for SharedTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
         self.sleep_until(self.now() + duration)
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        Box::pin(Wait { alarm: self.clone(), deadline: deadline.into() })
+        Box::pin(Wait { timer: self.clone(), deadline: deadline.into() })
     }
 
     fn now(&self) -> Instant {
@@ -32,7 +32,7 @@ impl Timer for Alarm {
 
 /// A wait for one deadline.
 struct Wait {
-    alarm: Alarm,
+    timer: SharedTimer,
     deadline: tokio::time::Instant,
 }
 
@@ -42,8 +42,8 @@ impl Future for Wait {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut alarm = self.alarm.0.lock();
-        let timer = alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(self.deadline)));
+        let mut timer = self.timer.0.lock();
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(self.deadline)));
         while timer.as_mut().poll(context).is_ready() {
             if timer.deadline() >= self.deadline {
                 return Poll::Ready(());
@@ -60,13 +60,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_later_wait_rings_at_its_own_deadline_and_not_at_an_earlier_ones() {
-        let alarm = Alarm::default();
+        let timer = SharedTimer::default();
         let begin = tokio::time::Instant::now();
-        let mut dropped = alarm.sleep(Duration::from_secs(30));
+        let mut dropped = timer.sleep(Duration::from_secs(30));
         assert!(futures_util::poll!(dropped.as_mut()).is_pending());
         drop(dropped);
         tokio::time::advance(Duration::from_secs(20)).await;
-        alarm.sleep(Duration::from_secs(30)).await;
+        timer.sleep(Duration::from_secs(30)).await;
         assert_eq!(begin.elapsed().as_secs(), 50);
     }
 }

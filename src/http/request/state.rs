@@ -7,11 +7,12 @@ use std::time::Duration;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use super::cookie::SessionCookie;
-use super::framing::HeadRules;
 use super::origin::Origins;
 use crate::config;
+use crate::http::framing::HeadRules;
 use crate::service::Service;
 use crate::telemetry::Metrics;
 
@@ -26,6 +27,8 @@ pub struct Timeouts {
     pub operations: Duration,
     /// For a body to arrive.
     pub body: Duration,
+    /// For an answer to be made: a body's time, a place in the password queue, and the store's.
+    pub answer: Duration,
 }
 
 impl Default for Timeouts {
@@ -35,6 +38,7 @@ impl Default for Timeouts {
             head: Duration::from_secs(30),
             operations: Duration::from_secs(2),
             body: Duration::from_secs(10),
+            answer: Duration::from_secs(20),
         }
     }
 }
@@ -98,8 +102,8 @@ impl App {
 
     /// Runs a handler that revokes something in a task of its own, so that it comes to its end even if its client has
     /// gone, or waits no longer for the answer.
-    pub(super) async fn finish(&self, handler: impl Future<Output = Response> + Send + 'static) -> Response {
-        match self.finishing.spawn(handler).await {
+    pub async fn finish(&self, handler: impl Future<Output = Response> + Send + 'static) -> Response {
+        match self.finishing.spawn(handler.in_current_span()).await {
             Ok(response) => response,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),

@@ -4,23 +4,24 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, OriginalUri};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::cookie::{self, Found, Others, Tokens};
-use super::state::App;
-use super::wire::{Dialect, Refused};
 use crate::config::CredentialKind;
 use crate::domain::id::UserId;
 use crate::domain::principal::Principal;
 use crate::domain::token::Token;
+use crate::http::refusal::{Dialect, Refused};
+use crate::http::request::state::App;
 use crate::service::verify::Presented;
 use crate::service::{Error, Result};
 
 const X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
-const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+/// The token of the header pair.
+pub const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 /// How a credential travelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub enum Via {
 pub enum Credential {
     /// Nothing, or nothing that could be judged.
     None,
-    /// Something that stands for nobody: half a pair, two bearers, garbage, more cookies of ours than are looked up.
+    /// Something that stands for no user: half a pair, two bearers, garbage, more cookies of ours than are looked up.
     Invalid(Via),
     /// Something to be checked.
     Presented(Presented, Via),
@@ -154,17 +155,19 @@ impl FromRequestParts<App> for Cookies {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> std::result::Result<Self, Self::Rejection> {
-        Ok(Self::of(parts, app))
+        Ok(Self::from_parts(parts, app))
     }
 }
 
 impl Cookies {
     /// Reads those of a request.
-    pub fn of(parts: &Parts, app: &App) -> Self {
+    pub fn from_parts(parts: &Parts, app: &App) -> Self {
         let Found { tokens, differ } =
             cookie::find(&parts.headers, app.cookie.name(), |token| app.service.issued(token));
         // A single one is taken for the one that we set: one line overwrites or clears it.
-        let others = if differ { app.cookie.others(&parts.headers, parts.uri.path()) } else { Others::default() };
+        // As it was sent: what a router is mounted under is not in the path that it sees.
+        let path = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |uri| &uri.0).path();
+        let others = if differ { app.cookie.others(&parts.headers, path) } else { Others::default() };
         Self { tokens, others }
     }
 
@@ -226,7 +229,7 @@ impl<D: Dialect> FromRequestParts<App> for Caller<D> {
 async fn check(headers: &HeaderMap, app: &App) -> Result<(Principal, Option<Token>)> {
     match read(headers, app.cookie.name(), |token| app.service.issued(token)) {
         Credential::None | Credential::Invalid(_) => Err(Error::NoSession),
-        Credential::Several(presented) => Ok((app.service.verify_one_of(&presented).await?, None)),
+        Credential::Several(presented) => Ok((app.service.decide(app.service.check_several(&presented)).await?, None)),
         Credential::Presented(presented, via) => {
             let principal = app.service.verify(&presented).await?;
             Ok((principal, (via == Via::Header).then_some(presented.token)))

@@ -24,7 +24,7 @@ pub enum Tokens {
     Absent,
     /// None of them is ours.
     Foreign,
-    /// One is ours, or may be: alone in its form, it is left to whoever looks it up to say whether it was issued.
+    /// One is ours, or may be: the only one of that form, it is looked up, whether it was issued or not.
     One(Token),
     /// Two to four are ours: a stale one with a narrower `Path`, a parent domain's, one tossed in by a neighbour.
     Several(Vec<Token>),
@@ -46,7 +46,7 @@ impl Tokens {
 
 /// Looks for the cookie `name`. A garbage or non-ASCII neighbour does not hide it; nothing is decoded, no quotes are
 /// removed, only spaces and tabs are trimmed. Values without the form of a token do not count, nor, where several
-/// have it, those that were never `issued`: so whatever a neighbour tosses in costs no look-up and locks nobody out.
+/// have it, those that were never `issued`: so what a neighbour tosses in costs no look-up and locks no user out.
 pub fn find(headers: &HeaderMap, name: &str, issued: impl Fn(&Token) -> bool) -> Found {
     let mut first: Option<&[u8]> = None;
     let mut differ = false;

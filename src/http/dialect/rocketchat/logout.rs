@@ -1,0 +1,139 @@
+//! Logging out, and ending other sessions.
+
+use axum::extract::{Request, State};
+use http::{Method, StatusCode};
+use serde::Serialize;
+
+use super::words::RocketChat;
+use crate::domain::id::SessionId;
+use crate::domain::token::Token;
+use crate::http::logout::{Carried, Clearing, log_out};
+use crate::http::refusal::{Answer, Refusal, json, with_cookies};
+use crate::http::request::body::{Payload, Unused};
+use crate::http::request::client_address::Sender;
+use crate::http::request::credential::{Caller, Cookies};
+use crate::http::request::fields::Fields;
+use crate::http::request::state::App;
+use crate::service::Error;
+use crate::service::sessions::Scope;
+
+#[derive(Serialize)]
+struct Success {
+    success: bool,
+}
+
+const SUCCESS: Success = Success { success: true };
+
+/// `POST /api/v1/logout`, and GET for a client library that uses it: with header credentials only, and no cookie written.
+pub async fn logout(State(app): State<App>, request: Request) -> Answer<RocketChat> {
+    #[derive(Serialize)]
+    struct LoggedOut {
+        status: &'static str,
+        data: Message,
+    }
+    #[derive(Serialize)]
+    struct Message {
+        message: &'static str,
+    }
+    let clearing = if request.method() == Method::GET { Clearing::Never } else { Clearing::IfCarried };
+    let cookies = log_out(&app, request, clearing).await?;
+    let shown = LoggedOut { status: "success", data: Message { message: "You've been logged out!" } };
+    Ok(with_cookies(json(StatusCode::OK, &shown), cookies))
+}
+
+/// `POST /api/v1/sessions/logout.me`: ends one of one's own.
+pub async fn logout_me(
+    State(app): State<App>,
+    caller: Caller<RocketChat>,
+    Sender(client): Sender,
+    cookies: Cookies,
+    body: Payload<RocketChat>,
+) -> Answer<RocketChat> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct LoggedOut<'s> {
+        session_id: &'s str,
+        success: bool,
+    }
+    let mut fields = match fields(&body) {
+        // A body that cannot be read lacks its session id, as clients of this contract expect.
+        Err(Refusal::Malformed) => Fields::default(),
+        other => other?,
+    };
+    let id = fields.text("sessionId")?;
+    fields.nothing_else()?;
+    let session: SessionId = id.parse().map_err(|_| Error::NotFound)?;
+    let carried = Carried::from_cookies(&cookies, &app).await?;
+    app.service.revoke(&caller.principal, session, &client).await?;
+    let shown = LoggedOut { session_id: &id, success: true };
+    Ok(with_cookies(json(StatusCode::OK, &shown), carried.after_one(session, &app)))
+}
+
+/// The fields of a body. An empty one has none, whatever it says it is.
+fn fields(body: &Payload<RocketChat>) -> Result<Fields, Refusal> {
+    if body.is_empty() { Ok(Fields::default()) } else { body.json_or_form() }
+}
+
+/// `POST /api/v1/users.logout`: ends every session of the caller. Another user's needs an admin.
+pub async fn users_logout(
+    State(app): State<App>,
+    caller: Caller<RocketChat>,
+    Sender(client): Sender,
+    cookies: Cookies,
+    body: Payload<RocketChat>,
+) -> Answer<RocketChat> {
+    #[derive(Serialize)]
+    struct LoggedOut {
+        message: String,
+        success: bool,
+    }
+    let mut fields = fields(&body)?;
+    let wanted = fields.optional_text("userId")?;
+    fields.nothing_else()?;
+    let user = caller.principal.user_id();
+    if wanted.is_some_and(|wanted| wanted != user.as_str()) {
+        return Err(Error::Forbidden.into());
+    }
+    let carried = Carried::from_cookies(&cookies, &app).await?;
+    app.service.revoke_many(&caller.principal, Scope::All, &client).await?;
+    let shown = LoggedOut { message: format!("User {user} has been logged out!"), success: true };
+    Ok(with_cookies(json(StatusCode::OK, &shown), carried.after_many(&caller.principal, Scope::All, &app)))
+}
+
+/// `POST /api/v1/users.removeOtherTokens`: ends every session of the caller but this.
+pub async fn remove_other_tokens(
+    State(app): State<App>,
+    caller: Caller<RocketChat>,
+    Sender(client): Sender,
+    cookies: Cookies,
+    _: Unused<RocketChat>,
+) -> Answer<RocketChat> {
+    let carried = Carried::from_cookies(&cookies, &app).await?;
+    app.service.revoke_many(&caller.principal, Scope::Others, &client).await?;
+    let cookies = carried.after_many(&caller.principal, Scope::Others, &app);
+    Ok(with_cookies(json(StatusCode::OK, &SUCCESS), cookies))
+}
+
+/// `POST /api/v1/users.logoutOtherClients`: the same; the answer has the caller's token, if it came in a header, and its end.
+pub async fn logout_other_clients(
+    State(app): State<App>,
+    caller: Caller<RocketChat>,
+    Sender(client): Sender,
+    cookies: Cookies,
+    _: Unused<RocketChat>,
+) -> Answer<RocketChat> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct LoggedOut<'t> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token: Option<&'t str>,
+        token_expires: String,
+        success: bool,
+    }
+    let (session, _) = app.service.current(&caller.principal).await?;
+    let carried = Carried::from_cookies(&cookies, &app).await?;
+    app.service.revoke_many(&caller.principal, Scope::Others, &client).await?;
+    let token = caller.token.as_ref().map(Token::reveal);
+    let shown = LoggedOut { token, token_expires: session.expiry.absolute.rfc3339(), success: true };
+    Ok(with_cookies(json(StatusCode::OK, &shown), carried.after_many(&caller.principal, Scope::Others, &app)))
+}

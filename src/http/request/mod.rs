@@ -1,0 +1,10 @@
+//! What a request says: who calls, from where, and what is asked for; and what its handlers share.
+
+pub mod body;
+pub mod client_address;
+pub mod cookie;
+pub mod credential;
+pub mod fields;
+pub mod id;
+pub mod origin;
+pub mod state;

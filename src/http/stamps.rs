@@ -1,0 +1,66 @@
+//! What every answer carries: each header's name and value stands here, once, for the layers and for `/verify`.
+
+use axum::response::Response;
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, REFERRER_POLICY, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::refusal::CLOSE;
+use super::request::id::X_REQUEST_ID;
+use super::request::state::App;
+use crate::telemetry;
+
+/// A header of an answer.
+pub type Stamp = (HeaderName, HeaderValue);
+
+/// The build that gave the answer.
+pub const COMMIT: Stamp = (HeaderName::from_static("x-api-commit"), HeaderValue::from_static(telemetry::COMMIT));
+/// Answers depend on credentials, so no cache may keep them.
+pub const NO_STORE: Stamp = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
+/// An answer is of the type that it says, and of no other.
+pub const NO_SNIFF: Stamp = (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+/// Links and forms of an answer send no address along.
+pub const NO_REFERRER: Stamp = (REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+
+/// Stamps an answer that no layer stamps.
+pub fn stamp(headers: &mut HeaderMap, request_id: HeaderValue) {
+    headers.insert(X_REQUEST_ID, request_id);
+    for (name, value) in [COMMIT, NO_STORE, NO_SNIFF, NO_REFERRER] {
+        headers.insert(name, value);
+    }
+}
+
+/// The value of `WWW-Authenticate`, which goes with each 401: a scheme that opens no browser's dialog.
+pub fn challenge(response: &Response) -> Option<HeaderValue> {
+    const SESSION: HeaderValue = HeaderValue::from_static("Session realm=\"sessiond\"");
+    (response.status() == StatusCode::UNAUTHORIZED).then_some(SESSION)
+}
+
+/// The value of `Connection` once the server is to stop: reused, the connection would be closed while a client sends
+/// a request that must not be sent twice.
+pub fn closing(app: &App) -> Option<HeaderValue> {
+    app.draining().then_some(CLOSE)
+}
+
+/// The value of `Vary` where pages of other origins may read answers.
+pub fn vary(app: &App) -> Option<HeaderValue> {
+    app.origins.any_may_read().then_some(HeaderValue::from_static("Origin"))
+}
+
+/// Stamps an answer that no layer stamps with what depends on its status and on the server, too.
+pub fn stamp_all(response: &mut Response, request_id: HeaderValue, app: &App) {
+    let by_status = [(WWW_AUTHENTICATE, challenge(response)), (CONNECTION, closing(app)), (VARY, vary(app))];
+    let headers = response.headers_mut();
+    stamp(headers, request_id);
+    for (name, value) in by_status {
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// The value of `Allow` as axum has set it, written with a blank behind each comma.
+pub fn spaced_allow(response: &Response) -> Option<HeaderValue> {
+    let allow = response.headers().get(ALLOW)?.to_str().ok()?;
+    let methods: Vec<_> = allow.split(',').map(str::trim).collect();
+    HeaderValue::try_from(methods.join(", ")).ok()
+}
