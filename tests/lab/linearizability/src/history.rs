@@ -118,7 +118,8 @@ impl Operation {
         let session = match self.kind {
             Kind::Logout => self.session,
             Kind::RevokeOne => self.target,
-            _ => None,
+            Kind::Check | Kind::Show | Kind::List | Kind::Login => None,
+            Kind::RevokeOthers | Kind::RevokeAll | Kind::Password => None,
         };
         session.filter(|_| self.succeeded() || self.unknown())
     }
@@ -130,7 +131,7 @@ impl Operation {
             Kind::RevokeOthers => self.session,
             // What it was asked through goes on under another token.
             Kind::Password => self.target,
-            _ => return None,
+            Kind::Check | Kind::Show | Kind::List | Kind::Logout | Kind::RevokeOne | Kind::Login => return None,
         };
         (self.succeeded() || self.unknown()).then_some(spared)
     }

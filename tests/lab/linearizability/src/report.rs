@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 
 use crate::{
     check::{DELAYS, Verdict, Violation},
-    history::{History, Kind, Operation, Session, Time},
+    history::{History, Kind, Operation, Session, Time, Told},
 };
 
 /// The most violations that are printed.
@@ -126,8 +126,8 @@ fn line(operation: &Operation) -> String {
     let status = status.map_or("no answer".to_owned(), |status| status.to_string());
     let number = |session: &Option<Session>| session.map_or(String::new(), |session| format!(" {session}"));
     let told = match told {
-        crate::history::Told::Listed(listed) => format!("{} listed", listed.len()),
-        other => format!("{other:?}"),
+        Told::Listed(listed) => format!("{} listed", listed.len()),
+        Told::Nothing | Told::SomebodyElse | Told::Revoked(_) => format!("{told:?}"),
     };
     format!(
         "{:>12} {:>12} us  replica {replica}  connection {connection:<3} {kind:?}{} of{}: {status}  {told}",

@@ -2,6 +2,8 @@
 //!
 //! Whatever can fail returns an error with its reason: a test expects success, a measurement reports what went wrong.
 
+pub use sqlx;
+
 pub mod database;
 pub mod http;
 pub mod interrupt;

@@ -43,7 +43,7 @@ fn revoked(begin: Time, end: Time, status: u16) -> Operation {
 
 fn listed(begin: Time, end: Time, sessions: &[u8]) -> Operation {
     let told = Told::Listed(sessions.iter().map(|number| id(*number)).collect());
-    Operation { told, ..by_other(Kind::List, begin, end, 200) }
+    Operation { told, ..by_other(List, begin, end, 200) }
 }
 
 fn unanswered(operation: Operation) -> Operation {
@@ -260,7 +260,7 @@ fn can_be(history: &History) -> bool {
     let ids = Ids::new(history);
     let absent = |operation: &Operation| match &operation.told {
         Told::Listed(listed) => !listed.contains(&id(0)),
-        _ => false,
+        Told::Nothing | Told::SomebodyElse | Told::Revoked(_) => false,
     };
     let covers = |operation: &Operation| operation.ends_many().is_some_and(|spared| spared != Some(0));
     let live: Vec<_> =
