@@ -1,4 +1,4 @@
-//! Checks: of live sessions, beside revocations, and of tokens nobody has; each against a bare hello.
+//! Checks: of live sessions, beside revocations, and of tokens that no client has; each against a bare hello.
 
 use anyhow::{Context, Result};
 use sessiond_support::token::Token;
@@ -16,7 +16,7 @@ use crate::{
 /// Revocations a second beside the checks.
 const REVOCATIONS: u32 = 1_000;
 
-/// A token that nobody issued.
+/// A token that was never issued.
 const MADE_UP: Token = [b'A'; 43];
 
 /// Checks of live sessions, with few and with many of them, and beside a stream of logouts.
@@ -95,7 +95,7 @@ pub async fn unknown(stage: &mut Stage, report: &mut Report) -> Result<()> {
     server.stop().await
 }
 
-/// The hello against itself: how far from 1 the machine's noise alone takes a ratio.
+/// The hello against itself: how far from 1 the machine's noise takes a ratio.
 pub async fn control(stage: &Stage, report: &mut Report) -> Result<()> {
     let hello = Hello::start(600).await?;
     let pairs = beside_hello(stage, &hello, MadeUp::new, async || {
