@@ -30,7 +30,7 @@ pub fn postgres_programs() -> Option<PathBuf> {
 }
 
 fn has_postgres(folder: &Path) -> bool {
-    ["initdb", "pg_ctl", "pg_basebackup", "pgbench"].iter().all(|program| folder.join(program).exists())
+    ["initdb", "pg_ctl", "pg_basebackup"].iter().all(|program| folder.join(program).exists())
 }
 
 /// The major version of the `initdb` in a folder.

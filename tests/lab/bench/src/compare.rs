@@ -6,8 +6,9 @@ use anyhow::Result;
 
 use crate::{
     load::{CONNECTIONS, Load, Measured, charged},
-    report::{self, Report, Spread, Target, as_milliseconds},
+    report::{Report, Target},
     requests::{Checks, Each, Template},
+    rounds::alternate,
     stage::{Population, Stage, Store},
 };
 
@@ -102,23 +103,21 @@ impl Comparison {
 
 /// A binary, and a store with its tables.
 struct Side {
-    name: &'static str,
     stage: Stage,
     population: Rc<Population>,
 }
 
 impl Side {
-    async fn new(name: &'static str, mut stage: Stage) -> Result<Self> {
+    async fn new(mut stage: Stage) -> Result<Self> {
         let size = SESSIONS.max(A_SECOND * usize::try_from(stage.round.as_secs())?);
         let population = stage.population(size).await?;
-        Ok(Self { name, stage, population })
+        Ok(Self { stage, population })
     }
 
     async fn measure(&self, comparison: Comparison) -> Result<Measured> {
         let copy = self.population.copy().await?;
         let measured = comparison.measure(&self.stage, &copy).await?;
         copy.remove().await?;
-        println!("  {}: {}", self.name, measured.text());
         Ok(measured)
     }
 }
@@ -126,50 +125,20 @@ impl Side {
 /// Compares the stage's binary with the one that was `before`.
 pub async fn run(mut stage: Stage, before: PathBuf, chosen: &[Comparison], report: &mut Report) -> Result<()> {
     for store in [Store::Sqlite, Store::Postgres] {
-        let chosen: Vec<_> = chosen.iter().filter(|comparison| comparison.store() == store).collect();
+        let chosen: Vec<_> = chosen.iter().copied().filter(|comparison| comparison.store() == store).collect();
         if chosen.is_empty() {
             continue;
         }
         stage.store = store;
-        let before = Side::new("before", stage.with_binary(before.clone()).await?).await?;
-        let now = Side::new("now   ", stage.with_binary(stage.binary.clone()).await?).await?;
+        let before = Side::new(stage.with_binary(before.clone()).await?).await?;
+        let now = Side::new(stage.with_binary(stage.binary.clone()).await?).await?;
         for comparison in chosen {
-            let mut pairs = Vec::new();
-            for turn in 0..=stage.rounds {
-                let pair = Pair { before: before.measure(*comparison).await?, now: now.measure(*comparison).await? };
-                // The first one fills the caches of the system.
-                if turn > 0 {
-                    pairs.push(pair);
-                }
-            }
-            summarize(*comparison, &pairs, report);
+            let [before, now] = [&before, &now].map(|side| async || side.measure(comparison).await);
+            let pairs = alternate(&stage, "before", before, now).await?;
+            let (name, targets) = (comparison.name(), comparison.targets());
+            pairs.report(report, name, targets.rate, targets.cpu);
+            pairs.report_latency(report, name, targets.p99);
         }
     }
     Ok(())
-}
-
-/// Two rounds run back to back.
-struct Pair {
-    before: Measured,
-    now: Measured,
-}
-
-fn summarize(comparison: Comparison, pairs: &[Pair], report: &mut Report) {
-    let (name, targets) = (comparison.name(), comparison.targets());
-    let mut row = |what: &str, of: fn(&Measured) -> f64, show: fn(f64) -> String, target| {
-        let median = |side: fn(&Pair) -> &Measured| Spread::of(pairs.iter().map(|pair| of(side(pair)))).median;
-        let (before, now) = (median(|pair| &pair.before), median(|pair| &pair.now));
-        let ratios = Spread::of(pairs.iter().map(|pair| of(&pair.now) / of(&pair.before)));
-        report.ratio(&format!("{name}: {what}"), show(now), format!("before {}", show(before)), &ratios, target);
-        now
-    };
-    row("rate", |measured| measured.outcome.rate(), report::rate, targets.rate);
-    let microseconds = |us| format!("{us:.1} us");
-    row("CPU each", |measured| 1e6 * measured.cpu_per_answer(), microseconds, targets.cpu);
-    row("p50", |measured| as_milliseconds(measured.outcome.quantile(0.5)), report::milliseconds, Target::None);
-    let p99 = |measured: &Measured| as_milliseconds(measured.outcome.quantile(0.99));
-    let slowest = row("p99", p99, report::milliseconds, Target::None);
-    if !matches!(targets.p99, Target::None) {
-        report.figure(&format!("{name}: p99 now"), slowest, report::milliseconds, String::new(), targets.p99);
-    }
 }

@@ -19,8 +19,8 @@ use sessiond_support::{
     postgres::Postgres,
     process::{command_on, finish},
     random::Random,
+    sqlx::{self, Executor as _, SqliteConnection},
 };
-use sqlx::{Executor as _, SqliteConnection};
 
 use crate::{cpu, load::CONNECTIONS};
 

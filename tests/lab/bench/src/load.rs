@@ -112,7 +112,7 @@ impl<'a> Load<'a> {
     }
 
     /// Requests leave at `rate` a second, spread over the connections; a latency counts from the
-    /// scheduled moment, so that a stall is charged to every request that it held up.
+    /// scheduled moment, so that a delay is charged to every request that it held up.
     pub async fn open<R: Requests>(self, rate: u32, length: Duration, make: impl Fn(usize) -> R) -> Result<Outcome> {
         let mut opened = Vec::with_capacity(self.connections);
         for _ in 0..self.connections {

@@ -16,6 +16,7 @@ mod memory;
 mod replicas;
 mod report;
 mod requests;
+mod rounds;
 mod server;
 mod stage;
 mod verify;
@@ -54,6 +55,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum What {
+    #[command(flatten)]
+    Benchmark(Benchmark),
+    #[command(flatten)]
+    Yardstick(Yardstick),
+}
+
+#[derive(Subcommand)]
+enum Benchmark {
     /// Checks per second against a bare hello, at 1,000 and 1,000,000 live sessions
     Verify,
     /// Checks of tokens that were never issued
@@ -91,6 +100,11 @@ enum What {
     },
     /// The hello against itself: what the machine's noise does to a ratio
     Control,
+}
+
+/// What runs in a process of its own, on the server's CPU.
+#[derive(Subcommand)]
+enum Yardstick {
     #[command(hide = true)]
     Hello { answer_bytes: usize },
     #[command(hide = true)]
@@ -113,14 +127,15 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> Result<()> {
     let round = Duration::from_secs(cli.seconds);
-    match &cli.what {
-        What::Hello { answer_bytes } => hello::serve(*answer_bytes),
-        What::Argon2 => limits::argon2(round),
-        What::Commits { folder } => in_one_thread(limits::commits(folder, round)),
-        What::Batches { file } => in_one_thread(limits::batches(file, round)),
-        _ => {
+    match cli.what {
+        What::Yardstick(Yardstick::Hello { answer_bytes }) => hello::serve(answer_bytes),
+        What::Yardstick(Yardstick::Argon2) => limits::argon2(round),
+        What::Yardstick(Yardstick::Commits { folder }) => in_one_thread(limits::commits(&folder, round)),
+        What::Yardstick(Yardstick::Batches { file }) => in_one_thread(limits::batches(&file, round)),
+        What::Benchmark(benchmark) => {
             cpu::pin_load_generator()?;
-            in_one_thread(until_interrupted(run(cli, round)))
+            let stage = Stage::new(sessiond::binary(cli.server)?, cli.store, cli.rounds, round)?;
+            in_one_thread(until_interrupted(run(benchmark, stage)))
         }
     }
 }
@@ -129,34 +144,29 @@ fn in_one_thread(work: impl Future<Output = Result<()>>) -> Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
-async fn run(cli: Cli, round: Duration) -> Result<()> {
+async fn run(benchmark: Benchmark, mut stage: Stage) -> Result<()> {
     let mut report = Report::default();
-    if let What::Control = cli.what {
-        verify::control(cli.rounds, round, &mut report).await?;
-        report.print();
-        return Ok(());
-    }
-    let mut stage = Stage::new(sessiond::binary(cli.server)?, cli.store, cli.rounds, round)?;
-    match cli.what {
-        What::Verify => verify::known(&mut stage, &mut report).await?,
-        What::Unknown => verify::unknown(&mut stage, &mut report).await?,
-        What::Logout => logout::run(&mut stage, &mut report).await?,
-        What::Login => login::run(&mut stage, &mut report).await?,
-        What::Flood => login::flood(&mut stage, &mut report).await?,
-        What::Crowded => login::crowded(&mut stage, &mut report).await?,
-        What::Niceness => login::niceness(&mut stage, &mut report).await?,
-        What::Memory => memory::run(&mut stage, &mut report).await?,
-        What::Start => memory::start(&mut stage, &mut report).await?,
-        What::Cost => cost::run(&mut stage, &mut report).await?,
-        What::DatabaseCost => database_cost::run(&mut stage, &mut report).await?,
-        What::Replicas => replicas::run(&mut stage, &mut report).await?,
-        What::Compare { before, mut stages } => {
+    match benchmark {
+        Benchmark::Verify => verify::known(&mut stage, &mut report).await?,
+        Benchmark::Unknown => verify::unknown(&mut stage, &mut report).await?,
+        Benchmark::Logout => logout::run(&mut stage, &mut report).await?,
+        Benchmark::Login => login::run(&mut stage, &mut report).await?,
+        Benchmark::Flood => login::flood(&mut stage, &mut report).await?,
+        Benchmark::Crowded => login::crowded(&mut stage, &mut report).await?,
+        Benchmark::Niceness => login::niceness(&mut stage, &mut report).await?,
+        Benchmark::Memory => memory::run(&mut stage, &mut report).await?,
+        Benchmark::Start => memory::start(&mut stage, &mut report).await?,
+        Benchmark::Cost => cost::run(&mut stage, &mut report).await?,
+        Benchmark::DatabaseCost => database_cost::run(&mut stage, &mut report).await?,
+        Benchmark::Replicas => replicas::run(&mut stage, &mut report).await?,
+        Benchmark::All => all(&mut stage, &mut report).await?,
+        Benchmark::Compare { before, mut stages } => {
             if stages.is_empty() {
                 stages.extend(Comparison::value_variants());
             }
             compare::run(stage, sessiond::binary(Some(before))?, &stages, &mut report).await?;
         }
-        _ => all(&mut stage, &mut report).await?,
+        Benchmark::Control => verify::control(&stage, &mut report).await?,
     }
     report.print();
     Ok(())
@@ -164,7 +174,7 @@ async fn run(cli: Cli, round: Duration) -> Result<()> {
 
 /// What needs every session live comes before what ends some; logouts come last.
 async fn all(stage: &mut Stage, report: &mut Report) -> Result<()> {
-    verify::control(stage.rounds, stage.round, report).await?;
+    verify::control(stage, report).await?;
     memory::start(stage, report).await?;
     memory::run(stage, report).await?;
     verify::known(stage, report).await?;

@@ -9,7 +9,7 @@ use crate::{
     stage::{MILLION, Stage},
 };
 
-/// How long an idle server is left alone before it is measured.
+/// How long an idle server rests before it is measured.
 const REST: Duration = Duration::from_secs(2);
 
 /// Between these two counts of cached sessions the growth is measured.

@@ -130,7 +130,7 @@ impl Requests for Checks {
     }
 }
 
-/// Endless checks, each with a fresh token that nobody ever issued.
+/// Endless checks, each with a fresh token that was never issued.
 pub struct MadeUp {
     template: Template,
     random: Random,

@@ -11,7 +11,7 @@ pub enum Job {
     Lock { replica: usize, logouts: usize },
     /// Ends them under the next number, up to the flush.
     Revoke { replica: usize, logouts: usize },
-    /// Wakes whoever listens, after the commit.
+    /// Wakes the replicas that listen, after the commit.
     Signal { replica: usize, seq: u64, listeners: usize },
     /// Passes a notification on to its replica.
     Wake { replica: usize },

@@ -1,7 +1,7 @@
 //! How many replicas one PostgreSQL carries: a simulation of what they ask of it, event by event.
 //!
 //! The words are those of `src/coherence.rs` and `src/store/postgres/`: a replica *beats* every third of a lease, with a
-//! durable commit; it commits *logouts* in batches, one batch at a time; whoever revokes holds the row of the *counter*
+//! durable commit; it commits *logouts* in batches, one batch at a time; a replica that revokes holds the row of the *counter*
 //! until its commit is on disk; a notification makes every replica read the *news* and *acknowledge*; and a logout is
 //! answered once a read of its own replica shows that all have.
 //!

@@ -1,4 +1,4 @@
-//! A replica: its queue of logouts, those who wait for others to hear of one, and the task that keeps its row.
+//! A replica: its queue of logouts, the answers that wait for others to apply one, and the task that keeps its row.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ const MOST: usize = 256;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Turn {
     Beat,
-    Hear,
+    Read,
     Sleep(Time),
 }
 
@@ -21,7 +21,7 @@ pub struct Replica {
     pub queue: VecDeque<Time>,
     /// Those that are under way.
     pub batch: Vec<Time>,
-    /// Those that are committed, by number, and since when they wait for others to hear of it.
+    /// Those that are committed, by number, and since when they wait for others to apply it.
     waiting: VecDeque<(u64, Time, Vec<Time>)>,
     settled: u64,
     pub applied: u64,
@@ -48,7 +48,7 @@ impl Replica {
         Some(count)
     }
 
-    /// Puts those of the batch among those who wait; returns them where nobody has to be waited for.
+    /// Puts those of the batch among those who wait; returns them where no replica has to be waited for.
     pub fn committed(&mut self, seq: u64, now: Time) -> Vec<Time> {
         let batch = std::mem::take(&mut self.batch);
         if self.settled >= seq {
@@ -83,7 +83,7 @@ impl Replica {
         if now >= self.due {
             Turn::Beat
         } else if std::mem::take(&mut self.hinted) || waited_for && now >= self.again {
-            Turn::Hear
+            Turn::Read
         } else {
             Turn::Sleep(if waited_for { self.due.min(self.again) } else { self.due })
         }

@@ -13,9 +13,9 @@ pub struct Setting {
     /// Logouts a second, over all replicas
     #[arg(long, default_value_t = 100)]
     pub logouts: u32,
-    /// No notification arrives: replicas hear of a logout when they beat, or while somebody waits there
+    /// No notification arrives: replicas learn of a logout when they beat, or while an answer waits there
     #[arg(long)]
-    pub deaf: bool,
+    pub unnotified: bool,
     /// Cores of the database
     #[arg(long, default_value_t = 8)]
     pub cores: usize,

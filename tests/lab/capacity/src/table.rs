@@ -19,25 +19,25 @@ const BUSIEST: f64 = 0.7;
 /// Replicas and logouts against times and load, with notifications and without.
 pub fn table(usual: &Setting) -> String {
     let mut lines = String::from(
-        "| replicas | logouts/s | p50 | p99 | CPU | statements/s | batches/s | deaf: p50 | p99 | CPU | statements/s |\n\
+        "| replicas | logouts/s | p50 | p99 | CPU | statements/s | batches/s | unnotified: p50 | p99 | CPU | statements/s |\n\
          | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
     let rows = REPLICAS.into_iter().flat_map(|replicas| LOGOUTS.map(|logouts| (replicas, logouts)));
     let rows = side_by_side(rows, |(replicas, logouts)| {
         let setting = Setting { replicas, logouts, seconds: seconds(logouts), ..usual.clone() };
-        let deaf = Setting { deaf: true, ..setting.clone() };
-        let (told, deaf) = (simulate(&setting), simulate(&deaf));
+        let unnotified = Setting { unnotified: true, ..setting.clone() };
+        let (notified, unnotified) = (simulate(&setting), simulate(&unnotified));
         format!(
             "| {replicas} | {logouts} | {} | {} | {} | {:.0} | {:.0} | {} | {} | {} | {:.0} |",
-            milliseconds(told.half),
-            milliseconds(told.most),
-            share(told.busy),
-            told.statements,
-            told.batches,
-            milliseconds(deaf.half),
-            milliseconds(deaf.most),
-            share(deaf.busy),
-            deaf.statements
+            milliseconds(notified.half),
+            milliseconds(notified.most),
+            share(notified.busy),
+            notified.statements,
+            notified.batches,
+            milliseconds(unnotified.half),
+            milliseconds(unnotified.most),
+            share(unnotified.busy),
+            unnotified.statements
         )
     });
     for row in rows {

@@ -9,7 +9,7 @@ use crate::replica::{Replica, Turn};
 use crate::setting::Setting;
 use crate::{MICROSECOND, MILLISECOND, SECOND, Time};
 
-/// L, after which nobody is waited for any more.
+/// L, after which no replica is waited for any more.
 const LEASE: Time = SECOND;
 /// Not looked at: everything begins at once.
 const WARM_UP: Time = SECOND;
@@ -218,7 +218,7 @@ impl<'s> World<'s> {
                 replica.due = now + LEASE / 3;
                 self.travel(Event::Asked(Job::Beat { replica: number }));
             }
-            Turn::Hear => {
+            Turn::Read => {
                 replica.busy = true;
                 let applied = replica.applied;
                 self.travel(Event::Asked(Job::News { replica: number, applied }));
@@ -299,7 +299,7 @@ impl<'s> World<'s> {
             Commit::Revoke { replica } => {
                 self.batches += u64::from(self.looked_at(self.events.now()));
                 let seq = self.database.count();
-                let listeners: Vec<usize> = match self.setting.deaf {
+                let listeners: Vec<usize> = match self.setting.unnotified {
                     true => Vec::new(),
                     // Who was woken and has not looked yet sees this too.
                     false => (0..self.replicas.len()).filter(|listener| !self.woken[*listener]).collect(),

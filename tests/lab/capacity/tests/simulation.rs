@@ -1,4 +1,4 @@
-//! What the simulation must come to where that can be told without it.
+//! What the simulation must come to where that is known without it.
 
 use sessiond_capacity::{Setting, simulate};
 
@@ -16,7 +16,7 @@ fn the_same_seed_is_the_same_run() {
 
 #[test]
 fn an_idle_replica_is_three_beats_a_second() {
-    let idle = simulate(&Setting { replicas: 10, logouts: 1, deaf: true, seconds: 30, ..free() });
+    let idle = simulate(&Setting { replicas: 10, logouts: 1, unnotified: true, seconds: 30, ..free() });
     // Each is a flush of its own, and so is the logout now and then.
     assert!((29.5..31.5).contains(&idle.flushes), "{idle:?}");
 }
@@ -29,16 +29,16 @@ fn a_single_logout_is_a_commit_and_a_look_at_the_others() {
 }
 
 #[test]
-fn whoever_is_deaf_is_waited_for_until_it_beats() {
-    let deaf = simulate(&Setting { replicas: 30, logouts: 10, deaf: true, seconds: 10, ..free() });
-    let told = simulate(&Setting { replicas: 30, logouts: 10, seconds: 10, ..free() });
-    assert!(deaf.half > 250.0 && deaf.most < 350.0, "{deaf:?}");
-    assert!(told.most < 5.0, "{told:?}");
+fn a_replica_without_notifications_is_waited_for_until_it_beats() {
+    let unnotified = simulate(&Setting { replicas: 30, logouts: 10, unnotified: true, seconds: 10, ..free() });
+    let notified = simulate(&Setting { replicas: 30, logouts: 10, seconds: 10, ..free() });
+    assert!(unnotified.half > 250.0 && unnotified.most < 350.0, "{unnotified:?}");
+    assert!(notified.most < 5.0, "{notified:?}");
 }
 
 #[test]
 fn batches_are_committed_one_after_the_other_however_many_replicas_there_are() {
-    let crowd = simulate(&Setting { replicas: 100, logouts: 5000, flush: 1000, deaf: true, ..free() });
+    let crowd = simulate(&Setting { replicas: 100, logouts: 5000, flush: 1000, unnotified: true, ..free() });
     assert!(crowd.batches < 1050.0 && crowd.most > 50.0, "{crowd:?}");
     let few = simulate(&Setting { replicas: 2, logouts: 5000, flush: 1000, ..free() });
     assert!(few.most < 10.0, "large batches make up for it: {few:?}");
@@ -46,8 +46,8 @@ fn batches_are_committed_one_after_the_other_however_many_replicas_there_are() {
 
 #[test]
 fn a_standby_is_waited_for_with_the_counter_held() {
-    let with = simulate(&Setting { replicas: 100, logouts: 5000, standby: 1000, deaf: true, ..free() });
-    let without = simulate(&Setting { replicas: 100, logouts: 5000, deaf: true, ..free() });
+    let with = simulate(&Setting { replicas: 100, logouts: 5000, standby: 1000, unnotified: true, ..free() });
+    let without = simulate(&Setting { replicas: 100, logouts: 5000, unnotified: true, ..free() });
     assert!(with.batches < without.batches / 2.0, "{with:?} {without:?}");
 }
 

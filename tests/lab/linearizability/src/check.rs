@@ -1,8 +1,8 @@
 //! Whether a history can be true: each session is live, then dead, once, and every answer is from one moment between
 //! its request and itself.
 //!
-//! A session's death is one moment. Whoever is answered as if it were live is answered from a moment before; whoever is
-//! answered as if it were dead, from one after. So with A the latest beginning of the former and R the earliest end of
+//! A session's death is one moment. An answer as if it were live is from a moment before; an answer as if it
+//! were dead, from one after. So with A the latest beginning of the former and R the earliest end of
 //! the latter, the death lies between A and R, and within an operation that ends this session. It is enough to know A
 //! and R, and for the operations on all of a user's sessions to ask for the least of those that concern this one.
 
@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use sessiond_support::token::Id;
 
 use crate::{
-    history::{History, Kind, Operation, Session, Span, Time, Told},
+    history::{Content, History, Kind, Operation, Session, Span, Time},
     least::Wide,
 };
 
@@ -53,7 +53,7 @@ struct Known {
     dead: (Time, usize),
     /// What ended it for certain.
     ended_by: Option<usize>,
-    /// What may have ended it, and it alone.
+    /// What may have ended it, and no other.
     ends: Vec<Span>,
 }
 
@@ -63,7 +63,7 @@ const NEVER: (Time, usize) = (Time::MAX, usize::MAX);
 pub struct Ids {
     sessions: HashMap<Id, Vec<Session>>,
     of: Vec<Id>,
-    /// Those that may have been given a token that nobody was told of.
+    /// Those that may have been given a token that no client knows.
     unsure: HashSet<Id>,
 }
 
@@ -118,7 +118,7 @@ pub fn check(history: &History) -> Verdict {
         if !operation.expected() {
             verdict.violations.push(Violation::Unexpected { operation: at });
         }
-        if operation.told == Told::SomebodyElse {
+        if operation.content == Content::SomebodyElse {
             verdict.violations.push(Violation::SomebodyElse { operation: at });
         }
         for session in shown_live(operation, &ids) {
@@ -129,7 +129,7 @@ pub fn check(history: &History) -> Verdict {
             let known = &mut known[session as usize];
             known.dead = known.dead.min((span.end, at));
         }
-        // What nobody was answered may happen at any later time.
+        // What was not answered may happen at any later time.
         let latest = if operation.unknown() { Time::MAX } else { span.end };
         if let Some(session) = operation.ends() {
             for session in ids.same(session) {
@@ -150,11 +150,11 @@ pub fn check(history: &History) -> Verdict {
                 show[user].push(span.begin, span.end, at, spared.clone());
             }
             end[user].push(latest, span.begin, at, spared);
-            if let Told::Revoked(count) = operation.told {
+            if let Content::Revoked(count) = operation.content {
                 ended[user] += u64::from(count);
             }
         }
-        if let (Kind::List, Told::Listed(listed)) = (kind, &operation.told) {
+        if let (Kind::List, Content::Listed(listed)) = (kind, &operation.content) {
             let listed = listed.iter().flat_map(|id| ids.all(*id)).copied().collect();
             show[user].push(span.begin, span.end, at, listed);
         }
@@ -178,7 +178,7 @@ pub fn check(history: &History) -> Verdict {
         let fits = |span: &Span| span.begin <= dead && span.end >= known.live;
         let wide = || end[user].least(known.live, session).is_some_and(|(begin, _)| begin <= dead);
         let may_have_died = known.ends.iter().any(fits) || wide();
-        // Where it was used after that, it is told as such.
+        // Where it was used after that, it is reported as such.
         if created.span.begin > dead || (known.live <= dead && !may_have_died) {
             verdict.violations.push(Violation::FalseRefusal { session, shown });
         }
@@ -213,9 +213,9 @@ fn shown_live<'h>(operation: &'h Operation, ids: &'h Ids) -> impl Iterator<Item 
     let ended = operation.ends().filter(|ended| operation.succeeded() && Some(*ended) != through);
     // By its id, whichever its token was then.
     let ended = ended.and_then(|ended| ids.only(ids.of[ended as usize]));
-    let listed: &[Id] = match &operation.told {
-        Told::Listed(listed) => listed,
-        Told::Nothing | Told::SomebodyElse | Told::Revoked(_) => &[],
+    let listed: &[Id] = match &operation.content {
+        Content::Listed(listed) => listed,
+        Content::Nothing | Content::SomebodyElse | Content::Revoked(_) => &[],
     };
     // The session it came through is among them.
     let listed = listed.iter().filter_map(|id| ids.only(*id)).filter(move |session| Some(*session) != through);

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Result;
 use sessiond_support::{database, postgres::Postgres, random::Random};
 
-use crate::{asker::Scene, replica::Replica};
+use crate::{client::Scene, replica::Replica};
 
 /// No more of each kind than this.
 const MOST: u32 = 1_000;

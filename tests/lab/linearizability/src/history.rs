@@ -21,7 +21,7 @@ pub struct Span {
 pub struct History {
     pub sessions: Vec<Created>,
     pub operations: Vec<Operation>,
-    /// By user, how many more sessions there may be: those of which nobody was told.
+    /// By user, how many more sessions there may be: those of which no client knows.
     pub strays: Vec<u32>,
 }
 
@@ -71,12 +71,12 @@ pub struct Operation {
     pub session: Option<Session>,
     /// Which session was to be ended, by its id; or which goes on under the token that came with a new password.
     pub target: Option<Session>,
-    pub told: Told,
+    pub content: Content,
 }
 
 /// What an answer said beyond its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum Content {
     Nothing,
     /// That a session stands for another one.
     SomebodyElse,
@@ -91,7 +91,7 @@ impl Operation {
         self.status == Some(200)
     }
 
-    /// Whether nobody can say if it happened: no answer, or one that does not tell.
+    /// Whether it is unknown if it happened: no answer, or one that does not say.
     pub fn unknown(&self) -> bool {
         self.status.is_none_or(|status| status >= 500)
     }
@@ -113,12 +113,13 @@ impl Operation {
         self.unknown() || self.succeeded() || self.status == Some(401) || not_found
     }
 
-    /// The session that it ended or may have ended, alone.
+    /// The session that it ended or may have ended, and no other.
     pub fn ends(&self) -> Option<Session> {
         let session = match self.kind {
             Kind::Logout => self.session,
             Kind::RevokeOne => self.target,
-            _ => None,
+            Kind::Check | Kind::Show | Kind::List | Kind::Login => None,
+            Kind::RevokeOthers | Kind::RevokeAll | Kind::Password => None,
         };
         session.filter(|_| self.succeeded() || self.unknown())
     }
@@ -130,7 +131,7 @@ impl Operation {
             Kind::RevokeOthers => self.session,
             // What it was asked through goes on under another token.
             Kind::Password => self.target,
-            _ => return None,
+            Kind::Check | Kind::Show | Kind::List | Kind::Logout | Kind::RevokeOne | Kind::Login => return None,
         };
         (self.succeeded() || self.unknown()).then_some(spared)
     }

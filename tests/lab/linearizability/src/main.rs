@@ -4,8 +4,8 @@
 //! each operation is recorded from before its request was written until after its answer was read. Afterwards the whole
 //! history is checked: no use of a session may be accepted that began after an answer from which its end is known.
 
-mod asker;
 mod check;
+mod client;
 mod faults;
 mod history;
 mod least;
@@ -32,7 +32,7 @@ use sessiond_support::{
 use tokio::task::JoinSet;
 
 use crate::{
-    asker::{Asker, Scene},
+    client::{Client, Scene},
     faults::Faults,
     history::{History, Span},
     pool::{Fresh, Held, Pool, USERS},
@@ -52,7 +52,7 @@ struct Cli {
     /// Freeze and kill servers meanwhile, and have the database close connections and crash
     #[arg(long)]
     faults: bool,
-    /// A PostgreSQL database, empty or used by nobody else [default: one of our own, thrown away afterwards]
+    /// A PostgreSQL database, empty or used by no other program [default: one of our own, thrown away afterwards]
     #[arg(long)]
     database: Option<String>,
     /// The server's release binary [default: `sessiond` beside this program]
@@ -111,7 +111,7 @@ async fn run(cli: Cli) -> Result<()> {
     }
 
     let feeding = Aborted(tokio::spawn(feed(Arc::clone(&scene), seeder, users)));
-    let telling = Aborted(tokio::spawn(tell(Arc::clone(&scene), i64::from(cli.operations))));
+    let reporting = Aborted(tokio::spawn(report_progress(Arc::clone(&scene), i64::from(cli.operations))));
     let faults = Arc::new(Faults::default());
     let mut of_replicas = JoinSet::new();
     let mut of_database = JoinSet::new();
@@ -126,7 +126,7 @@ async fn run(cli: Cli) -> Result<()> {
 
     let mut asking = JoinSet::new();
     for number in 0..cli.connections {
-        asking.spawn(Asker::new(Arc::clone(&scene), number).run());
+        asking.spawn(Client::new(Arc::clone(&scene), number).run());
     }
     let mut askers = Vec::new();
     while let Some(asker) = asking.join_next().await {
@@ -137,7 +137,7 @@ async fn run(cli: Cli) -> Result<()> {
         replicas.push(replica??);
     }
     let cluster = of_database.join_next().await.context("no task")???;
-    drop((feeding, telling));
+    drop((feeding, reporting));
 
     // What was ended must still be, after whatever happened since.
     let (held, sessions) = scene.pool.all();
@@ -169,10 +169,10 @@ async fn run(cli: Cli) -> Result<()> {
         );
     }
     ensure!(!report::violations(&history, &verdict), "this cannot have happened one after the other");
-    // Whoever answers nothing is never wrong.
+    // A server that answers nothing is never wrong.
     let known = history.operations.iter().filter(|one| !one.unknown()).count();
     let wanted = if cli.faults { 60 } else { 98 };
-    ensure!(known * 100 >= history.operations.len() * wanted, "only {known} answers told what happened");
+    ensure!(known * 100 >= history.operations.len() * wanted, "only {known} answers said what happened");
     Ok(())
 }
 
@@ -209,8 +209,8 @@ async fn feed(scene: Arc<Scene>, mut seeder: Seeder, users: Vec<User>) {
     }
 }
 
-/// Says now and then how far it is.
-async fn tell(scene: Arc<Scene>, all: i64) {
+/// Prints now and then how far it is.
+async fn report_progress(scene: Arc<Scene>, all: i64) {
     loop {
         tokio::time::sleep(Duration::from_secs(15)).await;
         let done = all - scene.left.load(Ordering::Relaxed).max(0);

@@ -140,7 +140,7 @@ impl Pool {
         held
     }
 
-    /// Notes that there may be another session of a user, which nobody was told of.
+    /// Notes that there may be another session of a user, which no client knows.
     pub fn stray(&self, user: u16) {
         self.strays[usize::from(user)].fetch_add(1, Ordering::Relaxed);
     }

@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 
 use crate::{
     check::{DELAYS, Verdict, Violation},
-    history::{History, Kind, Operation, Session, Time},
+    history::{Content, History, Kind, Operation, Session, Time},
 };
 
 /// The most violations that are printed.
@@ -122,15 +122,15 @@ fn about(history: &History, session: Session) {
 }
 
 fn line(operation: &Operation) -> String {
-    let Operation { kind, replica, connection, span, status, session, target, told, .. } = operation;
+    let Operation { kind, replica, connection, span, status, session, target, content, .. } = operation;
     let status = status.map_or("no answer".to_owned(), |status| status.to_string());
     let number = |session: &Option<Session>| session.map_or(String::new(), |session| format!(" {session}"));
-    let told = match told {
-        crate::history::Told::Listed(listed) => format!("{} listed", listed.len()),
-        other => format!("{other:?}"),
+    let content = match content {
+        Content::Listed(listed) => format!("{} listed", listed.len()),
+        Content::Nothing | Content::SomebodyElse | Content::Revoked(_) => format!("{content:?}"),
     };
     format!(
-        "{:>12} {:>12} us  replica {replica}  connection {connection:<3} {kind:?}{} of{}: {status}  {told}",
+        "{:>12} {:>12} us  replica {replica}  connection {connection:<3} {kind:?}{} of{}: {status}  {content}",
         span.begin / 1000,
         span.end / 1000,
         number(session),

@@ -32,12 +32,12 @@ pub enum Action {
     /// The call failed or came late, whether or not it was committed.
     BeatLost(usize),
     /// News arrive, with the log up to this number, because of a hint or a wait; or never.
-    Hear(usize, u8),
+    Apply(usize, u8),
     /// The row's `applied` is brought up to date, asynchronously.
     Acknowledge(usize),
 
     /// SIGTERM: a replica stops trusting and deletes its row; another process takes its place.
-    Leave(usize),
+    Deregister(usize),
     /// A process ends without a word; another takes its place.
     Die(usize),
     /// The first sees the second's row.

@@ -31,7 +31,7 @@ use stateright::{Model, Property};
 pub use self::action::Action;
 pub use self::mistake::Mistake;
 pub use self::setting::{Role, SERVER, SERVER_AND_CACHE, SETTINGS, Setting, TWO_CACHES, TWO_REVOCATIONS, TWO_SERVERS};
-pub use self::state::{Answer, Beat, Load, Logout, Replica, Revocation, Row, Standing, State, Store, Told, Watch};
+pub use self::state::{Answer, Beat, Load, Logout, Replica, Revocation, Row, Standing, State, Store, Stored, Watch};
 pub use self::witness::{Event, WITNESSES, Witness};
 
 /// What must never be violated.
@@ -117,9 +117,9 @@ impl Model for Protocol {
             Action::BeatCommittedAsynchronously(who) => self.beat_committed_asynchronously(&mut state, who),
             Action::BeatAnswered(who, up_to) => self.beat_answered(&mut state, who, up_to),
             Action::BeatLost(who) => state.replicas[who].beat = None,
-            Action::Hear(who, up_to) => self.hear(&mut state, who, up_to),
+            Action::Apply(who, up_to) => self.apply_news(&mut state, who, up_to),
             Action::Acknowledge(who) => self.acknowledge(&mut state, who),
-            Action::Leave(who) => self.leave(&mut state, who),
+            Action::Deregister(who) => self.deregister(&mut state, who),
             Action::Die(who) => self.die(&mut state, who),
             Action::Watch(who, whom) => state.watch(who, whom),
             Action::Reap(who, whom) => self.reap(&mut state, who, whom),

@@ -18,8 +18,8 @@ pub enum Mistake {
     LoadAcrossClear,
     /// An insert is not refused after a revocation: the ticket is ignored.
     TicketIgnored,
-    /// A beat extends trust and the log that came with it is left to the listener.
-    DeafListenerRenews,
+    /// A beat extends trust without applying the log that came with it.
+    RenewedWithoutTheLog,
     /// A beat brings `applied` to the head without applying what lies between.
     LogPullDropped,
     /// A beat extends trust although what came with it ends before the head.
@@ -36,7 +36,7 @@ pub enum Mistake {
     ReapedWhateverItsBeat,
     /// The wait ends before L has passed.
     WaitTooShort,
-    /// A logout is answered once it is committed and heard of on the spot.
+    /// A logout is answered once it is committed and applied by the replica that answers.
     OwnCacheIsEnough,
     /// A refused check answers at once.
     RefusalDoesNotWait,
@@ -50,7 +50,7 @@ pub enum Mistake {
     /// A check that does not trust the cache looks there.
     UntrustedLookUp,
     /// A replica deletes its row and goes on serving from memory.
-    LeavesWhileTrusted,
+    DeregisteredWhileTrusted,
 }
 
 impl Mistake {
@@ -63,7 +63,7 @@ impl Mistake {
         Self::TrustedFromTheAnswer,
         Self::LoadAcrossClear,
         Self::TicketIgnored,
-        Self::DeafListenerRenews,
+        Self::RenewedWithoutTheLog,
         Self::LogPullDropped,
         Self::TrustedBehindTheHead,
         Self::CutNotNoticed,
@@ -78,6 +78,6 @@ impl Mistake {
         Self::HeadFromTheSameStatement,
         Self::AsynchronousBeat,
         Self::UntrustedLookUp,
-        Self::LeavesWhileTrusted,
+        Self::DeregisteredWhileTrusted,
     ];
 }

@@ -11,7 +11,7 @@ impl Protocol {
         self.settle_the_revealed(state);
     }
 
-    /// Nobody waits for what is revealed, and who has applied it is asked no more.
+    /// No answer waits for what is revealed, and it no longer matters which replica has applied it.
     fn settle_the_revealed(&self, state: &mut State) {
         let revealed = (1..=state.store.head).take_while(|number| state.is_revealed(*number)).last().unwrap_or(0);
         for number in 1..=state.store.head {

@@ -1,4 +1,4 @@
-//! What a replica that serves from memory does: it joins, beats, hears and leaves.
+//! What a replica that serves from memory does: it registers, beats, applies and deregisters.
 
 use crate::state::{Answer, Beat, Replica, Standing, State};
 use crate::{Action, Event, Mistake, Protocol};
@@ -29,12 +29,12 @@ impl Protocol {
             Standing::Joining(_) => actions.extend([Action::JoinAnswered(who), Action::JoinLost(who)]),
             Standing::In => {
                 self.offer_beat(state, who, actions);
-                actions.extend((replica.applied + 1..=state.store.head).map(|up_to| Action::Hear(who, up_to)));
+                actions.extend((replica.applied + 1..=state.store.head).map(|up_to| Action::Apply(who, up_to)));
                 if row.is_some_and(|row| row.now.applied != replica.applied) {
                     actions.push(Action::Acknowledge(who));
                 }
                 if self.setting.restarts {
-                    actions.push(Action::Leave(who));
+                    actions.push(Action::Deregister(who));
                 }
             }
         }
@@ -86,21 +86,21 @@ impl Protocol {
         }
     }
 
-    /// Applies the log and, if that leaves nothing to apply, trusts the cache until L after the clock was read.
+    /// Applies the log and, if nothing is left to apply, trusts the cache until L after the clock was read.
     pub(crate) fn beat_answered(&self, state: &mut State, who: usize, up_to: u8) {
         let replica = &mut state.replicas[who];
         let Some(Beat { age, answer: Some(answer), .. }) = replica.beat.take() else { return };
         let head = match answer {
             Answer::Gone => {
                 self.row_gone(replica);
-                self.note(state, Event::ToldGone);
+                self.note(state, Event::FoundGone);
                 return;
             }
             Answer::News { head, cut: true } if !self.has(Mistake::CutNotNoticed) => {
                 replica.trust = 0;
                 replica.clear();
                 replica.applied = replica.applied.max(head);
-                self.note(state, Event::ToldCut);
+                self.note(state, Event::FoundCut);
                 return;
             }
             Answer::News { head, .. } => head,
@@ -110,10 +110,10 @@ impl Protocol {
         } else if answer == (Answer::News { head, cut: true }) {
             // Only by mistake: what is left of the log is applied.
             replica.apply_after(state.store.cut.max(replica.applied), &state.store, up_to);
-        } else if !self.has(Mistake::DeafListenerRenews) {
+        } else if !self.has(Mistake::RenewedWithoutTheLog) {
             replica.apply(&state.store, up_to);
         }
-        let heedless = self.has(Mistake::DeafListenerRenews) || self.has(Mistake::TrustedBehindTheHead);
+        let heedless = self.has(Mistake::RenewedWithoutTheLog) || self.has(Mistake::TrustedBehindTheHead);
         let left = if self.has(Mistake::TrustedFromTheAnswer) { self.setting.lease } else { self.setting.lease - age };
         if replica.applied >= head || heedless {
             replica.trust = replica.trust.max(left);
@@ -134,7 +134,7 @@ impl Protocol {
     }
 
     /// Applies news, which says nothing of how long that is all.
-    pub(crate) fn hear(&self, state: &mut State, who: usize, up_to: u8) {
+    pub(crate) fn apply_news(&self, state: &mut State, who: usize, up_to: u8) {
         let replica = &mut state.replicas[who];
         let cut = state.store.cut;
         if cut <= replica.applied || up_to < cut {
@@ -150,14 +150,14 @@ impl Protocol {
     }
 
     /// Stops trusting, then deletes the row; and ends.
-    pub(crate) fn leave(&self, state: &mut State, who: usize) {
+    pub(crate) fn deregister(&self, state: &mut State, who: usize) {
         state.store.rows[who] = None;
-        if !self.has(Mistake::LeavesWhileTrusted) {
+        if !self.has(Mistake::DeregisteredWhileTrusted) {
             self.die(state, who);
         }
     }
 
-    /// Ends; whoever comes next knows nothing, and the row is nobody's.
+    /// Ends; the process that comes next knows nothing, and has no row.
     pub(crate) fn die(&self, state: &mut State, who: usize) {
         state.replicas[who] = Replica::default();
         state.logout = state.logout.filter(|logout| logout.who != who);

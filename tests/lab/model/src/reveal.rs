@@ -123,8 +123,8 @@ impl Protocol {
 
     pub(crate) fn settled_by_rows(&self, state: &State, who: usize, number: u8) -> bool {
         let replica = &state.replicas[who];
-        let heard = !self.serves(who) || replica.applied >= number;
-        heard && (replica.viewed >= number || self.has(Mistake::OwnCacheIsEnough))
+        let applied = !self.serves(who) || replica.applied >= number;
+        applied && (replica.viewed >= number || self.has(Mistake::OwnCacheIsEnough))
     }
 
     fn settled_by_time(&self, state: &State, who: usize, number: u8) -> bool {

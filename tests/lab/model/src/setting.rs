@@ -7,7 +7,7 @@ use crate::state::Revocation;
 pub enum Role {
     /// Serves from memory: joins, beats, loads, checks; and revokes, waits and reaps.
     Serves,
-    /// Serves from memory, and leaves the rest to others.
+    /// Serves from memory, and does nothing else.
     Caches,
     /// Has no cache and no row, like the command line: revokes, waits and reaps.
     Stands,
@@ -30,7 +30,7 @@ pub struct Setting {
     pub crashes: bool,
     /// Whether the log is cut.
     pub cuts: bool,
-    /// Whether processes leave or die, and others take their place.
+    /// Whether processes deregister or die, and others take their place.
     pub restarts: bool,
     /// Whether a rival may end a session between the snapshot of a logout's statement and its lock. What follows from that
     /// concerns a waiting client and no other server, so the largest settings do without it.

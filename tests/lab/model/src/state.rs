@@ -26,7 +26,7 @@ impl Revocation {
 
 /// What a beat stores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Told {
+pub struct Stored {
     /// How often the replica has said that it lives.
     pub beat: u8,
     /// Up to which number it has forgotten what was revoked.
@@ -37,9 +37,9 @@ pub struct Told {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Row {
     /// What others read.
-    pub now: Told,
+    pub now: Stored,
     /// What a crash goes back to.
-    pub durable: Told,
+    pub durable: Stored,
 }
 
 /// The database.

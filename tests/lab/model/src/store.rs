@@ -1,6 +1,6 @@
 //! What the store does: rows are made, beaten for and deleted, revocations committed.
 
-use crate::state::{Answer, Row, Standing, State, Told};
+use crate::state::{Answer, Row, Standing, State, Stored};
 use crate::{Action, Event, Mistake, Protocol};
 
 impl Protocol {
@@ -22,7 +22,7 @@ impl Protocol {
         self.note(state, Event::Crashed);
     }
 
-    /// Nobody looks at the database's clock, unless by mistake.
+    /// Nothing depends on the database's clock, unless by mistake.
     pub(crate) fn set_clock(&self, state: &mut State) {
         for replica in &mut state.replicas {
             if self.has(Mistake::ReapedByDatabaseClock) {
@@ -37,8 +37,8 @@ impl Protocol {
     /// Makes a row: it has applied the newest number, and has not beaten yet.
     pub(crate) fn join(&self, state: &mut State, who: usize) {
         let head = state.store.head;
-        let told = Told { beat: 0, applied: head };
-        state.store.rows[who] = Some(Row { now: told, durable: told });
+        let stored = Stored { beat: 0, applied: head };
+        state.store.rows[who] = Some(Row { now: stored, durable: stored });
         state.replicas[who].standing = Standing::Joining(head);
     }
 
@@ -49,7 +49,7 @@ impl Protocol {
         let news = Answer::News { head, cut: cut > beat.applied };
         match &mut state.store.rows[who] {
             Some(row) => {
-                row.now = Told { beat: row.durable.beat.max(row.now.beat) + 1, applied: beat.applied };
+                row.now = Stored { beat: row.durable.beat.max(row.now.beat) + 1, applied: beat.applied };
                 row.durable = row.now;
                 beat.answer = Some(news);
             }

@@ -11,8 +11,8 @@ use crate::state::State;
 pub enum Event {
     Crashed,
     Reaped,
-    ToldGone,
-    ToldCut,
+    FoundGone,
+    FoundCut,
     Joined,
     Ended,
     Trusted,
@@ -51,7 +51,7 @@ pub const WITNESSES: &[Witness] = &[
     Witness { name: "a logout is answered by the passing of L", course: &[Event::Trusted, Event::AnsweredByTime] },
     Witness {
         name: "a replica that was reaped comes back and is trusted",
-        course: &[Event::Trusted, Event::Reaped, Event::ToldGone, Event::Joined, Event::Trusted],
+        course: &[Event::Trusted, Event::Reaped, Event::FoundGone, Event::Joined, Event::Trusted],
     },
     Witness { name: "a lapsed cache is trusted again", course: &[Event::Lapsed, Event::Trusted] },
     Witness {
@@ -60,7 +60,7 @@ pub const WITNESSES: &[Witness] = &[
     },
     Witness {
         name: "a replica for which the log was cut is trusted again",
-        course: &[Event::Trusted, Event::ToldCut, Event::Trusted],
+        course: &[Event::Trusted, Event::FoundCut, Event::Trusted],
     },
     Witness { name: "a replica catches up in two answers", course: &[Event::Behind, Event::Trusted] },
     Witness { name: "a crash loses an acknowledgement", course: &[Event::Crashed, Event::AnsweredByRows] },
@@ -98,7 +98,7 @@ pub(crate) fn everywhere() -> [Property<Protocol>; 5] {
                 .waits(state)
                 .any(|(who, number, age)| age < model.setting.lease && model.settled_by_rows(state, who, number))
         }),
-        Property::sometimes("a revocation is settled by time alone", |model: &Protocol, state| {
+        Property::sometimes("a revocation is settled by time only", |model: &Protocol, state| {
             model
                 .waits(state)
                 .any(|(who, number, age)| age == model.setting.lease && !model.settled_by_rows(state, who, number))

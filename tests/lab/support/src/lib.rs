@@ -2,6 +2,9 @@
 //!
 //! Whatever can fail returns an error with its reason: a test expects success, a measurement reports what went wrong.
 
+// The one driver of both databases, for those who need more of it than is here.
+pub use sqlx;
+
 pub mod database;
 pub mod http;
 pub mod interrupt;

@@ -87,7 +87,7 @@ impl Postgres {
     fn nowhere(options: Options) -> Result<Self> {
         let programs = sessiond_machine::postgres_programs();
         let programs =
-            programs.context("PostgreSQL 15 or newer (initdb, pg_ctl, pgbench) is needed, and is not here")?;
+            programs.context("PostgreSQL 15 or newer (initdb, pg_ctl, pg_basebackup) is needed, and is not here")?;
         let mut builder = tempfile::Builder::new();
         builder.prefix("sessiond-postgres-");
         let dir = match &options.folder {

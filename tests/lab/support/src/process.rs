@@ -21,7 +21,7 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// The same on these CPUs alone, a list such as `0,1`.
+/// The same on no CPUs but these, a list such as `0,1`.
 pub fn command_on(cpus: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = command("taskset");
     command.args(["--cpu-list", cpus]).arg(program);

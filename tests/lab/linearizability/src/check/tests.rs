@@ -27,7 +27,7 @@ fn asked(kind: Kind, begin: Time, end: Time, status: u16) -> Operation {
         user: 0,
         session: (!login).then_some(0),
         target: None,
-        told: Told::Nothing,
+        content: Content::Nothing,
     }
 }
 
@@ -42,8 +42,8 @@ fn revoked(begin: Time, end: Time, status: u16) -> Operation {
 }
 
 fn listed(begin: Time, end: Time, sessions: &[u8]) -> Operation {
-    let told = Told::Listed(sessions.iter().map(|number| id(*number)).collect());
-    Operation { told, ..by_other(Kind::List, begin, end, 200) }
+    let content = Content::Listed(sessions.iter().map(|number| id(*number)).collect());
+    Operation { content, ..by_other(List, begin, end, 200) }
 }
 
 fn unanswered(operation: Operation) -> Operation {
@@ -124,7 +124,7 @@ fn a_list_that_shows_a_dead_session_is_stale() {
 }
 
 #[test]
-fn an_end_that_is_told_after_the_session_was_dead_is_stale() {
+fn an_end_that_is_answered_after_the_session_was_dead_is_stale() {
     let cause = unanswered(revoked(20, 21, 0));
     assert_eq!(violations([cause, asked(Check, 30, 31, 401), asked(Logout, 40, 50, 200)]), stale(1, 2));
 }
@@ -156,7 +156,7 @@ fn after_a_new_password_a_session_goes_on_under_another_token_alone() {
         by_new(Check, 62, 63, 401),
     ];
     assert_eq!(renewed(right[..7].to_vec()), []);
-    let also = Operation { told: Told::Revoked(1), ..by_new(RevokeOthers, 57, 58, 200) };
+    let also = Operation { content: Content::Revoked(1), ..by_new(RevokeOthers, 57, 58, 200) };
     assert_eq!(renewed([&right[..5], &[also], &right[5..7]].concat()), []);
     assert_eq!(renewed(vec![password(), asked(Check, 51, 52, 200)]), stale(0, 1), "the old token is dead");
     let refused = renewed(vec![password(), by_new(Check, 51, 52, 401)]);
@@ -165,7 +165,7 @@ fn after_a_new_password_a_session_goes_on_under_another_token_alone() {
     assert_eq!(renewed(vec![password(), by_id.clone(), by_new(Check, 62, 63, 401)]), [], "ended by its id");
     let later = renewed(vec![password(), by_id, by_new(Check, 62, 63, 200)]);
     assert_eq!(later, [Violation::StaleAccept { session: 2, accepted: 2, shown: 1 }]);
-    // Nobody was told of the new token, and the session is still listed.
+    // No client knows the new token, and the session is still listed.
     let lost = || unanswered(asked(Password, 40, 41, 0));
     assert_eq!(violations([lost(), asked(Check, 51, 52, 401), listed(55, 56, &[0, 1])]), []);
 }
@@ -229,15 +229,15 @@ fn two_who_ended_one_session_are_one_too_many() {
 
 #[test]
 fn more_sessions_than_there_were_cannot_end() {
-    let bulk = |count, end| Operation { told: Told::Revoked(count), ..asked(RevokeOthers, 40, end, 200) };
+    let bulk = |count, end| Operation { content: Content::Revoked(count), ..asked(RevokeOthers, 40, end, 200) };
     assert_eq!(violations([bulk(1, 50), asked(Logout, 60, 61, 200)]), []);
     let found = violations([bulk(2, 50), asked(Logout, 60, 61, 200)]);
     assert_eq!(found, [Violation::TooManyEnded { user: 0, ended: 3, there_were: 2 }]);
 }
 
 #[test]
-fn wrong_answers_are_told() {
-    let else_ = Operation { told: Told::SomebodyElse, ..asked(Check, 20, 21, 200) };
+fn wrong_answers_are_found() {
+    let else_ = Operation { content: Content::SomebodyElse, ..asked(Check, 20, 21, 200) };
     assert_eq!(violations([else_]), [Violation::SomebodyElse { operation: 0 }]);
     assert_eq!(violations([asked(Check, 20, 21, 404)]), [Violation::Unexpected { operation: 0 }]);
 }
@@ -258,9 +258,9 @@ fn what_was_asked_of_the_dead_is_counted_by_how_long_after() {
 fn can_be(history: &History) -> bool {
     let created = &history.sessions[0].span;
     let ids = Ids::new(history);
-    let absent = |operation: &Operation| match &operation.told {
-        Told::Listed(listed) => !listed.contains(&id(0)),
-        _ => false,
+    let absent = |operation: &Operation| match &operation.content {
+        Content::Listed(listed) => !listed.contains(&id(0)),
+        Content::Nothing | Content::SomebodyElse | Content::Revoked(_) => false,
     };
     let covers = |operation: &Operation| operation.ends_many().is_some_and(|spared| spared != Some(0));
     let live: Vec<_> =
@@ -317,7 +317,7 @@ fn the_verdict_is_that_of_a_look_at_every_moment() {
         let begin = random.below(30) as Time;
         history.sessions[0].span = Span { begin, end: begin + 1 + random.below(6) as Time };
         let verdict = check(&history);
-        let told = verdict.violations.iter().any(|one| {
+        let found = verdict.violations.iter().any(|one| {
             matches!(
                 one,
                 Violation::StaleAccept { session: 0, .. }
@@ -327,7 +327,7 @@ fn the_verdict_is_that_of_a_look_at_every_moment() {
         });
         let can_be = can_be(&history);
         counts[usize::from(can_be)] += 1;
-        assert_eq!(told, !can_be, "{:?} {:#?}", verdict.violations, history.operations);
+        assert_eq!(found, !can_be, "{:?} {:#?}", verdict.violations, history.operations);
     }
     assert!(counts.iter().all(|count| *count > 10_000), "{counts:?}");
 }

@@ -1,4 +1,4 @@
-//! One who asks: a connection to each server, one request at a time, and a record of each.
+//! A client: a connection to each server, one request at a time, and a record of each.
 
 use std::{
     net::Ipv4Addr,
@@ -17,19 +17,19 @@ use sessiond_support::{
 };
 
 use crate::{
-    history::{Kind, Operation, Span, Time, Told},
+    history::{Content, Kind, Operation, Span, Time},
     pool::{Fresh, Held, Pool, USERS},
     replica::Door,
 };
 
-/// How long a client waits before it asks again, after it was told nothing.
+/// How long a client waits before it asks again, after an answer that says nothing.
 const AFTER_A_FAILURE: Duration = Duration::from_millis(50);
 /// How many servers there are.
 pub const REPLICAS: usize = 3;
 /// Longer than any answer takes; afterwards its outcome is unknown.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What all who ask share.
+/// What all clients share.
 pub struct Scene {
     pub begun: Instant,
     pub doors: [Door; REPLICAS],
@@ -45,7 +45,7 @@ pub struct Scene {
     pub most: usize,
 }
 
-pub struct Asker {
+pub struct Client {
     scene: Arc<Scene>,
     number: u16,
     random: Random,
@@ -70,7 +70,7 @@ impl Scene {
     }
 }
 
-impl Asker {
+impl Client {
     pub fn new(scene: Arc<Scene>, number: u16) -> Self {
         Self { scene, number, random: Random::new(), connections: std::array::from_fn(|_| None), record: Vec::new() }
     }
@@ -203,7 +203,7 @@ impl Asker {
         operation.session = Some(held.session);
         operation.target = target.map(|target| target.session);
         if operation.succeeded() {
-            operation.told = self.told(kind, held, replica);
+            operation.content = self.content(kind, held, replica);
         }
         let pool = &self.scene.pool;
         if operation.refused() {
@@ -280,7 +280,7 @@ impl Asker {
             user,
             session: None,
             target: None,
-            told: Told::Nothing,
+            content: Content::Nothing,
         };
         if operation.unknown() {
             // A server whose database is away refuses at once. A client asks again a moment later, and so does this one, or
@@ -297,28 +297,28 @@ impl Asker {
     }
 
     /// What the last answer said, which was a success.
-    fn told(&self, kind: Kind, held: &Held, replica: usize) -> Told {
-        let Some((_, connection)) = &self.connections[replica] else { return Told::Nothing };
+    fn content(&self, kind: Kind, held: &Held, replica: usize) -> Content {
+        let Some((_, connection)) = &self.connections[replica] else { return Content::Nothing };
         let body = || serde_json::from_slice::<Value>(connection.body()).unwrap_or_default();
         let whose = |id: Option<&str>| match id {
-            Some(id) if id.as_bytes() == held.id => Told::Nothing,
-            _ => Told::SomebodyElse,
+            Some(id) if id.as_bytes() == held.id => Content::Nothing,
+            _ => Content::SomebodyElse,
         };
         match kind {
             Kind::Check => whose(connection.header("remote-session-id")),
             Kind::Show => whose(body()["session"]["id"].as_str()),
             Kind::RevokeOthers | Kind::RevokeAll | Kind::Password => {
                 let count = body()["revoked"].as_u64().and_then(|count| u32::try_from(count).ok());
-                Told::Revoked(count.unwrap_or(u32::MAX))
+                Content::Revoked(count.unwrap_or(u32::MAX))
             }
             Kind::List => {
                 let body = body();
                 let ids = body["sessions"].as_array().into_iter().flatten();
                 let ids = ids.filter_map(|session| session["id"].as_str()?.as_bytes().try_into().ok());
                 // A page that is not the last says nothing of what is not on it.
-                if body["next_cursor"].is_null() { Told::Listed(ids.collect()) } else { Told::Nothing }
+                if body["next_cursor"].is_null() { Content::Listed(ids.collect()) } else { Content::Nothing }
             }
-            Kind::Logout | Kind::RevokeOne | Kind::Login => Told::Nothing,
+            Kind::Logout | Kind::RevokeOne | Kind::Login => Content::Nothing,
         }
     }
 }

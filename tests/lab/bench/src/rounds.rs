@@ -1,0 +1,80 @@
+//! Rounds of two things in turn, run back to back, and what they come to beside each other.
+
+use anyhow::Result;
+
+use crate::{
+    load::Measured,
+    report::{self, Report, Spread, Target, as_milliseconds},
+    stage::Stage,
+};
+
+pub struct Pairs {
+    /// What the other thing is called.
+    name: &'static str,
+    /// The other thing, and what is measured.
+    pairs: Vec<[Measured; 2]>,
+}
+
+/// Alternates the two; the first pair fills caches and is not counted.
+pub async fn alternate(
+    stage: &Stage,
+    name: &'static str,
+    mut other: impl AsyncFnMut() -> Result<Measured>,
+    mut server: impl AsyncFnMut() -> Result<Measured>,
+) -> Result<Pairs> {
+    let mut pairs = Vec::new();
+    for turn in 0..=stage.rounds {
+        let pair = [other().await?, server().await?];
+        if turn > 0 {
+            let [other, server] = pair.each_ref().map(Measured::text);
+            println!("  round {turn}: {name} {other}, server {server}");
+            pairs.push(pair);
+        }
+    }
+    Ok(Pairs { name, pairs })
+}
+
+impl Pairs {
+    /// Adds a row for the rate, and one for the CPU of each request.
+    pub fn report(&self, report: &mut Report, what: &str, rate: Target, cpu: Target) {
+        self.ratio(report, what, |measured| measured.outcome.rate(), report::rate, rate);
+        let microseconds = |seconds: f64| format!("{:.2} us", 1e6 * seconds);
+        self.ratio(report, &format!("{what}: CPU each"), Measured::cpu_per_answer, microseconds, cpu);
+        let busy =
+            |side: usize, of: fn(&Measured) -> f64| Spread::of(self.pairs.iter().map(|pair| of(&pair[side]))).median;
+        let (busy, own) = (busy(0, Measured::busy), busy(0, Measured::own_busy));
+        if own > busy {
+            println!(
+                "  note: {} had {:.0} % of its CPU and the load generator {:.0} %: it could do more, so trust the ratio of \
+                 CPU times",
+                self.name,
+                100.0 * busy,
+                100.0 * own
+            );
+        }
+    }
+
+    /// Adds rows for how long half of the requests took, and 99 of 100, which may have a limit of its own.
+    pub fn report_latency(&self, report: &mut Report, what: &str, limit: Target) {
+        let milliseconds = |quantile| move |measured: &Measured| as_milliseconds(measured.outcome.quantile(quantile));
+        self.ratio(report, &format!("{what}: p50"), milliseconds(0.5), report::milliseconds, Target::None);
+        self.ratio(report, &format!("{what}: p99"), milliseconds(0.99), report::milliseconds, Target::None);
+        if !matches!(limit, Target::None) {
+            let slowest = Spread::of(self.pairs.iter().map(|[_, server]| milliseconds(0.99)(server))).median;
+            report.figure(&format!("{what}: p99 by itself"), slowest, report::milliseconds, String::new(), limit);
+        }
+    }
+
+    fn ratio(
+        &self,
+        report: &mut Report,
+        what: &str,
+        of: impl Fn(&Measured) -> f64,
+        show: impl Fn(f64) -> String,
+        target: Target,
+    ) {
+        let median = |side: usize| show(Spread::of(self.pairs.iter().map(|pair| of(&pair[side]))).median);
+        let ratios = Spread::of(self.pairs.iter().map(|[other, server]| of(server) / of(other)));
+        report.ratio(what, median(1), format!("{} {}", self.name, median(0)), &ratios, target);
+    }
+}
