@@ -1,13 +1,23 @@
 //! The real server on port 0 over a fresh database, and a client that speaks raw HTTP to it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use argon2::Argon2;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sessiond::app::{self, Environment, Listeners, Running};
 use sessiond::config::{Config, DatabaseUrl, Settings};
 use sessiond::domain::clock::{Clock, ManualClock, Timestamp};
 use sessiond::domain::entropy::SystemEntropy;
+use sessiond::domain::event::Actor;
+use sessiond::domain::id::UserId;
+use sessiond::domain::password::PasswordHash;
+use sessiond::domain::text::{Email, Name, Username};
+use sessiond::domain::user::NewUser;
 use sessiond::http::request::state::Timeouts;
+use sessiond::store::Added;
+use sessiond::store::connect::{Role, connect};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -90,19 +100,12 @@ impl Server {
         let any = "127.0.0.1:0".parse().ok();
         settings.listen = any;
         settings.ops_listen = any;
-        settings.database_url.get_or_insert_with(|| DatabaseUrl::new(database.url()));
+        let url = settings.database_url.get_or_insert_with(|| DatabaseUrl::new(database.url()));
+        add_users(url, clock.clone()).await;
         let config = Config::new(&settings).expect("a configuration");
         let environment = Environment { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
         let mut core = app::build(&config, true, environment).await.expect("built");
         core.timeouts = timeouts;
-        let operator = core.service.operator();
-        if operator.is_first_start().await.expect("a store") {
-            let add = async |name, email, admin| {
-                operator.add_user(name, email, None, admin, PASSWORD.into()).await.expect("a user");
-            };
-            add(ALICE, None, true).await;
-            add(BOB, Some(BOB_EMAIL), false).await;
-        }
         let listeners = Listeners::bind(&config.http).await.expect("bound");
         let running = app::serve(&config, core, listeners);
         let server = Self { clock, database, running };
@@ -181,6 +184,36 @@ impl Server {
     pub async fn check(&self, token: &str) -> u16 {
         self.send(get("/verify").bearer(token)).await.status
     }
+}
+
+/// Adds Alice and Bob to a store that has no users yet.
+async fn add_users(url: &DatabaseUrl, clock: Arc<ManualClock>) {
+    let store = connect(url, Role::Command, clock, &SystemEntropy).await.expect("a store");
+    if !store.has_users().await.expect("a store") {
+        for (username, email, admin) in [(ALICE, None, true), (BOB, Some(BOB_EMAIL), false)] {
+            let user = NewUser {
+                username: Username::new(username).expect("fit"),
+                email: email.map(|email| Email::new(email).expect("fit")),
+                name: Name::new(username).expect("fit"),
+                admin,
+            };
+            let id = UserId::random(&SystemEntropy).expect("entropy");
+            let added = store.add_user(id, user, password_hash(), Actor::CommandLine).await.expect("a store");
+            assert!(matches!(added, Added::Yes(_)), "{added:?}");
+        }
+    }
+    store.close().await;
+}
+
+/// The hash of everybody's password as the service makes it, computed once for all tests, since that takes a while.
+fn password_hash() -> PasswordHash {
+    static HASH: LazyLock<String> = LazyLock::new(|| {
+        let (salt, mut output) = ([7; 16], [0; 32]);
+        Argon2::default().hash_password_into(PASSWORD.as_bytes(), &salt, &mut output).expect("a hash");
+        let [salt, output] = [&salt[..], &output].map(|bytes| STANDARD_NO_PAD.encode(bytes));
+        format!("$argon2id$v=19$m=19456,t=2,p=1${salt}${output}")
+    });
+    PasswordHash::new(HASH.clone())
 }
 
 /// A login made for a test.

@@ -418,11 +418,17 @@ impl<const POSTGRES: bool> StateMachineTest for Service<POSTGRES> {
     }
 }
 
+/// A few, and as many as are asked for: PROPTEST_CASES=1000 is the long form.
+fn runs() -> Runs {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    Runs { cases: asked.unwrap_or(16), failure_persistence: None, max_shrink_iters: 200, ..Runs::default() }
+}
+
 mod the_service_agrees_with_its_model {
     use super::*;
 
     prop_state_machine! {
-        #![proptest_config(Runs { cases: 64, failure_persistence: None, max_shrink_iters: 200, ..Runs::default() })]
+        #![proptest_config(runs())]
 
         #[test]
         fn sqlite(sequential 1..40 => Service<false>);
