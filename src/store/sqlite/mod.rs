@@ -1,0 +1,376 @@
+//! The embedded store: one SQLite file, one task that writes, a few readers beside it.
+//!
+//! Each file here imports only from those that are named after it. `backup` saves the whole file and brings it back, and
+//! `copy` reads all of it. The `writer` commits what is queued together: `logout` is a batch of logouts, and `operations`
+//! are everything else, in a `transaction`, which ends with an entry in `revocations`. `readers` answer the rest.
+//! `checkpoint` and `log` keep the write-ahead log quick. `connection` opens the file, `migrate` makes its tables, and `mark`
+//! is what it says of itself. `lock` keeps a second server off it, `files` makes it and watches it, `owners` says which other
+//! users may change it, and `paths` how the files are named.
+
+mod backup;
+mod checkpoint;
+mod connection;
+mod copy;
+mod files;
+mod lock;
+mod log;
+mod logout;
+mod mark;
+mod migrate;
+mod operations;
+mod owners;
+mod paths;
+mod readers;
+mod revocations;
+mod transaction;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::try_join;
+use sqlx::Connection as _;
+use sqlx::sqlite::SqliteConnection;
+
+pub(super) use self::backup::{backup, restore};
+use self::connection::failed;
+pub(super) use self::copy::Source as CopySource;
+pub(super) use self::files::warnings;
+use self::files::{Files, make_private};
+use self::lock::{Note, ServeLock};
+use self::mark::Mark;
+use self::operations::accounts::{AddUser, ChangePassword, SetDisabled};
+use self::operations::sessions::{Purge, PurgeEvents, Revoke, Touch};
+use self::operations::{Beat, KeepSecret, MarkInUse};
+use self::paths::{LOCK, beside, unreachable_file};
+use self::readers::Readers;
+use self::writer::{Surroundings, Writer};
+use super::connect::{ConnectError, Role};
+use super::opening::{Opening, Stage};
+use super::rows::{CredentialsRow, ListedRow, LookupRow, ReplicaRow, Secret, UserRow};
+use super::{
+    Added, Changed, Confirmed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result,
+    Revoked, Store, StoreError, Target,
+};
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::entropy::{Entropy, NoEntropy};
+use crate::domain::event::{Actor, Event};
+use crate::domain::id::{ReplicaId, UserId};
+use crate::domain::password::PasswordHash;
+use crate::domain::revocation::{Reason, Seq};
+use crate::domain::session::Seen;
+use crate::domain::text::LoginName;
+use crate::domain::token::{TokenHash, TokenKey};
+use crate::domain::user::{Credentials, NewUser, User};
+
+/// How long a command waits for a running server to say that it has applied a change.
+const CONFIRMATION: Duration = Duration::from_secs(2);
+const HAS_USERS: &str = "SELECT EXISTS (SELECT 1 FROM users)";
+
+/// The store in one file.
+pub(super) struct Sqlite {
+    path: PathBuf,
+    writer: Writer,
+    readers: Readers,
+    token_key: TokenKey,
+    /// Held while serving; the operating system lets go of it however the process ends.
+    lock: Option<ServeLock>,
+    /// Whether the lock says that the database has users.
+    noted: AtomicBool,
+}
+
+impl Sqlite {
+    /// Opens or makes the file, migrates it, and starts the writer.
+    pub(super) async fn open(
+        path: PathBuf,
+        role: Role,
+        clock: Arc<dyn Clock>,
+        entropy: &dyn Entropy,
+        opening: &Opening,
+    ) -> std::result::Result<Self, ConnectError> {
+        refuse_remains(&path)?;
+        let path = make_private(&path)?;
+        let (sink, lock) = match role {
+            Role::Serve(sink) => (Some(sink), Some(ServeLock::take(&path).await?)),
+            Role::Command => (None, None),
+        };
+        let no_entropy = |error: NoEntropy| StoreError::unreachable(error.to_string());
+        let mut fresh_key = [0; 32];
+        entropy.fill(&mut fresh_key).map_err(no_entropy)?;
+        let replica = ReplicaId::random(entropy).map_err(no_entropy)?;
+        let lock_file = lock.as_ref().map(|_| beside(&path, LOCK));
+        let watched: Vec<_> = [Some(&path), lock_file.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
+        let files = Arc::new(Files::remember(&watched)?);
+        let around = Surroundings { path: path.clone(), files: Arc::clone(&files), replica, clock, sink };
+        let Started { writer, token_key, used } = start(around, fresh_key, opening).await?;
+        let readers = Readers::new(path.clone(), files);
+        let this = Self { path, writer, readers, token_key, lock, noted: AtomicBool::new(false) };
+        if used {
+            this.note(Note::InUse)?;
+        }
+        Ok(this)
+    }
+
+    /// Has the lock say something of the database, where this process holds it.
+    fn note(&self, note: Note) -> Result<()> {
+        let Some(lock) = &self.lock else { return Ok(()) };
+        lock.note(note).map_err(|error| unreachable_file(&self.path, &error))?;
+        self.noted.store(note == Note::InUse, Ordering::Release);
+        Ok(())
+    }
+
+    /// Before the first user of a served database: writes into the file itself that it was in use, so that a copy of the
+    /// file alone, without what its log holds, does not pass for a new database.
+    async fn begin_use(&self) -> Result<()> {
+        self.note(Note::Beginning)?;
+        self.writer.commit(MarkInUse).await?;
+        checkpoint::checkpoint(&self.path).await.map_err(failed)
+    }
+}
+
+/// Refuses to make a new database where the remains of another lie: its log, which SQLite would delete, or the note that
+/// it had users.
+fn refuse_remains(path: &Path) -> std::result::Result<(), ConnectError> {
+    if path.metadata().is_ok_and(|found| found.len() > 0) {
+        return Ok(());
+    }
+    let log = beside(path, "-wal");
+    if log.metadata().is_ok_and(|found| found.len() > 0) {
+        return Err(ConnectError::OlderLog(log));
+    }
+    if Note::of(path)? == Note::InUse {
+        return Err(ConnectError::Emptied(path.to_owned()));
+    }
+    Ok(())
+}
+
+/// A store that was started.
+struct Started {
+    writer: Writer,
+    token_key: TokenKey,
+    /// Whether it has users.
+    used: bool,
+}
+
+/// Migrates the file and starts the writer.
+async fn start(
+    around: Surroundings,
+    fresh_key: [u8; 32],
+    opening: &Opening,
+) -> std::result::Result<Started, ConnectError> {
+    backup::revive_in_place(&around.path, &*around.clock).await?;
+    let mut connection = connection::writer(&around.path).await?;
+    opening.is(Stage::Migrating);
+    migrate::migrate(&mut connection).await?;
+    opening.is(Stage::Opening);
+    let token_key = token_key(&mut connection, fresh_key).await.map_err(failed)?;
+    // A command would make a first user as well as a server.
+    let used = is_in_use(&mut connection, &around.path).await?;
+    if around.sink.is_some() {
+        // Closing folds and removes the log there is; beside an empty database SQLite would remove the new one too.
+        connection.close().await.map_err(failed)?;
+        let path = around.path.clone();
+        let made = tokio::task::spawn_blocking(move || log::make_room(&path)).await;
+        made.map_err(|error| StoreError::unreachable(error.to_string()))?;
+        connection = connection::writer(&around.path).await?;
+    }
+    Ok(Started { writer: Writer::start(around, connection).await?, token_key, used })
+}
+
+/// Whether a database has users, which is written into it then. One that had some and has none is refused.
+async fn is_in_use(connection: &mut SqliteConnection, path: &Path) -> std::result::Result<bool, ConnectError> {
+    let users = sqlx::query_scalar(HAS_USERS).fetch_one(&mut *connection).await.map_err(failed)?;
+    let marked = Mark::inside(connection).await.map_err(failed)? == Mark::InUse;
+    if users && !marked {
+        sqlx::query(Mark::InUse.sql()).execute(connection).await.map_err(failed)?;
+    }
+    let note = Note::of(path)?;
+    if !users && (note == Note::InUse || marked && note != Note::Beginning) {
+        return Err(ConnectError::Emptied(path.to_owned()));
+    }
+    Ok(users)
+}
+
+/// The key in the file, which is `fresh` if there was none.
+async fn token_key(connection: &mut SqliteConnection, fresh: [u8; 32]) -> sqlx::Result<TokenKey> {
+    let insert = "INSERT INTO secrets (name, value) VALUES ('token_key', ?1) ON CONFLICT (name) DO NOTHING";
+    sqlx::query(insert).bind(fresh.as_slice()).execute(&mut *connection).await?;
+    let (Secret(key),) =
+        sqlx::query_as("SELECT value FROM secrets WHERE name = 'token_key'").fetch_one(connection).await?;
+    Ok(TokenKey::new(key))
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn token_key(&self) -> Result<TokenKey> {
+        Ok(self.token_key.clone())
+    }
+
+    async fn secret(&self, name: &'static str) -> Result<Option<[u8; 32]>> {
+        let secret = sqlx::query_as("SELECT value FROM secrets WHERE name = ?1").bind(name);
+        Ok(self.readers.one(secret).await?.map(|(Secret(value),)| value))
+    }
+
+    async fn keep_secret(&self, name: &'static str, value: [u8; 32]) -> Result<()> {
+        self.writer.commit(KeepSecret { name, value }).await
+    }
+
+    async fn credentials(&self, name: &LoginName) -> Result<Option<Credentials>> {
+        let (username, email) = match name.clone() {
+            LoginName::Username(key) => (Some(key), None),
+            LoginName::Email(key) => (None, Some(key)),
+            LoginName::Impossible(_) => return Ok(None),
+        };
+        let credentials = sqlx::query_as(
+            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+                 updated_at AS user_updated_at, password_hash, auth_epoch
+             FROM users WHERE username_key = ?1 OR email_key = ?2",
+        );
+        let found: Option<CredentialsRow> = self.readers.one(credentials.bind(username).bind(email)).await?;
+        Ok(found.map(Credentials::from))
+    }
+
+    async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>> {
+        let credentials = sqlx::query_as(
+            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+                 updated_at AS user_updated_at, password_hash, auth_epoch
+             FROM users WHERE id = ?1",
+        );
+        let found: Option<CredentialsRow> = self.readers.one(credentials.bind(user)).await?;
+        Ok(found.map(Credentials::from))
+    }
+
+    async fn lookup(&self, token: &TokenHash) -> Result<Lookup> {
+        let lookup = sqlx::query_as(
+            "SELECT s.revoked_at, s.revoked_seq,
+                 s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
+                 s.remembered, s.ip, s.user_agent, s.host, u.username, u.email, u.name, u.admin, u.disabled_at,
+                 u.created_at AS user_created_at, u.updated_at AS user_updated_at
+             FROM sessions AS s JOIN users AS u ON u.id = s.user_id
+             WHERE s.token_hash = ?1",
+        );
+        let found: Option<LookupRow> = self.readers.one(lookup.bind(token)).await?;
+        Ok(found.map_or(Lookup::Missing, |LookupRow(lookup)| lookup))
+    }
+
+    async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Listing> {
+        // The left join answers with the log's newest number even when no session is left.
+        let listed = sqlx::query_as(
+            "SELECT head.seq AS head,
+                 s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
+                 s.remembered, s.ip, s.user_agent, s.host
+             FROM (SELECT coalesce(max(seq), 0) AS seq FROM revocations) AS head
+             LEFT JOIN sessions AS s ON s.user_id = ?1 AND s.archived = 0 AND s.revoked_at IS NULL
+                 AND s.idle_expires_at > ?2 AND s.expires_at > ?2
+             ORDER BY s.created_at DESC, s.number DESC",
+        );
+        let rows: Vec<ListedRow> = self.readers.all(listed.bind(user).bind(now)).await?;
+        let seq = rows.first().map(|row| row.head).unwrap_or_default();
+        Ok(Listing { sessions: rows.into_iter().filter_map(|row| row.session).collect(), seq })
+    }
+
+    async fn has_users(&self) -> Result<bool> {
+        let found = self.readers.one(sqlx::query_as(HAS_USERS)).await?;
+        Ok(found.is_some_and(|(any,)| any))
+    }
+
+    async fn users(&self) -> Result<Vec<User>> {
+        let users = sqlx::query_as(
+            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+                 updated_at AS user_updated_at
+             FROM users ORDER BY username_key",
+        );
+        let users: Vec<UserRow> = self.readers.all(users).await?;
+        Ok(users.into_iter().map(User::from).collect())
+    }
+
+    async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor) -> Result<Added> {
+        let first = self.lock.is_some() && !self.noted.load(Ordering::Acquire);
+        if first {
+            self.begin_use().await?;
+        }
+        let added = self.writer.commit(AddUser { id, user, hash, by }).await?;
+        if first {
+            self.note(Note::InUse)?;
+        }
+        Ok(added)
+    }
+
+    async fn create_session(&self, new: NewSession) -> Result<Created> {
+        self.writer.commit(new).await
+    }
+
+    async fn logout(&self, logout: Logout) -> Result<Revoked> {
+        self.writer.log_out(logout).await
+    }
+
+    async fn revoke(&self, target: Target, reason: Reason) -> Result<Changed> {
+        self.writer.commit(Revoke { target, reason }).await
+    }
+
+    async fn change_password(&self, change: PasswordChange, reason: Reason) -> Result<Changed> {
+        self.writer.commit(ChangePassword { change, reason }).await
+    }
+
+    async fn set_disabled(&self, user: UserId, disabled: bool, reason: Reason) -> Result<Option<Revoked>> {
+        self.writer.commit(SetDisabled { user, disabled, reason }).await
+    }
+
+    async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>> {
+        self.writer.commit(Touch { seen }).await
+    }
+
+    async fn record(&self, events: Vec<Event>) -> Result<()> {
+        self.writer.commit(events).await
+    }
+
+    async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        self.writer.commit(Purge { before, limit }).await
+    }
+
+    async fn purge_events(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        self.writer.commit(PurgeEvents { before, limit }).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        // A query of a table: SQLite answers one of constants without a look at the file. And a commit, since nothing less
+        // shows that the writer lives, may write, and has a disk that takes it.
+        try_join(self.has_users(), self.writer.commit(Beat)).await.map(drop)
+    }
+
+    async fn confirm(&self, seq: Seq) -> Result<Confirmed> {
+        let asked = tokio::time::Instant::now();
+        loop {
+            if self.lock.is_none() && !ServeLock::held(&self.path)? {
+                return Ok(Confirmed::NoServer);
+            }
+            let applied: Option<(Seq,)> = self.readers.one(sqlx::query_as("SELECT applied FROM replicas")).await?;
+            if applied.is_some_and(|(applied,)| applied >= seq) {
+                return Ok(Confirmed::Applied);
+            }
+            if asked.elapsed() > CONFIRMATION {
+                return Ok(Confirmed::NotInTime);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn replicas(&self) -> Result<Vec<Replica>> {
+        let rows = sqlx::query_as("SELECT id, beat, applied, caching FROM replicas");
+        let rows: Vec<ReplicaRow> = self.readers.all(rows).await?;
+        Ok(rows.into_iter().map(Replica::from).collect())
+    }
+
+    fn shared(&self) -> Option<Arc<dyn Replicas>> {
+        None
+    }
+
+    async fn close(&self) {
+        // The writer goes last, so that it can fold the log into the file.
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
