@@ -136,7 +136,7 @@ pub async fn copy(
     let (Ok(Scheme::Sqlite(path)), Ok(Scheme::Postgres)) = (scheme(from), scheme(to)) else {
         return Err(CopyError::OtherWay(from.clone(), to.clone()));
     };
-    let source = sqlite::CopySource::open(path).await?;
+    let mut source = sqlite::CopySource::open(path).await?;
     let contents = source.contents().await?;
     if contents.users == 0 {
         return Err(CopyError::Nothing(from.clone()));

@@ -4,7 +4,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::task::JoinSet;
 
 use crate::cli::serving;
@@ -29,8 +30,11 @@ async fn restore(from: &Home, to: &Home, more: &[&str]) -> Finished {
 }
 
 /// What a statement counts in a file.
-fn number(path: &Path, sql: &str) -> i64 {
-    Connection::open(path).expect("opened").query_row(sql, [], |row| row.get(0)).expect("a number")
+async fn number(path: &Path, sql: &'static str) -> i64 {
+    let mut connection = SqliteConnectOptions::new().filename(path).connect().await.expect("opened");
+    let number = sqlx::query_scalar(sql).fetch_one(&mut connection).await.expect("a number");
+    connection.close().await.expect("closed");
+    number
 }
 
 /// What lies in a directory, each with its content.
@@ -78,13 +82,13 @@ async fn a_backup_is_whole_and_consistent_while_logouts_go_on() {
 
     let path = file(&home);
     assert_eq!(std::fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
-    assert_eq!(number(&path, HALF_DONE), 0);
-    assert_eq!(number(&path, "SELECT count(*) FROM sessions"), 30);
+    assert_eq!(number(&path, HALF_DONE).await, 0);
+    assert_eq!(number(&path, "SELECT count(*) FROM sessions").await, 30);
     assert!(
-        number(&path, "SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL") >= 10,
+        number(&path, "SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL").await >= 10,
         "what was answered before"
     );
-    assert_eq!(number(&path, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
+    assert_eq!(number(&path, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'").await, 1);
     let names: Vec<_> = everything(home.dir.path()).into_iter().map(|(path, _)| path).collect();
     assert_eq!(names, [path], "nothing else is left");
     assert_eq!(server.send(get("/verify")).await.status, 401, "the server goes on");
@@ -218,7 +222,7 @@ async fn a_damaged_backup_is_refused_and_named() {
         if restored.ok {
             // What was written over was not in use.
             let check = "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'";
-            assert_eq!(number(&place.database.path(), check), 1);
+            assert_eq!(number(&place.database.path(), check).await, 1);
             std::fs::remove_file(place.database.path()).expect("removed");
         } else {
             assert!(restored.err.contains("backup.db is damaged ("), "{}", restored.err);
@@ -278,9 +282,13 @@ async fn a_copy_of_a_running_database_without_its_log_makes_no_first_user() {
     server.log_in(ALICE).await;
     let other = Home::new();
     std::fs::copy(home.database.path(), other.database.path()).expect("copied");
-    assert_eq!(number(&other.database.path(), "SELECT count(*) FROM users"), 0, "that is what makes it dangerous");
+    assert_eq!(
+        number(&other.database.path(), "SELECT count(*) FROM users").await,
+        0,
+        "that is what makes it dangerous"
+    );
     assert_no_first_user(&other).await;
-    assert_eq!(number(&other.database.path(), "SELECT count(*) FROM users"), 0);
+    assert_eq!(number(&other.database.path(), "SELECT count(*) FROM users").await, 0);
     assert_no_first_user(&other).await;
 
     // In its own place too.

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags, Row};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _, TypeInfo as _, ValueRef as _,
+};
 use tempfile::TempDir;
 
-/// Longer than anybody holds the file.
+/// Longer than the file is ever held.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The key that tokens are made with, in hex.
@@ -40,22 +42,23 @@ impl Database {
 
     /// The answer to a query, a row a row, every value as text.
     pub async fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
-        let connection = self.reader();
-        let mut statement = connection.prepare(sql).expect("a statement");
-        let rows = statement.query_map([], |row| Ok(texts(row))).expect("rows");
-        rows.collect::<Result<_, _>>().expect("rows")
+        let mut reader = self.reader().await;
+        let rows = reader.fetch_all(AssertSqlSafe(sql)).await.expect("rows");
+        reader.close().await.expect("closed");
+        rows.iter().map(texts).collect()
     }
 
-    /// Changes it behind everybody's back.
+    /// Changes it from outside.
     pub async fn execute(&self, sql: &str) {
-        self.connection().execute_batch(sql).expect("executed");
+        let mut connection = self.connection().await;
+        connection.execute(AssertSqlSafe(sql)).await.expect("executed");
+        connection.close().await.expect("closed");
     }
 
     /// Keeps everything waiting that changes something, until the result is dropped.
-    pub async fn keep_writers_waiting(&self) -> Connection {
-        let connection = self.connection();
-        connection.busy_timeout(PATIENCE).expect("patience");
-        connection.execute_batch("BEGIN IMMEDIATE").expect("the write lock");
+    pub async fn keep_writers_waiting(&self) -> SqliteConnection {
+        let mut connection = self.connection().await;
+        connection.execute("BEGIN IMMEDIATE").await.expect("the write lock");
         connection
     }
 
@@ -86,24 +89,29 @@ impl Database {
     }
 
     /// Another process at the same file.
-    pub fn connection(&self) -> Connection {
-        Connection::open(self.path()).expect("a connection")
+    pub async fn connection(&self) -> SqliteConnection {
+        self.options().connect().await.expect("a connection")
     }
 
-    /// One that changes nothing there, not even on leaving.
-    pub fn reader(&self) -> Connection {
-        let reader = Connection::open_with_flags(self.path(), OpenFlags::SQLITE_OPEN_READ_ONLY).expect("a database");
-        reader.busy_timeout(PATIENCE).expect("patience");
-        reader
+    /// One that changes nothing there, not even when it is closed.
+    pub async fn reader(&self) -> SqliteConnection {
+        self.options().read_only(true).connect().await.expect("a database")
+    }
+
+    fn options(&self) -> SqliteConnectOptions {
+        SqliteConnectOptions::new().filename(self.path()).busy_timeout(PATIENCE)
     }
 }
 
-fn texts(row: &Row<'_>) -> Vec<Option<String>> {
-    let text = |value| match value {
-        ValueRef::Null => None,
-        ValueRef::Integer(number) => Some(number.to_string()),
-        ValueRef::Text(text) => Some(String::from_utf8(text.to_vec()).expect("UTF-8")),
-        odd => panic!("{odd:?} has no text"),
+fn texts(row: &SqliteRow) -> Vec<Option<String>> {
+    let text = |column| {
+        let value = row.try_get_raw(column).expect("a value");
+        match value.type_info().name() {
+            _ if value.is_null() => None,
+            "INTEGER" => Some(row.get::<i64, _>(column).to_string()),
+            "TEXT" => Some(row.get(column)),
+            odd => panic!("{odd} has no text"),
+        }
     };
-    (0..row.as_ref().column_count()).map(|column| text(row.get_ref(column).expect("a value"))).collect()
+    (0..row.len()).map(text).collect()
 }

@@ -27,7 +27,7 @@ const FLOORS: [(&str, u8); 16] = [
 const SIBLINGS: [(&str, &str); 3] = [("coherence", "cache"), ("touch", "cache"), ("config", "domain")];
 /// Which modules may know which libraries.
 const LIBRARIES: [(&str, &[&str]); 6] = [
-    ("rusqlite", &["store"]),
+    ("sqlx", &["store"]),
     ("tokio_postgres", &["store"]),
     ("rustls", &["store"]),
     ("axum", &["http"]),
@@ -59,14 +59,14 @@ fn a_planted_violation_is_found() {
         ("service/login.rs", "\n\nuse crate::{\n    cache::Cache,\n    app::Running,\n};", vec![5]),
         (
             "service/login.rs",
-            "use axum::Router;\nuse rusqlite::Row;\nuse http::StatusCode;\nuse hyper::body;",
+            "use axum::Router;\nuse sqlx::Row;\nuse http::StatusCode;\nuse hyper::body;",
             vec![1, 2, 3, 4],
         ),
         ("service/mod.rs", "fn f() { crate::app::serve(); }", vec![1]),
         ("cache.rs", "use super::http::wire;", vec![1]),
         ("cache.rs", "use crate::touch::Flusher;", vec![1]),
         ("store/sqlite/writer.rs", "use super::super::super::service::Error;", vec![1]),
-        ("http/wire.rs", "use rusqlite::Row;", vec![1]),
+        ("http/wire.rs", "use sqlx::Row;", vec![1]),
         ("app.rs", "use axum::Router;", vec![1]),
     ] {
         let found: Vec<_> = check(file, text).into_iter().map(|v| v.split(": ").next().map(str::to_owned)).collect();
@@ -83,7 +83,7 @@ fn what_is_allowed_is_not_found() {
             "use crate::service::Error;\nuse super::dialect::Owner;\nuse axum::Router;\nuse http::Method;",
         ),
         ("app.rs", "use crate::http::state::App;"),
-        ("store/sqlite/writer.rs", "use super::super::{Logout, Result};\nuse rusqlite::Row;"),
+        ("store/sqlite/writer.rs", "use super::super::{Logout, Result};\nuse sqlx::Row;"),
         ("touch.rs", "use crate::cache::Cache;"),
         ("cache.rs", "//! See [`crate::http`].\n/// crate::app\nconst X: u8 = 1; // crate::app"),
         ("domain/id.rs", "#[cfg(test)]\nmod tests {\n    use crate::app::serve;\n}"),

@@ -1,40 +1,43 @@
 //! The statements in the source against the migrations: every one prepares, and the hot ones use an index.
 
-use rusqlite::Connection;
 use sessiond::store::connect::Role;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, Executor as _, Row as _, SqlSafeStr as _};
 
 use crate::database::Database;
 use crate::fresh::open;
 use crate::statements::statements;
 
 /// A database as the migrations leave it.
-async fn migrated() -> (Database, Connection) {
+async fn migrated() -> (Database, SqliteConnection) {
     let database = Database::new();
     open(&database, Role::Command).await.expect("a store").close().await;
-    let connection = database.reader();
+    let connection = database.reader().await;
     (database, connection)
 }
 
 #[tokio::test]
 async fn every_statement_is_plain_text_and_prepares_against_the_migrations() {
-    let (_database, connection) = migrated().await;
+    let (_database, mut connection) = migrated().await;
     for sql in statements("sqlite") {
-        connection.prepare(&sql).unwrap_or_else(|error| panic!("{error}: {sql}"));
+        let prepared = connection.prepare(AssertSqlSafe(sql.as_str()).into_sql_str()).await;
+        prepared.unwrap_or_else(|error| panic!("{error}: {sql}"));
     }
 }
 
 #[tokio::test]
 async fn every_hot_statement_uses_an_index() {
     // What a statement says, and the index that its way to the sessions or users leads through.
-    const HOT: [(&str, &str); 14] = [
+    const HOT: [(&str, &str); 15] = [
         ("WHERE s.token_hash = ?1", "SEARCH s USING INDEX sqlite_autoindex_sessions_2"),
         ("WHERE s.token_hash = ?1", "SEARCH u USING PRIMARY KEY"),
-        ("WHERE token_hash = ?1 AND (?2 IS NULL", "SEARCH sessions USING INDEX sqlite_autoindex_sessions_2"),
-        ("SET revoked_at = ?2", "SEARCH sessions USING INTEGER PRIMARY KEY"),
         ("WHERE token_hash = ?1 AND revoked_at IS NULL", "SEARCH sessions USING INDEX sqlite_autoindex_sessions_2"),
+        ("FROM json_each(?1) AS wanted", "SEARCH s USING INDEX sqlite_autoindex_sessions_2"),
+        ("SET revoked_at = ?3", "SEARCH sessions USING INTEGER PRIMARY KEY"),
+        ("SET revoked_at = ?2", "SEARCH sessions USING INTEGER PRIMARY KEY"),
+        ("sessions.token_hash = seen.token_hash", "SEARCH sessions USING INDEX sqlite_autoindex_sessions_2"),
         ("LEFT JOIN sessions AS s ON s.user_id = ?1", "SEARCH s USING INDEX sessions_live"),
         ("ORDER BY last_seen_at DESC, number DESC", "SEARCH sessions USING INDEX sessions_live"),
-        ("id IS NOT ?2", "SEARCH sessions USING INDEX sessions_live"),
         ("SET archived = 1", "SEARCH sessions USING INDEX sessions_live"),
         ("WHERE id = ?1 AND (?2 IS NULL", "SEARCH sessions USING INDEX sqlite_autoindex_sessions_1"),
         ("DELETE FROM sessions", "SEARCH sessions USING COVERING INDEX sessions_expiry"),
@@ -42,13 +45,13 @@ async fn every_hot_statement_uses_an_index() {
         ("SELECT 1 FROM users WHERE id = ?1", "SEARCH users USING PRIMARY KEY"),
         ("SELECT coalesce(max(seq), 0) FROM revocations", "SEARCH revocations"),
     ];
-    let (_database, connection) = migrated().await;
+    let (_database, mut connection) = migrated().await;
     let all = statements("sqlite");
     for (words, index) in HOT {
         let found: Vec<_> = all.iter().filter(|sql| sql.contains(words)).collect();
         assert!(!found.is_empty(), "no statement says {words}");
         for sql in found {
-            let plan = plan(&connection, sql);
+            let plan = plan(&mut connection, sql).await;
             assert!(plan.contains(index), "{words}: {plan}");
         }
     }
@@ -56,11 +59,11 @@ async fn every_hot_statement_uses_an_index() {
 
 #[tokio::test]
 async fn only_the_lists_of_everybody_and_the_counts_of_a_copy_scan_a_table() {
-    let (_database, connection) = migrated().await;
+    let (_database, mut connection) = migrated().await;
     for sql in statements("sqlite") {
         let everybody = ["FROM users ORDER BY username_key", "EXISTS (SELECT 1 FROM users)", "count(*) FROM users"];
         let everybody = everybody.iter().any(|words| sql.contains(words));
-        let plan = plan(&connection, &sql);
+        let plan = plan(&mut connection, &sql).await;
         let scans = ["SCAN sessions", "SCAN s", "SCAN users", "SCAN u", "SCAN events"];
         let scanned =
             plan.lines().any(|line| scans.iter().any(|scan| line == *scan || line.starts_with(&format!("{scan} "))));
@@ -68,10 +71,17 @@ async fn only_the_lists_of_everybody_and_the_counts_of_a_copy_scan_a_table() {
     }
 }
 
-/// What SQLite would do, a line a step.
-fn plan(connection: &Connection, sql: &str) -> String {
-    let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a statement");
-    // The values make no difference, so none are bound.
-    let steps = explained.raw_query().mapped(|step| Ok(step.get::<_, String>("detail")? + "\n"));
-    steps.collect::<Result<_, _>>().unwrap_or_else(|error| panic!("{error}: {sql}"))
+/// What SQLite would do, a line a step, for each statement of a text.
+async fn plan(connection: &mut SqliteConnection, sql: &str) -> String {
+    let mut plan = String::new();
+    for statement in
+        sql.split(';').map(str::trim).filter(|statement| !matches!(*statement, "BEGIN IMMEDIATE" | "COMMIT"))
+    {
+        // The values make no difference, so none are bound.
+        let steps = connection.fetch_all(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"))).await;
+        for step in steps.unwrap_or_else(|error| panic!("{error}: {statement}")) {
+            plan += &(step.get::<String, _>("detail") + "\n");
+        }
+    }
+    plan
 }

@@ -15,6 +15,7 @@ use sessiond::domain::entropy::SystemEntropy;
 use sessiond::domain::revocation::{Revocation, Why};
 use sessiond::store::connect::{ConnectError, Role, connect};
 use sessiond::store::{Confirmed, RevocationSink, StoreError, Target};
+use sqlx::Connection as _;
 
 use crate::cli::serving;
 use crate::database::Database;
@@ -171,9 +172,8 @@ async fn sqlite_writes_ahead_in_files_that_are_its_owners_alone() {
             names.push(file.file_name().into_string().expect("UTF-8"));
         }
         assert_eq!(sorted(names), ["test.db", "test.db-shm", "test.db-wal", "test.db.lock"]);
-        let journal: String =
-            fresh.database.reader().query_row("PRAGMA journal_mode", [], |row| row.get(0)).expect("read");
-        assert_eq!(journal, "wal");
+        let journal = fresh.database.rows("PRAGMA journal_mode").await;
+        assert_eq!(journal, [[Some(String::from("wal"))]]);
     })
     .await;
 }
@@ -252,9 +252,8 @@ async fn sqlite_has_room_for_its_log_from_the_first_start_on() {
 async fn a_busy_database_is_too_slow_and_nothing_is_half_done() {
     let server = Server::start().await;
     let bob = server.log_in(BOB).await;
-    let other = server.database.connection();
     let events = server.database.number("SELECT count(*) FROM events").await;
-    other.execute_batch("BEGIN IMMEDIATE").expect("the write lock");
+    let other = server.database.keep_writers_waiting().await;
 
     assert_words(&send_all(&server, logouts(&bob)).await, &TOO_SLOW[..3]);
     assert_words(&send_all(&server, logins()).await, &TOO_SLOW[..3]);
@@ -264,7 +263,7 @@ async fn a_busy_database_is_too_slow_and_nothing_is_half_done() {
         assert_eq!(reply.status, 200, "reading goes on");
     }
 
-    other.execute_batch("ROLLBACK").expect("released");
+    other.close().await.expect("released");
     assert_eq!(server.check(&bob.token).await, 200, "still alive");
     assert_eq!(server.database.number("SELECT count(*) FROM events").await, events, "none of it is on record");
     assert_eq!(server.database.number("SELECT count(*) FROM sessions").await, 1, "no login came through");
@@ -482,8 +481,7 @@ async fn a_writer_that_cannot_write_is_not_ready_and_its_failures_are_told_once(
     assert_eq!(ready().await.status, 200);
     let bob = server.log_in(BOB).await;
     let before = server.log().lines().count();
-    let other = home.database.connection();
-    other.execute_batch("BEGIN IMMEDIATE").expect("the write lock");
+    let other = home.database.keep_writers_waiting().await;
     until("it is not ready", async || ready().await.status == 503).await;
     assert!(ready().await.text().starts_with("store: "), "{}", ready().await.text());
     assert_eq!(exchange(&server.ops, &get("/livez").bytes(&server.ops)).await.status, 200);
@@ -495,7 +493,7 @@ async fn a_writer_that_cannot_write_is_not_ready_and_its_failures_are_told_once(
         assert!(replies.iter().all(|reply| reply.status == 504), "{replies:?}");
         failed += replies.len();
     }
-    other.execute_batch("ROLLBACK").expect("released");
+    other.close().await.expect("released");
     until("it is ready", async || ready().await.status == 200).await;
     let over = || server.log().lines().find(|line| line.contains("the store answers again")).map(str::to_owned);
     until("it is over", async || over().is_some()).await;

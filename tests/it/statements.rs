@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 pub fn statements(store: &str) -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
     let mut files = rust_files(&folder.join(store));
-    files.push(folder.join(format!("{store}.rs")));
+    files.extend(Some(folder.join(format!("{store}.rs"))).filter(|file| file.exists()));
     let mut found = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(file).expect("a file");
-        for begin in ["\"SELECT ", "\"INSERT ", "\"UPDATE ", "\"DELETE ", "\"WITH "] {
+        for begin in ["\"SELECT ", "\"INSERT ", "\"UPDATE ", "\"DELETE ", "\"WITH ", "\"BEGIN "] {
             let literals = text.match_indices(begin).filter_map(|(at, _)| text[at + 1..].split('"').next());
             found.extend(literals.map(str::to_owned));
         }

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use super::files::beside;
+use super::paths::beside;
 
 /// At how many pages in the log a commit folds it into the database itself, should nobody have done so before.
 pub(super) const WRITERS_SHARE: u32 = 4096;

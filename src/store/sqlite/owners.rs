@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::super::{Result, StoreError};
-use super::files::unreachable_file;
+use super::paths::unreachable_file;
 
 const ROOT: u32 = 0;
 const STICKY: u32 = 0o1000;
