@@ -52,6 +52,8 @@ mod rocketchat;
 mod secrets;
 mod sql;
 mod sqlite;
+mod sqlite_batches;
+mod sqlite_migrations;
 mod state_machine;
 mod statements;
 mod store_contract;

@@ -123,7 +123,7 @@ impl Sqlite {
     }
 
     /// Before the first user of a served database: writes into the file itself that it was in use, so that a copy of the
-    /// file alone, without what its log holds, does not pass for a new database.
+    /// file without its log does not pass for a new database.
     async fn begin_use(&self) -> Result<()> {
         self.note(Note::Beginning)?;
         self.writer.commit(MarkInUse).await?;
@@ -162,21 +162,22 @@ async fn start(
     opening: &Opening,
 ) -> std::result::Result<Started, ConnectError> {
     backup::revive_in_place(&around.path, &*around.clock).await?;
-    let mut connection = connection::writer(&around.path).await?;
+    // Without a log as long as it may be another program's.
+    let mut connection = connection::beside_the_writer(&around.path).await.map_err(failed)?;
     opening.is(Stage::Migrating);
     migrate::migrate(&mut connection).await?;
     opening.is(Stage::Opening);
     let token_key = token_key(&mut connection, fresh_key).await.map_err(failed)?;
     // A command would make a first user as well as a server.
     let used = is_in_use(&mut connection, &around.path).await?;
+    // Closing folds and removes the log there is; beside an empty database SQLite would remove the new one too.
+    connection.close().await.map_err(failed)?;
     if around.sink.is_some() {
-        // Closing folds and removes the log there is; beside an empty database SQLite would remove the new one too.
-        connection.close().await.map_err(failed)?;
         let path = around.path.clone();
         let made = tokio::task::spawn_blocking(move || log::make_room(&path)).await;
         made.map_err(|error| StoreError::unreachable(error.to_string()))?;
-        connection = connection::writer(&around.path).await?;
     }
+    let connection = connection::writer(&around.path).await?;
     Ok(Started { writer: Writer::start(around, connection).await?, token_key, used })
 }
 
