@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rusqlite::Connection;
-use rusqlite::types::ValueRef;
 use sessiond::domain::entropy::{Entropy as _, SystemEntropy};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
+use sqlx::{
+    AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _, Row as _, TypeInfo as _, ValueRef as _,
+};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -36,7 +38,7 @@ impl Old {
     async fn with(home: &Home, sql: &str) -> Self {
         let old = Self::new();
         old.add_alice(home).await;
-        old.connection().execute_batch(sql).expect("made");
+        old.execute(sql).await;
         old
     }
 
@@ -72,8 +74,14 @@ impl Old {
         format!("sqlite://{}", self.path().display())
     }
 
-    fn connection(&self) -> Connection {
-        Connection::open(self.path()).expect("a connection")
+    async fn connection(&self) -> SqliteConnection {
+        SqliteConnectOptions::new().filename(self.path()).connect().await.expect("a connection")
+    }
+
+    async fn execute(&self, sql: &str) {
+        let mut connection = self.connection().await;
+        connection.execute(AssertSqlSafe(sql)).await.expect("executed");
+        connection.close().await.expect("closed");
     }
 
     /// A command on it.
@@ -94,31 +102,33 @@ impl Old {
     }
 
     /// A table, every value as PostgreSQL would write it.
-    fn rows(&self, table: &str) -> Rows {
-        let connection = self.connection();
-        let mut statement = connection.prepare(&format!("SELECT * FROM {table} ORDER BY 1")).expect("a statement");
-        let names: Vec<_> = statement.column_names().into_iter().map(str::to_owned).collect();
-        let rows = statement.query_map([], |row| {
-            Ok((0..names.len()).flat_map(|at| texts(&names[at], row.get_ref(at).expect("a value"))).collect())
-        });
-        rows.expect("rows").collect::<Result<_, _>>().expect("rows")
+    async fn rows(&self, table: &str) -> Rows {
+        let mut connection = self.connection().await;
+        let rows = connection.fetch_all(AssertSqlSafe(format!("SELECT * FROM {table} ORDER BY 1"))).await.expect("rows");
+        connection.close().await.expect("closed");
+        rows.iter().map(|row| (0..row.len()).flat_map(|at| texts(row, at)).collect()).collect()
     }
 
-    fn all(&self) -> Vec<Rows> {
-        TABLES.map(|table| self.rows(table)).into()
+    async fn all(&self) -> Vec<Rows> {
+        let mut all = Vec::new();
+        for table in TABLES {
+            all.push(self.rows(table).await);
+        }
+        all
     }
 }
 
 /// What PostgreSQL writes for a column: one value, and three for what an entry of the log says.
-fn texts(name: &str, value: ValueRef<'_>) -> Vec<Option<String>> {
-    let text = match value {
-        ValueRef::Null => return vec![None],
-        ValueRef::Integer(number) if ["admin", "remembered", "archived"].contains(&name) => {
-            ["f", "t"][usize::try_from(number).expect("0 or 1")].to_owned()
+fn texts(row: &SqliteRow, at: usize) -> Vec<Option<String>> {
+    let (name, value) = (row.column(at).name(), row.try_get_raw(at).expect("a value"));
+    let text = match value.type_info().name() {
+        _ if value.is_null() => return vec![None],
+        "INTEGER" if ["admin", "remembered", "archived"].contains(&name) => {
+            ["f", "t"][usize::from(row.get::<bool, _>(at))].to_owned()
         }
-        ValueRef::Integer(number) => number.to_string(),
-        ValueRef::Text(text) if name == "what" => {
-            let what: serde_json::Value = serde_json::from_slice(text).expect("JSON");
+        "INTEGER" => row.get::<i64, _>(at).to_string(),
+        "TEXT" if name == "what" => {
+            let what: serde_json::Value = serde_json::from_str(row.get(at)).expect("JSON");
             let list = |key: &str, around: [&str; 2]| {
                 let items = what[key].as_array().expect(key).iter().map(|item| item.as_str().expect("a text"));
                 let items: Vec<_> = items.map(|item| around[0].to_owned() + item + around[1]).collect();
@@ -128,11 +138,12 @@ fn texts(name: &str, value: ValueRef<'_>) -> Vec<Option<String>> {
             let flush = Some(String::from("{}"));
             return vec![list("sessions", ["\"\\\\x", "\""]), list("users", ["", ""]), flush];
         }
-        ValueRef::Text(text) => String::from_utf8(text.to_vec()).expect("UTF-8"),
-        ValueRef::Blob(bytes) => {
+        "TEXT" => row.get(at),
+        "BLOB" => {
+            let bytes: Vec<u8> = row.get(at);
             format!("\\x{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
         }
-        ValueRef::Real(_) => panic!("no column holds one"),
+        odd => panic!("no column holds {odd}"),
     };
     vec![Some(text)]
 }
@@ -194,14 +205,14 @@ async fn everybody_stays_logged_in_and_whoever_was_not_is_not() {
     let listed = beside(&["session", "list", ALICE]).await;
     // What is only in the log beside the file counts.
     before.kill().await;
-    let held = old.all();
+    let held = old.all().await;
 
     let told = finish(copying(&home, &old), "").await;
     let events = held[2].len();
     assert_eq!(told.err, "", "nobody watches");
     assert_eq!(told.done(), format!("copied 3 users, 5 sessions, {events} events\n"));
     assert_eq!(all(&home.database).await, held);
-    assert_eq!(old.all(), held, "and the old store is as it was");
+    assert_eq!(old.all().await, held, "and the old store is as it was");
     let head = held[3].last().and_then(|row| row[0].clone()).expect("a log");
     assert_eq!(home.database.rows("SELECT seq FROM coherence").await, [[Some(head.clone())]]);
 
@@ -227,35 +238,37 @@ async fn whatever_a_column_may_hold_is_copied_as_it_is() {
     let home = Home::new();
     let odd = ["\\N", "\\.", "", "\t\n\r\u{8}\u{b}\u{c}", "\\\\x00", "a\\", "ünï 🦀 \u{fffd}\u{10ffff}", "{\"NULL\",null}"];
     let old = Old::with(&home, "").await;
-    let connection = old.connection();
+    let mut connection = old.connection().await;
     for (at, text) in (0_i64..).zip(odd) {
-        connection
-            .execute(
-                "INSERT INTO users VALUES (?1, ?2, ?2, ?3, ?3, ?2, ?4, ?2, 9223372036854775807, ?5, -1, 0)",
-                (format!("user {at}"), format!("{at}{text}"), (at % 2 == 0).then_some(text), at % 2, (at % 2 == 0).then_some(at)),
-            )
+        sqlx::query("INSERT INTO users VALUES (?1, ?2, ?2, ?3, ?3, ?2, ?4, ?2, 9223372036854775807, ?5, -1, 0)")
+            .bind(format!("user {at}"))
+            .bind(format!("{at}{text}"))
+            .bind((at % 2 == 0).then_some(text))
+            .bind(at % 2)
+            .bind((at % 2 == 0).then_some(at))
+            .execute(&mut connection)
+            .await
             .expect("a user");
-        connection
-            .execute(
-                "INSERT INTO sessions VALUES (?1 + 10, 'session ' || ?1, randomblob(32), 'user ' || ?1, 1, 2, 3, 4, ?1 % 2,
-                     ?2, ?2, ?2, iif(?1 % 2, 5, NULL), iif(?1 % 2, ?2, NULL), iif(?1 % 2, ?2, NULL), iif(?1 % 2, 6, NULL), ?1 % 2)",
-                (at, text),
-            )
-            .expect("a session");
-        connection
-            .execute("INSERT INTO events VALUES (?1 * 1000 + 10, 0, ?2, ?2, NULL, ?2, NULL, ?2, ?2, ?2, ?1)", (at, text))
-            .expect("an event");
+        sqlx::query(
+            "INSERT INTO sessions VALUES (?1 + 10, 'session ' || ?1, randomblob(32), 'user ' || ?1, 1, 2, 3, 4, ?1 % 2,
+                 ?2, ?2, ?2, iif(?1 % 2, 5, NULL), iif(?1 % 2, ?2, NULL), iif(?1 % 2, ?2, NULL), iif(?1 % 2, 6, NULL), ?1 % 2);
+             INSERT INTO events VALUES (?1 * 1000 + 10, 0, ?2, ?2, NULL, ?2, NULL, ?2, ?2, ?2, ?1)",
+        )
+        .bind(at)
+        .bind(text)
+        .execute(&mut connection)
+        .await
+        .expect("a session and an event");
     }
-    connection
-        .execute_batch(&format!(
-            "INSERT INTO revocations VALUES (5, 1, '{{\"sessions\":[],\"users\":[]}}');
-             INSERT INTO revocations VALUES (6, 2, '{{\"sessions\":[\"{0}\",\"{0}\"],\"users\":[\"23456789ABCDEFGHJ\",\"NULL56789ABCDEFGH\"]}}');",
-            "0f".repeat(32)
-        ))
-        .expect("entries");
-    drop(connection);
+    connection.close().await.expect("closed");
+    old.execute(&format!(
+        "INSERT INTO revocations VALUES (5, 1, '{{\"sessions\":[],\"users\":[]}}');
+         INSERT INTO revocations VALUES (6, 2, '{{\"sessions\":[\"{0}\",\"{0}\"],\"users\":[\"23456789ABCDEFGHJ\",\"NULL56789ABCDEFGH\"]}}')",
+        "0f".repeat(32)
+    ))
+    .await;
     finish(copying(&home, &old), "").await.done();
-    assert_eq!(all(&home.database).await, old.all());
+    assert_eq!(all(&home.database).await, old.all().await);
     assert_eq!(home.database.rows("SELECT seq FROM coherence").await, [[Some(String::from("6"))]]);
 }
 
@@ -275,10 +288,9 @@ async fn a_store_with_nobody_logged_in_is_copied_and_numbers_begin_at_one() {
 async fn every_table_is_copied_or_known_to_be_left_out() {
     let home = Home::new();
     let old = Old::with(&home, "").await;
-    let connection = old.connection();
-    let mut tables = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1").expect("fine");
-    let tables: Vec<String> = tables.query_map([], |row| row.get(0)).expect("rows").map(Result::unwrap).collect();
-    let mut known = [&TABLES[..], &["replicas", "secrets"]].concat();
+    let tables = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1");
+    let tables: Vec<String> = tables.fetch_all(&mut old.connection().await).await.expect("rows");
+    let mut known = [&TABLES[..], &["_sqlx_migrations", "replicas", "schema_compatibility", "secrets"]].concat();
     known.sort_unstable();
     assert_eq!(tables, known);
 }
@@ -339,12 +351,13 @@ async fn a_source_that_is_no_source_is_refused_and_the_target_is_untouched() {
     finish(old.command(&home, &["migrate"]), "").await.done();
     refused(&old, "holds no users: there is nothing to copy").await;
     old.add_alice(&home).await;
-    let today: u32 = old.connection().pragma_query_value(None, "user_version", |row| row.get(0)).expect("a number");
-    old.connection().pragma_update(None, "user_version", 0).expect("older");
-    refused(&old, "has had 0 of").await;
-    old.connection().pragma_update(None, "user_version", 99).expect("newer");
-    refused(&old, "a newer one has written it").await;
-    old.connection().pragma_update(None, "user_version", today).expect("today's");
+    let had = "SELECT migration, oldest FROM schema_compatibility";
+    let (today, _): (i64, i64) = sqlx::query_as(had).fetch_one(&mut old.connection().await).await.expect("one");
+    old.execute(&format!("UPDATE _sqlx_migrations SET version = 0 WHERE version = {today}")).await;
+    refused(&old, "run `sessiond migrate` on it first").await;
+    old.execute("UPDATE _sqlx_migrations SET version = 99; UPDATE schema_compatibility SET oldest = 99").await;
+    refused(&old, "a newer sessiond has migrated the database to schema 99").await;
+    old.execute(&format!("UPDATE _sqlx_migrations SET version = {today}; UPDATE schema_compatibility SET oldest = {today}")).await;
 
     let server = old.serve(&home).await;
     refused(&old, "is held by another running `sessiond serve`").await;
@@ -386,9 +399,9 @@ async fn nobody_opens_a_part_and_the_same_copy_goes_on_from_there() {
     assert!(refused.contains("an unfinished copy of another store"), "{refused}");
     assert_eq!(home.database.contents().await, part);
 
-    old.connection().execute_batch(cure).expect("cured");
+    old.execute(cure).await;
     finish(copying(&home, &old), "").await.done();
-    assert_eq!(all(&home.database).await, old.all());
+    assert_eq!(all(&home.database).await, old.all().await);
     home.serve().await.log_in(ALICE).await;
 }
 
@@ -397,12 +410,12 @@ async fn a_copy_does_not_go_on_with_a_source_that_has_changed() {
     for change in ["login", "touch", "purge"] {
         let home = Home::new();
         let (old, cure) = unfinished(&home).await;
-        old.connection().execute_batch(cure).expect("cured");
+        old.execute(cure).await;
         let session = "INSERT INTO sessions VALUES (NULL, '', zeroblob(32), (SELECT id FROM users), 1, 1, 1, 1, 0, '', '', '', NULL, NULL, NULL, NULL, 0)";
         match change {
             "login" => drop(old.serve(&home).await.log_in(ALICE).await),
-            "touch" => old.connection().execute_batch(&format!("{session}; UPDATE sessions SET last_seen_at = 2")).expect("touched"),
-            _ => old.connection().execute_batch(session).expect("one more"),
+            "touch" => old.execute(&format!("{session}; UPDATE sessions SET last_seen_at = 2")).await,
+            _ => old.execute(session).await,
         }
         let refused = finish(copying(&home, &old), "").await.refused();
         assert!(refused.contains("or of this one before it changed"), "{change}: {refused}");
@@ -418,7 +431,7 @@ async fn a_target_that_somebody_else_has_changed_meanwhile_is_never_finished() {
     ] {
         let home = Home::new();
         let (old, cure) = unfinished(&home).await;
-        old.connection().execute_batch(cure).expect("cured");
+        old.execute(cure).await;
         home.database.execute(change).await;
         if change.starts_with("DELETE") {
             home.database.execute("INSERT INTO users VALUES ('~', '', '', NULL, NULL, '', false, '', 0, NULL, 0, 0), ('~~', '1', '1', NULL, NULL, '', false, '', 0, NULL, 0, 0)").await;
