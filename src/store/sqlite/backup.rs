@@ -13,7 +13,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::super::backup::{BackupError, Restored, Saved};
 use super::super::connect::ConnectError;
 use super::super::{Result, StoreError};
-use super::connection::{self, failed};
+use super::connection::{self, failed, words};
 use super::files::make_private;
 use super::lock::ServeLock;
 use super::mark::Mark;
@@ -25,7 +25,7 @@ use crate::domain::event::Actor;
 use crate::domain::id::UserId;
 use crate::domain::revocation::{Reason, Why};
 
-/// Copies the database to a file that is not there yet: whole, durable and for its owner alone, or not at all. `unique`
+/// Copies the database to a file that is not there yet: whole, durable and readable by its owner only, or not at all. `unique`
 /// names it while it is written.
 pub(in super::super) async fn backup(
     database: &Path,
@@ -111,7 +111,7 @@ async fn damage(backup: &Path) -> Option<String> {
         }
         Ok((_, found)) if found == "ok" => None,
         Ok((_, found)) => Some(found),
-        Err(error) => Some(failed(error).to_string()),
+        Err(error) => Some(words(&error)),
     }
 }
 
@@ -194,7 +194,7 @@ struct Part {
 }
 
 impl Part {
-    /// Makes it, for its owner alone, in the directory where it is to be.
+    /// Makes it, readable by its owner only, in the directory where it is to be.
     fn beside(file: &Path, unique: &str) -> Result<Self> {
         let path = beside(file, &format!(".{unique}.part"));
         let mut options = OpenOptions::new();

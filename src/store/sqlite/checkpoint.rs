@@ -33,7 +33,7 @@ impl Checkpointer {
     /// Starts it; `committed` counts operations.
     pub(super) fn start(path: PathBuf, committed: Arc<AtomicUsize>) -> Self {
         let (stop, stopped) = oneshot::channel();
-        #[expect(clippy::disallowed_methods, reason = "ends when told to, and is waited for then")]
+        #[expect(clippy::disallowed_methods, reason = "ends when it is stopped, and is waited for then")]
         let task = tokio::spawn(run(path, committed, stopped));
         Self { stop, task }
     }

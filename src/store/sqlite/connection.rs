@@ -73,7 +73,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
 
 /// Sorts the driver's errors into the store's: busy is slow, the file's troubles are unreachable, the rest makes no sense.
 pub(super) fn failed(error: Error) -> StoreError {
-    let words = error.as_database_error().map_or_else(|| error.to_string(), |refused| refused.message().to_owned());
+    let words = words(&error);
     let kind = match primary_code(&error) {
         // SQLITE_BUSY, SQLITE_LOCKED and SQLITE_INTERRUPT.
         Some(5 | 6 | 9) => StoreError::TooSlow,
@@ -84,6 +84,11 @@ pub(super) fn failed(error: Error) -> StoreError {
         None => StoreError::Inconsistent,
     };
     kind(Cause::new(words, error))
+}
+
+/// What an error says, which never is a value that was stored.
+pub(super) fn words(error: &Error) -> String {
+    error.as_database_error().map_or_else(|| error.to_string(), |refused| refused.message().to_owned())
 }
 
 fn is_busy(error: &Error) -> bool {

@@ -1,4 +1,4 @@
-//! A file that is copied: read, with no server on it and nobody else who changes it.
+//! A file that is copied: read, with no server on it, and no other process that changes it.
 
 use std::path::PathBuf;
 
@@ -38,7 +38,7 @@ impl Source {
         }
         let lock = ServeLock::take(&path).await?;
         let mut connection = connection::beside_the_writer(&path).await.map_err(failed)?;
-        // What would write beside it, a command perhaps, is told that the store is busy.
+        // What would write beside it, a command perhaps, finds the store busy.
         let begin = sqlx::query("BEGIN IMMEDIATE; PRAGMA query_only = true").execute(&mut connection);
         begin.await.map_err(failed)?;
         migrate::check(&mut connection).await?;

@@ -1,4 +1,4 @@
-//! The store's files: made for their owner alone, and watched, so that nobody serves from ones that were replaced.
+//! The store's files: made readable by their owner only, and watched, so that no process serves from ones that were replaced.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -12,7 +12,7 @@ use super::paths::{LOCK, beside, directory, unreachable_file};
 /// What SQLite and the lock put beside a database.
 const COMPANIONS: [&str; 4] = ["-wal", "-shm", "-journal", LOCK];
 
-/// Makes the database unless it is there, sees to it that its owner alone can read it and what lies beside it, and
+/// Makes the database unless it is there, sees to it that only its owner can read it and what lies beside it, and
 /// returns its one name: a server under another would not see this one's lock. Where another user may change it, it is
 /// refused.
 pub(super) fn make_private(path: &Path) -> Result<PathBuf> {

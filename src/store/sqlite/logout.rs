@@ -42,7 +42,7 @@ pub(super) async fn commit(
         let live = now < Timestamp::from_millis(idle.min(absolute));
         let entitled = logout.user.is_none_or(|named| named.as_str() == user);
         // Of several logouts of one session, the first that may end it does.
-        if live && entitled && !entry.sessions.contains(&logout.token) {
+        if live && entitled && !numbers.contains(&number) {
             *ended = Some(id.parse().map_err(|error| Error::Decode(Box::new(error)))?);
             entry.sessions.push(logout.token);
             numbers.push(number);

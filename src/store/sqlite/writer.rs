@@ -189,7 +189,7 @@ impl Task {
     }
 
     /// Commits logouts and answers. A batch that makes no sense for one of them is tried again one by one, so that it
-    /// fails for that one alone.
+    /// fails for that one only.
     async fn log_out(&mut self, batch: Vec<Pending<Logout, Revoked>>) {
         match self.try_logouts(&batch).await {
             Ok(revoked) => batch.into_iter().zip(revoked).for_each(|(pending, revoked)| pending.answer(Ok(revoked))),
