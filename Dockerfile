@@ -7,7 +7,7 @@ COPY . .
 ENV RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"'
 RUN cargo build --release --locked --target "$(uname -m)-unknown-linux-gnu" -p sessiond \
  && install -D "target/$(uname -m)-unknown-linux-gnu/release/sessiond" /out/usr/bin/sessiond \
- && install -D -m 644 LICENSE NOTICE -t /out/usr/share/doc/sessiond \
+ && install -D -m 644 LICENSE docs/NOTICE -t /out/usr/share/doc/sessiond \
  && install -d -o 65532 -g 65532 -m 700 /out/data
 
 FROM scratch

@@ -11,12 +11,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::Cache;
-use crate::coherence::{Coherence, SystemBootClock};
+use crate::cache::coherence::{Coherence, Embedded, SystemBootClock, replicated};
+use crate::cache::touch::Flusher;
+use crate::cache::{Cache, purge};
 use crate::config::{self, CacheMode, Config};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
-use crate::health::Health;
 use crate::http::connection::Manners;
 use crate::http::descriptors::connections;
 use crate::http::framing::{HeadRules, Listener};
@@ -24,13 +24,12 @@ use crate::http::server::{Deadline, OPS_CONNECTIONS, Served};
 use crate::http::state::{App, Timeouts};
 use crate::http::{server, stack, starting};
 use crate::password::Hasher;
-use crate::purge;
+use crate::service::health::Health;
 use crate::service::{self, Parts, Service};
 use crate::store::SharedStore;
 use crate::store::connect::{ConnectError, Role, connect_saying};
 use crate::store::opening::Opening;
 use crate::telemetry::{COMMIT, Metrics};
-use crate::touch::Flusher;
 
 /// How long everything may take from being told to stop to the end: a supervisor that kills after 10 s never has to.
 pub const STOPPING: Duration = Duration::from_secs(9);
@@ -105,17 +104,17 @@ pub async fn build_saying(
     let caching = sessions.cache == CacheMode::On;
     let cache = Arc::new(Cache::new(if serve { sessions.cache_entries } else { 1 }, sessions.lifetimes));
     let metrics = Arc::new(Metrics::default());
-    let alone = Arc::new(Coherence::alone(cache.clone(), caching, metrics.clone()));
-    let role = if serve { Role::Serve(alone.clone()) } else { Role::Command };
+    let embedded = Arc::new(Embedded::new(cache.clone(), caching, metrics.clone()));
+    let role = if serve { Role::Serve(embedded.clone()) } else { Role::Command };
     let store = connect_saying(&config.database_url, role, clock.clone(), &*entropy, opening).await?;
-    let (coherence, beats) = match store.shared().filter(|_| serve) {
+    let (coherence, beats): (Arc<dyn Coherence>, _) = match store.shared().filter(|_| serve) {
         Some(replicas) => {
             let boot = Arc::new(SystemBootClock);
-            let (among, beats) =
-                Coherence::among(replicas, cache.clone(), caching, boot, entropy.clone(), metrics.clone());
-            (among, Some(beats))
+            let (coherence, beats) =
+                replicated(replicas, cache.clone(), caching, boot, entropy.clone(), metrics.clone());
+            (coherence, Some(beats))
         }
-        None => (alone, None),
+        None => (embedded, None),
     };
     let (flusher, touches) = Flusher::new(store.clone(), cache.clone(), sessions.lifetimes, metrics.clone());
     let health = Arc::new(Health::new(store.clone(), metrics.clone()));

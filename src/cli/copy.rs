@@ -10,7 +10,7 @@ use super::{Failed, say};
 use crate::config::{Config, DatabaseUrl};
 use crate::store::copy::copy;
 
-/// How often whoever watches is told how far it is.
+/// How often the progress is printed.
 const WORD: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ pub(super) async fn run(CopyArgs { from, to }: CopyArgs, config: Config) -> Resu
     let contents = copy(&from, &to, |table, rows, all| {
         if watched && (rows == all || last.elapsed() > WORD) {
             last = Instant::now();
-            // Nothing is wrong with the copy if nobody can be told.
+            // Nothing is wrong with the copy if its progress cannot be printed.
             let _ = writeln!(io::stderr(), "{rows} of {all} {}", table.name());
         }
     })

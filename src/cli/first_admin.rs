@@ -11,13 +11,13 @@ use crate::domain::entropy::{Entropy as _, SystemEntropy};
 use crate::service::Error;
 use crate::service::first_password::FirstPassword;
 
-/// What the operator has yet to be told.
+/// What the operator has yet to be shown.
 pub(super) struct FirstAdmin {
     username: String,
-    password: Told,
+    password: Shown,
 }
 
-enum Told {
+enum Shown {
     /// They chose it themselves.
     Already,
     /// They can read it now, this once.
@@ -37,29 +37,29 @@ impl FirstAdmin {
             return Ok(None);
         }
         let username = config.first_admin.username.clone();
-        let (password, told) = match &config.first_admin.password {
-            Some(chosen) => (chosen.reveal().to_owned(), Told::Already),
+        let (password, shown) = match &config.first_admin.password {
+            Some(chosen) => (chosen.reveal().to_owned(), Shown::Already),
             None => {
                 let random = random_password()?;
-                let told = if io::stdout().is_terminal() {
-                    Told::Shown(random.clone())
+                let shown = if io::stdout().is_terminal() {
+                    Shown::Shown(random.clone())
                 } else {
-                    Told::Kept(keep(config, &random)?)
+                    Shown::Kept(keep(config, &random)?)
                 };
-                (random, told)
+                (random, shown)
             }
         };
         match operator.add_user(&username, None, None, true, password).await {
             Ok(user) => {
-                match &told {
-                    Told::Already => {}
-                    Told::Shown(_) | Told::Kept(_) => operator.mark_first_password(user.id).await?,
+                match &shown {
+                    Shown::Already => {}
+                    Shown::Shown(_) | Shown::Kept(_) => operator.mark_first_password(user.id).await?,
                 }
-                Ok(Some(Self { username, password: told }))
+                Ok(Some(Self { username, password: shown }))
             }
             // Of servers that start at once on an empty database one makes the first user.
             Err(Error::Conflict(_)) => {
-                if let Told::Kept(path) = told {
+                if let Shown::Kept(path) = shown {
                     // It is no user's password.
                     let _ = fs::remove_file(path);
                 }
@@ -92,11 +92,11 @@ impl FirstAdmin {
     pub(super) fn announce(self, origin: &str, say: impl Fn(&str) -> Result<(), Failed>) -> Result<(), Failed> {
         let Self { username, password } = self;
         match password {
-            Told::Already => tracing::info!(username, "made the first user"),
-            Told::Kept(path) => {
+            Shown::Already => tracing::info!(username, "made the first user"),
+            Shown::Kept(path) => {
                 tracing::info!(username, password_file = %path.display(), "made the first user; change the password, and the file is deleted");
             }
-            Told::Shown(password) => say(&format!(
+            Shown::Shown(password) => say(&format!(
                 "\nMade the first user. The password is shown this once:\n\n    username  {username}\n    password  {password}\n\n\
                  Log in:\n\n    curl -i {origin}/api/v1/auth/login -H 'Content-Type: application/json' \\\n        \
                  -d '{{\"username\":\"{username}\",\"password\":\"{password}\"}}'\n"

@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::app::{Core, Environment, StartError, build};
+use crate::cache::coherence::Confirmed;
 use crate::config::{Config, FILE, Flags};
 use crate::domain::revocation::Seq;
-use crate::store::Confirmed;
 use crate::store::backup::BackupError;
 use crate::store::connect::check;
 use crate::store::copy::CopyError;
@@ -143,7 +143,7 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
     if let Some(Command::Completions(CompletionsArgs { shell })) = cli.command {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut command_line(), "sessiond", &mut script);
-        // Whoever reads only the beginning of it has had enough.
+        // A reader that closes the pipe early has had enough.
         let _ = io::Write::write_all(&mut io::stdout(), &script);
         return Ok(());
     }

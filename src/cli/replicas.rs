@@ -4,7 +4,7 @@ use super::{Failed, say};
 use crate::app::Core;
 use crate::service::replicas::{Life, Standing};
 
-/// Lists them. Among many this takes a second, in which whoever is alive has beaten.
+/// Lists them. Among many this takes a second, in which each that is alive has beaten.
 pub(super) async fn run(core: &Core) -> Result<(), Failed> {
     for Standing { replica, lag, life } in core.service.operator().replicas().await? {
         let life = match life {

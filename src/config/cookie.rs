@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use url::Url;
 
-use super::{BadConfig, Origin, Settings, bad};
+use super::{BadConfig, Complete, Origin, bad};
 
 /// Which requests from other sites carry the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,20 +20,20 @@ pub enum SameSite {
 /// The attributes of the session cookie.
 #[derive(Clone, Debug)]
 pub struct Cookie {
-    /// See [`Settings::cookie_name`].
+    /// See [`super::Settings::cookie_name`].
     pub name: String,
-    /// See [`Settings::cookie_secure`].
+    /// See [`super::Settings::cookie_secure`].
     pub secure: bool,
-    /// See [`Settings::cookie_domain`].
+    /// See [`super::Settings::cookie_domain`].
     pub domain: Option<String>,
-    /// See [`Settings::cookie_samesite`].
+    /// See [`super::Settings::cookie_samesite`].
     pub same_site: SameSite,
 }
 
-pub(super) fn cookie(settings: &Settings) -> Result<Cookie, BadConfig> {
-    let name = settings.cookie_name.clone().unwrap_or_else(|| String::from("_me_sess"));
-    let secure = settings.cookie_secure.unwrap_or(true);
-    let same_site = settings.cookie_samesite.unwrap_or(SameSite::Lax);
+pub(super) fn cookie(settings: &Complete) -> Result<Cookie, BadConfig> {
+    let name = settings.cookie_name.clone();
+    let secure = settings.cookie_secure;
+    let same_site = settings.cookie_samesite;
     let domain = settings.cookie_domain.clone();
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(token) {

@@ -14,26 +14,44 @@ use super::{
     links,
 };
 
-/// Declares every setting once: its key in the file, its flag, its variable, its help; and the secrets, which have no
-/// flag, since other users of the machine can read arguments.
+/// Declares every setting once: its help, its key in the file, its flag, its variable, its type, and its default as one
+/// would write it, or in brackets what it depends on; and the secrets, which have no flag, since other users of the
+/// machine can read arguments.
 macro_rules! settings {
     (
-        $($(#[$help:meta])* $name:ident / $variable:literal : $type:ty,)*;
-        $($(#[$about:meta])* $secret:ident / $hidden:literal,)*
+        $(#[doc = $help:literal] $name:ident / $variable:literal : $type:ty $(= $default:literal)? $([$depends:literal])?,)*;
+        $(#[doc = $about:literal] $secret:ident / $hidden:literal,)*
     ) => {
         /// The settings that were given, by one source or by several.
         #[derive(Debug, Default, Clone, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct Settings {
-            $($(#[$help])* #[serde(default, deserialize_with = "from_toml")] pub $name: Option<$type>,)*
-            $($(#[$about])* #[serde(default, deserialize_with = "from_toml")] pub $secret: Option<Hidden>,)*
+            $(
+                #[doc = concat!($help $(, " [default: ", $default, "]")? $(, " [default: ", $depends, "]")?)]
+                #[serde(default, deserialize_with = "from_toml")]
+                pub $name: Option<$type>,
+            )*
+            $(#[doc = $about] #[serde(default, deserialize_with = "from_toml")] pub $secret: Option<Hidden>,)*
+        }
+
+        /// The settings that were given, and for the others their defaults. One without a default may be none.
+        pub(super) struct Complete {
+            $(pub(super) $name: complete_type!($type $(, $default)?),)*
+            $(pub(super) $secret: Option<Hidden>,)*
         }
 
         /// The same as flags, not read yet, so that a wrong one is answered in the same words wherever it stands.
         #[derive(Debug, Default, Clone, clap::Args)]
         #[command(next_help_heading = "Settings")]
         pub struct Flags {
-            $($(#[$help])* #[arg(long, global = true)] $name: Vec<OsString>,)*
+            $(
+                #[arg(
+                    long,
+                    global = true,
+                    help = concat!($help $(, " [default: ", $default, "]")? $(, " [default: ", $depends, "]")?).trim_start()
+                )]
+                $name: Vec<OsString>,
+            )*
         }
 
         impl Flags {
@@ -60,6 +78,14 @@ macro_rules! settings {
                 Self { $($name: self.$name.or(other.$name),)* $($secret: self.$secret.or(other.$secret),)* }
             }
 
+            /// These, and for what they leave open, the defaults.
+            pub(super) fn complete(&self) -> Result<Complete, BadConfig> {
+                Ok(Complete {
+                    $($name: complete!(self.$name.clone(), $type, stringify!($name) $(, $default)?),)*
+                    $($secret: self.$secret.clone(),)*
+                })
+            }
+
             /// The environment variables that are read.
             const VARIABLES: &'static [&'static str] = &[$($variable,)* $($hidden,)*];
 
@@ -77,65 +103,84 @@ macro_rules! settings {
     };
 }
 
+/// What a setting is once defaults are in: one with a default always has a value.
+macro_rules! complete_type {
+    ($type:ty) => { Option<$type> };
+    ($type:ty, $default:literal) => { $type };
+}
+
+/// Puts the default where nothing is given.
+macro_rules! complete {
+    ($given:expr, $type:ty, $name:expr) => {
+        $given
+    };
+    ($given:expr, $type:ty, $name:expr, $default:literal) => {
+        match $given {
+            Some(given) => given,
+            None => <$type as Setting>::read($default).or_else(|sentence| bad(format!("{}: {sentence}", $name)))?,
+        }
+    };
+}
+
 settings! {
-    /// Where clients and proxies connect [default: 127.0.0.1:8080]
-    listen / "SESSIOND_LISTEN": SocketAddr,
-    /// Where liveness, readiness and metrics are served [default: 127.0.0.1:9090]
-    ops_listen / "SESSIOND_OPS_LISTEN": SocketAddr,
+    /// Where clients and proxies connect
+    listen / "SESSIOND_LISTEN": SocketAddr = "127.0.0.1:8080",
+    /// Where liveness, readiness and metrics are served
+    ops_listen / "SESSIOND_OPS_LISTEN": SocketAddr = "127.0.0.1:9090",
     /// Names by which that listener may be called, beside addresses and localhost
     ops_hosts / "SESSIOND_OPS_HOSTS": Vec<HostName>,
-    /// The store [default: <sqlite://sessiond.db>]
-    database_url / "SESSIOND_DATABASE_URL": DatabaseUrl,
+    /// The store
+    database_url / "SESSIOND_DATABASE_URL": DatabaseUrl = "sqlite://sessiond.db",
     /// A file that holds the store's URL
     database_url_file / "SESSIOND_DATABASE_URL_FILE": PathBuf,
     /// The origin browsers see, such as <https://login.example.com>
     public_url / "SESSIOND_PUBLIC_URL": Origin,
-    /// The cookie's name [default: `_me_sess`]
-    cookie_name / "SESSIOND_COOKIE_NAME": String,
-    /// Whether the cookie travels over TLS alone [default: true]
-    cookie_secure / "SESSIOND_COOKIE_SECURE": bool,
-    /// The domain whose hosts all get the cookie [default: this host alone]
-    cookie_domain / "SESSIOND_COOKIE_DOMAIN": String,
-    /// lax, strict or none [default: lax]
-    cookie_samesite / "SESSIOND_COOKIE_SAMESITE": SameSite,
+    /// The cookie's name
+    cookie_name / "SESSIOND_COOKIE_NAME": String = "_me_sess",
+    /// Whether the cookie travels over TLS alone
+    cookie_secure / "SESSIOND_COOKIE_SECURE": bool = "true",
+    /// The domain whose hosts all get the cookie
+    cookie_domain / "SESSIOND_COOKIE_DOMAIN": String ["this host alone"],
+    /// lax, strict or none
+    cookie_samesite / "SESSIOND_COOKIE_SAMESITE": SameSite = "lax",
     /// Proxies whose X-Forwarded-For and X-Request-Id are believed: addresses and networks, such as 10.0.0.0/8
     trusted_proxies / "SESSIOND_TRUSTED_PROXIES": Vec<IpNet>,
     /// Other origins whose pages may call this service with credentials
     cors_origins / "SESSIOND_CORS_ORIGINS": Vec<Origin>,
-    /// Which credentials /verify accepts [default: cookie,headers,bearer]
-    verify_credentials / "SESSIOND_VERIFY_CREDENTIALS": Vec<CredentialKind>,
-    /// on: checks are answered from memory; off: each check reads the store [default: on]
-    cache / "SESSIOND_CACHE": CacheMode,
-    /// How many sessions are kept in memory [default: 1048576]
-    cache_entries / "SESSIOND_CACHE_ENTRIES": NonZeroUsize,
-    /// How long a session lives without a check [default: 2h]
-    session_idle / "SESSIOND_SESSION_IDLE": Span,
-    /// How long a session lives at most [default: 24h]
-    session_absolute / "SESSIOND_SESSION_ABSOLUTE": Span,
-    /// The same for remembered sessions and header tokens [default: 14d]
-    remembered_idle / "SESSIOND_REMEMBERED_IDLE": Span,
-    /// The same for remembered sessions and header tokens [default: 30d]
-    remembered_absolute / "SESSIOND_REMEMBERED_ABSOLUTE": Span,
-    /// Live sessions a user may have; one more ends the one not seen for longest [default: 100]
-    sessions_per_user / "SESSIOND_SESSIONS_PER_USER": NonZeroUsize,
-    /// Threads that hash passwords, 19 MiB each [default: the cores, 3 at most]
-    password_workers / "SESSIOND_PASSWORD_WORKERS": NonZeroUsize,
-    /// Logins that may wait for such a thread; more get 503 [default: 64 for each]
-    password_queue / "SESSIOND_PASSWORD_QUEUE": usize,
-    /// Connections of clients open at a time [default: 10000, or what open files allow]
-    max_connections / "SESSIOND_MAX_CONNECTIONS": NonZeroUsize,
-    /// The largest head of a request, in bytes, cookies of other applications included [default: 32768]
-    max_head / "SESSIOND_MAX_HEAD": usize,
-    /// How long after SIGTERM requests are taken on, while /readyz sends balancers elsewhere [default: 1s]
-    shutdown_delay / "SESSIOND_SHUTDOWN_DELAY": Delay,
-    /// The first user's name, used when there is no user yet [default: admin]
-    admin_username / "SESSIOND_ADMIN_USERNAME": String,
-    /// A file that holds the first user's password; `SESSIOND_ADMIN_PASSWORD` can, too [default: a random one, shown once]
-    admin_password_file / "SESSIOND_ADMIN_PASSWORD_FILE": PathBuf,
-    /// How long the audit keeps an event [default: 90d]
-    events_kept / "SESSIOND_EVENTS_KEPT": Span,
-    /// text or json [default: text]
-    log_format / "SESSIOND_LOG_FORMAT": LogFormat,
+    /// Which credentials /verify accepts
+    verify_credentials / "SESSIOND_VERIFY_CREDENTIALS": Vec<CredentialKind> = "cookie,headers,bearer",
+    /// on: checks are answered from memory; off: each check reads the store
+    cache / "SESSIOND_CACHE": CacheMode = "on",
+    /// How many sessions are kept in memory
+    cache_entries / "SESSIOND_CACHE_ENTRIES": NonZeroUsize = "1048576",
+    /// How long a session lives without a check
+    session_idle / "SESSIOND_SESSION_IDLE": Span = "2h",
+    /// How long a session lives at most
+    session_absolute / "SESSIOND_SESSION_ABSOLUTE": Span = "24h",
+    /// The same for remembered sessions and header tokens
+    remembered_idle / "SESSIOND_REMEMBERED_IDLE": Span = "14d",
+    /// The same for remembered sessions and header tokens
+    remembered_absolute / "SESSIOND_REMEMBERED_ABSOLUTE": Span = "30d",
+    /// Live sessions a user may have; one more ends the one not seen for longest
+    sessions_per_user / "SESSIOND_SESSIONS_PER_USER": NonZeroUsize = "100",
+    /// Threads that hash passwords, 19 MiB each
+    password_workers / "SESSIOND_PASSWORD_WORKERS": NonZeroUsize ["the cores, 3 at most"],
+    /// Logins that may wait for such a thread; more get 503
+    password_queue / "SESSIOND_PASSWORD_QUEUE": usize ["64 for each"],
+    /// Connections of clients open at a time, or as many as open files allow
+    max_connections / "SESSIOND_MAX_CONNECTIONS": NonZeroUsize = "10000",
+    /// The largest head of a request, in bytes, cookies of other applications included
+    max_head / "SESSIOND_MAX_HEAD": usize = "32768",
+    /// How long after SIGTERM requests are taken on, while /readyz sends balancers elsewhere
+    shutdown_delay / "SESSIOND_SHUTDOWN_DELAY": Delay = "1s",
+    /// The first user's name, used when there is no user yet
+    admin_username / "SESSIOND_ADMIN_USERNAME": String = "admin",
+    /// A file that holds the first user's password; `SESSIOND_ADMIN_PASSWORD` can, too
+    admin_password_file / "SESSIOND_ADMIN_PASSWORD_FILE": PathBuf ["a random one, shown once"],
+    /// How long the audit keeps an event
+    events_kept / "SESSIOND_EVENTS_KEPT": Span = "90d",
+    /// text or json
+    log_format / "SESSIOND_LOG_FORMAT": LogFormat = "text",
     ;
     /// The first user's password; without one, a random one is made
     admin_password / "SESSIOND_ADMIN_PASSWORD",

@@ -45,7 +45,7 @@ impl EventKind {
 pub enum Actor {
     /// Somebody logged in.
     User(UserId),
-    /// Whoever may run commands on the machine.
+    /// The operator, by a command on the machine.
     CommandLine,
     /// A rule of the service, such as the cap on sessions.
     System,
@@ -65,7 +65,7 @@ impl Actor {
     }
 }
 
-/// One line of the audit, written in the transaction of what it tells.
+/// One line of the audit, written in the transaction of what it records.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// When.

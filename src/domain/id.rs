@@ -91,7 +91,7 @@ id!(
     SessionId
 );
 id!(
-    /// Names a process that serves from a store, from its start or return until it leaves or is given up.
+    /// Names a process that serves from a store, from its registration until its row is deleted.
     ReplicaId
 );
 

@@ -110,7 +110,7 @@ impl Password {
         self.0.as_bytes()
     }
 
-    /// Whether it is the same password, in a time that does not tell where they differ.
+    /// Whether it is the same password, in a time that does not depend on where they differ.
     pub fn is(&self, other: &Self) -> bool {
         self.expose().ct_eq(other.expose()).into()
     }
@@ -122,7 +122,7 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Passwords that everybody tries first: in lower case, sorted by their bytes. Where they come from: see `NOTICE`.
+/// Passwords that everybody tries first: in lower case, sorted by their bytes. Where they come from: see `docs/NOTICE`.
 const COMMON: &str = include_str!("common_passwords.txt");
 
 /// Whether `word` is a line of [`COMMON`]; searched where it lies, so that it takes no memory of its own.

@@ -7,7 +7,7 @@ use super::text::Email;
 use super::token::TokenHash;
 use super::user::User;
 
-/// What a check tells about a user and a session. Kept in memory for every cached session, so it is packed, and in
+/// What a check says of a user and a session. Kept in memory for every cached session, so it is packed, and in
 /// place: behind a pointer it would cost every check a cache miss more.
 ///
 /// Behind one another: the user's id, the session's id, a letter for the rank, where each of three texts ends, and the

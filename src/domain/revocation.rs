@@ -1,4 +1,4 @@
-//! Revocations: what a session ended by, and the numbered log that tells every cache.
+//! Revocations: what a session ended by, and the numbered log by which every cache learns of it.
 
 use super::event::{Actor, EventKind};
 use super::id::UserId;
@@ -15,7 +15,7 @@ pub struct Revocation {
     pub seq: Seq,
     /// Sessions that ended one by one.
     pub sessions: Vec<TokenHash>,
-    /// Users of whom any session may have ended, or anything a check tells may have changed.
+    /// Users of whom any session may have ended, or anything a check says may have changed.
     pub users: Vec<UserId>,
     /// Sessions of which a login has to know when they were last seen: a replica stores what it knows of them before it
     /// says that it has applied this entry. They have not ended.

@@ -19,7 +19,7 @@ pub enum BadText {
     /// A character that shows nothing or turns the line around, so that two names look the same.
     #[error("must not contain invisible characters")]
     Invisible,
-    /// White space or an `@` in a username: an `@` tells an address from a username at login.
+    /// White space or an `@` in a username: an `@` distinguishes an address from a username at login.
     #[error("must not contain white space or '@'")]
     NotAUsername,
     /// What RFC 8265 lets no username hold: symbols, ligatures, letters of both directions.
@@ -207,7 +207,7 @@ impl Name {
 }
 
 /// At most `longest` bytes of `text`, cut between characters, with control characters left out:
-/// for what a client says of itself and nobody must rely on.
+/// for what a client says of itself, which is never relied on.
 pub fn clip(text: &str, longest: usize) -> String {
     let mut clipped = String::with_capacity(text.len().min(longest));
     for c in text.chars().filter(|c| !c.is_control()) {

@@ -52,7 +52,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The SHA-256 of a token: finds a session, and tells nobody the token.
+/// The SHA-256 of a token: finds a session, and does not reveal the token.
 #[derive(Clone, Copy)]
 pub struct TokenHash([u8; 32]);
 
@@ -116,7 +116,7 @@ impl fmt::Debug for TokenHash {
 
 /// The key under which tokens are tagged, so that one never issued is refused without a read.
 ///
-/// It authenticates nobody: who steals it can make tokens that cost a read, and no more.
+/// It never authenticates: an attacker who has it can make tokens that cost a read, and no more.
 #[derive(Clone)]
 pub struct TokenKey(Hmac<Sha256>);
 
@@ -150,7 +150,7 @@ impl TokenKey {
         whole & bool::from(self.tag(random).ct_eq(tag))
     }
 
-    /// A key for the hashes of names that are no user's. It tells nothing about this one: what is hashed to make it is not as
+    /// A key for the hashes of names that are no user's. It reveals nothing about this one: what is hashed to make it is not as
     /// long as what is hashed to make a tag.
     pub fn name_key(&self) -> NameKey {
         let label = "sessiond: names that are no user's";

@@ -33,7 +33,7 @@ pub struct Credentials {
     pub user: User,
     /// The hash the password must match.
     pub password_hash: PasswordHash,
-    /// Bumped by whatever must outrun a login in flight; a session is made only while it is unchanged.
+    /// Raised by whatever supersedes a login that is being checked: a session is made only while it is unchanged.
     pub auth_epoch: i64,
 }
 

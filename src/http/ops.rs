@@ -24,7 +24,7 @@ pub async fn readyz(State(app): State<App>) -> Response {
     };
     let cache = match app.service.memory() {
         Memory::Trusted => String::from("trusted"),
-        Memory::Doubted(why) => format!("not trusted, each check reads the store ({why})"),
+        Memory::Untrusted(why) => format!("not trusted, each check reads the store ({why})"),
         Memory::Off => String::from("off, each check reads the store"),
     };
     let server = if app.draining() { "draining" } else { "accepting" };

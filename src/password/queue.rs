@@ -40,7 +40,7 @@ impl<J> Queue<J> {
     }
 
     /// Works until the queue is closed and empty. What `work` returns is the answer: it is given once the worker counts
-    /// as idle again, so that who has heard it can ask at once.
+    /// as idle again, so that a client that has its answer can ask again at once.
     pub(super) fn serve(&self, mut work: impl FnMut(J) -> Box<dyn FnOnce()>) {
         while let Some(job) = self.take() {
             let answer = work(job);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::sessions::principal_reason;
 use super::{Error, Result, Service};
+use crate::cache::coherence::{Confirmed, confirm};
 use crate::domain::event::Actor;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::Password;
@@ -14,7 +15,7 @@ use crate::domain::text::{BadText, Email, LoginName, Name, Username};
 use crate::domain::token::Token;
 use crate::domain::user::{NewUser, User};
 use crate::password::Verdict;
-use crate::store::{Added, Changed, Confirmed, PasswordChange, Renewal, Revoked, Target};
+use crate::store::{Added, Changed, PasswordChange, Renewal, Revoked, Target};
 
 /// What a change of one's own password came to.
 #[derive(Debug)]
@@ -80,7 +81,7 @@ impl Service {
         Ok(Renewed { revoked, token, left: session.expiry.absolute.since(now), session })
     }
 
-    /// The powers of whoever may run commands on the machine. Nothing that arrives over the wire gets them.
+    /// The powers of the operator, who may run commands on the machine. Nothing that arrives over the wire gets them.
     pub const fn operator(&self) -> Operator<'_> {
         Operator(self)
     }
@@ -99,7 +100,7 @@ fn invalid(field: &'static str) -> impl Fn(BadText) -> Error {
     move |bad| Error::Invalid { field, sentence: bad.to_string() }
 }
 
-/// What the command line may do. A change that a running server must hear of returns the number to be confirmed.
+/// What the command line may do. A change that a running server must apply returns the number to be confirmed.
 pub struct Operator<'s>(&'s Service);
 
 impl<'s> Operator<'s> {
@@ -138,7 +139,7 @@ impl Operator<'_> {
         }
     }
 
-    /// Whether nobody can log in yet.
+    /// Whether there is no user yet.
     ///
     /// # Errors
     /// As the store says.
@@ -219,7 +220,7 @@ impl Operator<'_> {
     /// # Errors
     /// As the store says.
     pub async fn confirm(&self, seq: Seq) -> Result<Confirmed> {
-        Ok(self.0.parts.store.confirm(seq).await?)
+        Ok(confirm(&*self.0.parts.store, seq).await?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! All that an operation can come to but success. Closed: each dialect has words for every one.
 
-use crate::coherence::NotSettled;
+use crate::cache::coherence::NotSettled;
 use crate::domain::entropy::NoEntropy;
 use crate::password::HashError;
 use crate::store::StoreError;
@@ -47,7 +47,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What the log should tell, once, when something went wrong inside; nothing when merely somebody was refused.
+    /// What the log should say, once, when something went wrong inside; nothing when a request was merely refused.
     pub fn failure(&self) -> Option<String> {
         match self {
             Self::StoreUnreachable(_) | Self::StoreTooSlow(_) | Self::Bug(_) => Some(self.to_string()),

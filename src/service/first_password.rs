@@ -62,7 +62,7 @@ impl Service {
         match self.first_password().await {
             Ok(FirstPassword::Changed) => delete(file),
             Ok(FirstPassword::Unknown | FirstPassword::InUse(_)) => {}
-            Err(error) => tracing::warn!(%error, "cannot tell whether the first password is still in use"),
+            Err(error) => tracing::warn!(%error, "cannot find out whether the first password is still in use"),
         }
     }
 }

@@ -4,6 +4,7 @@ use futures_util::future::{join_all, try_join};
 
 use super::verify::Presented;
 use super::{Error, Parts, Result, Service};
+use crate::cache::touch::store_seen;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::Password;
 use crate::domain::session::{Client, Session};
@@ -12,7 +13,6 @@ use crate::domain::token::{Token, TokenHash};
 use crate::domain::user::User;
 use crate::password::{HashError, Verdict};
 use crate::store::{Created, Logout, NewSession};
-use crate::touch::store_seen;
 
 /// Somebody who wants to log in.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Service {
             self.refusals.impossible_login(&name, user, &client, self.parts.clock.now()).await?;
             return Err(Error::BadCredentials);
         };
-        // A disabled user's password is nobody's: every refusal is the same work.
+        // A disabled user is treated as an unknown one: every refusal is the same work.
         let enabled = known.as_ref().filter(|known| known.user.disabled_at.is_none());
         let hash = enabled.map(|known| known.password_hash.clone());
         let right = self.hashed(self.parts.hasher.verify(password, hash).await)?;

@@ -2,7 +2,7 @@
 //!
 //! `login` begins sessions, `verify` checks them, `sessions` lists and ends them, `accounts` is about users,
 //! `first_password` about the one that was made up for the first of them,
-//! `replicas` about the processes that serve; `refusals` tells the log and the audit who was refused;
+//! `replicas` about the processes that serve; `refusals` records in the log and the audit who was refused;
 //! `error` is all that can go wrong.
 
 use std::collections::HashSet;
@@ -13,24 +13,25 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use self::health::Health;
 use self::refusals::Refusals;
 use crate::cache::Cache;
-use crate::coherence::Coherence;
+use crate::cache::coherence::Coherence;
+use crate::cache::touch::Touches;
 use crate::domain::clock::Clock;
 use crate::domain::entropy::Entropy;
 use crate::domain::id::UserId;
 use crate::domain::revocation::Seq;
 use crate::domain::session::Lifetimes;
 use crate::domain::token::TokenKey;
-use crate::health::Health;
 use crate::password::Hasher;
 use crate::store::SharedStore;
 use crate::telemetry::Metrics;
-use crate::touch::Touches;
 
 pub mod accounts;
 pub mod error;
 pub mod first_password;
+pub mod health;
 pub mod login;
 mod refusals;
 pub mod replicas;
@@ -48,10 +49,10 @@ pub struct Parts {
     pub store: SharedStore,
     /// Whether that can be read and written.
     pub health: Arc<Health>,
-    /// Live sessions in memory. Checks are answered from it while it may be believed, and note in it what they have seen.
+    /// Live sessions in memory. Checks are answered from it while it is trusted, and note in it what they have seen.
     pub cache: Arc<Cache>,
-    /// Who must have heard of a revocation.
-    pub coherence: Arc<Coherence>,
+    /// When the cache is trusted, and when a revocation is settled.
+    pub coherence: Arc<dyn Coherence>,
     /// Password workers.
     pub hasher: Hasher,
     /// Where last-seen times go.
@@ -77,7 +78,7 @@ pub struct Service {
     refusals: Arc<Refusals>,
     /// Loads of one token run one at a time: the second finds what the first has kept.
     loads: Box<[Mutex<()>]>,
-    /// Whose stored hash cannot be used, as the log has been told.
+    /// Users whose stored hash cannot be used, as the log says already.
     unusable: parking_lot::Mutex<HashSet<UserId>>,
 }
 
@@ -89,7 +90,7 @@ pub enum Memory {
     /// Memory, and the store for what is not in it.
     Trusted,
     /// The store, since what is in memory may be out of date, and why.
-    Doubted(String),
+    Untrusted(String),
 }
 
 /// Enough that loads of different tokens seldom share one.
@@ -107,7 +108,7 @@ impl Service {
         Ok(Self { parts, token_key, refusals, loads, unusable: parking_lot::Mutex::default() })
     }
 
-    /// Tells the log and the audit how many more were refused than they were told one by one, until told to stop.
+    /// Records how many more were refused than were recorded one by one, until told to stop.
     pub fn count_refusals(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
         let (refusals, clock) = (Arc::clone(&self.refusals), Arc::clone(&self.parts.clock));
         async move { refusals.run(&*clock, stop).await }
@@ -133,14 +134,14 @@ impl Service {
 
     /// What checks are answered from now.
     pub fn memory(&self) -> Memory {
-        match self.parts.coherence.doubt() {
+        match self.parts.coherence.untrusted_reason() {
             None => Memory::Trusted,
-            Some(why) if self.parts.coherence.is_caching() => Memory::Doubted(why),
+            Some(why) if self.parts.coherence.is_caching() => Memory::Untrusted(why),
             Some(_) => Memory::Off,
         }
     }
 
-    /// Waits until what `seq` ended is refused everywhere; only then may anybody be told of it.
+    /// Waits until what `seq` ended is refused everywhere; only then may it be published.
     async fn settled(&self, seq: Seq) -> Result<()> {
         Ok(self.parts.coherence.settled(seq).await?)
     }

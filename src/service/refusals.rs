@@ -15,14 +15,14 @@ use crate::domain::text::LoginName;
 use crate::domain::user::User;
 use crate::store::{Result, SharedStore};
 
-/// How many of a kind are told one by one in a window.
+/// How many of a kind are recorded one by one in a window.
 const ONE_BY_ONE: u32 = 10;
-/// How long a window is: the others in it are told as a count at its end.
+/// How long a window is: the others in it are recorded as a count at its end.
 const WINDOW: Duration = Duration::from_mins(1);
-/// How many kinds are told apart at a time, of names that users have and as many of others: names that somebody makes up
+/// How many kinds are counted apart at a time, of names that users have and as many of others: names that somebody makes up
 /// must not hide whose password is guessed. What does not fit in is one kind more.
 const KINDS: usize = 1024;
-/// How many names that no user has are told apart for an address.
+/// How many names that no user has are counted apart for an address.
 const UNKNOWN_NAMES: usize = 20;
 /// How often windows that have come to their end are looked for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ enum Kind {
     Login { name_hash: String, ip: String },
     /// Logins with ever other names that no user has, from the same address.
     UnknownNames { ip: String },
-    /// Logins with what can be nobody's password, which cost no hash and must cost the store next to nothing.
+    /// Logins with what cannot be a password, which cost no hash and must cost the store next to nothing.
     Impossible,
     /// Changes of the same user's password, from the same address.
     PasswordChange { user: UserId, ip: String },
@@ -49,7 +49,7 @@ enum Kind {
 #[derive(Debug)]
 struct Window {
     begun: Timestamp,
-    told: u32,
+    recorded: u32,
     more: i64,
     /// What they have in common.
     like: Event,
@@ -63,7 +63,7 @@ struct Windows {
 }
 
 impl Windows {
-    /// Counts it. Says whether it is to be told by itself.
+    /// Counts it. Says whether it is to be recorded by itself.
     fn count(&mut self, kind: Kind, event: &Event) -> bool {
         let kinds = if event.user.is_some() { &mut self.users } else { &mut self.unknown };
         let kind = if kinds.contains_key(&kind) {
@@ -89,9 +89,9 @@ impl Windows {
             },
         };
         let window =
-            kinds.entry(kind.clone()).or_insert_with(|| Window { begun: event.at, told: 0, more: 0, like: like() });
-        if window.told < ONE_BY_ONE {
-            window.told += 1;
+            kinds.entry(kind.clone()).or_insert_with(|| Window { begun: event.at, recorded: 0, more: 0, like: like() });
+        if window.recorded < ONE_BY_ONE {
+            window.recorded += 1;
             return true;
         }
         window.more = window.more.saturating_add(1);
@@ -142,10 +142,10 @@ impl Refusals {
         at: Timestamp,
     ) -> Result<()> {
         let (event, name_hash) = self.refused_login(typed, known, client, at);
-        self.tell(Kind::Login { name_hash, ip: client.ip.clone() }, event).await
+        self.record(Kind::Login { name_hash, ip: client.ip.clone() }, event).await
     }
 
-    /// A login was refused for a password that can be nobody's, and was not hashed.
+    /// A login was refused for what cannot be a password, and was not hashed.
     ///
     /// # Errors
     /// As the store says.
@@ -157,7 +157,7 @@ impl Refusals {
         at: Timestamp,
     ) -> Result<()> {
         let (event, _) = self.refused_login(typed, known, client, at);
-        self.tell(Kind::Impossible, event).await
+        self.record(Kind::Impossible, event).await
     }
 
     /// A change of password was refused, because the current one was wrong.
@@ -179,7 +179,7 @@ impl Refusals {
             user_agent: Some(client.user_agent.clone()),
             ..Event::about(user.id, EventKind::LoginFailed, Actor::User(user.id), at)
         };
-        self.tell(Kind::PasswordChange { user: user.id, ip: client.ip.clone() }, event).await
+        self.record(Kind::PasswordChange { user: user.id, ip: client.ip.clone() }, event).await
     }
 
     fn refused_login(
@@ -206,7 +206,7 @@ impl Refusals {
         (event, name_hash)
     }
 
-    async fn tell(&self, kind: Kind, event: Event) -> Result<()> {
+    async fn record(&self, kind: Kind, event: Event) -> Result<()> {
         let first = self.windows.lock().count(kind, &event);
         if !first {
             return Ok(());
@@ -215,7 +215,7 @@ impl Refusals {
         self.store.record(vec![event]).await
     }
 
-    /// Tells the counts of windows that have come to their end, until told to stop; and then those of all others.
+    /// Records the counts of windows that have come to their end, until told to stop; and then those of all others.
     pub(super) async fn run(&self, clock: &dyn Clock, stop: CancellationToken) {
         let mut tick = tokio::time::interval(LOOK);
         loop {
@@ -276,7 +276,7 @@ mod tests {
         (Kind::Login { name_hash: name.to_owned(), ip: String::from("192.0.2.1") }, event)
     }
 
-    /// Refuses so many of them. Returns how many of those are told one by one.
+    /// Refuses so many of them. Returns how many of those are recorded one by one.
     fn refuse(windows: &mut Windows, name: &str, times: usize, at: Timestamp) -> usize {
         let refused = || login(name, at);
         std::iter::repeat_with(refused).take(times).filter(|(kind, event)| windows.count(kind.clone(), event)).count()
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(*user_agent, None, "they may have had several");
         assert!(windows.unknown.is_empty());
         assert_eq!(refuse(&mut windows, "a", 11, end), 10, "a new minute");
-        assert_eq!(windows.over(end, true)[0].count, 1, "told at the end of the process too");
+        assert_eq!(windows.over(end, true)[0].count, 1, "recorded at the end of the process too");
     }
 
     #[test]
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(windows.over(Timestamp::from_millis(BEGIN.millis() - 1), false).len(), 1);
     }
 
-    /// Refuses a login of a name from an address once. Says whether it is told by itself.
+    /// Refuses a login of a name from an address once. Says whether it is recorded by itself.
     fn refuse_from(windows: &mut Windows, name: &str, address: usize, user: Option<UserId>) -> bool {
         let (_, event) = login(name, BEGIN);
         let ip = address.to_string();
@@ -320,8 +320,8 @@ mod tests {
             refuse_from(&mut windows, "a", number, None);
         }
         assert_eq!(windows.unknown.len(), KINDS + 1);
-        let told = (0..9).filter(|_| refuse_from(&mut windows, "a", 0, None)).count();
-        assert_eq!(told, 9, "one that was there before keeps its own count");
+        let recorded = (0..9).filter(|_| refuse_from(&mut windows, "a", 0, None)).count();
+        assert_eq!(recorded, 9, "one that was there before keeps its own count");
         let over = windows.over(BEGIN.after(WINDOW), false);
         assert_eq!(over.len(), 1, "{over:?}");
         assert_eq!((over[0].name.as_deref(), over[0].ip.as_deref()), (None, None));
@@ -331,8 +331,8 @@ mod tests {
     #[test]
     fn many_made_up_names_from_one_address_are_counted_together() {
         let mut windows = Windows::default();
-        let told = (0..1000).filter(|n| refuse_from(&mut windows, &n.to_string(), 7, None)).count();
-        assert_eq!(told, UNKNOWN_NAMES + 10);
+        let recorded = (0..1000).filter(|n| refuse_from(&mut windows, &n.to_string(), 7, None)).count();
+        assert_eq!(recorded, UNKNOWN_NAMES + 10);
         let over = windows.over(BEGIN.after(WINDOW), false);
         assert_eq!(over.len(), 1, "{over:?}");
         assert_eq!((over[0].name.as_deref(), over[0].ip.as_deref()), (None, Some("7")));
@@ -347,8 +347,8 @@ mod tests {
             refuse_from(&mut windows, &number.to_string(), number, None);
         }
         let user = UserId::random(&SystemEntropy).ok();
-        let told = (0..30).filter(|_| refuse_from(&mut windows, "admin", 1, user)).count();
-        assert_eq!(told, 10);
+        let recorded = (0..30).filter(|_| refuse_from(&mut windows, "admin", 1, user)).count();
+        assert_eq!(recorded, 10);
         let over = windows.over(BEGIN.after(WINDOW), false);
         assert!(over.iter().any(|event| event.user == user && event.count == 20), "{over:?}");
     }

@@ -1,17 +1,16 @@
-//! Which processes serve from the store, for whoever runs commands beside them.
+//! Which processes serve from the store, for the commands that run beside them.
 
 use super::accounts::Operator;
 use super::{Result, Service};
-use crate::coherence::LEASE;
-use crate::domain::revocation::Seq;
-use crate::store::{Confirmed, Replica, Replicas};
+use crate::cache::coherence::liveness;
+use crate::store::{Replica, Replicas};
 
 /// A process that serves from the store, or has until lately.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
     /// Its row.
     pub replica: Replica,
-    /// How many entries of the log it has yet to apply. None where it applies each before anybody is told of it.
+    /// How many entries of the log it has yet to apply. None where it applies each before it is published.
     pub lag: Option<i64>,
     /// Whether it is alive.
     pub life: Life,
@@ -24,7 +23,7 @@ pub enum Life {
     Beating,
     /// It has not, and answers nothing from memory; or it is gone.
     Silent,
-    /// It holds the file, which nobody else can serve from.
+    /// It holds the file, from which no other process can serve.
     Serving,
 }
 
@@ -38,8 +37,8 @@ impl Operator<'_> {
         match parts.store.shared() {
             Some(shared) => watched(&*shared).await,
             None => {
-                let held = parts.store.confirm(Seq::default()).await? != Confirmed::NoServer;
-                // Its beat counts the changes that others make to the file, so it tells nothing of its life.
+                let held = parts.store.is_served().await?;
+                // Its beat counts the changes that others make to the file, so it says nothing of its life.
                 let life = if held { Life::Serving } else { Life::Silent };
                 let rows = parts.store.replicas().await?;
                 Ok(rows.into_iter().map(|replica| Standing { replica, lag: None, life }).collect())
@@ -49,15 +48,10 @@ impl Operator<'_> {
 }
 
 async fn watched(shared: &dyn Replicas) -> Result<Vec<Standing>> {
-    // The newest number is wanted, and nothing of the log.
-    let newest = Seq(i64::MAX);
-    let before = shared.news(newest).await?.replicas;
-    tokio::time::sleep(LEASE).await;
-    let now = shared.news(newest).await?;
+    let (news, silent) = liveness::watch(shared).await?;
     let standing = |replica: Replica| {
-        let silent = before.iter().any(|row| row.id == replica.id && row.beat == replica.beat);
-        let life = if silent { Life::Silent } else { Life::Beating };
-        Standing { replica, lag: Some(now.head.0.saturating_sub(replica.applied.0)), life }
+        let life = if silent.contains(&replica) { Life::Silent } else { Life::Beating };
+        Standing { replica, lag: Some(news.head.0.saturating_sub(replica.applied.0)), life }
     };
-    Ok(now.replicas.iter().copied().map(standing).collect())
+    Ok(news.replicas.iter().copied().map(standing).collect())
 }

@@ -13,7 +13,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event};
 use crate::domain::id::UserId;
 use crate::domain::password::PasswordHash;
-use crate::domain::revocation::{Reason, Revocation, Seq};
+use crate::domain::revocation::{Reason, Revocation};
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::token::{TokenHash, TokenKey};
@@ -36,7 +36,7 @@ mod types;
 pub use error::{Cause, Result, StoreError};
 pub use replicas::{News, Replica, Replicas};
 pub use types::{
-    Added, Changed, Confirmed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked, Target,
+    Added, Changed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked, Target,
 };
 
 /// Applies every revocation to what is kept in memory, in the order of their numbers and before it is published.
@@ -116,8 +116,8 @@ pub trait Store: Send + Sync + 'static {
     /// Answers when the store can be read, and its writer lives and can change something.
     async fn ping(&self) -> Result<()>;
 
-    /// Waits until the process that serves from this store has applied `seq`, for a change made beside it.
-    async fn confirm(&self, seq: Seq) -> Result<Confirmed>;
+    /// Whether a process serves from this store now, or has until lately.
+    async fn is_served(&self) -> Result<bool>;
 
     /// The processes that serve from this store, or have until lately.
     async fn replicas(&self) -> Result<Vec<Replica>>;

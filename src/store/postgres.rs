@@ -43,8 +43,8 @@ use self::sessions::Revoke;
 use super::connect::{ConnectError, Role};
 use super::opening::{Opening, PATIENCE};
 use super::{
-    Added, Changed, Confirmed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result,
-    Revoked, Store, StoreError, Target,
+    Added, Changed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result, Revoked,
+    Store, StoreError, Target,
 };
 use crate::config::DatabaseUrl;
 use crate::domain::clock::{Clock, Timestamp};
@@ -52,7 +52,7 @@ use crate::domain::entropy::{Entropy, NoEntropy};
 use crate::domain::event::{Actor, Event};
 use crate::domain::id::UserId;
 use crate::domain::password::PasswordHash;
-use crate::domain::revocation::{Reason, Seq};
+use crate::domain::revocation::Reason;
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::token::{TokenHash, TokenKey};
@@ -62,9 +62,6 @@ use crate::domain::user::{Credentials, NewUser, User};
 /// logout out, nor logins a check.
 const READERS: usize = 8;
 const WRITERS: usize = 6;
-/// After this long nobody relies on memory that has not heard of a change, whoever is silent.
-const CONFIRMATION: Duration = Duration::from_secs(1);
-
 /// The store in a PostgreSQL database.
 pub(super) struct Postgres {
     readers: Arc<Pool>,
@@ -350,21 +347,8 @@ impl Store for Postgres {
         try_join(self.has_users(), write).await.map(drop)
     }
 
-    async fn confirm(&self, seq: Seq) -> Result<Confirmed> {
-        let asked = tokio::time::Instant::now();
-        loop {
-            let replicas = self.replicas().await?;
-            if replicas.is_empty() {
-                return Ok(Confirmed::NoServer);
-            }
-            // Whoever has not heard of it by then relies on memory no longer.
-            if replicas.iter().all(|replica| replica.applied >= seq || !replica.caching)
-                || asked.elapsed() > CONFIRMATION
-            {
-                return Ok(Confirmed::Applied);
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    async fn is_served(&self) -> Result<bool> {
+        Ok(!self.replicas().await?.is_empty())
     }
 
     async fn replicas(&self) -> Result<Vec<Replica>> {

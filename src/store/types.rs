@@ -143,14 +143,3 @@ pub struct Renewal {
     /// Its idle deadline, counted from now.
     pub idle_until: Timestamp,
 }
-
-/// What a change made from the command line means for a running server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Confirmed {
-    /// The server has applied it.
-    Applied,
-    /// There is no server to tell.
-    NoServer,
-    /// There is a server and it did not say so in time.
-    NotInTime,
-}

@@ -16,7 +16,7 @@ const BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 0.9
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the label's values as they are exposed")]
 pub enum Clear {
-    /// Another process gave this one up.
+    /// Another replica deleted this one's row.
     row_gone,
     /// What follows the last number applied was no longer in the log.
     log_cut,
@@ -77,7 +77,7 @@ impl Coherence {
         registry.register("replicas", "Replicas that serve from memory, as last seen", replicas.clone());
         let help = "How many entries of the log the slowest replica had yet to apply, as last seen";
         registry.register("replica_lag", help, lag.clone());
-        registry.register("replicas_reaped", "Silent replicas that this one gave up", reaped.clone());
+        registry.register("replicas_reaped", "Silent replicas whose row this one deleted", reaped.clone());
         registry.register("settled_seconds", "How long answers waited until all had forgotten", settled.clone());
         metrics
     }
@@ -104,7 +104,7 @@ impl Coherence {
         self.lag.set(lag);
     }
 
-    /// Counts a row that was given up.
+    /// Counts a row that was deleted.
     pub fn reaped(&self) {
         self.reaped.inc();
     }

@@ -1,4 +1,4 @@
-//! Lines of the log on their way to standard error, which may be slow, full, closed or read by nobody.
+//! Lines of the log on their way to standard error, which may be slow, full, closed or never read.
 
 use std::cell::Cell;
 use std::collections::VecDeque;

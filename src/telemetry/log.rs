@@ -23,7 +23,7 @@ const FLUSH: Duration = Duration::from_millis(500);
 
 static LINES: LazyLock<Lines> = LazyLock::new(Lines::default);
 
-/// Sends log lines, and panics too, to standard error by way of a queue, so that nothing ever waits for whoever reads
+/// Sends log lines, and panics too, to standard error by way of a queue, so that nothing ever waits for what reads
 /// them. `RUST_LOG` chooses which; `info` and above by default.
 ///
 /// # Errors
@@ -66,7 +66,7 @@ fn is_permitted(metadata: &Metadata<'_>) -> bool {
     ours || *metadata.level() <= Level::INFO
 }
 
-/// Writes a last line for whoever started the process, behind those of the log, and waits for all of them for a moment.
+/// Writes a last line for the operator, behind those of the log, and waits for all of them for a moment.
 pub fn finish(last: Option<&str>) {
     if let Some(last) = last {
         if LazyLock::get(&LINES).is_some() {

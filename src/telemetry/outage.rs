@@ -1,5 +1,5 @@
 //! That the store fails is one fact, however many notice it: one line when it begins, a count every ten seconds, and one
-//! line when it is over. What failed is counted by cause, and told of one by one at `debug` only.
+//! line when it is over. What failed is counted by cause, and logged one by one at `debug` only.
 //!
 //! A line for each request would make an outage worse: log collectors drop what comes too fast, the cause among it.
 

@@ -3,17 +3,16 @@
 //! It stands in a crate that only tests depend on: what the build script of `sessiond` itself sets reaches `cargo run`
 //! as environment variables, and makes a release build depend on which packages are installed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-mod machine;
+use sessiond_machine as machine;
 
 /// Changes when a Debian package is installed, which may be one of those that are looked for.
 const PACKAGES: &str = "/var/lib/dpkg/status";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=machine.rs");
     println!("cargo::rerun-if-env-changed=PATH");
     println!("cargo::rerun-if-env-changed={}", machine::POSTGRES_URL);
     println!("cargo::rustc-check-cfg=cfg(has_mount, has_initdb, has_postgres, has_faketime, has_nginx, has_haproxy)");
@@ -21,8 +20,8 @@ fn main() {
     let files = [
         ("initdb", machine::postgres_programs().map(|folder| folder.join("initdb"))),
         ("faketime", machine::faketime()),
-        ("nginx", program("nginx")),
-        ("haproxy", program("haproxy")),
+        ("nginx", machine::program("nginx")),
+        ("haproxy", machine::program("haproxy")),
     ];
     for (name, found) in &files {
         if let Some(file) = found {
@@ -39,11 +38,6 @@ fn main() {
     if may_mount() {
         println!("cargo::rustc-cfg=has_mount");
     }
-}
-
-/// A program on the path.
-fn program(name: &str) -> Option<PathBuf> {
-    machine::path().into_iter().map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 /// Whether this process may mount a file system in a namespace of its own.

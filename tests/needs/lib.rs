@@ -1,11 +1,12 @@
-//! `#[needs(nginx)]` above a test: where there is no nginx the test is reported as ignored, and not as passed.
+//! `#[on_both_stores]` makes two tests of one, and `#[needs(nginx)]` marks a test that this machine may be unable to run.
 //!
-//! The standard test harness decides at compile time which tests are ignored, so that the build script looks at the
-//! machine and this crate turns what it found into attributes. Tests that need a path look for it when they run.
+//! The standard test harness decides at compile time which tests are ignored. So the build script looks at the machine, and
+//! this crate turns what it found into attributes: a test that lacks something is reported as ignored, and not as passed.
 
-use proc_macro::{TokenStream, TokenTree};
+use proc_macro::{Delimiter, TokenStream, TokenTree};
 
-/// A test that needs something: `initdb`, `faketime`, `nginx`, `haproxy` or `mount`, several separated by commas.
+/// A test that needs something: `postgres`, `initdb`, `faketime`, `nginx`, `haproxy` or `mount`, several separated by
+/// commas. It stands above the attribute that makes a test of the function.
 #[proc_macro_attribute]
 pub fn needs(what: TokenStream, test: TokenStream) -> TokenStream {
     let mut absent = Vec::new();
@@ -16,7 +17,7 @@ pub fn needs(what: TokenStream, test: TokenStream) -> TokenStream {
         match look_up(&token.to_string()) {
             Some((true, _)) => {}
             Some((false, name)) => absent.push(name),
-            None => return code(&format!("compile_error!({:?});", format!("{token} is nothing that a test can need"))),
+            None => return error(&format!("{token} is nothing that a test can need")),
         }
     }
     if absent.is_empty() {
@@ -27,24 +28,49 @@ pub fn needs(what: TokenStream, test: TokenStream) -> TokenStream {
     ignored
 }
 
-/// Items that are there only with PostgreSQL; without it one ignored test stands for all that are in them.
-#[proc_macro]
-pub fn needs_postgres(items: TokenStream) -> TokenStream {
-    if cfg!(has_postgres) {
-        return items;
+/// Two tests of an `async fn` that takes a `StoreKind`: `its_name::sqlite`, and `its_name::postgres`, which needs
+/// `postgres`.
+#[proc_macro_attribute]
+pub fn on_both_stores(_: TokenStream, function: TokenStream) -> TokenStream {
+    let (mut inherited, mut rest) = (TokenStream::new(), TokenStream::new());
+    let mut tokens = function.into_iter().peekable();
+    // Only what `needs` has put there concerns the tests; everything else belongs to the function.
+    while let Some(TokenTree::Punct(_)) = tokens.peek() {
+        let attribute: TokenStream = tokens.by_ref().take(2).collect();
+        let ignore = attribute.clone().into_iter().nth(1).is_some_and(|brackets| match brackets {
+            TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket => {
+                group.stream().into_iter().next().is_some_and(|word| word.to_string() == "ignore")
+            }
+            _ => false,
+        });
+        if ignore { inherited.extend(attribute) } else { rest.extend(attribute) }
     }
-    code(
-        r#"#[test]
-        #[ignore = "needs initdb and pg_ctl of PostgreSQL 15 or newer, or SESSIOND_TEST_POSTGRES_URL"]
-        fn postgresql_is_tested_too() {
-            panic!("there is no PostgreSQL here");
-        }"#,
-    )
+    rest.extend(tokens);
+    let mut words = rest.clone().into_iter();
+    let Some(name) = words.find(|word| word.to_string() == "fn").and_then(|_| words.next()) else {
+        return error("only a function can be a test");
+    };
+    // One reason to be ignored is enough.
+    let needs = if inherited.is_empty() { "#[::sessiond_needs::needs(postgres)]" } else { "" };
+    let tests = format!(
+        "mod {name} {{
+             use crate::harness::StoreKind;
+             {inherited} #[tokio::test]
+             async fn sqlite() {{ super::{name}(StoreKind::Sqlite).await; }}
+             {inherited} {needs} #[tokio::test]
+             async fn postgres() {{ super::{name}(StoreKind::Postgres).await; }}
+         }}"
+    );
+    rest.extend(code(&tests));
+    rest
 }
 
 /// Whether the machine has it, and what it is called.
 fn look_up(word: &str) -> Option<(bool, &'static str)> {
     Some(match word {
+        "postgres" => {
+            (cfg!(has_postgres), "initdb and pg_ctl of PostgreSQL 15 or newer, or SESSIOND_TEST_POSTGRES_URL")
+        }
         "initdb" => (cfg!(has_initdb), "initdb and pg_ctl of PostgreSQL 15 or newer"),
         "faketime" => (cfg!(has_faketime), "libfaketime"),
         "nginx" => (cfg!(has_nginx), "nginx"),
@@ -56,4 +82,8 @@ fn look_up(word: &str) -> Option<(bool, &'static str)> {
 
 fn code(text: &str) -> TokenStream {
     text.parse().expect("Rust")
+}
+
+fn error(words: &str) -> TokenStream {
+    code(&format!("::core::compile_error!({words:?});"))
 }

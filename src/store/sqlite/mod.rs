@@ -28,7 +28,6 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::try_join;
@@ -52,8 +51,8 @@ use super::connect::{ConnectError, Role};
 use super::opening::{Opening, Stage};
 use super::rows::{CredentialsRow, ListedRow, LookupRow, ReplicaRow, Secret, UserRow};
 use super::{
-    Added, Changed, Confirmed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result,
-    Revoked, Store, StoreError, Target,
+    Added, Changed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result, Revoked,
+    Store, StoreError, Target,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::{Entropy, NoEntropy};
@@ -66,8 +65,6 @@ use crate::domain::text::LoginName;
 use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Credentials, NewUser, User};
 
-/// How long a command waits for a running server to say that it has applied a change.
-const CONFIRMATION: Duration = Duration::from_secs(2);
 const HAS_USERS: &str = "SELECT EXISTS (SELECT 1 FROM users)";
 
 /// The store in one file.
@@ -342,21 +339,8 @@ impl Store for Sqlite {
         try_join(self.has_users(), self.writer.commit(Beat)).await.map(drop)
     }
 
-    async fn confirm(&self, seq: Seq) -> Result<Confirmed> {
-        let asked = tokio::time::Instant::now();
-        loop {
-            if self.lock.is_none() && !ServeLock::held(&self.path)? {
-                return Ok(Confirmed::NoServer);
-            }
-            let applied: Option<(Seq,)> = self.readers.one(sqlx::query_as("SELECT applied FROM replicas")).await?;
-            if applied.is_some_and(|(applied,)| applied >= seq) {
-                return Ok(Confirmed::Applied);
-            }
-            if asked.elapsed() > CONFIRMATION {
-                return Ok(Confirmed::NotInTime);
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    async fn is_served(&self) -> Result<bool> {
+        Ok(self.lock.is_some() || ServeLock::held(&self.path)?)
     }
 
     async fn replicas(&self) -> Result<Vec<Replica>> {

@@ -1,0 +1,145 @@
+//! Coherence where many replicas serve from the store: what one of them knows, kept up to date by its task in `beats`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::contract::{Coherence, LEASE, NotSettled};
+use super::progress::Progress;
+use super::trust::{BootClock, Trust};
+use crate::cache::sessions::Cache;
+use crate::domain::revocation::{Revocation, Seq};
+use crate::telemetry::Metrics;
+
+/// Coherence of one replica among others.
+pub struct Replicated {
+    pub(super) cache: Arc<Cache>,
+    pub(super) metrics: Arc<Metrics>,
+    trust: Trust,
+    /// Why it was untrusted when it last was.
+    untrusted_reason: Mutex<String>,
+    /// Up to which number every replica that answers from memory has applied the log.
+    pub(super) settled: Progress,
+    /// Up to which number every replica has stored what the log asked for.
+    flushed: Progress,
+    /// How many wait for more. While there are any, the rows of the others are read again and again.
+    waiting: watch::Sender<usize>,
+}
+
+impl Replicated {
+    /// Untrusted until the first beat is answered. Unless checks are answered from `cache`, which is `caching`, it is
+    /// never trusted.
+    pub(super) fn new(cache: Arc<Cache>, caching: bool, clock: Arc<dyn BootClock>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            cache,
+            metrics,
+            trust: Trust::new(caching, clock),
+            untrusted_reason: Mutex::new(String::from("no beat has been answered yet")),
+            settled: Progress::default(),
+            flushed: Progress::default(),
+            waiting: watch::Sender::default(),
+        }
+    }
+
+    /// The time on the clock that trust is measured by.
+    pub(super) fn now(&self) -> Duration {
+        self.trust.now()
+    }
+
+    /// How many wait for a number to be settled.
+    pub(super) fn waiting(&self) -> watch::Receiver<usize> {
+        self.waiting.subscribe()
+    }
+
+    /// Removes what `revocation` ended from the cache.
+    pub(super) fn apply(&self, revocation: &Revocation) {
+        self.cache.apply(revocation);
+        self.metrics.coherence.applied();
+    }
+
+    /// Publishes that every replica which answers from memory has applied `settled`, and every one `flushed`.
+    pub(super) fn publish(&self, settled: Seq, flushed: Seq) {
+        self.settled.advance(settled);
+        self.flushed.advance(flushed);
+    }
+
+    /// Trusts the cache until then.
+    pub(super) fn trust_until(&self, until: Duration) {
+        self.trust.give(until);
+        self.note("no beat was answered in time");
+    }
+
+    /// Trusts the cache no longer.
+    pub(super) fn distrust(&self, why: &str) {
+        self.trust.end();
+        self.note(why);
+    }
+
+    /// Notes why the cache will be untrusted, should its lease run out.
+    pub(super) fn note(&self, why: &str) {
+        why.clone_into(&mut self.untrusted_reason.lock());
+    }
+
+    /// Empties the cache, which has then applied all up to `head`: what is loaded from now on shows it.
+    pub(super) fn start_over(&self, head: Seq) {
+        self.cache.clear(head);
+        self.settled.rewind(head);
+        self.flushed.rewind(head);
+    }
+
+    async fn reach(&self, progress: &Progress, seq: Seq) {
+        if progress.has_reached(seq) {
+            return;
+        }
+        let _waiting = Waiting::begin(&self.waiting);
+        // After a lease the replicas that have not applied it, this one included, are not trusted any more.
+        progress.reach(seq, LEASE).await;
+    }
+}
+
+#[async_trait]
+impl Coherence for Replicated {
+    fn is_caching(&self) -> bool {
+        self.trust.is_ever_given()
+    }
+
+    fn trusted(&self) -> bool {
+        self.trust.holds()
+    }
+
+    fn untrusted_reason(&self) -> Option<String> {
+        (!self.trusted()).then(|| self.untrusted_reason.lock().clone())
+    }
+
+    async fn settled(&self, seq: Seq) -> Result<(), NotSettled> {
+        let began = Instant::now();
+        self.reach(&self.settled, seq).await;
+        self.metrics.coherence.settled(began.elapsed());
+        Ok(())
+    }
+
+    async fn flushed(&self, seq: Seq) -> Result<(), NotSettled> {
+        self.reach(&self.flushed, seq).await;
+        Ok(())
+    }
+}
+
+/// Counts one who waits, for as long as it lives.
+struct Waiting<'c>(&'c watch::Sender<usize>);
+
+impl<'c> Waiting<'c> {
+    fn begin(count: &'c watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}

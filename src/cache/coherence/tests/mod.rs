@@ -1,0 +1,464 @@
+//! The rules of coherence, against a small store in memory whose clocks and failures are at hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, advance, sleep};
+
+use self::memory::{Memory, ROUND_TRIP};
+use self::process::Process;
+use super::{BootClock as _, Coherence as _, Embedded, LEASE};
+use crate::cache::sessions::tests::cache;
+use crate::domain::revocation::{Revocation, Seq};
+use crate::domain::token::TokenHash;
+use crate::store::RevocationSink as _;
+
+mod flush;
+mod memory;
+mod process;
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Lets time pass until it holds.
+async fn until(condition: impl AsyncFn() -> bool) {
+    for _ in 0..10_000 {
+        if condition().await {
+            return;
+        }
+        sleep(ms(1)).await;
+    }
+    panic!("waited in vain");
+}
+
+fn token(number: u8) -> TokenHash {
+    TokenHash::from_bytes([number; 32])
+}
+
+fn number(seq: i64) -> Revocation {
+    Revocation { seq: Seq(seq), ..Revocation::default() }
+}
+
+fn embedded() -> Embedded {
+    Embedded::new(Arc::new(cache(1)), true, Arc::default())
+}
+
+#[tokio::test]
+async fn embedded_what_was_applied_is_settled_at_once() {
+    let coherence = embedded();
+    coherence.apply(&number(3));
+    assert!(coherence.settled(Seq(3)).await.is_ok());
+    assert!(coherence.trusted() && coherence.untrusted_reason().is_none());
+}
+
+#[tokio::test]
+async fn embedded_what_was_not_applied_yet_is_waited_for() {
+    let coherence = embedded();
+    let (settled, ()) = tokio::join!(coherence.settled(Seq(1)), async {
+        tokio::task::yield_now().await;
+        coherence.apply(&number(1));
+    });
+    assert!(settled.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn embedded_what_is_never_applied_is_an_error_and_not_an_answer() {
+    assert!(embedded().settled(Seq(1)).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn trust_begins_with_the_first_beat_and_lasts_while_beats_are_answered() {
+    let store = Arc::new(Memory::default());
+    let process = Process::start(&store, true);
+    assert_eq!(process.coherence.untrusted_reason().as_deref(), Some("no beat has been answered yet"));
+    process.until_trusted().await;
+    for _ in 0..5000 {
+        sleep(ms(1)).await;
+        assert!(process.coherence.trusted());
+    }
+    let beats = store.get(|state| state.beats);
+    assert!((15..17).contains(&beats), "three a second: {beats}");
+    assert_eq!(store.get(|state| state.reads), 0, "and nothing but beats");
+}
+
+#[tokio::test(start_paused = true)]
+async fn trust_lapses_without_answers_and_comes_back_with_the_cache_as_it_was() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    process.keep(token(1));
+    store.set(|state| state.down = true);
+    let down = Instant::now();
+    until(async || !process.coherence.trusted()).await;
+    assert!((ms(560)..=ms(901)).contains(&down.elapsed()), "{:?}", down.elapsed());
+    assert!(process.coherence.untrusted_reason().expect("a reason").contains("down"));
+    sleep(ms(5000)).await;
+    assert!(!process.coherence.trusted());
+    store.set(|state| state.down = false);
+    process.until_trusted().await;
+    assert!(process.knows(&token(1)), "it missed nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn trust_counts_from_before_the_beat_was_sent() {
+    let store = Arc::new(Memory::default());
+    store.set(|state| state.slow = ms(400));
+    let process = Process::start(&store, true);
+    let sent = process.clock.now() + ROUND_TRIP;
+    process.until_trusted().await;
+    assert!(process.clock.now() >= sent + ms(402));
+    store.set(|state| state.down = true);
+    until(async || !process.coherence.trusted()).await;
+    let lasted = process.clock.now().saturating_sub(sent);
+    assert!((ms(895)..=ms(905)).contains(&lasted), "of a lease from before it was sent: {lasted:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_process_is_not_trusted_when_it_wakes() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    *process.clock.asleep.lock() += ms(1000);
+    assert!(!process.coherence.trusted());
+    process.until_trusted().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_beat_changes_nothing_and_gives_no_trust() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    process.keep(token(1));
+    store.set(|state| state.slow = ms(500));
+    store.revoke(token(2));
+    sleep(ms(3000)).await;
+    assert!(!process.coherence.trusted());
+    assert!(process.knows(&token(1)) && process.metric("sessiond_revocations_applied_total 0"));
+    store.set(|state| state.slow = ms(0));
+    process.until_trusted().await;
+    assert!(process.knows(&token(1)) && process.metric("sessiond_revocations_applied_total 1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_beat_that_leaves_the_log_unread_gives_no_trust() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    process.keep(token(9));
+    store.set(|state| state.down = true);
+    until(async || !process.coherence.trusted()).await;
+    store.revoke_times(50, token(1));
+    let last = store.revoke(token(9));
+    store.set(|state| (state.down, state.page) = (false, Some(1)));
+    until(async || {
+        assert!(!process.coherence.trusted() || !process.knows(&token(9)));
+        process.coherence.trusted()
+    })
+    .await;
+    assert_eq!(store.get(|state| state.rows.values().map(|(_, applied)| *applied).min()), Some(last));
+    assert!(process.metric("sessiond_revocations_applied_total 51"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_is_gone_ends_trust_and_empties_the_cache_and_another_is_made() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    process.keep(token(1));
+    store.set(|state| state.rows.clear());
+    until(async || !process.coherence.trusted()).await;
+    process.until_trusted().await;
+    assert!(!process.knows(&token(1)));
+    assert_eq!(store.get(|state| state.rows.len()), 1);
+    assert!(process.metric("sessiond_cache_clears_total{reason=\"row_gone\"} 1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_whose_making_was_not_confirmed_is_given_up_for_another() {
+    let store = Arc::new(Memory::default());
+    store.set(|state| state.mute = true);
+    let process = Process::start(&store, true);
+    sleep(ms(250)).await;
+    assert!(!process.coherence.trusted());
+    assert_eq!(store.get(|state| state.rows.len()), 3, "one an attempt, ten a second");
+    store.set(|state| state.mute = false);
+    process.until_trusted().await;
+    until(async || store.get(|state| state.rows.len()) == 1).await;
+    assert!(process.coherence.trusted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_across_the_loss_of_the_row_is_not_kept() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    store.set(|state| state.rows.clear());
+    until(async || !process.coherence.trusted()).await;
+    process.keep(token(1));
+    process.until_trusted().await;
+    assert!(!process.knows(&token(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_was_cut_empties_the_cache() {
+    for cut in [2, 3] {
+        let store = Arc::new(Memory::default());
+        let process = Process::trusted(&store).await;
+        process.keep(token(9));
+        store.revoke_times(3, token(1));
+        store.set(|state| state.log.drain(..cut).count());
+        until(async || !process.knows(&token(9))).await;
+        process.until_trusted().await;
+        process.keep(token(9));
+        sleep(ms(2000)).await;
+        assert!(process.knows(&token(9)) && process.metric("sessiond_cache_clears_total{reason=\"log_cut\"} 1"));
+        assert!(store.get(|state| state.rows.values().all(|(_, applied)| *applied == Seq(3))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_went_back_empties_the_cache_and_the_numbers_follow() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    store.revoke_times(9, token(1));
+    until(async || process.coherence.settled.has_reached(Seq(9))).await;
+    process.keep(token(2));
+    store.set(|state| {
+        state.log.truncate(4);
+        state.head = Seq(4);
+        state.rows.values_mut().for_each(|(_, applied)| *applied = Seq(4));
+    });
+    until(async || !process.knows(&token(2))).await;
+    process.until_trusted().await;
+    assert!(process.metric("sessiond_cache_clears_total{reason=\"head_went_back\"} 1"));
+    process.keep(token(2));
+    assert!(process.knows(&token(2)));
+    let again = store.revoke(token(2));
+    assert_eq!(again, Seq(5));
+    process.coherence.settled(again).await.expect("settled");
+    assert!(!process.knows(&token(2)), "a number given out again is applied again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn numbers_that_another_server_gave_out_twice_are_not_taken_for_those_applied() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    store.revoke_times(3, token(1));
+    until(async || process.coherence.settled.has_reached(Seq(3))).await;
+    process.keep(token(2));
+    store.set(|state| {
+        state.timeline += 1;
+        state.log.truncate(2);
+        state.head = Seq(2);
+    });
+    // Number 3 for the second time, and one more, before the process looks.
+    store.revoke(token(2));
+    store.revoke(token(1));
+    until(async || !process.knows(&token(2))).await;
+    process.until_trusted().await;
+    assert!(process.metric("sessiond_cache_clears_total{reason=\"failover\"} 1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_number_is_settled_once_every_row_has_applied_it() {
+    let store = Arc::new(Memory::default());
+    let (mine, other) = (Process::trusted(&store).await, Process::trusted(&store).await);
+    other.keep(token(1));
+    mine.keep(token(1));
+    let seq = store.revoke(token(1));
+    store.hint.notify_waiters();
+    let began = Instant::now();
+    mine.coherence.settled(seq).await.expect("settled");
+    assert!(began.elapsed() < ms(20), "{:?}", began.elapsed());
+    assert!(!mine.knows(&token(1)) && !other.knows(&token(1)));
+    sleep(ms(10)).await;
+    let reads = store.get(|state| state.reads);
+    mine.coherence.settled(seq).await.expect("settled");
+    sleep(ms(100)).await;
+    assert_eq!(store.get(|state| state.reads), reads, "nobody waits, nobody reads");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_hint_a_number_is_settled_by_the_next_beats() {
+    let store = Arc::new(Memory::default());
+    let (mine, other) = (Process::trusted(&store).await, Process::trusted(&store).await);
+    other.keep(token(1));
+    let seq = store.revoke(token(1));
+    let began = Instant::now();
+    mine.coherence.settled(seq).await.expect("settled");
+    assert!(!other.knows(&token(1)) && began.elapsed() < ms(400), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_never_applies_it_delays_a_number_by_a_lease() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    let seq = store.revoke(token(1));
+    let began = Instant::now();
+    // It beats, and does not read.
+    let deaf = store.stranger(Seq(0));
+    let beating = async {
+        loop {
+            store.set(|state| state.rows.get_mut(&deaf).expect("a row").0 += 1);
+            sleep(ms(300)).await;
+        }
+    };
+    tokio::select! {
+        () = beating => {}
+        settled = process.coherence.settled(seq) => settled.expect("settled"),
+    }
+    assert!((LEASE..LEASE + ms(5)).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_is_down_a_number_is_settled_after_a_lease() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    store.revoke(token(1));
+    store.set(|state| state.down = true);
+    let began = Instant::now();
+    process.coherence.settled(Seq(1)).await.expect("settled");
+    assert!(began.elapsed() >= LEASE && !process.coherence.trusted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_who_wait_share_the_reads() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    store.stranger(Seq(0));
+    let seq = store.revoke(token(1));
+    let all = (0..100).map(|_| process.coherence.settled(seq));
+    futures_util::future::join_all(all).await;
+    let reads = store.get(|state| state.reads);
+    assert!((100..400).contains(&reads), "one every few milliseconds, for a lease: {reads}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_row_is_given_up_after_a_lease() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    let dead = store.stranger(Seq(0));
+    let seen = Instant::now();
+    until(async || !store.has(dead)).await;
+    assert!((LEASE..ms(1700)).contains(&seen.elapsed()), "{:?}", seen.elapsed());
+    assert!(process.coherence.trusted() && process.metric("sessiond_replicas_reaped_total 1"));
+    assert_eq!(store.get(|state| state.rows.len()), 1, "not oneself");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_nobody_is_given_up_at_once() {
+    let store = Arc::new(Memory::default());
+    let _process = Process::trusted(&store).await;
+    let quiet = store.stranger(Seq(0));
+    sleep(ms(600)).await;
+    store.set(|state| state.down = true);
+    sleep(ms(10_000)).await;
+    store.set(|state| state.down = false);
+    sleep(ms(900)).await;
+    assert!(store.has(quiet));
+    until(async || !store.has(quiet)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_leads_to_hearing_and_acknowledging_without_a_beat() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    process.keep(token(1));
+    let beats = store.get(|state| state.beats);
+    sleep(ms(50)).await;
+    store.revoke(token(1));
+    store.hint.notify_one();
+    sleep(ms(10)).await;
+    assert!(!process.knows(&token(1)));
+    assert_eq!(store.get(|state| (state.beats, state.acknowledged)), (beats, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_beat_heard_is_acknowledged_without_waiting_for_the_next() {
+    let store = Arc::new(Memory::default());
+    let _process = Process::trusted(&store).await;
+    store.revoke(token(1));
+    until(async || store.get(|state| state.acknowledged) == 1).await;
+    assert_eq!(store.get(|state| state.beats), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_hints_does_not_keep_the_beats_away() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    let beats = store.get(|state| state.beats);
+    for _ in 0..3000 {
+        store.hint.notify_one();
+        sleep(ms(1)).await;
+        assert!(process.coherence.trusted());
+    }
+    assert!(store.get(|state| state.beats) >= beats + 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_is_not_trusted_and_has_no_row() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    let coherence = process.coherence.clone();
+    process.stop().await;
+    assert!(!coherence.trusted() && store.get(|state| state.rows.is_empty()));
+    assert_eq!(coherence.untrusted_reason().as_deref(), Some("stopping"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_ends_unasked_ends_the_trust() {
+    let store = Arc::new(Memory::default());
+    let mut process = Process::trusted(&store).await;
+    process.task.shutdown().await;
+    assert_eq!(process.coherence.untrusted_reason().as_deref(), Some("the task that beats has ended"));
+}
+
+/// A process that answers no check from memory, once it has a row.
+async fn uncached(store: &Arc<Memory>) -> Process {
+    let rows = store.get(|state| state.rows.len());
+    let process = Process::start(store, false);
+    until(async || store.get(|state| state.rows.len()) > rows).await;
+    process
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_cache_nothing_is_believed_and_others_are_waited_for() {
+    let store = Arc::new(Memory::default());
+    let (uncached, other) = (uncached(&store).await, Process::trusted(&store).await);
+    other.keep(token(1));
+    for _ in 0..2000 {
+        assert!(!uncached.coherence.trusted() && !uncached.coherence.is_caching());
+        sleep(ms(1)).await;
+    }
+    let seq = store.revoke(token(1));
+    uncached.coherence.settled(seq).await.expect("settled");
+    assert!(!other.knows(&token(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_revocation_waits_for_a_process_without_a_cache() {
+    let store = Arc::new(Memory::default());
+    for caching in [false, true] {
+        let process = if caching { Process::trusted(&store).await } else { uncached(&store).await };
+        let deaf = store.stranger(Seq(0));
+        store.set(|state| state.uncached.insert(deaf));
+        let began = Instant::now();
+        for _ in 0..10 {
+            let seq = store.revoke(token(1));
+            process.coherence.settled(seq).await.expect("settled");
+        }
+        assert!(began.elapsed() < ms(200), "{:?}", began.elapsed());
+        let asked = store.ask(vec![token(1)]);
+        process.coherence.flushed(asked).await.expect("flushed");
+        assert!(began.elapsed() >= LEASE, "a question does");
+        let reads = store.get(|state| state.reads);
+        advance(ms(100)).await;
+        assert_eq!(store.get(|state| state.reads), reads, "nobody waits, nobody reads");
+        process.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_cache_a_silent_row_is_given_up_too() {
+    let store = Arc::new(Memory::default());
+    let uncached = uncached(&store).await;
+    let dead = store.stranger(Seq(0));
+    let seq = store.revoke(token(1));
+    uncached.coherence.settled(seq).await.expect("settled");
+    until(async || !store.has(dead)).await;
+}

@@ -1,0 +1,11 @@
+//! Live sessions in memory, and what keeps them as true as the store.
+//!
+//! `sessions` leads from a token's hash to a live session. `coherence` says whether that may be
+//! trusted, and when a revocation is settled. `touch` stores last-seen times in batches, and `purge` deletes what expired.
+
+pub mod coherence;
+pub mod purge;
+pub(crate) mod sessions;
+pub mod touch;
+
+pub use sessions::{Cache, Check, Ticket};

@@ -1,0 +1,358 @@
+//! Live sessions in memory: from a token's hash to an identity, in one hash and one look-up.
+//!
+//! An entry may be used only while nothing that it was read from has been revoked since. Two marks see to that, both
+//! numbers of the revocation log: a load takes a [`Ticket`] (the newest number applied) *before* it reads the store,
+//! - each shard remembers the newest revocation that hit it, and refuses an insert whose ticket is older, so a load
+//!   that began before a revocation cannot put the dead session back;
+//! - each user has a slot in a table of newest revocations, and an entry older than that slot is asked for anew.
+//!   Users share slots; a collision costs one read. The table is looked at once for each new revocation of a user.
+//!
+//! Where part of the log was missed, [`Cache::clear`] forgets everything and begins a new epoch; a ticket of an older
+//! one is refused, whatever its number.
+
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use self::index::{Index, MOST};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::UserId;
+use crate::domain::principal::Identity;
+use crate::domain::revocation::{Revocation, Seq};
+use crate::domain::session::{Expiry, Lifetimes, Seen, Session};
+use crate::domain::token::TokenHash;
+use crate::domain::user::User;
+
+mod index;
+#[cfg(test)]
+pub(crate) mod tests;
+
+const SHARDS: usize = 64;
+const USER_MARKS: usize = 1 << 16;
+/// How many neighbours are looked at for the one not seen for longest, when a full shard makes room.
+const CANDIDATES: usize = 8;
+
+/// Taken before a load, handed in with what was loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    epoch: u64,
+    applied: Seq,
+}
+
+/// What memory says of a token.
+#[derive(Debug)]
+pub enum Check {
+    /// A live session.
+    Live {
+        /// Whose.
+        identity: Identity,
+        /// Set when its idle deadline is near: store that it was seen, at once.
+        urgent: Option<Seen>,
+    },
+    /// Unknown here, or no longer certain: ask the store.
+    Ask,
+}
+
+/// Three cache lines, and no pointer to follow: with a million sessions the time of a check is that of its misses. The
+/// first line is what decides, the others are what is answered.
+#[repr(C, align(64))]
+struct Entry {
+    token_hash: TokenHash,
+    /// As stored: a touch counts once it is committed.
+    expiry: Expiry,
+    seen_at: Timestamp,
+    loaded: Seq,
+    /// How much later it was seen than the store knows, in milliseconds.
+    unstored: u32,
+    user_mark: u16,
+    remembered: bool,
+    /// Already handed out as urgent.
+    urgent: bool,
+    identity: Identity,
+}
+
+impl Entry {
+    /// Whether the store should be given its last-seen time: once a flush interval is often enough.
+    fn is_due(&self, lifetimes: &Lifetimes) -> bool {
+        Duration::from_millis(self.unstored.into()) >= lifetimes.of(self.remembered).flush_interval()
+    }
+
+    fn seen(&self, lifetimes: &Lifetimes) -> Seen {
+        let idle_until = lifetimes.of(self.remembered).idle_until(self.seen_at, self.expiry.absolute);
+        Seen { token_hash: self.token_hash, at: self.seen_at, idle_until }
+    }
+}
+
+#[derive(Default)]
+struct Shard {
+    index: Index,
+    entries: Vec<Entry>,
+    revoked: Seq,
+    /// How often the cache was cleared before anything in here was loaded.
+    epoch: u64,
+    hand: usize,
+}
+
+impl Shard {
+    fn find(&self, token: &TokenHash) -> Option<usize> {
+        let same = |at: u32| self.entries.get(at as usize).is_some_and(|entry| entry.token_hash == *token);
+        self.index.find(hash(token), same).map(|at| at as usize)
+    }
+
+    fn remove(&mut self, token: &TokenHash) -> Option<Entry> {
+        let at = self.find(token)?;
+        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let entries = &self.entries;
+        self.index.remove(hash(token), place(at), |at| hash_at(entries, at));
+        let removed = self.entries.swap_remove(at);
+        if let Some(moved) = self.entries.get(at) {
+            self.index.moved(hash(&moved.token_hash), place(self.entries.len()), place(at));
+        }
+        Some(removed)
+    }
+
+    fn push(&mut self, entry: Entry) {
+        let Ok(at) = u32::try_from(self.entries.len()) else { return };
+        let entries = &self.entries;
+        self.index.insert(hash(&entry.token_hash), at, |at| hash_at(entries, at));
+        self.entries.push(entry);
+    }
+
+    /// Makes room by dropping, of a few neighbours, the one not seen for longest.
+    fn evict(&mut self) -> Option<Entry> {
+        let count = self.entries.len();
+        let oldest = (0..CANDIDATES.min(count))
+            .map(|step| (self.hand + step) % count)
+            .min_by_key(|&at| self.entries.get(at).map(|entry| entry.seen_at))?;
+        self.hand = (self.hand + CANDIDATES) % count;
+        let token = self.entries.get(oldest)?.token_hash;
+        self.remove(&token)
+    }
+}
+
+/// The cache. Cheap to share, never blocked on anything but a short lock on one of 64 shards.
+pub struct Cache {
+    shards: Box<[Mutex<Shard>]>,
+    user_marks: Box<[AtomicI64]>,
+    /// The newest number in `user_marks`.
+    newest_mark: AtomicI64,
+    applied: AtomicI64,
+    epoch: AtomicU64,
+    per_shard: usize,
+    lifetimes: Lifetimes,
+}
+
+impl Cache {
+    /// An empty cache of at most `entries` sessions, give or take their uneven spread over shards.
+    pub fn new(entries: usize, lifetimes: Lifetimes) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            user_marks: (0..USER_MARKS).map(|_| AtomicI64::default()).collect(),
+            newest_mark: AtomicI64::default(),
+            applied: AtomicI64::default(),
+            epoch: AtomicU64::default(),
+            per_shard: entries.div_ceil(SHARDS).clamp(1, MOST),
+            lifetimes,
+        }
+    }
+
+    /// Asks memory about a token at `now`, and notes that it was seen.
+    pub fn check(&self, token: &TokenHash, now: Timestamp) -> Check {
+        let Some(shard) = self.shard(token) else { return Check::Ask };
+        let mut shard = shard.lock();
+        let Some(entry) = shard.find(token).and_then(|at| shard.entries.get_mut(at)) else { return Check::Ask };
+        // Taken before the user's own mark, so that what it skips is no newer than what was looked at.
+        let newest_mark = Seq(self.newest_mark.load(Ordering::Acquire));
+        let outdated = newest_mark > entry.loaded && self.user_mark(entry.user_mark) > entry.loaded;
+        entry.loaded = entry.loaded.max(newest_mark);
+        if outdated || entry.expiry.over(now) {
+            // Only the stored deadline decides, and another process may have moved it: ask, do not refuse.
+            shard.remove(token);
+            return Check::Ask;
+        }
+        entry.unstored = entry.unstored.saturating_add(elapsed(entry.seen_at, now));
+        entry.seen_at = entry.seen_at.max(now);
+        let near = self.lifetimes.of(entry.remembered).flush_interval() * 2;
+        let urgent = !entry.urgent && entry.expiry.idle < entry.expiry.absolute && entry.expiry.idle.since(now) < near;
+        entry.urgent |= urgent;
+        let urgent = urgent.then(|| entry.seen(&self.lifetimes));
+        Check::Live { identity: entry.identity.clone(), urgent }
+    }
+
+    /// To be taken before the store is read.
+    pub fn ticket(&self) -> Ticket {
+        // The epoch first: with a new one the number it began with is seen, too.
+        let epoch = self.epoch.load(Ordering::Acquire);
+        Ticket { epoch, applied: Seq(self.applied.load(Ordering::Acquire)) }
+    }
+
+    /// Keeps what was loaded, unless something was revoked since `ticket` that it might not show.
+    /// Returns a last-seen time that the store should be given: of the session that made room if it is due, or of this one
+    /// if it was not kept.
+    pub fn insert(
+        &self,
+        token: TokenHash,
+        session: &Session,
+        user: &User,
+        now: Timestamp,
+        ticket: Ticket,
+    ) -> (Identity, Option<Seen>) {
+        let identity = Identity::new(user, session.id);
+        let entry = Entry {
+            token_hash: token,
+            identity: identity.clone(),
+            expiry: session.expiry,
+            seen_at: now,
+            loaded: ticket.applied,
+            user_mark: mark_of(user.id),
+            remembered: session.remembered,
+            unstored: elapsed(session.last_seen_at, now),
+            urgent: false,
+        };
+        let Some(shard) = self.shard(&token) else { return (identity, None) };
+        let mut shard = shard.lock();
+        if shard.epoch != ticket.epoch || shard.revoked > ticket.applied {
+            return (identity, (entry.unstored > 0).then(|| entry.seen(&self.lifetimes)));
+        }
+        shard.remove(&token);
+        let evicted = if shard.entries.len() >= self.per_shard { shard.evict() } else { None };
+        shard.push(entry);
+        drop(shard);
+        (identity, evicted.filter(|entry| entry.is_due(&self.lifetimes)).map(|entry| entry.seen(&self.lifetimes)))
+    }
+
+    /// Applies an entry of the revocation log. Entries come in the order of their numbers.
+    pub fn apply(&self, revocation: &Revocation) {
+        let Revocation { seq, sessions, users, flush: _ } = revocation;
+        for token in sessions {
+            if let Some(shard) = self.shard(token) {
+                let mut shard = shard.lock();
+                shard.revoked = *seq;
+                shard.remove(token);
+            }
+        }
+        for user in users {
+            if let Some(mark) = self.user_marks.get(usize::from(mark_of(*user))) {
+                mark.fetch_max(seq.0, Ordering::AcqRel);
+            }
+        }
+        if !users.is_empty() {
+            self.newest_mark.fetch_max(seq.0, Ordering::AcqRel);
+        }
+        // Last: a ticket with this number may rely on all of the above.
+        self.applied.fetch_max(seq.0, Ordering::AcqRel);
+    }
+
+    /// Forgets everything and goes on from `seq`, which may be less than what was applied: all that was revoked up to it
+    /// shows in whatever is read from now on. Loads under way are not kept. The last-seen times that the store was not
+    /// given are lost, so that some sessions seem idler than they are, by a flush interval.
+    ///
+    /// One caller at a time, and not beside [`Self::apply`].
+    pub fn clear(&self, seq: Seq) {
+        let epoch = self.epoch.load(Ordering::Acquire).wrapping_add(1);
+        for shard in &self.shards {
+            let old = std::mem::replace(&mut *shard.lock(), Shard { epoch, ..Shard::default() });
+            // A million sessions are not put away under a lock.
+            drop(old);
+        }
+        // Only once no entry is left that they guard. Numbers above `seq` are about to be given out again.
+        for mark in &self.user_marks {
+            mark.store(0, Ordering::Release);
+        }
+        self.newest_mark.store(0, Ordering::Release);
+        self.applied.store(seq.0, Ordering::Release);
+        // Last: a ticket of this epoch may rely on all of the above.
+        self.epoch.store(epoch, Ordering::Release);
+    }
+
+    /// Forgets everything and keeps nothing from now on.
+    pub fn abandon(&self) {
+        for shard in &self.shards {
+            *shard.lock() = Shard { revoked: Seq(i64::MAX), ..Shard::default() };
+        }
+    }
+
+    /// Notes that the store has last-seen times, and the idle deadlines of those sessions that were live there.
+    pub fn touched(&self, seen: &[Seen], deadlines: &[(TokenHash, Timestamp)]) {
+        for Seen { token_hash, at, idle_until: _ } in seen {
+            self.with_entry(token_hash, |entry| entry.unstored = entry.unstored.min(elapsed(*at, entry.seen_at)));
+        }
+        for (token, idle) in deadlines {
+            self.with_entry(token, |entry| {
+                entry.expiry.idle = *idle;
+                entry.urgent = false;
+            });
+        }
+    }
+
+    fn with_entry<T>(&self, token: &TokenHash, work: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        let mut shard = self.shard(token)?.lock();
+        let at = shard.find(token)?;
+        shard.entries.get_mut(at).map(work)
+    }
+
+    /// When these sessions were last seen, as far as they are known here and the store does not know it.
+    pub fn unstored(&self, sessions: &[TokenHash]) -> Vec<Seen> {
+        let seen = |entry: &mut Entry| (entry.unstored > 0).then(|| entry.seen(&self.lifetimes));
+        sessions.iter().filter_map(|token| self.with_entry(token, seen).flatten()).collect()
+    }
+
+    /// How many shards there are to ask for what is [`Self::due`].
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// The last-seen times of one shard that the store should be given, until it has them: see [`Self::touched`].
+    pub fn due(&self, shard: usize) -> Vec<Seen> {
+        let Some(shard) = self.shards.get(shard) else { return Vec::new() };
+        let shard = shard.lock();
+        let due = shard.entries.iter().filter(|entry| entry.is_due(&self.lifetimes));
+        due.map(|entry| entry.seen(&self.lifetimes)).collect()
+    }
+
+    /// How many sessions are kept.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().entries.len()).sum()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn shard(&self, token: &TokenHash) -> Option<&Mutex<Shard>> {
+        // The index inside a shard uses the lower half.
+        let upper = (token.prefix() >> 32) % SHARDS as u64;
+        usize::try_from(upper).ok().and_then(|at| self.shards.get(at))
+    }
+
+    fn user_mark(&self, mark: u16) -> Seq {
+        Seq(self.user_marks.get(usize::from(mark)).map_or(i64::MAX, |mark| mark.load(Ordering::Acquire)))
+    }
+}
+
+impl std::fmt::Debug for Cache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cache").field("applied", &self.applied).finish_non_exhaustive()
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is what is meant")]
+fn hash(token: &TokenHash) -> u32 {
+    token.prefix() as u32
+}
+
+fn hash_at(entries: &[Entry], at: u32) -> u32 {
+    entries.get(at as usize).map_or(0, |entry| hash(&entry.token_hash))
+}
+
+fn elapsed(from: Timestamp, to: Timestamp) -> u32 {
+    u32::try_from(to.since(from).as_millis()).unwrap_or(u32::MAX)
+}
+
+fn mark_of(user: UserId) -> u16 {
+    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(user);
+    u16::try_from(hash % USER_MARKS as u64).unwrap_or_default()
+}

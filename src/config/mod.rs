@@ -1,0 +1,410 @@
+//! Configuration: flags over environment over a TOML file over defaults, checked as a whole before anything starts.
+//!
+//! `settings` is where they come from and `setting` how each is read; `links` are variables that are none of them.
+//! `cookie`, `origin` and `secret` are what some of them mean, `shown` prints, `warnings` are of what is unsafe.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::domain::password::Password;
+use crate::domain::session::{Lifetime, Lifetimes};
+use crate::domain::text::Username;
+
+/// A configuration that cannot be used, in a sentence that says what to write instead.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadConfig(String);
+
+fn bad<T>(sentence: impl Into<String>) -> Result<T, BadConfig> {
+    Err(BadConfig(sentence.into()))
+}
+
+mod cookie;
+mod links;
+mod origin;
+mod secret;
+mod setting;
+mod settings;
+mod shown;
+mod warnings;
+
+pub use self::cookie::{Cookie, SameSite};
+pub use self::origin::{HostName, Origin};
+pub use self::secret::{DatabaseUrl, Hidden};
+use self::settings::Complete;
+pub use self::settings::{FILE, Flags, Settings};
+
+/// A length of time, written as `90s`, `15m`, `2h` or `14d`.
+#[derive(Clone, Copy, Debug)]
+pub struct Span(Duration);
+
+impl FromStr for Span {
+    type Err = BadConfig;
+
+    fn from_str(text: &str) -> Result<Self, BadConfig> {
+        match humantime::parse_duration(text) {
+            Ok(span) if span >= Duration::from_secs(1) => Ok(Self(span)),
+            _ => {
+                bad(format!("{} is not a length of time: write one such as 90s, 15m, 2h or 14d", setting::quoted(text)))
+            }
+        }
+    }
+}
+
+/// A length of time that may be none, written as `0s`, `500ms`, `2s` or `1m`.
+#[derive(Clone, Copy, Debug)]
+pub struct Delay(Duration);
+
+impl FromStr for Delay {
+    type Err = BadConfig;
+
+    fn from_str(text: &str) -> Result<Self, BadConfig> {
+        match humantime::parse_duration(text) {
+            Ok(delay) => Ok(Self(delay)),
+            Err(_) => {
+                bad(format!("{} is not a length of time: write one such as 0s, 500ms, 2s or 1m", setting::quoted(text)))
+            }
+        }
+    }
+}
+
+/// Whether checks are answered from memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheMode {
+    /// From memory.
+    On,
+    /// From the store, each one.
+    Off,
+}
+
+/// A way to present a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialKind {
+    /// The session cookie.
+    Cookie,
+    /// `X-User-Id` and `X-Auth-Token`.
+    Headers,
+    /// `Authorization: Bearer`.
+    Bearer,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines, one object a line.
+    Json,
+}
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Listeners, cookies and origins.
+    pub http: Http,
+    /// The store's URL.
+    pub database_url: DatabaseUrl,
+    /// Lifetimes, the cap and the cache.
+    pub sessions: Sessions,
+    /// Password workers.
+    pub passwords: Passwords,
+    /// Who is made when there is no user yet.
+    pub first_admin: FirstAdmin,
+    /// See [`Settings::events_kept`].
+    pub events_kept: Duration,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// A warning for each file that others can read or change.
+    loose_files: Vec<String>,
+}
+
+/// What the wire side needs.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// See [`Settings::listen`].
+    pub listen: SocketAddr,
+    /// See [`Settings::ops_listen`].
+    pub ops_listen: SocketAddr,
+    /// See [`Settings::ops_hosts`].
+    pub ops_hosts: Vec<HostName>,
+    /// See [`Settings::max_connections`].
+    pub max_connections: usize,
+    /// See [`Settings::max_head`].
+    pub max_head: usize,
+    /// See [`Settings::shutdown_delay`].
+    pub shutdown_delay: Duration,
+    /// See [`Settings::public_url`].
+    pub public_url: Option<Origin>,
+    /// See [`Settings::cors_origins`].
+    pub cors_origins: Vec<Origin>,
+    /// See [`Settings::trusted_proxies`].
+    pub trusted_proxies: Vec<IpNet>,
+    /// See [`Settings::verify_credentials`].
+    pub verify_credentials: Vec<CredentialKind>,
+    /// The session cookie.
+    pub cookie: Cookie,
+}
+
+/// How sessions live and where they are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Sessions {
+    /// How long they live.
+    pub lifetimes: Lifetimes,
+    /// See [`Settings::sessions_per_user`].
+    pub per_user: usize,
+    /// See [`Settings::cache`].
+    pub cache: CacheMode,
+    /// See [`Settings::cache_entries`].
+    pub cache_entries: usize,
+}
+
+/// How passwords are hashed.
+#[derive(Clone, Copy, Debug)]
+pub struct Passwords {
+    /// See [`Settings::password_workers`].
+    pub workers: NonZeroUsize,
+    /// See [`Settings::password_queue`].
+    pub queue: usize,
+}
+
+/// The user that is made when there is none.
+#[derive(Clone, Debug)]
+pub struct FirstAdmin {
+    /// See [`Settings::admin_username`].
+    pub username: String,
+    /// See [`Settings::admin_password`]; without one, a random one is made.
+    pub password: Option<Hidden>,
+}
+
+/// More would need more memory than they save time.
+const MOST_WORKERS: usize = 64;
+/// Stopping ends within 10 s, so the rest of it needs what this leaves.
+const LONGEST_SHUTDOWN_DELAY: Duration = Duration::from_secs(7);
+/// Far more than can be answered before the last of them gives up.
+const LONGEST_QUEUE: usize = 100_000;
+/// Browsers send 1 KiB without any cookie.
+const SMALLEST_HEAD: usize = 4 * 1024;
+/// The HTTP library buffers 64 KiB and refuses what does not fit, unstamped: the request line and the blanks count there.
+const LARGEST_HEAD: usize = 60 * 1024;
+
+impl Config {
+    /// Puts `flags` over the environment over the file, which `file` names or the environment does, over the defaults,
+    /// and checks the whole.
+    ///
+    /// # Errors
+    /// [`BadConfig`] with the first thing that cannot be.
+    pub fn load(flags: &Flags, file: Option<PathBuf>) -> Result<Self, BadConfig> {
+        let (environment, named) = settings::from_environment()?;
+        let given = flags.read()?.or(environment);
+        let Some(path) = file.or(named) else { return Self::new(&given) };
+        let in_file = settings::read_file(&path)?;
+        let secret =
+            in_file.admin_password.is_some() || in_file.database_url.as_ref().is_some_and(DatabaseUrl::is_secret);
+        let mut config = Self::new(&given.or(in_file))?;
+        config.loose_files.extend(warnings::loose_file("the configuration file", &path, secret));
+        Ok(config)
+    }
+
+    /// Puts `settings` over the defaults, and checks the whole.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn new(settings: &Settings) -> Result<Self, BadConfig> {
+        let complete = settings.complete()?;
+        let (given, file) = (settings.database_url.clone(), complete.database_url_file.as_deref());
+        let database_url = secret::one("database_url", given, file, DatabaseUrl::new)?;
+        Ok(Self {
+            http: http(&complete)?,
+            sessions: Sessions {
+                lifetimes: lifetimes(&complete)?,
+                per_user: complete.sessions_per_user.get(),
+                cache: complete.cache,
+                cache_entries: complete.cache_entries.get(),
+            },
+            passwords: passwords(&complete)?,
+            first_admin: first_admin(&complete)?,
+            events_kept: complete.events_kept.0,
+            log_format: complete.log_format,
+            database_url: database_url.unwrap_or(complete.database_url),
+            loose_files: [
+                ("database_url_file", &complete.database_url_file),
+                ("admin_password_file", &complete.admin_password_file),
+            ]
+            .into_iter()
+            .filter_map(|(key, path)| warnings::loose_file(key, path.as_deref()?, true))
+            .collect(),
+        })
+    }
+}
+
+fn http(settings: &Complete) -> Result<Http, BadConfig> {
+    let (listen, ops_listen) = (settings.listen, settings.ops_listen);
+    if listen == ops_listen && listen.port() != 0 {
+        return bad(format!("listen and ops_listen are both {listen}: give the operations listener a port of its own"));
+    }
+    let Delay(shutdown_delay) = settings.shutdown_delay;
+    if shutdown_delay > LONGEST_SHUTDOWN_DELAY {
+        return bad(format!(
+            "shutdown_delay is {}, and stopping as a whole ends within 10s: write {} at most",
+            humantime::format_duration(shutdown_delay),
+            humantime::format_duration(LONGEST_SHUTDOWN_DELAY)
+        ));
+    }
+    let max_head = settings.max_head;
+    if !(SMALLEST_HEAD..=LARGEST_HEAD).contains(&max_head) {
+        return bad(format!("max_head is {max_head}: write a number of bytes from {SMALLEST_HEAD} to {LARGEST_HEAD}"));
+    }
+    Ok(Http {
+        listen,
+        ops_listen,
+        ops_hosts: settings.ops_hosts.clone().unwrap_or_default(),
+        max_connections: settings.max_connections.get(),
+        max_head,
+        shutdown_delay,
+        public_url: settings.public_url.clone(),
+        cors_origins: settings.cors_origins.clone().unwrap_or_default(),
+        trusted_proxies: settings.trusted_proxies.clone().unwrap_or_default(),
+        verify_credentials: settings.verify_credentials.clone(),
+        cookie: cookie::cookie(settings)?,
+    })
+}
+
+fn lifetimes(settings: &Complete) -> Result<Lifetimes, BadConfig> {
+    let plain = Lifetime { idle: settings.session_idle.0, absolute: settings.session_absolute.0 };
+    let remembered = Lifetime { idle: settings.remembered_idle.0, absolute: settings.remembered_absolute.0 };
+    for (life, kind) in [(plain, "session"), (remembered, "remembered")] {
+        if life.idle > life.absolute {
+            return bad(format!(
+                "{kind}_idle is longer than {kind}_absolute, which then always comes first: make it shorter"
+            ));
+        }
+    }
+    Ok(Lifetimes { plain, remembered })
+}
+
+fn passwords(settings: &Complete) -> Result<Passwords, BadConfig> {
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let workers = settings.password_workers.unwrap_or_else(|| cores.min(NonZeroUsize::MIN.saturating_add(2)));
+    if workers.get() > MOST_WORKERS {
+        return bad(format!(
+            "password_workers is {workers}, each of which takes 19 MiB: write one for a core, {MOST_WORKERS} at most"
+        ));
+    }
+    let queue = settings.password_queue.unwrap_or_else(|| workers.get().saturating_mul(64));
+    if queue > LONGEST_QUEUE {
+        return bad(format!(
+            "password_queue is {queue}, whose last could not be answered in time: write 64 for each worker, {LONGEST_QUEUE} at most"
+        ));
+    }
+    Ok(Passwords { workers, queue })
+}
+
+fn first_admin(settings: &Complete) -> Result<FirstAdmin, BadConfig> {
+    let username = settings.admin_username.clone();
+    if let Err(unfit) = Username::new(&username) {
+        return bad(format!("admin_username {unfit}: choose another"));
+    }
+    let (given, file) = (settings.admin_password.clone(), settings.admin_password_file.as_deref());
+    let password = secret::one("admin_password", given, file, Hidden::new)?;
+    let chosen = password.as_ref().map(|password| Password::chosen(password.reveal().to_owned(), &username));
+    if let Some(Err(unfit)) = chosen {
+        return bad(format!("admin_password {unfit}: choose another, or leave it out and a random one is made"));
+    }
+    Ok(FirstAdmin { username, password })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(toml: &str) -> String {
+        let settings: Settings = toml::from_str(toml).expect("well-formed");
+        Config::new(&settings).expect_err(toml).to_string()
+    }
+
+    #[test]
+    fn the_defaults_work_on_a_laptop() {
+        let config = Config::new(&Settings::default()).expect("defaults");
+        assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.database_url.reveal(), "sqlite://sessiond.db");
+        assert!(config.passwords.workers.get() <= 3);
+    }
+
+    #[test]
+    fn contradictions_are_refused_with_what_to_write_instead() {
+        for (toml, word) in [
+            ("cookie_samesite = 'none'\ncookie_secure = false", "cookie_secure = true"),
+            ("cookie_name = '__Host-s'\ncookie_domain = 'example.com'", "drop cookie_domain"),
+            ("cookie_name = '__Secure-s'\ncookie_secure = false", "cookie_secure = true"),
+            ("cookie_name = '__host-s'\ncookie_domain = 'example.com'", "drop cookie_domain"),
+            ("cookie_name = '__HOST-s'\ncookie_secure = false", "cookie_secure = true"),
+            ("cookie_name = '__sEcUrE-s'\ncookie_secure = false", "cookie_secure = true"),
+            ("cookie_name = 'a b'", "letters"),
+            ("cookie_domain = '.example.com'", "without a dot at either end"),
+            ("cookie_domain = 'example.com.'", "without a dot at either end"),
+            ("cookie_domain = 'a..example.com'", "write one such as example.com"),
+            ("cookie_domain = 'a b.example.com'", "write one such as example.com"),
+            ("cookie_domain = ''", "write one such as example.com"),
+            ("cookie_domain = '.'", "write one such as example.com"),
+            ("cookie_domain = '192.0.2.1'", "is an address"),
+            ("cookie_domain = '192.0.1'", "is an address"),
+            ("cookie_domain = '2001:db8::1'", "is an address"),
+            ("cookie_domain = 'com'", "is a single label"),
+            ("cookie_domain = 'localhost'", "is a single label"),
+            ("max_head = 4095", "from 4096 to 61440"),
+            ("max_head = 61441", "from 4096 to 61440"),
+            ("password_workers = 65", "64 at most"),
+            ("password_queue = 100001", "100000 at most"),
+            ("password_queue = 9223372036854775807", "100000 at most"),
+            ("admin_password = ''", "must have at least 8 characters: choose another"),
+            ("admin_password = '          '", "must not be spaces alone: choose another"),
+            ("admin_password = 'admin-2026'", "must not be made of the username: choose another"),
+            ("admin_password = 'sessiond2026'", "must not be made of the name of this service: choose another"),
+            ("admin_password = \"nul\\u0000nul\\u0000nul\"", "must not contain control characters: choose another"),
+            ("admin_username = 'ad\u{ad}min'", "admin_username must not contain invisible characters"),
+            ("admin_password = 'password123'", "is one of the most common passwords: choose another"),
+            ("public_url = 'http://example.com'", "https"),
+            ("public_url = 'https://example.com'\ncookie_domain = 'example.org'", "does not cover"),
+            ("session_idle = '25h'", "session_absolute"),
+            ("shutdown_delay = '8s'", "7s at most"),
+            ("listen = '127.0.0.1:1'\nops_listen = '127.0.0.1:1'", "a port of its own"),
+        ] {
+            let sentence = refused(toml);
+            assert!(sentence.contains(word), "{toml}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_and_bad_values_are_named() {
+        for (toml, word) in [
+            ("listne = '127.0.0.1:1'", "listne"),
+            ("cors_origins = ['*']", "list each one"),
+            ("cors_origins = ['https://a.example/path']", "scheme, host and port"),
+            ("public_url = 'https://me@a.example'", "no user and no password"),
+            ("public_url = 'https://:word@a.example'", "no user and no password"),
+            ("public_url = 'https://@a.example'", "no user and no password"),
+            ("session_idle = 'soon'", "90s"),
+            ("ops_hosts = ['metrics.example:9090']", "without scheme and port"),
+            ("ops_hosts = ['http://metrics.example']", "without scheme and port"),
+            ("ops_hosts = ['*.example']", "without scheme and port"),
+            ("max_head = -1", "max_head"),
+            ("trusted_proxies = ['here']", "10.0.0.0/8"),
+        ] {
+            let error = toml::from_str::<Settings>(toml).expect_err(toml).to_string();
+            assert!(error.contains(word), "{toml}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_check_config_prints_gives_the_same_configuration() {
+        let toml = "public_url = 'https://login.example.com'\ncookie_domain = 'example.com'\nsession_idle = '90m'\ncors_origins = ['https://app.example.com:8443']\ntrusted_proxies = ['10.0.0.0/8']\nops_hosts = ['sessiond', 'Metrics.example.']\nmax_head = 16384";
+        let first = Config::new(&toml::from_str(toml).expect("well-formed")).expect("consistent").to_string();
+        let second = Config::new(&toml::from_str(&first).expect("printed well")).expect("consistent").to_string();
+        assert_eq!(first, second);
+    }
+}

@@ -1,0 +1,80 @@
+//! Whether the store can be read and written: asked for readiness, seldom, and remembered; and asked again and again
+//! while it fails, to know when it is back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{Result, SharedStore, StoreError};
+use crate::telemetry::Metrics;
+
+/// How long a good answer stands for those who ask next, unless something fails meanwhile.
+const REMEMBERED: Duration = Duration::from_secs(1);
+/// How long a bad one does.
+const BAD_REMEMBERED: Duration = Duration::from_millis(200);
+/// How long an answer is waited for. A probe that waits a second should be answered what is wrong.
+const PATIENCE: Duration = Duration::from_millis(950);
+/// How often the store is asked while it fails.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Asks the store, on behalf of all who want to know.
+pub struct Health {
+    store: SharedStore,
+    metrics: Arc<Metrics>,
+    last: Mutex<Option<Answer>>,
+}
+
+struct Answer {
+    at: Instant,
+    answer: Result<()>,
+}
+
+impl Health {
+    /// Asks nothing yet.
+    pub fn new(store: SharedStore, metrics: Arc<Metrics>) -> Self {
+        Self { store, metrics, last: Mutex::default() }
+    }
+
+    /// Whether the store can be read, and whether its writer lives and can write. Many who ask at once share an answer.
+    pub async fn ready(&self) -> Result<()> {
+        let mut last = self.last.lock().await;
+        if let Some(Answer { at, answer }) = &*last {
+            let holds = match answer {
+                Ok(()) => at.elapsed() < REMEMBERED && !self.metrics.store.failed_since(*at),
+                Err(_) => at.elapsed() < BAD_REMEMBERED,
+            };
+            if holds {
+                return answer.clone();
+            }
+        }
+        let asked = Instant::now();
+        let late = |_| Err(StoreError::too_slow(format!("it could not be read and written within {PATIENCE:?}")));
+        let answer = timeout(PATIENCE, self.store.ping()).await.unwrap_or_else(late);
+        match &answer {
+            Ok(()) => self.metrics.store.answered(asked),
+            Err(error) => self.metrics.store.noticed(error.cause(), error),
+        }
+        *last = Some(Answer { at: asked, answer: answer.clone() });
+        answer
+    }
+
+    /// Sees to it that an outage which has begun is known to be over once it is, until told to stop.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let watch = async {
+            loop {
+                self.metrics.store.begun().await;
+                sleep(PAUSE).await;
+                // What comes of it is noted there.
+                let _ = self.ready().await;
+                self.metrics.store.tick();
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => self.metrics.store.close(),
+            () = watch => {}
+        }
+    }
+}

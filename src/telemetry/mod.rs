@@ -1,0 +1,175 @@
+//! What the service says about itself: log lines and metrics.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use self::coherence::Coherence;
+use self::outage::Outage;
+
+pub mod coherence;
+mod lines;
+pub mod log;
+pub mod outage;
+
+/// The commit this was built from; `development` when the build did not know.
+pub const COMMIT: &str = env!("SESSIOND_COMMIT");
+
+/// The route that is asked most.
+const CHECK: &str = "/verify";
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the label's values as they are exposed")]
+pub enum CheckResult {
+    /// A live session.
+    accepted,
+    /// No live session.
+    refused,
+    /// It could not be decided.
+    failed,
+}
+
+/// Where its answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the label's values as they are exposed")]
+pub enum CheckSource {
+    /// The token's own tag: it was never issued.
+    tag,
+    /// The cache.
+    memory,
+    /// The store.
+    store,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CheckLabels {
+    result: CheckResult,
+    source: CheckSource,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: &'static str,
+    status: u16,
+}
+
+/// Every metric. The ones on the path of a check are resolved once.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    checks: Family<CheckLabels, Counter>,
+    /// Of [`CHECK`].
+    allowed: Counter,
+    accepted_from_memory: Counter,
+    refused_by_tag: Counter,
+    password_queue: Gauge,
+    cached_sessions: Gauge,
+    connections: Gauge<i64>,
+    shed: Counter<u64, AtomicU64>,
+    /// Of what keeps many processes of one mind.
+    pub coherence: Coherence,
+    /// Whether the store fails, and what failed because of it.
+    pub store: Outage,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("sessiond");
+        let requests = Family::<RequestLabels, Counter>::default();
+        registry.register("http_requests", "Answers, by route template and status", requests.clone());
+        let checks = Family::default();
+        registry.register("checks", "Credentials checked, by result and by where it came from", checks.clone());
+        let gauge = |registry: &mut Registry, name: &str, help: &str| {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let password_queue = gauge(&mut registry, "password_queue", "Passwords waiting for a worker");
+        let cached_sessions = gauge(&mut registry, "cached_sessions", "Sessions kept in memory");
+        let connections = gauge(&mut registry, "connections", "Connections open now");
+        let shed = Counter::default();
+        registry.register("password_shed", "Passwords not checked because the queue was full", shed.clone());
+        registry.register("log_dropped", "Log lines that could not be written", log::dropped());
+        let checked = |result, source| {
+            let counter: &Family<CheckLabels, Counter> = &checks;
+            counter.get_or_create(&CheckLabels { result, source }).clone()
+        };
+        let allowed = requests.get_or_create(&RequestLabels { route: CHECK, status: 200 }).clone();
+        Self {
+            coherence: Coherence::new(&mut registry),
+            store: Outage::new(&mut registry),
+            allowed,
+            accepted_from_memory: checked(CheckResult::accepted, CheckSource::memory),
+            refused_by_tag: checked(CheckResult::refused, CheckSource::tag),
+            registry,
+            requests,
+            checks,
+            password_queue,
+            cached_sessions,
+            connections,
+            shed,
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts an answer.
+    pub fn answered(&self, route: &'static str, status: u16) {
+        if route == CHECK && status == 200 {
+            self.allowed.inc();
+        } else {
+            self.requests.get_or_create(&RequestLabels { route, status }).inc();
+        }
+    }
+
+    /// Counts a check.
+    pub fn checked(&self, result: CheckResult, source: CheckSource) {
+        match (result, source) {
+            (CheckResult::accepted, CheckSource::memory) => self.accepted_from_memory.inc(),
+            (CheckResult::refused, CheckSource::tag) => self.refused_by_tag.inc(),
+            (
+                CheckResult::accepted | CheckResult::refused | CheckResult::failed,
+                CheckSource::tag | CheckSource::memory | CheckSource::store,
+            ) => self.checks.get_or_create(&CheckLabels { result, source }).inc(),
+        };
+    }
+
+    /// Counts a password that was not checked.
+    pub fn shed(&self) {
+        self.shed.inc();
+    }
+
+    /// Counts a connection for as long as the result lives.
+    pub fn connected(&self) -> Connected {
+        self.connections.inc();
+        Connected(self.connections.clone())
+    }
+
+    /// Prometheus text, with the gauges that are read only now.
+    pub fn render(&self, password_queue: usize, cached_sessions: usize, trusted: bool) -> String {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.password_queue.set(number(password_queue));
+        self.cached_sessions.set(number(cached_sessions));
+        self.coherence.trusted(trusted);
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// An open connection, in the gauge.
+#[derive(Debug)]
+pub struct Connected(Gauge<i64>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

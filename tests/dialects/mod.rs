@@ -1,0 +1,7 @@
+//! Each dialect by its contract, what they have in common, and the document that describes them.
+
+mod canonical;
+mod medama;
+pub mod openapi;
+mod parity;
+mod rocketchat;

@@ -1,0 +1,391 @@
+//! The real server on port 0 over a fresh database, and a client that speaks raw HTTP to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sessiond::app::{self, Environment, Listeners, Running};
+use sessiond::config::{Config, DatabaseUrl, Settings};
+use sessiond::domain::clock::{Clock, ManualClock, Timestamp};
+use sessiond::domain::entropy::SystemEntropy;
+use sessiond::http::state::Timeouts;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+pub use self::database::{Database, StoreKind};
+use sessiond_support::wait::until;
+
+pub mod database;
+pub mod fleet;
+pub mod fresh;
+pub mod load;
+pub mod process;
+pub mod proxy;
+pub mod reverse_proxy;
+pub mod seed;
+
+/// An administrator in every test server.
+pub const ALICE: &str = "alice";
+/// An ordinary user in every test server.
+pub const BOB: &str = "bob";
+/// Everybody's password.
+pub const PASSWORD: &str = "correct horse battery staple";
+/// Bob's address; Alice has none.
+pub const BOB_EMAIL: &str = "bob@example.com";
+/// When every test begins: 2026-01-02T03:04:05.678Z.
+pub const BEGIN: Timestamp = Timestamp::from_millis(1_767_323_045_678);
+
+/// Names and passwords that log nobody in, once Bob is disabled.
+pub fn nobodys_credentials() -> [(&'static str, String); 10] {
+    let long = "x".repeat(1025);
+    [
+        (ALICE, "wrong horse battery staple"),
+        ("nobody", PASSWORD),
+        ("nobody@example.com", PASSWORD),
+        (BOB, PASSWORD),
+        (BOB_EMAIL, PASSWORD),
+        (ALICE, "1234567"),
+        (ALICE, ""),
+        (ALICE, &long),
+        ("nobody", &long),
+        ("", PASSWORD),
+    ]
+    .map(|(name, password)| (name, password.to_owned()))
+}
+
+/// A server of this test's own.
+pub struct Server {
+    /// Moves when told to.
+    pub clock: Arc<ManualClock>,
+    /// What it serves from.
+    pub database: Database,
+    running: Running,
+}
+
+impl Server {
+    /// Starts with defaults.
+    pub async fn start(store: StoreKind) -> Self {
+        Self::with(store, "").await
+    }
+
+    /// Starts with settings, as a configuration file would give them.
+    pub async fn with(store: StoreKind, toml: &str) -> Self {
+        let clock = Arc::new(ManualClock::new(BEGIN));
+        Self::over(Database::new(store), clock, toml, Timeouts::default()).await
+    }
+
+    /// Starts with little patience for slow clients.
+    pub async fn impatient(store: StoreKind, timeouts: Timeouts) -> Self {
+        Self::over(Database::new(store), Arc::new(ManualClock::new(BEGIN)), "", timeouts).await
+    }
+
+    /// Stops, and starts again over the same database at the same time.
+    pub async fn restart(self, toml: &str) -> Self {
+        let Self { clock, database, running } = self;
+        running.stop().await;
+        Self::over(database, clock, toml, Timeouts::default()).await
+    }
+
+    async fn over(database: Database, clock: Arc<ManualClock>, toml: &str, timeouts: Timeouts) -> Self {
+        let mut settings: Settings = toml::from_str(toml).expect("settings");
+        let any = "127.0.0.1:0".parse().ok();
+        settings.listen = any;
+        settings.ops_listen = any;
+        settings.database_url.get_or_insert_with(|| DatabaseUrl::new(database.url()));
+        let config = Config::new(&settings).expect("a configuration");
+        let environment = Environment { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
+        let mut core = app::build(&config, true, environment).await.expect("built");
+        core.timeouts = timeouts;
+        let operator = core.service.operator();
+        if operator.is_first_start().await.expect("a store") {
+            let add = async |name, email, admin| {
+                operator.add_user(name, email, None, admin, PASSWORD.into()).await.expect("a user");
+            };
+            add(ALICE, None, true).await;
+            add(BOB, Some(BOB_EMAIL), false).await;
+        }
+        let listeners = Listeners::bind(&config.http).await.expect("bound");
+        let running = app::serve(&config, core, listeners);
+        let server = Self { clock, database, running };
+        let distrust = "cache: not trusted";
+        until("memory is believed", async || !server.ops("/readyz").await.text().contains(distrust)).await;
+        server
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> String {
+        self.running.listen.to_string()
+    }
+
+    /// Where operations are.
+    pub fn ops_address(&self) -> String {
+        self.running.ops_listen.to_string()
+    }
+
+    /// Drains and stops.
+    pub async fn stop(self) {
+        self.running.stop().await;
+    }
+
+    /// Moves the clock.
+    pub fn advance(&self, span: Duration) {
+        self.clock.advance(span);
+    }
+
+    /// The time there.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Sends a request over a connection of its own, and holds the answer against `openapi.yaml`.
+    pub async fn send(&self, ask: Ask) -> Reply {
+        let (method, target) = (ask.method.clone(), ask.target.clone());
+        let reply = exchange(&self.address(), &ask.bytes(&self.address())).await;
+        crate::dialects::openapi::check(&method, &target, &reply);
+        reply
+    }
+
+    /// The same on the operations listener.
+    pub async fn ops(&self, target: &str) -> Reply {
+        let reply = exchange(&self.ops_address(), &get(target).bytes(&self.ops_address())).await;
+        crate::dialects::openapi::check_ops("GET", target, &reply);
+        reply
+    }
+
+    /// Logs in with a token in the body; panics unless that works.
+    pub async fn log_in(&self, username: &str) -> LoggedIn {
+        self.log_in_with(username, PASSWORD).await
+    }
+
+    /// The same with another password.
+    pub async fn log_in_with(&self, username: &str, password: &str) -> LoggedIn {
+        let body = serde_json::json!({"username": username, "password": password, "transport": "token"});
+        let reply = self.send(post("/api/v1/auth/login").json(&body)).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let body = reply.json();
+        let text = |pointer: &str| body.pointer(pointer).and_then(|v| v.as_str()).expect(pointer).to_owned();
+        LoggedIn { token: text("/token"), session: text("/session/id"), user: text("/user/id") }
+    }
+
+    /// Waits until no request is under way: the handlers of clients that have gone have come to their end.
+    pub async fn database_is_at_rest(&self) {
+        let connections = async || {
+            let metrics = self.ops("/metrics").await.text();
+            let open = metrics.lines().find_map(|line| line.strip_prefix("sessiond_connections "));
+            open.and_then(|open| open.parse::<u32>().ok()).expect("a gauge")
+        };
+        // The one that asks.
+        until("only one connection is open", async || connections().await == 1).await;
+    }
+
+    /// The status of a check of `token`.
+    pub async fn check(&self, token: &str) -> u16 {
+        self.send(get("/verify").bearer(token)).await.status
+    }
+}
+
+/// A login made for a test.
+#[derive(Clone, Debug)]
+pub struct LoggedIn {
+    /// The session's token.
+    pub token: String,
+    /// The session's id.
+    pub session: String,
+    /// The user's id.
+    pub user: String,
+}
+
+/// A request to be sent.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// Its method.
+    pub method: String,
+    /// Its path and query.
+    pub target: String,
+    headers: Vec<(String, String)>,
+    body: Option<Vec<u8>>,
+    host: bool,
+}
+
+/// A request with any method.
+pub fn ask(method: &str, target: &str) -> Ask {
+    Ask { method: method.into(), target: target.into(), headers: Vec::new(), body: None, host: true }
+}
+
+/// A GET.
+pub fn get(target: &str) -> Ask {
+    ask("GET", target)
+}
+
+/// A POST without a body.
+pub fn post(target: &str) -> Ask {
+    ask("POST", target)
+}
+
+/// A DELETE.
+pub fn delete(target: &str) -> Ask {
+    ask("DELETE", target)
+}
+
+impl Ask {
+    /// Adds a header, even if there is one of that name. `Host` given here takes the place of the usual one.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.host &= !name.eq_ignore_ascii_case("host");
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Leaves `Host` out.
+    pub fn without_host(mut self) -> Self {
+        self.host = false;
+        self
+    }
+
+    /// Presents a token as a bearer.
+    pub fn bearer(self, token: &str) -> Self {
+        self.header("Authorization", &format!("Bearer {token}"))
+    }
+
+    /// Presents a token in the session cookie.
+    pub fn cookie(self, token: &str) -> Self {
+        self.header("Cookie", &format!("_me_sess={token}"))
+    }
+
+    /// Presents a user id and a token as Rocket.Chat's clients do.
+    pub fn pair(self, user: &str, token: &str) -> Self {
+        self.header("X-User-Id", user).header("X-Auth-Token", token)
+    }
+
+    /// With a JSON body.
+    pub fn json(self, body: &serde_json::Value) -> Self {
+        self.body("application/json", body.to_string().as_bytes())
+    }
+
+    /// With a form body, already encoded.
+    pub fn form(self, body: &str) -> Self {
+        self.body("application/x-www-form-urlencoded", body.as_bytes())
+    }
+
+    /// With any body.
+    pub fn body(mut self, content_type: &str, body: &[u8]) -> Self {
+        self.body = Some(body.to_vec());
+        self.header("Content-Type", content_type)
+    }
+
+    /// The request as it goes over the wire; the connection closes after it.
+    pub fn bytes(&self, host: &str) -> Vec<u8> {
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        let mut line = |name: &str, value: &str| head.push_str(&format!("{name}: {value}\r\n"));
+        if self.host {
+            line("Host", host);
+        }
+        line("Connection", "close");
+        for (name, value) in &self.headers {
+            line(name, value);
+        }
+        if let Some(body) = &self.body {
+            line("Content-Length", &body.len().to_string());
+        }
+        head.push_str("\r\n");
+        [head.as_bytes(), self.body.as_deref().unwrap_or_default()].concat()
+    }
+}
+
+/// Sends bytes, and reads one answer until the connection closes.
+pub async fn exchange(address: &str, bytes: &[u8]) -> Reply {
+    let read = async {
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        // The server may refuse and close before it has read everything.
+        let _ = stream.write_all(bytes).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        answer
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(60), read).await.expect("an answer in time");
+    Reply::parse(&answer)
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// Its status.
+    pub status: u16,
+    /// Its headers as sent.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// Reads one answer, framed by its length or by the end.
+    pub fn parse(bytes: &[u8]) -> Self {
+        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or_else(|| {
+            panic!("not an answer: {:?}", String::from_utf8_lossy(bytes));
+        });
+        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let mut lines = head.split("\r\n");
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|s| s.parse().ok());
+        let headers = lines.filter_map(|line| line.split_once(": ")).map(|(n, v)| (n.into(), v.into())).collect();
+        Self { status: status.expect("a status"), headers, body: bytes[end + 4..].to_vec() }
+    }
+
+    /// The only header of that name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let all = self.all(name);
+        assert!(all.len() <= 1, "{name} came {} times", all.len());
+        all.first().copied()
+    }
+
+    /// Every header of that name.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        let same = |(n, _): &&(String, String)| n.eq_ignore_ascii_case(name);
+        self.headers.iter().filter(same).map(|(_, v)| v.as_str()).collect()
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).expect("UTF-8")
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.text()))
+    }
+
+    /// The token that the cookie was set to, if it was set and not cleared.
+    pub fn cookie(&self) -> Option<String> {
+        let values = self.all("set-cookie").into_iter().filter_map(|line| line.strip_prefix("_me_sess="));
+        values.filter_map(|rest| rest.split(';').next()).find(|value| !value.is_empty()).map(str::to_owned)
+    }
+}
+
+/// The cleared cookie, as the contract writes it.
+pub const CLEARED: &str =
+    "_me_sess=; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; SameSite=Lax; Secure";
+
+/// A `Set-Cookie` line as its value and its attributes, whose order means nothing.
+pub fn attributes(line: &str) -> (&str, std::collections::BTreeSet<&str>) {
+    let mut parts = line.split("; ");
+    (parts.next().unwrap_or_default(), parts.collect())
+}
+
+impl Reply {
+    /// Whether it writes the cleared cookie exactly, and no other.
+    pub fn clears_exactly(&self) -> bool {
+        matches!(self.all("set-cookie").as_slice(), [line] if attributes(line) == attributes(CLEARED))
+    }
+}
+
+impl Server {
+    /// Lets a user log in no more, as the command line does it beside a running server.
+    pub async fn disable(&self, username: &str) {
+        let database = format!("database_url = '{}'\npassword_workers = 1", self.database.url());
+        let config = Config::new(&toml::from_str(&database).expect("settings")).expect("a configuration");
+        let environment = Environment { clock: self.clock.clone(), entropy: Arc::new(SystemEntropy) };
+        let core = app::build(&config, false, environment).await.expect("built");
+        let operator = core.service.operator();
+        let user = operator.user(username).await.expect("a user");
+        let ended = operator.set_disabled(user.id, true).await.expect("disabled");
+        assert_eq!(operator.confirm(ended.seq).await.expect("a store"), sessiond::cache::coherence::Confirmed::Applied);
+        core.close().await;
+    }
+}

@@ -1,0 +1,74 @@
+//! Sessions for which nobody had to log in: a password takes a while, and a test of faults wants many.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use sessiond::config::DatabaseUrl;
+use sessiond::domain::clock::{Clock as _, SystemClock};
+use sessiond::domain::entropy::SystemEntropy;
+use sessiond::domain::event::Actor;
+use sessiond::domain::id::{SessionId, UserId};
+use sessiond::domain::session::{Client, Expiry, Session};
+use sessiond::domain::text::{Name, Username};
+use sessiond::domain::user::NewUser;
+use sessiond::store::connect::{Role, connect};
+use sessiond::store::{Added, Created, NewSession};
+
+use crate::harness::LoggedIn;
+use crate::harness::fresh::{ABSOLUTE, hash};
+
+/// So few that the store does not find it is too slow.
+const AT_ONCE: usize = 12;
+
+/// Makes as many users, with as many sessions each.
+pub async fn sessions<const EACH: usize>(url: &str, users: usize) -> Vec<[LoggedIn; EACH]> {
+    let clock = Arc::new(SystemClock);
+    let url = DatabaseUrl::new(url.to_owned());
+    let store = connect(&url, Role::Command, clock.clone(), &SystemEntropy).await.expect("a store");
+    let key = store.token_key().await.expect("a store");
+    let begin = async || {
+        let id = UserId::random(&SystemEntropy).expect("entropy");
+        let user = NewUser {
+            username: Username::new(id.as_str()).expect("fit"),
+            email: None,
+            name: Name::new("A Name").expect("fit"),
+            admin: false,
+        };
+        let added = store.add_user(id, user, hash("nobody's"), Actor::CommandLine).await.expect("a store");
+        assert!(matches!(added, Added::Yes(_)), "{added:?}");
+        let mut sessions = Vec::new();
+        for _ in 0..EACH {
+            let (token, now) = (key.issue(&SystemEntropy).expect("entropy"), clock.now());
+            let session = Session {
+                id: SessionId::random(&SystemEntropy).expect("entropy"),
+                user_id: id,
+                created_at: now,
+                last_seen_at: now,
+                expiry: Expiry { idle: now.after(ABSOLUTE), absolute: now.after(ABSOLUTE) },
+                remembered: false,
+                client: Client::default(),
+            };
+            let (token, token_hash) = (token.reveal().to_owned(), token.hash());
+            sessions.push(LoggedIn { token, session: session.id.to_string(), user: id.to_string() });
+            let new = NewSession {
+                session,
+                token_hash,
+                auth_epoch: 0,
+                cap: EACH,
+                replaces: Vec::new(),
+                rehashed: None,
+                flushed: true,
+            };
+            let created = store.create_session(new).await.expect("a store");
+            assert!(matches!(created, Created::Yes(_)), "{created:?}");
+        }
+        <[LoggedIn; EACH]>::try_from(sessions).expect("as many")
+    };
+    let mut made = Vec::new();
+    while made.len() < users {
+        let some = users.min(made.len() + AT_ONCE) - made.len();
+        made.extend(join_all((0..some).map(|_| begin())).await);
+    }
+    store.close().await;
+    made
+}

@@ -1,0 +1,175 @@
+//! Two binaries beside each other: the same rounds in turn, each on a fresh copy of the store that its own binary made.
+
+use std::{path::PathBuf, rc::Rc};
+
+use anyhow::Result;
+
+use crate::{
+    load::{CONNECTIONS, Load, Measured, charged},
+    report::{self, Report, Spread, Target, as_milliseconds},
+    requests::{Checks, Each, Template},
+    stage::{Population, Stage, Store},
+};
+
+/// How many sessions each store has, and how many a load of a second may end or look for.
+const SESSIONS: usize = 300_000;
+const A_SECOND: usize = 60_000;
+/// How many sessions are checked over and over again.
+const CHECKED: usize = 1_000;
+
+/// What is compared.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Comparison {
+    /// Logouts of rows that lie anywhere, 64 connections, in the embedded file
+    SqliteLogout,
+    /// The same over one connection
+    SqliteLogoutAlone,
+    /// Checks of sessions that are not in memory, in the embedded file
+    SqliteRead,
+    /// Checks of sessions that are in memory
+    Verify,
+    /// Logouts, 64 connections, in PostgreSQL
+    PostgresLogout,
+    /// Checks of sessions that are not in memory, in PostgreSQL
+    PostgresRead,
+}
+
+/// What a ratio of `now` to `before` has to reach.
+struct Targets {
+    rate: Target,
+    cpu: Target,
+    /// In milliseconds, whatever it was before: of the slowest in a hundred.
+    p99: Target,
+}
+
+impl Comparison {
+    fn name(self) -> &'static str {
+        match self {
+            Self::SqliteLogout => "SQLite, logout, 64 connections",
+            Self::SqliteLogoutAlone => "SQLite, logout, one connection",
+            Self::SqliteRead => "SQLite, check that reads the store",
+            Self::Verify => "check from memory",
+            Self::PostgresLogout => "PostgreSQL, logout, 64 connections",
+            Self::PostgresRead => "PostgreSQL, check that reads the store",
+        }
+    }
+
+    fn store(self) -> Store {
+        match self {
+            Self::SqliteLogout | Self::SqliteLogoutAlone | Self::SqliteRead | Self::Verify => Store::Sqlite,
+            Self::PostgresLogout | Self::PostgresRead => Store::Postgres,
+        }
+    }
+
+    fn targets(self) -> Targets {
+        let none = Targets { rate: Target::None, cpu: Target::None, p99: Target::None };
+        match self {
+            Self::SqliteLogout => {
+                Targets { rate: Target::AtLeast(0.85), cpu: Target::AtMost(1.0 / 0.85), p99: Target::AtMost(50.0) }
+            }
+            Self::PostgresLogout => Targets { rate: Target::AtLeast(1.1), ..none },
+            Self::SqliteRead | Self::PostgresRead => Targets { rate: Target::AtLeast(0.9), ..none },
+            Self::SqliteLogoutAlone | Self::Verify => none,
+        }
+    }
+
+    /// One round, on a fresh copy.
+    async fn measure(self, stage: &Stage, population: &Population) -> Result<Measured> {
+        let (length, tokens) = (stage.round, &population.tokens);
+        let most = A_SECOND * usize::try_from(length.as_secs())?;
+        let connections = if self == Self::SqliteLogoutAlone { 1 } else { CONNECTIONS };
+        let server = stage.serve(population).await?;
+        let load = Load::new(server.address, &[200]).over(connections);
+        let measured = match self {
+            Self::SqliteLogout | Self::SqliteLogoutAlone | Self::PostgresLogout => {
+                population.warm(&server, 0..most / if connections == 1 { 10 } else { 2 }).await?;
+                let (each, _) = Each::of(Template::logout(), tokens, 0..most);
+                charged(server.pid, load.closed(length, each)).await?
+            }
+            Self::SqliteRead | Self::PostgresRead => {
+                let (each, _) = Each::of(Template::check(), tokens, 0..population.tokens.len());
+                charged(server.pid, load.closed(length, each)).await?
+            }
+            Self::Verify => {
+                population.warm(&server, 0..CHECKED).await?;
+                charged(server.pid, load.closed(length, Checks::over(tokens, 0..CHECKED))).await?
+            }
+        };
+        server.stop().await?;
+        Ok(measured)
+    }
+}
+
+/// A binary, and a store with its tables.
+struct Side {
+    name: &'static str,
+    stage: Stage,
+    population: Rc<Population>,
+}
+
+impl Side {
+    async fn new(name: &'static str, mut stage: Stage) -> Result<Self> {
+        let size = SESSIONS.max(A_SECOND * usize::try_from(stage.round.as_secs())?);
+        let population = stage.population(size).await?;
+        Ok(Self { name, stage, population })
+    }
+
+    async fn measure(&self, comparison: Comparison) -> Result<Measured> {
+        let copy = self.population.copy().await?;
+        let measured = comparison.measure(&self.stage, &copy).await?;
+        copy.remove().await?;
+        println!("  {}: {}", self.name, measured.text());
+        Ok(measured)
+    }
+}
+
+/// Compares the stage's binary with the one that was `before`.
+pub async fn run(mut stage: Stage, before: PathBuf, chosen: &[Comparison], report: &mut Report) -> Result<()> {
+    for store in [Store::Sqlite, Store::Postgres] {
+        let chosen: Vec<_> = chosen.iter().filter(|comparison| comparison.store() == store).collect();
+        if chosen.is_empty() {
+            continue;
+        }
+        stage.store = store;
+        let before = Side::new("before", stage.with_binary(before.clone()).await?).await?;
+        let now = Side::new("now   ", stage.with_binary(stage.binary.clone()).await?).await?;
+        for comparison in chosen {
+            let mut pairs = Vec::new();
+            for turn in 0..=stage.rounds {
+                let pair = Pair { before: before.measure(*comparison).await?, now: now.measure(*comparison).await? };
+                // The first one fills the caches of the system.
+                if turn > 0 {
+                    pairs.push(pair);
+                }
+            }
+            summarize(*comparison, &pairs, report);
+        }
+    }
+    Ok(())
+}
+
+/// Two rounds run back to back.
+struct Pair {
+    before: Measured,
+    now: Measured,
+}
+
+fn summarize(comparison: Comparison, pairs: &[Pair], report: &mut Report) {
+    let (name, targets) = (comparison.name(), comparison.targets());
+    let mut row = |what: &str, of: fn(&Measured) -> f64, show: fn(f64) -> String, target| {
+        let median = |side: fn(&Pair) -> &Measured| Spread::of(pairs.iter().map(|pair| of(side(pair)))).median;
+        let (before, now) = (median(|pair| &pair.before), median(|pair| &pair.now));
+        let ratios = Spread::of(pairs.iter().map(|pair| of(&pair.now) / of(&pair.before)));
+        report.ratio(&format!("{name}: {what}"), show(now), format!("before {}", show(before)), &ratios, target);
+        now
+    };
+    row("rate", |measured| measured.outcome.rate(), report::rate, targets.rate);
+    let microseconds = |us| format!("{us:.1} us");
+    row("CPU each", |measured| 1e6 * measured.cpu_per_answer(), microseconds, targets.cpu);
+    row("p50", |measured| as_milliseconds(measured.outcome.quantile(0.5)), report::milliseconds, Target::None);
+    let p99 = |measured: &Measured| as_milliseconds(measured.outcome.quantile(0.99));
+    let slowest = row("p99", p99, report::milliseconds, Target::None);
+    if !matches!(targets.p99, Target::None) {
+        report.figure(&format!("{name}: p99 now"), slowest, report::milliseconds, String::new(), targets.p99);
+    }
+}

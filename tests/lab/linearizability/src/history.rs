@@ -1,0 +1,137 @@
+//! What was asked and answered: the operations on sessions that others operate on at the same time.
+
+use sessiond_support::token::Id;
+
+/// Nanoseconds since the run began, on the one monotonic clock of this process.
+pub type Time = u64;
+
+/// A session by its place in [`History::sessions`]; or rather one of its tokens: a session that is given another token,
+/// with its password, is another one here, of the same id.
+pub type Session = u32;
+
+/// From before something was asked until after it was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub begin: Time,
+    pub end: Time,
+}
+
+/// Everything that was asked and answered, in no order.
+#[derive(Default)]
+pub struct History {
+    pub sessions: Vec<Created>,
+    pub operations: Vec<Operation>,
+    /// By user, how many more sessions there may be: those of which nobody was told.
+    pub strays: Vec<u32>,
+}
+
+/// A session that was known before anybody used it.
+#[derive(Clone)]
+pub struct Created {
+    pub user: u16,
+    pub id: Id,
+    pub span: Span,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// `GET /verify`
+    Check,
+    /// `GET /api/v1/auth/session`
+    Show,
+    /// `GET /api/v1/auth/sessions`
+    List,
+    /// `POST /api/v1/auth/logout`
+    Logout,
+    /// `DELETE /api/v1/auth/sessions/{id}`
+    RevokeOne,
+    /// `DELETE /api/v1/auth/sessions?scope=others`
+    RevokeOthers,
+    /// `DELETE /api/v1/auth/sessions?scope=all`
+    RevokeAll,
+    /// `POST /api/v1/auth/password`
+    Password,
+    /// `POST /api/v1/auth/login`
+    Login,
+}
+
+/// One request and what came of it.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    pub kind: Kind,
+    /// Who was asked, and over which connection.
+    pub replica: u8,
+    pub connection: u16,
+    pub span: Span,
+    /// None where no whole answer came.
+    pub status: Option<u16>,
+    /// The user who asked.
+    pub user: u16,
+    /// The session it was asked through; none for a login that made none.
+    pub session: Option<Session>,
+    /// Which session was to be ended, by its id; or which goes on under the token that came with a new password.
+    pub target: Option<Session>,
+    pub told: Told,
+}
+
+/// What an answer said beyond its status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    Nothing,
+    /// That a session stands for another one.
+    SomebodyElse,
+    /// How many sessions ended.
+    Revoked(u32),
+    /// Which sessions are live.
+    Listed(Box<[Id]>),
+}
+
+impl Operation {
+    pub fn succeeded(&self) -> bool {
+        self.status == Some(200)
+    }
+
+    /// Whether nobody can say if it happened: no answer, or one that does not tell.
+    pub fn unknown(&self) -> bool {
+        self.status.is_none_or(|status| status >= 500)
+    }
+
+    /// Whether its answer says that the session it was asked through is not live. That of a password does not: the
+    /// password may have been the reason.
+    pub fn refused(&self) -> bool {
+        self.status == Some(401) && !matches!(self.kind, Kind::Password | Kind::Login)
+    }
+
+    /// Whether its answer says that the session it was asked through is live.
+    pub fn accepted(&self) -> bool {
+        self.succeeded() || (self.kind == Kind::RevokeOne && self.status == Some(404))
+    }
+
+    /// Whether the answer is one that this operation may have.
+    pub fn expected(&self) -> bool {
+        let not_found = self.kind == Kind::RevokeOne && self.status == Some(404);
+        self.unknown() || self.succeeded() || self.status == Some(401) || not_found
+    }
+
+    /// The session that it ended or may have ended, alone.
+    pub fn ends(&self) -> Option<Session> {
+        let session = match self.kind {
+            Kind::Logout => self.session,
+            Kind::RevokeOne => self.target,
+            _ => None,
+        };
+        session.filter(|_| self.succeeded() || self.unknown())
+    }
+
+    /// Whether it ended or may have ended every session of its user, and which it spared.
+    pub fn ends_many(&self) -> Option<Option<Session>> {
+        let spared = match self.kind {
+            Kind::RevokeAll => None,
+            Kind::RevokeOthers => self.session,
+            // What it was asked through goes on under another token.
+            Kind::Password => self.target,
+            _ => return None,
+        };
+        (self.succeeded() || self.unknown()).then_some(spared)
+    }
+}

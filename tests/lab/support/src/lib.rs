@@ -1,0 +1,15 @@
+//! What the tests of the service and the laboratory share; each job is one file.
+//!
+//! Whatever can fail returns an error with its reason: a test expects success, a measurement reports what went wrong.
+
+pub mod database;
+pub mod http;
+pub mod interrupt;
+pub mod port;
+pub mod postgres;
+pub mod process;
+pub mod random;
+pub mod seed;
+pub mod sessiond;
+pub mod token;
+pub mod wait;

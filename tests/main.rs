@@ -1,0 +1,25 @@
+//! What a user, a browser, a proxy or an operator would see, against the real server: every case on both stores.
+
+// The lints that keep panics out of the product are the way a test fails, and a deadline is not business time.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::pedantic,
+    clippy::print_stderr,
+    clippy::type_complexity,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests"
+)]
+
+mod harness;
+
+mod dialects;
+mod layering;
+mod replicas;
+mod source;
+mod stack;
+mod store;
+mod wire;

@@ -1,0 +1,181 @@
+//! What becomes of servers whose connections to the database are cut, held up or delayed.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sessiond_needs::needs;
+use sessiond_support::wait::until;
+
+use crate::harness::fleet::{accepted, is_trusted, log_out, named, ops, serve_through, until_in_memory, until_trusted};
+use crate::harness::load::Load;
+use crate::harness::process::{Home, Process};
+use crate::harness::proxy::{Proxy, Ways, Weather};
+use crate::harness::seed;
+use crate::harness::{ALICE, StoreKind};
+
+/// What the log says once a beat has failed.
+const TROUBLE: &str = "the store fails";
+
+/// Panics unless the trouble is over: sessions begin and end as ever.
+async fn assert_is_over(servers: &[&Process]) {
+    until_trusted(servers).await;
+    for (at, server) in servers.iter().enumerate() {
+        let alice = server.log_in(ALICE).await;
+        until_in_memory(servers, &alice.token).await;
+        log_out(servers[(at + 1) % servers.len()], &alice.token).await;
+        for server in servers {
+            assert_eq!(server.check(&alice.token).await, 401);
+        }
+    }
+}
+
+#[needs(postgres)]
+#[tokio::test]
+async fn no_end_is_forgotten_while_connections_are_killed_again_and_again() {
+    const KILL: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'sessiond'";
+    let home = Home::new(StoreKind::Postgres);
+    let (a, b, c) = tokio::join!(home.serve(), home.serve(), home.serve());
+    let servers = [&a, &b, &c];
+    let pairs = seed::sessions(&home.database.url(), 400).await;
+    until_trusted(&servers).await;
+    let load = Load::on(&servers, pairs);
+    let mut killed = 0;
+    for _ in 0..8 {
+        killed += home.database.number(KILL).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(killed > 24, "each server has several: {killed}");
+    let tally = load.tally();
+    assert!(tally.ended > 40 && tally.refused > 200 && tally.accepted > 200 && tally.failed > 0, "{tally:?}");
+    let stories = load.end().await;
+    assert_is_over(&servers).await;
+    stories.assert_true(&servers, &home.database).await;
+}
+
+#[needs(postgres)]
+#[tokio::test]
+async fn no_end_is_forgotten_while_answers_are_late_and_connections_break() {
+    let home = Home::new(StoreKind::Postgres);
+    let proxies = [
+        Proxy::to(&home.database.url()).await,
+        Proxy::to(&home.database.url()).await,
+        Proxy::to(&home.database.url()).await,
+    ];
+    let servers = join_all(proxies.iter().map(async |proxy| serve_through(&home, &proxy.url()).await)).await;
+    let servers: Vec<_> = servers.iter().collect();
+    let pairs = seed::sessions(&home.database.url(), 400).await;
+    until_trusted(&servers).await;
+    let load = Load::on(&servers, pairs);
+    proxies.iter().for_each(|proxy| proxy.turn(Weather::Stormy));
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    proxies.iter().for_each(|proxy| proxy.turn(Weather::Fair));
+    for proxy in &proxies {
+        assert!(proxy.late() > 10 && proxy.broken() > 3, "{} late, {} broken", proxy.late(), proxy.broken());
+    }
+    assert!(servers.iter().all(|server| server.log().contains(TROUBLE)), "nobody has noticed");
+    let tally = load.tally();
+    assert!(tally.ended > 5 && tally.refused > 20 && tally.accepted > 50 && tally.failed > 0, "{tally:?}");
+    let stories = load.end().await;
+    assert_is_over(&servers).await;
+    stories.assert_true(&servers, &home.database).await;
+}
+
+#[needs(postgres)]
+#[tokio::test]
+async fn a_server_whose_listening_connection_is_cut_again_and_again_accepts_nothing_that_ended() {
+    let home = Home::new(StoreKind::Postgres);
+    let cut = serve_through(&home, &named(&home.database.url(), "cut")).await;
+    let other = home.serve().await;
+    let servers = [&cut, &other];
+    let mut pairs = seed::sessions::<2>(&home.database.url(), 200).await.into_iter();
+    until_trusted(&servers).await;
+    let (mut cuts, mut ended) = (0, 0);
+    // Of its connections only one reads the rows.
+    let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE application_name = 'cut' AND datname = current_database() AND query LIKE '%FROM replicas%'";
+    let begin = std::time::Instant::now();
+    while begin.elapsed() < Duration::from_secs(4) {
+        let [kept, doomed] = pairs.next().expect("enough");
+        for server in servers {
+            for session in [&kept, &doomed] {
+                assert_eq!(server.check(&session.token).await, 200);
+            }
+        }
+        cuts += home.database.number(kill).await;
+        log_out(&other, &doomed.token).await;
+        ended += 1;
+        assert_eq!(cut.check(&doomed.token).await, 401);
+        assert_eq!(cut.check(&kept.token).await, 200, "from memory, or the store");
+        assert_eq!(ops(&cut, "/readyz").await.status, 200);
+    }
+    assert!(cuts >= 5 && ended >= 5, "{cuts} cuts, {ended} ended");
+    assert_is_over(&servers[..1]).await;
+}
+
+#[needs(postgres)]
+#[tokio::test]
+async fn memory_that_is_not_believed_for_a_while_is_kept() {
+    let home = Home::new(StoreKind::Postgres);
+    let proxy = Proxy::to(&home.database.url()).await;
+    // Nobody else is there to give it up.
+    let server = serve_through(&home, &proxy.url()).await;
+    until_trusted(&[&server]).await;
+    let alice = server.log_in(ALICE).await;
+    until_in_memory(&[&server], &alice.token).await;
+    proxy.turn(Weather::Deaf(Ways::Both));
+    until("it is not trusted", async || !is_trusted(&server).await).await;
+    proxy.turn(Weather::Fair);
+    until_trusted(&[&server]).await;
+    let read = accepted(&server, "store").await;
+    assert_eq!((server.check(&alice.token).await, accepted(&server, "store").await), (200, read), "from memory");
+}
+
+#[needs(postgres)]
+#[tokio::test]
+async fn a_server_that_hears_nothing_on_its_listening_connection_reads_the_store_until_it_hears_again() {
+    join_all([Ways::Both, Ways::Asked, Ways::Answered].map(deaf_for_a_while)).await;
+}
+
+async fn deaf_for_a_while(ways: Ways) {
+    let home = Home::new(StoreKind::Postgres);
+    let proxy = Proxy::to(&home.database.url()).await;
+    let (deaf, other) = (serve_through(&home, &proxy.url()).await, home.serve().await);
+    let servers = [&deaf, &other];
+    let pairs = seed::sessions::<2>(&home.database.url(), 3).await;
+    until_trusted(&servers).await;
+    for session in pairs.as_flattened() {
+        until_in_memory(&servers, &session.token).await;
+    }
+
+    proxy.turn(Weather::Deaf(ways));
+    // While it is trusted still, and others do not know that it hears nothing.
+    let [[first_kept, first], [kept, doomed], [last_kept, last]] = &pairs[..] else { panic!("three") };
+    log_out(&other, &first.token).await;
+    assert_eq!(deaf.check(&first.token).await, 401, "{ways:?}");
+    assert_eq!(deaf.check(&first_kept.token).await, 200);
+    until("it is not trusted", async || !is_trusted(&deaf).await).await;
+    assert!(proxy.held() > 0, "{ways:?}");
+    let ready = ops(&deaf, "/readyz").await;
+    assert_eq!(ready.status, 200);
+    assert!(ready.text().contains("cache: not trusted, each check reads the store ("), "{}", ready.text());
+    let before = (accepted(&deaf, "memory").await, accepted(&deaf, "store").await);
+    for _ in 0..3 {
+        assert_eq!(deaf.check(&kept.token).await, 200);
+    }
+    assert_eq!((accepted(&deaf, "memory").await, accepted(&deaf, "store").await), (before.0, before.1 + 3));
+    log_out(&other, &doomed.token).await;
+    assert_eq!(deaf.check(&doomed.token).await, 401, "{ways:?}");
+    log_out(&deaf, &last.token).await;
+    assert_eq!(other.check(&last.token).await, 401, "{ways:?}");
+    assert!(!is_trusted(&deaf).await, "all the time");
+
+    // What was held up arrives late.
+    proxy.turn(Weather::Fair);
+    until_trusted(&servers).await;
+    until_in_memory(&servers, &last_kept.token).await;
+    for [kept, ended] in &pairs {
+        assert_eq!((deaf.check(&kept.token).await, deaf.check(&ended.token).await), (200, 401), "{ways:?}");
+    }
+    assert_is_over(&servers[..1]).await;
+}

@@ -1,0 +1,145 @@
+//! A primary that is lost while sessions end, and the synchronous standby that takes its place.
+
+use std::time::Duration;
+
+use sessiond_needs::needs;
+use sessiond_support::postgres::{Options, Postgres};
+use sessiond_support::wait::until;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::timeout;
+use url::Url;
+
+use crate::harness::fleet::{home_at, log_out, ops, serve_through, until_in_memory, until_trusted};
+use crate::harness::load::Load;
+use crate::harness::process::Home;
+use crate::harness::{ALICE, post};
+use crate::harness::{Database, StoreKind, seed};
+
+#[needs(initdb)]
+#[tokio::test]
+async fn no_answered_end_is_lost_when_a_standby_takes_over() {
+    let primary = Postgres::start(Options::with("synchronous_standby_names = '*'")).await.unwrap();
+    let standby = Postgres::follow(&primary, Options::with("synchronous_standby_names = ''")).await.unwrap();
+    let synchronous = "SELECT sync_state FROM pg_stat_replication";
+    until("it follows", async || {
+        primary.rows("postgres", synchronous).await.unwrap() == [[Some(String::from("sync"))]]
+    })
+    .await;
+    let both = format!("postgres://sessiond@127.0.0.1:{},127.0.0.1:{}/postgres", primary.port(), standby.port());
+    let home = home_at(&primary.url("postgres"));
+    let start = async || serve_through(&home, &both).await;
+    let (a, b, c) = (start().await, start().await, start().await);
+    let servers = [&a, &b, &c];
+    let alice = a.log_in(ALICE).await;
+    let pairs = seed::sessions(&primary.url("postgres"), 300).await;
+    until_trusted(&servers).await;
+    until_in_memory(&servers, &alice.token).await;
+
+    let load = Load::on(&servers, pairs);
+    until("sessions end", async || load.tally().ended > 30).await;
+    primary.stop_immediately().await.unwrap();
+    let at_the_end = load.tally();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    standby.promote().await.unwrap();
+    assert!(load.tally().failed > at_the_end.failed, "it was missed");
+    until_trusted(&servers).await;
+    let again = load.tally();
+    until("sessions end again", async || load.tally().ended > again.ended + 10).await;
+    let stories = load.end().await;
+    stories.assert_true(&servers, &Database::at(&standby.url("postgres"))).await;
+    // None is given out that the lost one may have given out as well.
+    let numbers = standby.rows("postgres", "SELECT seq >> 40 FROM coherence").await.unwrap();
+    assert_eq!(numbers, [[Some(String::from("1"))]], "those of the second timeline");
+
+    until_in_memory(&servers, &alice.token).await;
+    let another = b.log_in(ALICE).await;
+    log_out(&c, &alice.token).await;
+    for server in servers {
+        assert_eq!((server.check(&alice.token).await, server.check(&another.token).await), (401, 200));
+        let (metrics, cleared) =
+            (ops(server, "/metrics").await.text(), "sessiond_cache_clears_total{reason=\"failover\"} 1");
+        assert!(metrics.lines().any(|line| line == cleared), "{metrics}");
+    }
+}
+
+#[needs(initdb)]
+#[tokio::test]
+async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
+    let primary = Postgres::start(Options::with("synchronous_standby_names = '*'")).await.unwrap();
+    let standby = Postgres::follow(&primary, Options::with("synchronous_standby_names = ''")).await.unwrap();
+    let synchronous = "SELECT sync_state FROM pg_stat_replication";
+    until("it follows", async || {
+        primary.rows("postgres", synchronous).await.unwrap() == [[Some(String::from("sync"))]]
+    })
+    .await;
+    let home = home_at(&primary.url("postgres"));
+    let server = serve_through(&home, &primary.url("postgres")).await;
+    until_trusted(&[&server]).await;
+    let warned = || server.log().contains("canceling wait for synchronous replication");
+    // On a busy machine the answer may be given up before anybody sees it wait.
+    for _ in 0..10 {
+        let alice = server.log_in(ALICE).await;
+        standby.freeze().unwrap();
+        let logout = post("/api/v1/auth/logout").bearer(&alice.token);
+        let cancel = async {
+            // As an operator would who has lost the standby.
+            let waits = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
+                         WHERE wait_event = 'SyncRep' AND query = 'COMMIT'";
+            let none = [[Some(String::from("0"))]];
+            until("it waits for the standby", async || primary.rows("postgres", waits).await.unwrap() != none).await;
+        };
+        let (answer, ()) = tokio::join!(server.send(logout), cancel);
+        assert!((500..600).contains(&answer.status), "{} {}", answer.status, answer.text());
+        let tombstones = "SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL";
+        assert_ne!(
+            primary.rows("postgres", tombstones).await.unwrap(),
+            [[Some(String::from("0"))]],
+            "and it was committed here"
+        );
+        standby.thaw().unwrap();
+        until("it is refused", async || server.check(&alice.token).await == 401).await;
+        if warned() {
+            return;
+        }
+    }
+    panic!("nobody was warned: {}", server.log());
+}
+
+/// A port where connections are neither accepted nor refused, as those of a machine that is gone.
+struct Gone {
+    port: u16,
+    _listener: TcpListener,
+    _waiting: Vec<TcpStream>,
+}
+
+impl Gone {
+    async fn new() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        let listener = socket.listen(1).expect("listening");
+        let address = listener.local_addr().expect("bound");
+        let mut waiting = Vec::new();
+        // Nobody takes them, until there is no more room.
+        while let Ok(connected) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+            waiting.push(connected.expect("connected"));
+        }
+        Self { port: address.port(), _listener: listener, _waiting: waiting }
+    }
+}
+
+#[needs(postgres)]
+#[tokio::test]
+async fn a_host_that_is_gone_without_a_word_is_passed_over() {
+    let home = Home::new(StoreKind::Postgres);
+    let gone = Gone::new().await;
+    let mut url = Url::parse(&home.database.url()).expect("a URL");
+    let live = url.port().unwrap_or(5432);
+    url.set_port(Some(gone.port)).expect("a port");
+    let hosts = format!("{}:{}", url.host_str().expect("a host"), live);
+    let both = url.as_str().replacen(&format!(":{}/", gone.port), &format!(":{},{hosts}/", gone.port), 1);
+    let server = serve_through(&home, &both).await;
+    until_trusted(&[&server]).await;
+    let alice = server.log_in(ALICE).await;
+    until_in_memory(&[&server], &alice.token).await;
+    log_out(&server, &alice.token).await;
+}

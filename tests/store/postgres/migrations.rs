@@ -1,0 +1,185 @@
+//! Migrations: whole or not at all, by one of many that start at once, and never over somebody else's tables.
+
+use futures_util::future::join_all;
+use sessiond::store::StoreError;
+use sessiond::store::connect::{ConnectError, Role};
+use sessiond_needs::needs;
+use sessiond_support::database::Connection;
+use sessiond_support::wait::until;
+use tempfile::TempDir;
+
+use crate::harness::fresh::open;
+use crate::harness::process::{Home, Process, logged_in, login};
+use crate::harness::{ALICE, Database, PASSWORD, StoreKind};
+
+/// Whoever makes the table `events` waits at that point for the lock of that number.
+const TRAP: &str = "
+CREATE SCHEMA trap;
+CREATE FUNCTION trap.wait() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF EXISTS (SELECT 1 FROM pg_event_trigger_ddl_commands() WHERE object_identity = 'public.events') THEN
+        PERFORM pg_advisory_lock_shared(7);
+    END IF;
+END $$;
+CREATE EVENT TRIGGER trap ON ddl_command_end EXECUTE FUNCTION trap.wait();";
+
+const MIGRATIONS: [&str; 1] = ["0001_initial"];
+
+const TRAPPED: &str = "FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted";
+
+async fn migrate(database: &Database) -> Result<(), ConnectError> {
+    open(database, Role::Command).await?.close().await;
+    Ok(())
+}
+
+#[needs(postgres)]
+#[tokio::test]
+async fn of_many_that_start_at_once_one_migrates() {
+    let database = Database::new(StoreKind::Postgres);
+    for migrated in join_all((0..3).map(|_| migrate(&database))).await {
+        migrated.expect("migrated");
+    }
+    let had = database.rows("SELECT name FROM schema_migrations ORDER BY name").await;
+    assert_eq!(had.concat().into_iter().flatten().collect::<Vec<_>>(), MIGRATIONS);
+    assert_eq!(database.number("SELECT count(*) FROM secrets").await, 1, "and one key is everybody's");
+    migrate(&database).await.expect("again, and there is nothing to do");
+}
+
+#[needs(postgres)]
+#[tokio::test]
+async fn one_that_is_killed_in_the_middle_leaves_nothing_and_the_next_succeeds() {
+    let database = Database::new(StoreKind::Postgres);
+    database.execute(TRAP).await;
+    for killed in ["backend", "process"] {
+        let mut trap = Connection::open(&database.url()).await.expect("connected");
+        trap.execute("SELECT pg_advisory_lock(7)").await.expect("set");
+        let in_the_middle = async {
+            let count = format!("SELECT count(*) {TRAPPED}");
+            until("it is in the middle", async || database.number(&count).await == 1).await;
+        };
+        if killed == "backend" {
+            let end = async {
+                in_the_middle.await;
+                database.execute(&format!("SELECT pg_terminate_backend(pid) {TRAPPED}")).await;
+            };
+            let (migrated, ()) = tokio::join!(migrate(&database), end);
+            assert!(matches!(migrated, Err(ConnectError::Store(StoreError::Unreachable(_)))), "{migrated:?}");
+            assert!(database.is_untouched().await, "{:?}", database.tables().await);
+        } else {
+            tokio::select! {
+                migrated = migrate(&database) => panic!("not stopped: {migrated:?}"),
+                () = in_the_middle => {}
+            }
+        }
+        trap.execute("SELECT pg_advisory_unlock(7)").await.expect("let go");
+        if killed == "process" {
+            // What the server was told before nobody was there any more may be done, yet not by halves.
+            migrate(&database).await.expect("migrated");
+        }
+    }
+    assert_eq!(database.number("SELECT count(*) FROM schema_migrations").await, MIGRATIONS.len() as i64);
+    assert_eq!(database.number("SELECT count(*) FROM coherence").await, 1);
+}
+
+#[needs(postgres)]
+#[tokio::test]
+async fn servers_that_start_at_once_on_an_empty_database_all_come_up() {
+    for chosen in [true, false] {
+        let home = Home::new(StoreKind::Postgres);
+        let [a, b, c] = std::array::from_fn(|_| tempfile::tempdir().expect("a directory"));
+        let start = async |dir: &TempDir| {
+            let mut server = home.server();
+            server.current_dir(dir.path());
+            if !chosen {
+                server.env_remove("SESSIOND_ADMIN_PASSWORD");
+            }
+            Process::start(server).await
+        };
+        let (first, second, third) = tokio::join!(start(&a), start(&b), start(&c));
+        assert_eq!(home.database.number("SELECT count(*) FROM schema_migrations").await, MIGRATIONS.len() as i64);
+        assert_eq!(home.database.number("SELECT count(*) FROM users").await, 1);
+        let kept = [&a, &b, &c].map(|dir| std::fs::read_to_string(home.database.first_password(dir.path())));
+        let mut kept: Vec<_> = kept.into_iter().flatten().collect();
+        assert_eq!(kept.len(), usize::from(!chosen), "only a password that somebody has is kept");
+        let password = kept.pop().unwrap_or_else(|| PASSWORD.to_owned());
+        for server in [&first, &second, &third] {
+            let reply = server.send(login(ALICE, password.trim())).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            assert_eq!(first.check(&logged_in(&reply).token).await, 200);
+        }
+    }
+}
+
+#[needs(postgres)]
+#[tokio::test]
+async fn a_server_killed_in_the_middle_of_migrating_starts_again() {
+    let home = Home::new(StoreKind::Postgres);
+    home.database.execute(TRAP).await;
+    let mut trap = Connection::open(&home.database.url()).await.expect("connected");
+    trap.execute("SELECT pg_advisory_lock(7)").await.expect("set");
+    let mut killed = home.server().spawn().expect("a child");
+    let trapped = format!("SELECT count(*) {TRAPPED}");
+    until("it is in the middle", async || home.database.number(&trapped).await == 1).await;
+    killed.kill().await.expect("killed");
+    assert!(home.database.is_untouched().await, "{:?}", home.database.tables().await);
+    // The dead one's transaction still stands in the way, until the database finds out that nobody is there.
+    let next = async {
+        let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+        until("the next one waits", async || home.database.number(waiting).await == 2).await;
+        trap.execute("SELECT pg_advisory_unlock(7)").await.expect("let go");
+    };
+    let (server, ()) = tokio::join!(home.serve(), next);
+    assert_eq!(home.database.number("SELECT count(*) FROM schema_migrations").await, MIGRATIONS.len() as i64);
+    let alice = server.log_in(ALICE).await;
+    assert_eq!(server.check(&alice.token).await, 200);
+}
+
+#[needs(postgres)]
+#[tokio::test]
+async fn while_one_migrates_the_others_wait_for_it() {
+    let database = Database::new(StoreKind::Postgres);
+    database.execute(TRAP).await;
+    let mut trap = Connection::open(&database.url()).await.expect("connected");
+    trap.execute("SELECT pg_advisory_lock(7)").await.expect("set");
+    let first_is_slow = async {
+        let waiting =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'";
+        until("one is in the middle and two wait", async || database.number(waiting).await == 3).await;
+        trap.execute("SELECT pg_advisory_unlock(7)").await.expect("let go");
+    };
+    let (migrated, ()) = tokio::join!(join_all((0..3).map(|_| migrate(&database))), first_is_slow);
+    assert!(migrated.iter().all(Result::is_ok), "{migrated:?}");
+}
+
+#[needs(postgres)]
+#[tokio::test]
+async fn a_database_of_an_earlier_version_is_brought_up_to_date_and_keeps_what_it_holds() {
+    let database = Database::new(StoreKind::Postgres);
+    database.execute("CREATE TABLE schema_migrations (name text NOT NULL PRIMARY KEY)").await;
+    database.execute(include_str!("../../../migrations/postgres/0001_initial.sql")).await;
+    database.execute("INSERT INTO schema_migrations VALUES ('0001_initial')").await;
+    database.execute("INSERT INTO events (at, kind, actor) VALUES (1, 'login_failed', 'anonymous')").await;
+    migrate(&database).await.expect("migrated");
+    let event = database.rows("SELECT at, name, count FROM events").await;
+    assert_eq!(event, [[Some(String::from("1")), None, Some(String::from("1"))]]);
+}
+
+#[needs(postgres)]
+#[tokio::test]
+async fn somebody_elses_tables_are_refused_and_left_alone() {
+    let database = Database::new(StoreKind::Postgres);
+    database.execute("CREATE TABLE notes (text text); INSERT INTO notes VALUES ('mine')").await;
+    let Err(ConnectError::Store(StoreError::Inconsistent(refused))) = migrate(&database).await else { panic!("taken") };
+    assert!(refused.to_string().contains("give sessiond one of its own"), "{refused}");
+    assert_eq!(database.tables().await, ["notes"]);
+    assert_eq!(database.rows("SELECT text FROM notes").await, [[Some(String::from("mine"))]]);
+}
+
+#[needs(postgres)]
+#[tokio::test]
+async fn what_a_newer_version_has_written_is_refused_with_a_sentence() {
+    let database = Database::new(StoreKind::Postgres);
+    migrate(&database).await.expect("migrated");
+    database.execute("INSERT INTO schema_migrations (name) VALUES ('9999_later')").await;
+    let refused = migrate(&database).await.expect_err("refused").to_string();
+    assert!(refused.contains("9999_later") && refused.contains("newer"), "{refused}");
+}

@@ -1,0 +1,121 @@
+//! The way to the database, encrypted: who is believed to be it, who is not, and what is said then.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use sessiond_needs::needs;
+use sessiond_support::postgres::give_away;
+use sessiond_support::postgres::{Options, Postgres};
+use tempfile::TempDir;
+
+use crate::harness::ALICE;
+use crate::harness::fleet::{home_at, log_out, serve_through, until_trusted};
+use crate::harness::process::finish;
+
+const SECRET: &str = "s3cret-of-the-database";
+/// Whoever comes through the network needs TLS and a password, but for the tests themselves.
+const ACCESS: &str = "
+local   all all      trust
+host    all sessiond 127.0.0.1/32 trust
+hostssl all all      127.0.0.1/32 scram-sha-256
+";
+
+/// A certification authority.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: String,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("signed").pem();
+        Self { issuer: Issuer::new(params, key), certificate }
+    }
+
+    /// A certificate for a host, and its key.
+    fn certify(&self, host: &str) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new([host.to_owned()]).expect("a name");
+        (params.signed_by(&key, &self.issuer).expect("signed").pem(), key.serialize_pem())
+    }
+}
+
+/// Files that a cluster can read.
+struct Files(TempDir);
+
+impl Files {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        give_away(dir.path()).unwrap();
+        Self(dir)
+    }
+
+    fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, content).expect("written");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("kept secret");
+        give_away(&path).unwrap();
+        path
+    }
+}
+
+#[needs(initdb)]
+#[tokio::test]
+async fn a_database_is_believed_by_its_certificate_and_told_a_password() {
+    let (files, right, wrong) = (Files::new(), Authority::new("right"), Authority::new("wrong"));
+    let (certificate, key) = right.certify("localhost");
+    let [certificate, key, access, right, wrong] = [
+        ("server.crt", &*certificate),
+        ("server.key", &key),
+        ("access", ACCESS),
+        ("right.crt", &right.certificate),
+        ("wrong.crt", &wrong.certificate),
+    ]
+    .map(|(name, content)| files.write(name, content).display().to_string());
+    let settings = format!("ssl = on\nssl_cert_file = '{certificate}'\nssl_key_file = '{key}'\nhba_file = '{access}'");
+    let cluster = Postgres::start(Options::with(&settings)).await.unwrap();
+    cluster.rows("postgres", &format!("CREATE ROLE secure LOGIN PASSWORD '{SECRET}'")).await.unwrap();
+    cluster.rows("postgres", "CREATE DATABASE secure OWNER secure").await.unwrap();
+    let home = home_at(&cluster.url("secure"));
+    let url = |password: &str, host: &str, query: &str| {
+        format!("postgres://secure:{password}@{host}:{}/secure?{query}", cluster.port())
+    };
+
+    let verified = url(SECRET, "localhost", &format!("sslmode=verify-full&sslrootcert={right}"));
+    let server = serve_through(&home, &verified).await;
+    until_trusted(&[&server]).await;
+    let alice = server.log_in(ALICE).await;
+    assert_eq!(server.check(&alice.token).await, 200);
+    log_out(&server, &alice.token).await;
+    assert_eq!(server.check(&alice.token).await, 401);
+    let encrypted =
+        "SELECT count(*) FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) WHERE usename = 'secure' AND ssl";
+    assert!(home.database.number(encrypted).await >= 2, "it listens, and it reads");
+    assert!(!server.log().contains(SECRET) && !server.log().contains("WARN"), "{}", server.log());
+
+    for (url, words) in [
+        (url(SECRET, "localhost", "sslmode=require"), None),
+        (url(SECRET, "localhost", &format!("sslmode=verify-full&sslrootcert={wrong}")), Some("UnknownIssuer")),
+        (url(SECRET, "127.0.0.1", &format!("sslmode=verify-full&sslrootcert={right}")), Some("not valid for name")),
+        (url(SECRET, "localhost", &format!("sslmode=verify-full&sslrootcert={key}")), Some("no certificates")),
+        (
+            url("wrong-s3cret", "localhost", &format!("sslmode=verify-full&sslrootcert={right}")),
+            Some("password authentication failed"),
+        ),
+        (url(SECRET, "localhost", "sslmode=disable"), Some("no encryption")),
+    ] {
+        let mut command = home.command(&["user", "list"]);
+        command.env("SESSIOND_DATABASE_URL", &url);
+        let finished = finish(command, "").await;
+        let said = format!("{}{}", finished.out, finished.err);
+        assert!(!said.contains("s3cret"), "{said}");
+        assert_eq!(finished.ok, words.is_none(), "{said}");
+        assert!(said.contains(words.unwrap_or(ALICE)), "{said}");
+    }
+}

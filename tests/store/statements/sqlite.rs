@@ -1,0 +1,72 @@
+//! The statements of SQLite: the hot ones use an index, and few go through a table.
+
+use sessiond_support::database::Connection;
+
+use super::{migrated, planned, statements};
+use crate::harness::{Database, StoreKind};
+
+#[tokio::test]
+async fn every_hot_statement_uses_an_index() {
+    // What a statement says, and the index that its way to the sessions or users leads through.
+    const HOT: [(&str, &str); 15] = [
+        ("WHERE s.token_hash = ?1", "SEARCH s USING INDEX sqlite_autoindex_sessions_2"),
+        ("WHERE s.token_hash = ?1", "SEARCH u USING PRIMARY KEY"),
+        ("WHERE token_hash = ?1 AND revoked_at IS NULL", "SEARCH sessions USING INDEX sqlite_autoindex_sessions_2"),
+        ("FROM json_each(?1) AS wanted", "SEARCH s USING INDEX sqlite_autoindex_sessions_2"),
+        ("SET revoked_at = ?3", "SEARCH sessions USING INTEGER PRIMARY KEY"),
+        ("SET revoked_at = ?2", "SEARCH sessions USING INTEGER PRIMARY KEY"),
+        ("sessions.token_hash = seen.token_hash", "SEARCH sessions USING INDEX sqlite_autoindex_sessions_2"),
+        ("LEFT JOIN sessions AS s ON s.user_id = ?1", "SEARCH s USING INDEX sessions_live"),
+        ("ORDER BY last_seen_at DESC, number DESC", "SEARCH sessions USING INDEX sessions_live"),
+        ("SET archived = 1", "SEARCH sessions USING INDEX sessions_live"),
+        ("WHERE id = ?1 AND (?2 IS NULL", "SEARCH sessions USING INDEX sqlite_autoindex_sessions_1"),
+        ("DELETE FROM sessions", "SEARCH sessions USING COVERING INDEX sessions_expiry"),
+        ("WHERE username_key = ?1 OR email_key = ?2", "SEARCH users USING INDEX sqlite_autoindex_users_3"),
+        ("SELECT 1 FROM users WHERE id = ?1", "SEARCH users USING PRIMARY KEY"),
+        ("SELECT coalesce(max(seq), 0) FROM revocations", "SEARCH revocations"),
+    ];
+    let (_database, mut connection) = planner().await;
+    let all = statements(StoreKind::Sqlite);
+    for (words, index) in HOT {
+        let found: Vec<_> = all.iter().filter(|sql| sql.contains(words)).collect();
+        assert!(!found.is_empty(), "no statement says {words}");
+        for sql in found {
+            let plan = plan(&mut connection, sql).await;
+            assert!(plan.contains(index), "{words}: {plan}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_the_lists_of_everybody_and_the_counts_of_a_copy_scan_a_table() {
+    let (_database, mut connection) = planner().await;
+    for sql in statements(StoreKind::Sqlite) {
+        let everybody = ["FROM users ORDER BY username_key", "EXISTS (SELECT 1 FROM users)", "count(*) FROM users"];
+        let everybody = everybody.iter().any(|words| sql.contains(words));
+        let plan = plan(&mut connection, &sql).await;
+        let scans = ["SCAN sessions", "SCAN s", "SCAN users", "SCAN u", "SCAN events"];
+        let scanned =
+            plan.lines().any(|line| scans.iter().any(|scan| line == *scan || line.starts_with(&format!("{scan} "))));
+        assert_eq!(scanned, everybody, "{sql}\n{plan}");
+    }
+}
+
+/// A database as the migrations leave it, and a connection that says how it would be asked.
+async fn planner() -> (Database, Connection) {
+    let database = migrated(StoreKind::Sqlite).await;
+    let connection = database.connect().await;
+    (database, connection)
+}
+
+/// What SQLite would do, a line a step.
+async fn plan(connection: &mut Connection, sql: &str) -> String {
+    let mut plan = String::new();
+    for statement in planned(sql) {
+        // The values make no difference, so none are bound.
+        let steps = connection.rows(&format!("EXPLAIN QUERY PLAN {statement}")).await;
+        for step in steps.unwrap_or_else(|error| panic!("{error:#}: {sql}")) {
+            plan += &(step[3].clone().expect("a detail") + "\n");
+        }
+    }
+    plan
+}

@@ -1,0 +1,79 @@
+//! What happens between a request's head and its body: whoever was logged out meanwhile changes nothing any more.
+
+use serde_json::{Value, json};
+use sessiond_needs::on_both_stores;
+use sessiond_support::wait::until;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::dialects::openapi;
+use crate::harness::{Ask, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, delete, post};
+
+/// How many credentials were found good so far.
+async fn accepted(server: &Server) -> u64 {
+    let metrics = server.ops("/metrics").await.text();
+    let line =
+        metrics.lines().find(|line| line.starts_with("sessiond_checks_total{result=\"accepted\",source=\"memory\"}"));
+    line.and_then(|line| line.rsplit(' ').next()).and_then(|count| count.parse().ok()).expect("a count")
+}
+
+/// Sends a request but the last byte of its body; runs `meanwhile` once its credential was checked; sends the rest.
+async fn interrupted(server: &Server, ask: Ask, meanwhile: impl AsyncFnOnce()) -> Reply {
+    let (method, target) = (ask.method.clone(), ask.target.clone());
+    let bytes = ask.bytes(&server.address());
+    let (last, most) = bytes.split_last().expect("a body");
+    let before = accepted(server).await;
+    let mut stream = TcpStream::connect(server.address()).await.expect("a connection");
+    stream.write_all(most).await.expect("sent");
+    until("the credential was checked", async || accepted(server).await > before).await;
+    meanwhile().await;
+    stream.write_all(&[*last]).await.expect("sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("an answer");
+    let reply = Reply::parse(&answer);
+    openapi::check(&method, &target, &reply);
+    reply
+}
+
+#[on_both_stores]
+async fn whoever_is_logged_out_while_they_send_a_body_changes_nothing(store: StoreKind) {
+    let server = Server::start(store).await;
+    let others = server.log_in(BOB).await;
+    let requests: [(&str, Value); 5] = [
+        ("/api/v1/users.logout", json!({})),
+        ("/api/v1/users.removeOtherTokens", json!({})),
+        ("/api/v1/users.logoutOtherClients", json!({})),
+        ("/api/v1/sessions/logout.me", json!({"sessionId": others.session})),
+        ("/api/v1/auth/password", json!({"current_password": PASSWORD, "new_password": "chosen by a thief"})),
+    ];
+    for (path, body) in requests {
+        let LoggedIn { token, user, .. } = server.log_in(BOB).await;
+        assert_eq!(server.check(&token).await, 200, "in memory from now on");
+        let reply = interrupted(&server, post(path).pair(&user, &token).json(&body), async || {
+            let logout = server.send(post("/api/v1/auth/logout").bearer(&token)).await;
+            assert_eq!(logout.status, 200);
+        })
+        .await;
+        assert_eq!(reply.status, 401, "{path}: {}", reply.text());
+        assert_eq!(server.check(&others.token).await, 200, "{path} ended somebody");
+    }
+    server.log_in(BOB).await;
+    server.stop().await;
+}
+
+#[on_both_stores]
+async fn a_password_change_does_not_outlive_the_end_of_every_session(store: StoreKind) {
+    let server = Server::start(store).await;
+    let (thief, owner) = (server.log_in(BOB).await, server.log_in(BOB).await);
+    assert_eq!(server.check(&thief.token).await, 200, "in memory from now on");
+    let body = json!({"current_password": PASSWORD, "new_password": "chosen by a thief"});
+    let change = post("/api/v1/auth/password").bearer(&thief.token).json(&body);
+    let reply = interrupted(&server, change, async || {
+        let all = server.send(delete("/api/v1/auth/sessions?scope=all").bearer(&owner.token)).await;
+        assert_eq!(all.status, 200);
+    })
+    .await;
+    assert_eq!(reply.status, 401, "{}", reply.text());
+    server.log_in(BOB).await;
+    server.stop().await;
+}

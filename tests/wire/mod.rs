@@ -1,0 +1,20 @@
+//! What every client meets, whatever its dialect: heads, cookies, connections, checks, proxies, and the command line.
+
+mod cap;
+mod cli;
+mod client_connections;
+mod cookies;
+mod cors;
+mod csrf;
+pub mod framing;
+mod gone;
+mod heads;
+mod log;
+mod meanwhile;
+mod names;
+pub mod outage;
+mod principal;
+mod proxies;
+mod readiness;
+mod refused;
+mod verify;
