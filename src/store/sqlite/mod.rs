@@ -59,7 +59,7 @@ use crate::domain::entropy::{Entropy, NoEntropy};
 use crate::domain::event::{Actor, Event};
 use crate::domain::id::{ReplicaId, UserId};
 use crate::domain::password::PasswordHash;
-use crate::domain::revocation::{Reason, Seq};
+use crate::domain::revocation::Reason;
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::token::{TokenHash, TokenKey};
