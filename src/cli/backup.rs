@@ -26,8 +26,8 @@ pub(super) struct RestoreArgs {
 }
 
 /// Copies a store, beside a running server perhaps.
-pub(super) fn save(BackupArgs { file }: &BackupArgs, config: &Config) -> Result<(), Failed> {
-    let saved = backup(&config.database_url, file, &SystemEntropy)?;
+pub(super) async fn save(BackupArgs { file }: &BackupArgs, config: &Config) -> Result<(), Failed> {
+    let saved = backup(&config.database_url, file, &SystemEntropy).await?;
     say(format_args!("saved {} users, {} sessions to {}", saved.users, saved.sessions, file.display()))
 }
 

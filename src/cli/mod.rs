@@ -167,7 +167,7 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
             telemetry::log::start(config.log_format)?;
             runtime()?.block_on(copy::run(which, config))
         }
-        Command::Backup(to) => backup::save(&to, &config),
+        Command::Backup(to) => runtime()?.block_on(backup::save(&to, &config)),
         Command::Restore(from) => runtime()?.block_on(backup::bring_back(from, &config)),
         Command::Healthcheck => healthcheck::run(&config),
         Command::CheckConfig => {

@@ -56,13 +56,13 @@ pub enum BackupError {
     Store(#[from] StoreError),
 }
 
-/// Copies the whole store at `url` to a file that is not there yet, beside a running server perhaps. It blocks.
+/// Copies the whole store at `url` to a file that is not there yet, beside a running server perhaps.
 ///
 /// # Errors
 /// [`BackupError`]; nothing is left behind.
-pub fn backup(url: &DatabaseUrl, file: &Path, entropy: &dyn Entropy) -> Result<Saved, BackupError> {
+pub async fn backup(url: &DatabaseUrl, file: &Path, entropy: &dyn Entropy) -> Result<Saved, BackupError> {
     match scheme(url)? {
-        Scheme::Sqlite(database) => sqlite::backup(&database, file, &unique(entropy)?),
+        Scheme::Sqlite(database) => sqlite::backup(&database, file, &unique(entropy)?).await,
         Scheme::Postgres => Err(BackupError::PgDump),
     }
 }

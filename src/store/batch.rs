@@ -201,7 +201,7 @@ mod tests {
         queue.push(pending).expect("room");
         outcome.await.expect_err("it panicked");
         while queue.check().is_ok() {
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
         let (late, _) = Pending::new(1);
         assert!(matches!(queue.push(late), Err(StoreError::Unreachable(_))));

@@ -1,8 +1,8 @@
 //! Copying an embedded store into PostgreSQL: page by page, and on from where an earlier attempt ended.
 //!
 //! The source is held as a server would hold it, and stays as it is. A mark among the target's secrets names it for as
-//! long as something is missing: nobody serves from a part, and nothing else is added to it. How far a table is, its
-//! last key tells: pages come in the order of keys, and each is one transaction.
+//! long as something is missing: no process serves from a part, and nothing else is added to it. How far a table is, its
+//! last key says: pages come in the order of keys, and each is one transaction.
 
 use bytes::Bytes;
 use futures_util::future::join;
@@ -80,7 +80,7 @@ impl Contents {
         }
     }
 
-    /// What tells this source, as it is, from every other and from itself after a change: all but a touch and a purge
+    /// What distinguishes this source, as it is, from every other and from itself after a change: all but a touch and a purge
     /// write an event.
     pub(super) fn stamp(&self) -> [u8; 32] {
         let Self { users, sessions, events, revocations, head: Seq(head), touched: (seen, idle), token_key } = self;
@@ -109,10 +109,10 @@ pub enum CopyError {
         "the target holds an unfinished copy of another store, or of this one before it changed: name an empty database, and start again"
     )]
     Another,
-    /// Somebody else fills the target.
+    /// Another process fills the target.
     #[error("another `sessiond copy` is at work on the target: let it finish")]
     Busy,
-    /// Somebody else changed the target.
+    /// Another process changed the target.
     #[error("the target was changed or served from while it was filled: name an empty database, and start again")]
     Disturbed,
     /// One of the stores could not be opened.
@@ -123,11 +123,11 @@ pub enum CopyError {
     Store(#[from] StoreError),
 }
 
-/// Copies what is at `from` to `to`. `progress` hears of every page: the table, how many of its rows are there now, and
+/// Copies what is at `from` to `to`. `progress` is called for every page: the table, how many of its rows are there now, and
 /// of how many.
 ///
 /// # Errors
-/// [`CopyError`]; until a copy comes to its end, the target is refused by whoever else opens it.
+/// [`CopyError`]; until a copy comes to its end, the target is refused by any other process that opens it.
 pub async fn copy(
     from: &DatabaseUrl,
     to: &DatabaseUrl,
@@ -136,7 +136,7 @@ pub async fn copy(
     let (Ok(Scheme::Sqlite(path)), Ok(Scheme::Postgres)) = (scheme(from), scheme(to)) else {
         return Err(CopyError::OtherWay(from.clone(), to.clone()));
     };
-    let source = sqlite::CopySource::open(path).await?;
+    let mut source = sqlite::CopySource::open(path).await?;
     let contents = source.contents().await?;
     if contents.users == 0 {
         return Err(CopyError::Nothing(from.clone()));

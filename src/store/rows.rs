@@ -95,6 +95,8 @@ column!(Timestamp as i64, at => at.millis(), value => Self::from_millis(value));
 column!(Seq as i64, seq => seq.0, value => Self(value));
 column!(TokenHash as Vec<u8>, hash => hash.as_bytes().as_slice(), value => Self::from_bytes(value.try_into()?));
 
+column!(Secret as Vec<u8>, secret => secret.0.as_slice(), value => Self(value.try_into()?));
+
 /// The columns of a user that a statement selects, under these names.
 #[derive(FromRow)]
 pub(super) struct UserRow {
@@ -214,6 +216,9 @@ where
         }
     }
 }
+
+/// A value that is kept under a name: 32 bytes.
+pub(super) struct Secret(pub(super) [u8; 32]);
 
 /// The row of a process that serves.
 #[derive(FromRow)]

@@ -25,7 +25,7 @@ const FLOORS: [(&str, u8); 12] = [
 const SIBLINGS: [(&str, &str); 1] = [("config", "domain")];
 /// Which modules may know which libraries.
 const LIBRARIES: [(&str, &[&str]); 8] = [
-    ("rusqlite", &["store"]),
+    ("sqlx", &["store"]),
     ("tokio_postgres", &["store"]),
     ("rustls", &["store"]),
     ("axum", &["http"]),
@@ -56,13 +56,13 @@ fn a_planted_violation_is_found() {
         ("service/login.rs", "\n\nuse crate::{\n    cache::Cache,\n    app::Running,\n};", vec![5]),
         (
             "service/login.rs",
-            "use axum::Router;\nuse rusqlite::Row;\nuse http::StatusCode;\nuse hyper::body;",
+            "use axum::Router;\nuse sqlx::Row;\nuse http::StatusCode;\nuse hyper::body;",
             vec![1, 2, 3, 4],
         ),
         ("service/mod.rs", "fn f() { crate::app::serve(); }", vec![1]),
         ("cache.rs", "use super::http::refusal;", vec![1]),
         ("store/sqlite/writer.rs", "use super::super::super::service::Error;", vec![1]),
-        ("http/refusal.rs", "use rusqlite::Row;", vec![1]),
+        ("http/refusal.rs", "use sqlx::Row;", vec![1]),
         ("app.rs", "use axum::Router;", vec![1]),
     ] {
         let found: Vec<_> = check(file, text).into_iter().map(|v| v.split(": ").next().map(str::to_owned)).collect();
@@ -79,7 +79,7 @@ fn what_is_allowed_is_not_found() {
             "use crate::service::Error;\nuse super::dialect::Owner;\nuse axum::Router;\nuse http::Method;",
         ),
         ("app.rs", "use crate::http::request::state::App;"),
-        ("store/sqlite/writer.rs", "use super::super::{Logout, Result};\nuse rusqlite::Row;"),
+        ("store/sqlite/writer.rs", "use super::super::{Logout, Result};\nuse sqlx::Row;"),
         ("cache.rs", "//! See [`crate::http`].\n/// crate::app\nconst X: u8 = 1; // crate::app"),
         ("domain/id.rs", "#[cfg(test)]\nmod tests {\n    use crate::app::serve;\n}"),
         ("service/mod.rs", "const URL: &str = \"http://localhost\";"),

@@ -7,5 +7,7 @@ mod crash;
 mod postgres;
 mod secrets;
 mod sqlite;
+mod sqlite_batches;
+mod sqlite_migrations;
 mod state_machine;
 pub mod statements;

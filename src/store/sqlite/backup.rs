@@ -7,59 +7,67 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
+use sqlx::Connection as _;
+use sqlx::sqlite::SqliteConnection;
 
 use super::super::backup::{BackupError, Restored, Saved};
 use super::super::connect::ConnectError;
 use super::super::{Result, StoreError};
-use super::batch::Batch;
-use super::connection::{self, failed};
-use super::files::{beside, directory, make_private, unreachable_file};
+use super::connection::{self, failed, words};
+use super::files::make_private;
 use super::lock::ServeLock;
 use super::mark::Mark;
+use super::paths::{beside, directory, plain, unreachable_file};
+use super::transaction::Transaction;
 use super::{migrate, owners};
 use crate::domain::clock::Clock;
 use crate::domain::event::Actor;
 use crate::domain::id::UserId;
 use crate::domain::revocation::{Reason, Why};
 
-/// Copies the database to a file that is not there yet: whole, durable and for its owner alone, or not at all. `unique`
+/// Copies the database to a file that is not there yet: whole, durable and readable by its owner only, or not at all. `unique`
 /// names it while it is written.
-pub(in super::super) fn backup(database: &Path, file: &Path, unique: &str) -> std::result::Result<Saved, BackupError> {
+pub(in super::super) async fn backup(
+    database: &Path,
+    file: &Path,
+    unique: &str,
+) -> std::result::Result<Saved, BackupError> {
     refuse_existing(file)?;
     // Or it would be made.
     database.metadata().map_err(|error| unreachable_file(database, &error))?;
     let database = make_private(database)?;
     refuse_older_log(&database)?;
     let part = Part::beside(file, unique)?;
-    copy(&database, &part.path)?;
-    let saved = finish(&part.path).map_err(failed)?;
+    copy(&database, &part.path).await?;
+    let saved = finish(&part.path).await.map_err(failed)?;
     part.publish(file)?;
     Ok(saved)
 }
 
 /// Copies what is committed when it begins. In a write-ahead log no writer waits for that.
-fn copy(database: &Path, to: &Path) -> Result<()> {
-    let connection = connection::beside_the_writer(database).map_err(failed)?;
+async fn copy(database: &Path, to: &Path) -> Result<()> {
+    let mut connection = connection::beside_the_writer(database).await.map_err(failed)?;
     let ours = "SELECT count(*) FROM secrets WHERE name = 'token_key'";
-    if connection.query_row(ours, [], |row| row.get::<_, i64>(0)).map_err(failed)? == 0 {
+    let ours: i64 = sqlx::query_scalar(ours).fetch_one(&mut connection).await.map_err(failed)?;
+    if ours == 0 {
         return Err(StoreError::inconsistent("the database has never been used"));
     }
-    let to = connection::plain(to);
+    let to = plain(to);
     let Some(to) = to.to_str() else {
         return Err(StoreError::unreachable("the file's name is not UTF-8"));
     };
-    connection.execute("VACUUM INTO ?1", [to]).map_err(failed).map(drop)
+    sqlx::query("VACUUM INTO ?1").bind(to).execute(&mut connection).await.map_err(failed)?;
+    connection.close().await.map_err(failed)
 }
 
 /// Marks a copy, and counts what is in it.
-fn finish(copy: &Path) -> rusqlite::Result<Saved> {
-    let connection = connection::alone(copy)?;
-    connection.execute_batch(Mark::Backup.sql())?;
+async fn finish(copy: &Path) -> sqlx::Result<Saved> {
+    let mut connection = connection::without_log(copy).await?;
+    sqlx::query(Mark::Backup.sql()).execute(&mut connection).await?;
     let count = "SELECT (SELECT count(*) FROM users), count(*) FROM sessions WHERE revoked_at IS NULL";
-    let saved = connection.query_row(count, [], |row| Ok(Saved { users: row.get(0)?, sessions: row.get(1)? }))?;
-    connection.close().map_err(|(_, error)| error)?;
-    Ok(saved)
+    let (users, sessions) = sqlx::query_as(count).fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(Saved { users, sessions })
 }
 
 /// Puts a backup where no database is, and brings it to life.
@@ -87,79 +95,83 @@ pub(in super::super) async fn restore(
         to.sync_all()
     });
     copied.map_err(|error| unreachable_file(&part.path, &error))?;
-    if let Some(damage) = damage(&part.path) {
+    if let Some(damage) = damage(&part.path).await {
         return Err(BackupError::Damaged(file, damage));
     }
-    let restored = revive(&part.path, keep_sessions, Actor::CommandLine, clock)?;
+    let restored = revive(&part.path, keep_sessions, Actor::CommandLine, clock).await?;
     part.publish(&database)?;
     Ok(restored)
 }
 
 /// What is wrong with a backup, if anything is: each page of it is looked at, and each index held against its table.
-fn damage(backup: &Path) -> Option<String> {
-    let check = || {
-        let connection = connection::alone(backup)?;
-        let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
-        let size: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-        let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-        Ok::<_, rusqlite::Error>((pages.saturating_mul(size), found))
-    };
-    match check() {
+async fn damage(backup: &Path) -> Option<String> {
+    match check(backup).await {
         Ok((whole, _)) if backup.metadata().is_ok_and(|found| i64::try_from(found.len()) != Ok(whole)) => {
             Some(String::from("it is shorter or longer than it says"))
         }
         Ok((_, found)) if found == "ok" => None,
         Ok((_, found)) => Some(found),
-        Err(error) => Some(error.to_string()),
+        Err(error) => Some(words(&error)),
     }
 }
 
+/// How many bytes a backup says it has, and what SQLite's own check finds.
+async fn check(backup: &Path) -> sqlx::Result<(i64, String)> {
+    let mut connection = connection::without_log(backup).await?;
+    let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&mut connection).await?;
+    let size: i64 = sqlx::query_scalar("PRAGMA page_size").fetch_one(&mut connection).await?;
+    let found = sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok((pages.saturating_mul(size), found))
+}
+
 /// Brings a backup to life that was put in a database's place, by whatever means. Does nothing to any other file.
-pub(super) fn revive_in_place(database: &Path, clock: &dyn Clock) -> std::result::Result<(), ConnectError> {
+pub(super) async fn revive_in_place(database: &Path, clock: &dyn Clock) -> std::result::Result<(), ConnectError> {
     if Mark::of(database).map_err(|error| unreachable_file(database, &error))? != Mark::Backup {
         return Ok(());
     }
     refuse_older_log(database)?;
-    if let Some(damage) = damage(database) {
+    if let Some(damage) = damage(database).await {
         let what = format!("{} is a backup that is damaged ({damage}): restore another", database.display());
         return Err(StoreError::inconsistent(what).into());
     }
-    let Restored { sessions, .. } = revive(database, false, Actor::System, clock)?;
+    let Restored { sessions, .. } = revive(database, false, Actor::System, clock).await?;
     tracing::warn!(sessions, "a backup was put in the database's place: every session in it was ended");
     Ok(())
 }
 
 /// Ends every session in a backup, unless they are to be kept, and takes its mark away, in one transaction. Until it is
 /// committed the file is a backup, so there must be no write-ahead log in which it could be and the file not know.
-fn revive(backup: &Path, keep_sessions: bool, by: Actor, clock: &dyn Clock) -> Result<Restored> {
-    let mut connection = connection::alone(backup).map_err(failed)?;
-    migrate::migrate(&mut connection)?;
-    let restored = end_all(&mut connection, keep_sessions, by, clock).map_err(failed)?;
-    connection.close().map_err(|(_, error)| failed(error))?;
+async fn revive(backup: &Path, keep_sessions: bool, by: Actor, clock: &dyn Clock) -> Result<Restored> {
+    let mut connection = connection::without_log(backup).await.map_err(failed)?;
+    migrate::migrate(&mut connection).await?;
+    let restored = end_all(&mut connection, keep_sessions, by, clock).await.map_err(failed)?;
+    connection.close().await.map_err(failed)?;
     Ok(restored)
 }
 
-fn end_all(
-    connection: &mut Connection,
+async fn end_all(
+    connection: &mut SqliteConnection,
     keep_sessions: bool,
     by: Actor,
     clock: &dyn Clock,
-) -> rusqlite::Result<Restored> {
-    let mut batch = Batch::begin(connection, clock)?;
+) -> sqlx::Result<Restored> {
+    let mut transaction = Transaction::begin(connection, clock).await?;
     let mut restored = Restored::default();
-    let users = batch.rows("SELECT id FROM users ORDER BY username_key", [], |row| row.get::<_, UserId>(0))?;
+    let users: Vec<UserId> =
+        sqlx::query_scalar("SELECT id FROM users ORDER BY username_key").fetch_all(transaction.connection()).await?;
     // Another process may have been first.
-    let waits = batch.rows("PRAGMA application_id", [], |row| row.get::<_, u32>(0))?;
-    if waits.iter().any(|number| Mark::Backup.is(*number)) {
+    if Mark::inside(transaction.connection()).await? == Mark::Backup {
         let reason = Reason { by, requested_by: None, why: Why::Restored, ip: None };
         for user in users.iter().filter(|_| !keep_sessions) {
-            batch.run("UPDATE users SET auth_epoch = auth_epoch + 1 WHERE id = ?1", [user])?;
-            restored.sessions += batch.end_all(*user, None, &reason)?.sessions.len();
+            let raise = sqlx::query("UPDATE users SET auth_epoch = auth_epoch + 1 WHERE id = ?1").bind(user);
+            raise.execute(transaction.connection()).await?;
+            restored.sessions += transaction.end_all(*user, None, &reason).await?.sessions.len();
         }
-        batch.run(Mark::InUse.sql(), [])?;
+        sqlx::query(Mark::InUse.sql()).execute(transaction.connection()).await?;
     }
     restored.users = users.len();
-    batch.commit()?;
+    transaction.commit().await?;
     Ok(restored)
 }
 
@@ -182,7 +194,7 @@ struct Part {
 }
 
 impl Part {
-    /// Makes it, for its owner alone, in the directory where it is to be.
+    /// Makes it, readable by its owner only, in the directory where it is to be.
     fn beside(file: &Path, unique: &str) -> Result<Self> {
         let path = beside(file, &format!(".{unique}.part"));
         let mut options = OpenOptions::new();

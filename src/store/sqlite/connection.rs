@@ -1,24 +1,25 @@
-//! Opening the database: durable to the last commit, and with errors in the store's words.
+//! Opens connections to the file, durable to the last commit, and says what the driver's errors mean for the store.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::ffi::ErrorCode;
-use rusqlite::{Connection, OpenFlags};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Error};
 use tokio::time::Instant;
 
-use super::super::{Result, StoreError};
+use super::super::{Cause, Result, StoreError};
 use super::log;
+use super::paths::plain;
 
 /// How long a statement waits for another process to let go of the file.
 pub(super) const BUSY: Duration = Duration::from_millis(800);
-/// More than there are statements, so that each is prepared once.
-const STATEMENTS: usize = 64;
 
 /// Opens the one connection that writes, and asserts that what it commits survives a power cut.
-pub(super) fn writer(path: &Path) -> Result<Connection> {
-    let connection = beside_the_writer(path).map_err(failed)?;
-    let (journal, synchronous) = durable(&connection).map_err(failed)?;
+pub(super) async fn writer(path: &Path) -> Result<SqliteConnection> {
+    let mut connection = write_ahead(path).await.map_err(failed)?;
+    let pragmas = "SELECT journal_mode, synchronous FROM pragma_journal_mode, pragma_synchronous";
+    let (journal, synchronous): (String, i64) =
+        sqlx::query_as(pragmas).fetch_one(&mut connection).await.map_err(failed)?;
     if journal != "wal" || synchronous != 2 {
         return Err(StoreError::inconsistent(format!(
             "{} is in journal mode {journal} with synchronous={synchronous}, where WAL and FULL (2) are needed: put it on a local disk",
@@ -28,110 +29,107 @@ pub(super) fn writer(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Asks for what a writer needs, and returns the journal mode and the synchronous level that came of it.
-fn durable(connection: &Connection) -> rusqlite::Result<(String, i64)> {
-    let journal = write_ahead(connection)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "wal_autocheckpoint", log::WRITERS_SHARE)?;
-    // Up to 16 MiB of pages: the writer goes to many places, and 2 MiB would have it read the file all the time.
-    connection.pragma_update(None, "cache_size", -16384)?;
-    let synchronous = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
-    Ok((journal, synchronous))
-}
-
-/// Asks for a write-ahead log, and returns the journal mode. Of two that do so at once in a new file, SQLite refuses one
+/// Opens a connection that asks for a write-ahead log. Of two that do so at once in a new file, SQLite refuses one
 /// without waiting, since neither could go on.
-fn write_ahead(connection: &Connection) -> rusqlite::Result<String> {
+async fn write_ahead(path: &Path) -> sqlx::Result<SqliteConnection> {
+    let options = options(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("wal_autocheckpoint", log::WRITERS_SHARE.to_string())
+        // Up to 16 MiB of pages: the writer goes to many places, and 2 MiB would have it read the file all the time.
+        .pragma("cache_size", "-16384");
     let begin = Instant::now();
     loop {
-        let answer = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
-        let busy = answer.as_ref().is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy));
-        if !busy || begin.elapsed() > BUSY {
-            return answer;
+        match options.connect().await {
+            Err(error) if is_busy(&error) && begin.elapsed() <= BUSY => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            opened => return opened,
         }
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
 /// Opens a connection that may write but changes no data: the checkpointer's.
-pub(super) fn beside_the_writer(path: &Path) -> rusqlite::Result<Connection> {
-    open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+pub(super) async fn beside_the_writer(path: &Path) -> sqlx::Result<SqliteConnection> {
+    options(path).connect().await
 }
 
-/// Opens a file that no other process has open and that has no write-ahead log, and gives it none: what is committed is in the
-/// file itself.
-pub(super) fn alone(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = beside_the_writer(path)?;
-    connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    Ok(connection)
+/// Opens a file that no other process has open and that has no write-ahead log, and gives it none: what is committed is in
+/// the file itself.
+pub(super) async fn without_log(path: &Path) -> sqlx::Result<SqliteConnection> {
+    let options = options(path).journal_mode(SqliteJournalMode::Delete).synchronous(SqliteSynchronous::Full);
+    options.connect().await
 }
 
 /// Opens a connection that cannot write.
-pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
-    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+pub(super) async fn reader(path: &Path) -> sqlx::Result<SqliteConnection> {
+    options(path).read_only(true).connect().await
 }
 
-/// Whoever holds a connection has it alone, so SQLite needs no lock of its own.
-fn open(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(plain(path), access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(BUSY)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    Ok(connection)
+/// What every connection has. The file is never made here, and foreign keys are the driver's default.
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(plain(path)).busy_timeout(BUSY).disable_statement_logging()
 }
 
-/// A path that is one to SQLite: the bundled one takes what begins with `file:` for a URI even without being asked to.
-pub(super) fn plain(path: &Path) -> PathBuf {
-    Path::new(".").join(path)
+/// Sorts the driver's errors into the store's: busy is slow, the file's troubles are unreachable, the rest makes no sense.
+pub(super) fn failed(error: Error) -> StoreError {
+    let words = words(&error);
+    let kind = match primary_code(&error) {
+        // SQLITE_BUSY, SQLITE_LOCKED and SQLITE_INTERRUPT.
+        Some(5 | 6 | 9) => StoreError::TooSlow,
+        // In turn: PERM, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL and NOTADB.
+        Some(3 | 7 | 8 | 10 | 11 | 13 | 14 | 15 | 26) => StoreError::Unreachable,
+        Some(_) => StoreError::Inconsistent,
+        None if matches!(error, Error::Io(_) | Error::WorkerCrashed) => StoreError::Unreachable,
+        None => StoreError::Inconsistent,
+    };
+    kind(Cause::new(words, error))
 }
 
-/// Sorts driver errors into ours: busy is slow, the file's troubles are unreachable, the rest makes no sense.
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
-pub(super) fn failed(error: rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::too_slow(error.to_string()),
-        Some(
-            ErrorCode::PermissionDenied
-            | ErrorCode::OutOfMemory
-            | ErrorCode::ReadOnly
-            | ErrorCode::SystemIoFailure
-            | ErrorCode::DatabaseCorrupt
-            | ErrorCode::DiskFull
-            | ErrorCode::CannotOpen
-            | ErrorCode::FileLockingProtocolFailed
-            | ErrorCode::NotADatabase,
-        ) => StoreError::unreachable(error.to_string()),
-        _ => StoreError::inconsistent(error.to_string()),
-    }
+/// What an error says, which never is a value that was stored.
+pub(super) fn words(error: &Error) -> String {
+    error.as_database_error().map_or_else(|| error.to_string(), |refused| refused.message().to_owned())
+}
+
+fn is_busy(error: &Error) -> bool {
+    primary_code(error) == Some(5)
+}
+
+/// SQLite's [result code](https://www.sqlite.org/rescode.html) without its extension.
+fn primary_code(error: &Error) -> Option<i32> {
+    let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(extended & 0xff)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_writer_gets_what_it_asks_for() {
+    #[tokio::test]
+    async fn the_writer_gets_what_it_asks_for() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("test.db");
         super::super::files::make_private(&path).expect("made");
-        let connection = writer(&path).expect("opened");
-        for (pragma, expected) in
-            [("synchronous", 2), ("foreign_keys", 1), ("wal_autocheckpoint", 4096), ("cache_size", -16384)]
-        {
-            let value: i64 = connection.pragma_query_value(None, pragma, |row| row.get(0)).expect(pragma);
+        let mut connection = writer(&path).await.expect("opened");
+        for (pragma, expected) in [
+            ("PRAGMA synchronous", 2),
+            ("PRAGMA foreign_keys", 1),
+            ("PRAGMA wal_autocheckpoint", 4096),
+            ("PRAGMA cache_size", -16384),
+        ] {
+            let value: i64 = sqlx::query_scalar(pragma).fetch_one(&mut connection).await.expect(pragma);
             assert_eq!(value, expected, "{pragma}");
         }
     }
 
-    #[test]
-    fn a_reader_cannot_write() {
+    #[tokio::test]
+    async fn a_reader_cannot_write() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("test.db");
         super::super::files::make_private(&path).expect("made");
-        let _writer = writer(&path).expect("opened");
-        let refused = reader(&path).expect("opened").execute_batch("CREATE TABLE t (x)").expect_err("refused");
+        let _writer = writer(&path).await.expect("opened");
+        let mut reader = reader(&path).await.expect("opened");
+        let refused = sqlx::query("CREATE TABLE t (x)").execute(&mut reader).await.expect_err("refused");
         assert!(matches!(failed(refused), StoreError::Unreachable(_)));
     }
 }

@@ -1,28 +1,28 @@
-//! A file that is copied: read, with no server on it and nobody else who changes it.
+//! A file that is copied: read, with no server on it, and no other process that changes it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{Error, Row as _, TypeInfo as _, ValueRef as _};
 
+use super::super::Result;
 use super::super::connect::ConnectError;
 use super::super::copy::{Contents, Page, Table};
-use super::super::{Result, StoreError};
+use super::super::rows::Secret;
 use super::connection::{self, failed};
-use super::files::{make_private, unreachable_file};
+use super::files::make_private;
 use super::lock::ServeLock;
 use super::mark::Mark;
 use super::migrate;
+use super::paths::unreachable_file;
 
 /// Rows in a page.
 const PAGE: u32 = 4096;
 
 /// A file, held until this is dropped.
 pub(in super::super) struct Source {
-    connection: Arc<Mutex<Connection>>,
+    connection: SqliteConnection,
     /// Held as a server would hold it.
     _lock: ServeLock,
 }
@@ -37,56 +37,44 @@ impl Source {
             return Err(ConnectError::NotRestored(path));
         }
         let lock = ServeLock::take(&path).await?;
-        let opened = tokio::task::spawn_blocking(move || {
-            let connection = connection::beside_the_writer(&path).map_err(failed)?;
-            // What would write beside it, a command perhaps, is told that the store is busy.
-            connection.execute_batch("BEGIN IMMEDIATE; PRAGMA query_only = true").map_err(failed)?;
-            migrate::check(&connection)?;
-            Ok::<_, StoreError>(connection)
-        });
-        let connection = opened.await.map_err(|error| StoreError::unreachable(error.to_string()))??;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), _lock: lock })
-    }
-
-    /// Reads with the connection, on a thread that may block.
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let connection = Arc::clone(&self.connection);
-        let read = tokio::task::spawn_blocking(move || read(&connection.lock()).map_err(failed));
-        read.await.map_err(|error| StoreError::unreachable(error.to_string()))?
+        let mut connection = connection::beside_the_writer(&path).await.map_err(failed)?;
+        // What would write beside it, a command perhaps, finds the store busy.
+        let begin = sqlx::query("BEGIN IMMEDIATE; PRAGMA query_only = true").execute(&mut connection);
+        begin.await.map_err(failed)?;
+        migrate::check(&mut connection).await?;
+        Ok(Self { connection, _lock: lock })
     }
 
     /// What there is.
-    pub(in super::super) async fn contents(&self) -> Result<Contents> {
-        self.read(|connection| {
-            let token_key = "SELECT value FROM secrets WHERE name = 'token_key'";
-            let token_key = connection.query_row(token_key, [], |row| row.get(0))?;
-            connection.query_row(
-                "SELECT (SELECT count(*) FROM users), count(*), (SELECT count(*) FROM events),
-                     (SELECT count(*) FROM revocations), (SELECT coalesce(max(seq), 0) FROM revocations),
-                     coalesce(sum(last_seen_at - created_at), 0), coalesce(sum(idle_expires_at - created_at), 0)
-                 FROM sessions",
-                [],
-                |row| {
-                    Ok(Contents {
-                        users: row.get(0)?,
-                        sessions: row.get(1)?,
-                        events: row.get(2)?,
-                        revocations: row.get(3)?,
-                        head: row.get(4)?,
-                        touched: (row.get(5)?, row.get(6)?),
-                        token_key,
-                    })
-                },
-            )
+    pub(in super::super) async fn contents(&mut self) -> Result<Contents> {
+        self.read_contents().await.map_err(failed)
+    }
+
+    async fn read_contents(&mut self) -> sqlx::Result<Contents> {
+        let (Secret(token_key),) = sqlx::query_as("SELECT value FROM secrets WHERE name = 'token_key'")
+            .fetch_one(&mut self.connection)
+            .await?;
+        let row = sqlx::query(
+            "SELECT (SELECT count(*) FROM users) AS users, count(*) AS sessions, (SELECT count(*) FROM events) AS events,
+                 (SELECT count(*) FROM revocations) AS revocations,
+                 (SELECT coalesce(max(seq), 0) FROM revocations) AS head,
+                 coalesce(sum(last_seen_at - created_at), 0) AS seen, coalesce(sum(idle_expires_at - created_at), 0) AS idle
+             FROM sessions",
+        );
+        let row = row.fetch_one(&mut self.connection).await?;
+        Ok(Contents {
+            users: row.try_get("users")?,
+            sessions: row.try_get("sessions")?,
+            events: row.try_get("events")?,
+            revocations: row.try_get("revocations")?,
+            head: row.try_get("head")?,
+            touched: (row.try_get("seen")?, row.try_get("idle")?),
+            token_key,
         })
-        .await
     }
 
     /// The next rows of a table after a key, which SQLite takes for a number where it compares it with one.
-    pub(in super::super) async fn page(&self, table: Table, after: String) -> Result<Page> {
+    pub(in super::super) async fn page(&mut self, table: Table, after: String) -> Result<Page> {
         // Keys are texts; bytes and lists are written as PostgreSQL reads them: 92 is a backslash, 120 an x, 123 and 125
         // are braces.
         let sql = match table {
@@ -112,34 +100,31 @@ impl Source {
                  FROM revocations WHERE seq > ?1 ORDER BY seq LIMIT ?2"
             }
         };
-        self.read(move |connection| {
-            let mut statement = connection.prepare_cached(sql)?;
-            let mut found = statement.query((&after, PAGE))?;
-            let (mut rows, mut last, mut text) = (0, after.clone(), Vec::new());
-            while let Some(row) = found.next()? {
-                rows += 1;
-                last = row.get(0)?;
-                write(row, &mut text)?;
-            }
-            Ok(Page { rows, last, text: Bytes::from(text) })
-        })
-        .await
+        let found = sqlx::query(sql).bind(&after).bind(PAGE).fetch_all(&mut self.connection).await.map_err(failed)?;
+        let (mut rows, mut last, mut text) = (0, after, Vec::new());
+        for row in &found {
+            rows += 1;
+            last = row.try_get(0).map_err(failed)?;
+            write(row, &mut text).map_err(failed)?;
+        }
+        Ok(Page { rows, last, text: Bytes::from(text) })
     }
 }
 
 /// Adds a row as PostgreSQL's `COPY` reads it.
-fn write(row: &Row<'_>, out: &mut Vec<u8>) -> rusqlite::Result<()> {
-    for column in 0..row.as_ref().column_count() {
+fn write(row: &SqliteRow, out: &mut Vec<u8>) -> sqlx::Result<()> {
+    for column in 0..row.len() {
         if column > 0 {
             out.push(b'\t');
         }
-        match row.get_ref(column)? {
-            ValueRef::Null => out.extend(b"\\N"),
-            ValueRef::Integer(number) => out.extend(number.to_string().bytes()),
-            ValueRef::Text(text) => escape(text, out),
-            odd @ (ValueRef::Real(_) | ValueRef::Blob(_)) => {
-                let name = row.as_ref().column_name(column)?.to_owned();
-                return Err(rusqlite::Error::InvalidColumnType(column, name, odd.data_type()));
+        let value = row.try_get_raw(column)?;
+        match value.type_info().name() {
+            _ if value.is_null() => out.extend(b"\\N"),
+            "INTEGER" => out.extend(row.try_get::<i64, _>(column)?.to_string().bytes()),
+            "TEXT" => escape(row.try_get::<&str, _>(column)?.as_bytes(), out),
+            odd => {
+                let source = format!("{odd} is none of the types that are copied").into();
+                return Err(Error::ColumnDecode { index: column.to_string(), source });
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The store's files: made for their owner alone, and watched, so that nobody serves from ones that were replaced.
+//! The store's files: made readable by their owner only, and watched, so that no process serves from ones that were replaced.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::{Result, StoreError};
 use super::owners;
+use super::paths::{LOCK, beside, directory, unreachable_file};
 
 /// What SQLite and the lock put beside a database.
-const COMPANIONS: [&str; 4] = ["-wal", "-shm", "-journal", super::lock::ENDING];
+const COMPANIONS: [&str; 4] = ["-wal", "-shm", "-journal", LOCK];
 
-/// Makes the database unless it is there, sees to it that its owner alone can read it and what lies beside it, and
+/// Makes the database unless it is there, sees to it that only its owner can read it and what lies beside it, and
 /// returns its one name: a server under another would not see this one's lock. Where another user may change it, it is
 /// refused.
 pub(super) fn make_private(path: &Path) -> Result<PathBuf> {
@@ -52,26 +53,6 @@ pub(in super::super) fn warnings(path: &Path) -> Vec<String> {
     let files = [""].iter().chain(&COMPANIONS).map(|ending| beside(&path, ending));
     let files = files.filter_map(|file| owners::check_file(&file, &file.symlink_metadata().ok()?).ok().flatten());
     owners::check_directory(directory(&path)).ok().flatten().into_iter().chain(files).collect()
-}
-
-/// The directory a file is in.
-pub(super) fn directory(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) | None => Path::new("."),
-    }
-}
-
-/// The file beside a database whose name has this ending.
-pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
-}
-
-/// An error of the file system in the store's words.
-pub(super) fn unreachable_file(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::unreachable(format!("{}: {error}", path.display()))
 }
 
 #[cfg(unix)]

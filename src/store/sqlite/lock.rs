@@ -7,10 +7,7 @@ use std::time::Duration;
 
 use super::super::StoreError;
 use super::super::connect::ConnectError;
-use super::files::{beside, unreachable_file};
-
-/// What the lock's name ends with.
-pub(super) const ENDING: &str = ".lock";
+use super::paths::{LOCK, beside, unreachable_file};
 
 /// What the lock's file says of the database, should that be lost or replaced by a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +23,7 @@ pub(super) enum Note {
 impl Note {
     /// Reads it, of a lock that may not be there.
     pub(super) fn of(database: &Path) -> Result<Self, StoreError> {
-        let path = beside(database, ENDING);
+        let path = beside(database, LOCK);
         match std::fs::read(&path) {
             Ok(text) => {
                 let note = [Self::Beginning, Self::InUse].into_iter().find(|note| text == note.text().as_bytes());
@@ -84,7 +81,7 @@ impl ServeLock {
 }
 
 fn open(database: &Path) -> Result<File, StoreError> {
-    let path = beside(database, ENDING);
+    let path = beside(database, LOCK);
     let mut options = File::options();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]

@@ -8,9 +8,9 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use super::files::beside;
+use super::paths::beside;
 
-/// At how many pages in the log a commit folds it into the database itself, should nobody have done so before.
+/// At how many pages in the log a commit folds it into the database itself, should the checkpointer not have done so before.
 pub(super) const WRITERS_SHARE: u32 = 4096;
 /// As many pages with their headers, and the log's own.
 const SIZE: usize = 32 + WRITERS_SHARE as usize * (24 + 4096);

@@ -7,7 +7,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use rusqlite::{Connection, Result};
+use sqlx::Result;
+use sqlx::sqlite::SqliteConnection;
 
 /// How a header begins, and where in it the number is ([file format](https://www.sqlite.org/fileformat.html), section 1.3).
 const MAGIC: &[u8] = b"SQLite format 3\0";
@@ -36,9 +37,9 @@ impl Mark {
     }
 
     /// What the database that a connection is open to says.
-    pub(super) fn inside(connection: &Connection) -> Result<Self> {
-        let number: u32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-        let mark = [Self::InUse, Self::Backup].into_iter().find(|mark| mark.number() == number);
+    pub(super) async fn inside(connection: &mut SqliteConnection) -> Result<Self> {
+        let number: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(connection).await?;
+        let mark = [Self::InUse, Self::Backup].into_iter().find(|mark| i64::from(mark.number()) == number);
         Ok(mark.unwrap_or(Self::None))
     }
 
@@ -49,11 +50,6 @@ impl Mark {
             Self::InUse => "PRAGMA application_id = 1397052260",
             Self::Backup => "PRAGMA application_id = 1397052258",
         }
-    }
-
-    /// Whether a number says so.
-    pub(super) const fn is(self, number: u32) -> bool {
-        self.number() == number
     }
 
     const fn number(self) -> u32 {
@@ -67,17 +63,21 @@ impl Mark {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::ConnectOptions as _;
+    use sqlx::sqlite::SqliteConnectOptions;
+
     use super::*;
 
-    #[test]
-    fn what_is_written_is_read_inside_and_from_the_file() {
+    #[tokio::test]
+    async fn what_is_written_is_read_inside_and_from_the_file() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("test.db");
-        let connection = Connection::open(&path).expect("opened");
-        connection.execute_batch("CREATE TABLE t (x)").expect("made");
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let mut connection = options.connect().await.expect("opened");
+        sqlx::query("CREATE TABLE t (x)").execute(&mut connection).await.expect("made");
         for mark in [Mark::None, Mark::InUse, Mark::Backup] {
-            connection.execute_batch(mark.sql()).expect("marked");
-            let read = (Mark::inside(&connection).expect("read"), Mark::of(&path).expect("read"));
+            sqlx::query(mark.sql()).execute(&mut connection).await.expect("marked");
+            let read = (Mark::inside(&mut connection).await.expect("read"), Mark::of(&path).expect("read"));
             assert_eq!(read, (mark, mark));
         }
         std::fs::write(&path, "no database").expect("written");

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::super::{Result, StoreError};
-use super::files::unreachable_file;
+use super::paths::unreachable_file;
 
 const ROOT: u32 = 0;
 const STICKY: u32 = 0o1000;
@@ -67,7 +67,7 @@ impl Standing {
         if everybody {
             return Verdict::Warn("lets every user of the machine write: give the database a directory of its own");
         }
-        // A group with its user's number has that user alone in it, by convention, and root's is root's.
+        // A group with its user's number has no other user in it, by convention, and root's is root's.
         if group && self.group != self.owner && self.group != ROOT {
             return Verdict::Warn(
                 "lets its group replace what is in it: chmod g-w it unless sessiond is alone in the group",
@@ -81,9 +81,9 @@ impl Standing {
 /// user may put another directory in its place.
 pub(super) fn check_directory(directory: &Path) -> Result<Option<String>> {
     let found = directory.metadata().map_err(|error| unreachable_file(directory, &error))?;
-    let told = told(directory, &Standing::of(&found).judge_directory(me()))?;
-    if told.is_some() {
-        return Ok(told);
+    let warning = warning(directory, &Standing::of(&found).judge_directory(me()))?;
+    if warning.is_some() {
+        return Ok(warning);
     }
     let directory = directory.canonicalize().map_err(|error| unreachable_file(directory, &error))?;
     let above = directory.ancestors().skip(1).find(|above| {
@@ -97,14 +97,15 @@ pub(super) fn check_directory(directory: &Path) -> Result<Option<String>> {
 
 /// Refuses a file that is another user's. Returns a warning where it is not as bad as that.
 pub(super) fn check_file(path: &Path, found: &Metadata) -> Result<Option<String>> {
-    told(path, &Standing::of(found).judge_owner(me()))
+    warning(path, &Standing::of(found).judge_owner(me()))
 }
 
 fn me() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-fn told(path: &Path, verdict: &Verdict) -> Result<Option<String>> {
+/// The sentence for a verdict: a warning, or an error.
+fn warning(path: &Path, verdict: &Verdict) -> Result<Option<String>> {
     let sentence = |why| format!("{} {why}", path.display());
     match verdict {
         Verdict::Fine => Ok(None),

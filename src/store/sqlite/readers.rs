@@ -1,12 +1,16 @@
-//! Reads: a few connections that cannot write, opened when needed, on threads that may block.
+//! Reads: a few connections that cannot write, opened when needed, each for one read at a time.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension as _, Params, Row};
-use tokio::sync::Semaphore;
+use sqlx::query::QueryAs;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
+use sqlx::{Connection as _, FromRow, Sqlite};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::super::{Result, StoreError};
 use super::connection::{self, BUSY, failed};
@@ -16,15 +20,32 @@ use super::files::Files;
 const MOST: u32 = 4;
 /// How long a read may take, waiting for its turn included.
 const DEADLINE: Duration = Duration::from_secs(3);
+/// After how many steps of SQLite's machine a read that was given up is noticed: some 100 microseconds.
+const STEPS: i32 = 10_000;
 
-/// The door to the connections that read.
+/// A statement that reads `R`s.
+type Statement<'q, R> = QueryAs<'q, Sqlite, R, SqliteArguments>;
+
+/// The connections that read.
 pub(super) struct Readers(Arc<Pool>);
 
 struct Pool {
     path: PathBuf,
     files: Arc<Files>,
     turns: Arc<Semaphore>,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Reader>>,
+}
+
+/// A connection that reads, and whether what it reads was given up.
+struct Reader {
+    connection: SqliteConnection,
+    given_up: Arc<AtomicBool>,
+}
+
+/// A reader in use, with its turn. Dropped in the middle of a read, it ends that, and the turn with it.
+struct Lease {
+    reader: Option<Reader>,
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Readers {
@@ -33,35 +54,30 @@ impl Readers {
         Self(Arc::new(Pool { path, files, turns: Arc::new(Semaphore::new(MOST as usize)), idle: Mutex::default() }))
     }
 
-    /// Runs `query` on a connection that it has alone.
-    pub(super) async fn read<T: Send + 'static>(
-        &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let read = async {
-            let turn = tokio::time::timeout(BUSY, Arc::clone(&self.0.turns).acquire_owned()).await;
-            let turn = turn.map_err(|_| StoreError::too_slow(format!("no turn to read within {BUSY:?}")))?;
-            let turn = turn.map_err(|_| StoreError::unreachable("the store is closed"))?;
-            let pool = Arc::clone(&self.0);
-            // No more at a time than there are turns: a turn ends with the read, whether or not it is still waited for.
-            let done = tokio::task::spawn_blocking(move || {
-                let _turn = turn;
-                pool.read(query)
-            });
-            done.await.map_err(|error| StoreError::unreachable(error.to_string()))?
-        };
-        let late = |_| StoreError::too_slow(format!("nothing read within {DEADLINE:?}"));
-        tokio::time::timeout(DEADLINE, read).await.map_err(late)?
+    /// Reads the one row that a statement finds, if it finds any.
+    pub(super) async fn one<R>(&self, statement: Statement<'_, R>) -> Result<Option<R>>
+    where
+        R: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        in_time(async {
+            let mut lease = self.0.lease().await?;
+            let found = statement.fetch_optional(lease.connection()?).await;
+            self.0.give_back(lease, found)
+        })
+        .await
     }
 
-    /// Reads the one row that a statement finds, if it finds any.
-    pub(super) async fn read_one<T: Send + 'static>(
-        &self,
-        sql: &'static str,
-        params: impl Params + Send + 'static,
-        read: fn(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Option<T>> {
-        self.read(move |connection| connection.prepare_cached(sql)?.query_row(params, read).optional()).await
+    /// Reads every row that a statement finds.
+    pub(super) async fn all<R>(&self, statement: Statement<'_, R>) -> Result<Vec<R>>
+    where
+        R: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        in_time(async {
+            let mut lease = self.0.lease().await?;
+            let found = statement.fetch_all(lease.connection()?).await;
+            self.0.give_back(lease, found)
+        })
+        .await
     }
 
     /// Lets reads under way finish, and closes the connections.
@@ -69,56 +85,120 @@ impl Readers {
         // One that takes longer closes its connection itself.
         let _turns = tokio::time::timeout(DEADLINE, self.0.turns.acquire_many(MOST)).await;
         self.0.turns.close();
-        self.0.idle.lock().clear();
+        let idle = std::mem::take(&mut *self.0.idle.lock());
+        for Reader { connection, .. } in idle {
+            // It reads nothing, so there is nothing to lose.
+            let _ = connection.close().await;
+        }
     }
 }
 
+/// Ends a read that takes too long.
+async fn in_time<T>(read: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| StoreError::too_slow(format!("nothing read within {DEADLINE:?}"));
+    tokio::time::timeout(DEADLINE, read).await.map_err(late)?
+}
+
 impl Pool {
-    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+    async fn lease(&self) -> Result<Lease> {
+        let turn = tokio::time::timeout(BUSY, Arc::clone(&self.turns).acquire_owned()).await;
+        let turn = turn.map_err(|_| StoreError::too_slow(format!("no turn to read within {BUSY:?}")))?;
+        let turn = turn.map_err(|_| StoreError::unreachable("the store is closed"))?;
         self.files.check()?;
         let idle = self.idle.lock().pop();
-        let connection = idle.map_or_else(|| connection::reader(&self.path), Ok).map_err(failed)?;
-        let read = query(&connection).map_err(failed);
-        // A connection to a file in trouble is not used again.
-        if !matches!(read, Err(StoreError::Unreachable(_))) {
-            let mut idle = self.idle.lock();
-            if !self.turns.is_closed() {
-                idle.push(connection);
-            }
+        let reader = match idle {
+            Some(reader) => reader,
+            None => self.open().await.map_err(failed)?,
+        };
+        Ok(Lease { reader: Some(reader), turn: Some(turn) })
+    }
+
+    async fn open(&self) -> sqlx::Result<Reader> {
+        let mut connection = connection::reader(&self.path).await?;
+        let given_up = Arc::new(AtomicBool::new(false));
+        let watched = Arc::clone(&given_up);
+        connection.lock_handle().await?.set_progress_handler(STEPS, move || !watched.load(Ordering::Relaxed));
+        Ok(Reader { connection, given_up })
+    }
+
+    /// Ends a lease after a read. A connection that failed is not used again.
+    fn give_back<T>(&self, mut lease: Lease, read: sqlx::Result<T>) -> Result<T> {
+        let read = read.map_err(failed)?;
+        let mut idle = self.idle.lock();
+        if !self.turns.is_closed() {
+            idle.extend(lease.reader.take());
         }
-        read
+        Ok(read)
+    }
+}
+
+impl Lease {
+    fn connection(&mut self) -> Result<&mut SqliteConnection> {
+        let reader = self.reader.as_mut().map(|reader| &mut reader.connection);
+        reader.ok_or_else(|| StoreError::inconsistent("a reader was used after it was given back"))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(Reader { connection, given_up }) = self.reader.take() else { return };
+        given_up.store(true, Ordering::Relaxed);
+        let turn = self.turn.take();
+        if let Ok(runtime) = Handle::try_current() {
+            // The turn is free once the thread of the connection is.
+            runtime.spawn(async move {
+                let _ = connection.close().await;
+                drop(turn);
+            });
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
-
     use super::*;
 
-    #[tokio::test]
-    async fn a_reader_who_leaves_takes_no_turn_along() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("test.db");
-        let path = super::super::files::make_private(&path).expect("made");
+    /// Reads for ever.
+    const ENDLESS: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+
+    fn readers(dir: &tempfile::TempDir) -> Readers {
+        let path = super::super::files::make_private(&dir.path().join("test.db")).expect("made");
         let files = Arc::new(Files::remember(&[&path]).expect("there"));
-        let readers = Readers::new(path, files);
-        let (mut let_go, mut left) = (Vec::new(), tokio::task::JoinSet::new());
+        Readers::new(path, files)
+    }
+
+    fn statement(sql: &'static str) -> Statement<'static, (i64,)> {
+        sqlx::query_as(sql)
+    }
+
+    #[tokio::test]
+    async fn a_read_that_is_given_up_is_ended_and_its_turn_is_free_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let readers = Arc::new(readers(&dir));
+        let mut given_up = tokio::task::JoinSet::new();
         for _ in 0..MOST {
-            let (go, wait) = channel::<()>();
-            let_go.push(go);
-            let pool = Readers(Arc::clone(&readers.0));
-            left.spawn(async move { pool.read(move |_| Ok(wait.recv())).await });
+            let readers = Arc::clone(&readers);
+            given_up.spawn(async move { readers.one(statement(ENDLESS)).await });
         }
         while readers.0.turns.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        left.shutdown().await;
-        assert_eq!(readers.0.turns.available_permits(), 0, "they read on");
-        drop(let_go);
-        assert!(readers.read(|_| Ok(())).await.is_ok());
+        given_up.shutdown().await;
+        assert_eq!(readers.one(statement("SELECT 1")).await.expect("a turn"), Some((1,)));
         readers.close().await;
-        assert!(matches!(readers.read(|_| Ok(())).await, Err(StoreError::Unreachable(_))));
+        assert!(matches!(readers.one(statement("SELECT 1")).await, Err(StoreError::Unreachable(_))));
         assert!(readers.0.idle.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_read_without_an_end_is_ended_at_its_deadline() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let readers = readers(&dir);
+        assert_eq!(readers.all(statement("SELECT 1")).await.expect("read"), [(1,)], "a connection is open");
+        tokio::time::pause();
+        let late = readers.one(statement(ENDLESS)).await;
+        assert!(matches!(late, Err(StoreError::TooSlow(_))), "{late:?}");
+        tokio::time::resume();
+        assert_eq!(readers.all(statement("SELECT 1")).await.expect("read"), [(1,)], "on another connection");
     }
 }

@@ -1,52 +1,45 @@
 //! The numbered log of what cached checks must forget: how an entry is written, and how it is read again.
 
-use rusqlite::types::Type;
-use rusqlite::{Connection, Row};
 use serde::{Deserialize, Serialize};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Error, Result};
 
-use crate::domain::clock::Timestamp;
 use crate::domain::revocation::{Revocation, Seq};
 use crate::domain::token::TokenHash;
 
-/// What an entry ended, as JSON.
+/// What an entry ended.
 #[derive(Serialize, Deserialize)]
 struct What {
     sessions: Vec<String>,
     users: Vec<String>,
 }
 
-/// The newest number.
-pub(super) fn head(connection: &Connection) -> rusqlite::Result<Seq> {
-    let mut newest = connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM revocations")?;
-    newest.query_row([], |row| row.get(0))
-}
-
-/// Adds an entry. Whoever does is in a transaction in which `head` was one less.
-pub(super) fn append(connection: &Connection, entry: &Revocation, at: Timestamp) -> rusqlite::Result<()> {
-    let what = What {
+/// What an entry ended, as the JSON that is stored.
+pub(super) fn written(entry: &Revocation) -> Result<String> {
+    json(&What {
         sessions: entry.sessions.iter().map(TokenHash::to_hex).collect(),
         users: entry.users.iter().map(ToString::to_string).collect(),
-    };
-    let what =
-        serde_json::to_string(&what).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    let mut append = connection.prepare_cached("INSERT INTO revocations (seq, at, what) VALUES (?1, ?2, ?3)")?;
-    append.execute((entry.seq, at, what)).map(|_| ())
+    })
+}
+
+/// A value as JSON, to be bound.
+pub(super) fn json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::Encode(error.into()))
 }
 
 /// The entries between two numbers, both left out.
-pub(super) fn between(connection: &Connection, after: Seq, before: Seq) -> rusqlite::Result<Vec<Revocation>> {
-    let mut entries =
-        connection.prepare_cached("SELECT seq, what FROM revocations WHERE seq > ?1 AND seq < ?2 ORDER BY seq")?;
-    entries.query_map((after, before), entry)?.collect()
+pub(super) async fn between(connection: &mut SqliteConnection, after: Seq, before: Seq) -> Result<Vec<Revocation>> {
+    let entries: Vec<(Seq, String)> =
+        sqlx::query_as("SELECT seq, what FROM revocations WHERE seq > ?1 AND seq < ?2 ORDER BY seq")
+            .bind(after)
+            .bind(before)
+            .fetch_all(connection)
+            .await?;
+    let unreadable = || Error::Decode("an entry of the revocation log cannot be read".into());
+    entries.into_iter().map(|(seq, what)| read(seq, &what).ok_or_else(unreadable)).collect()
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<Revocation> {
-    let (seq, what): (_, String) = (row.get(0)?, row.get(1)?);
-    let unreadable = "an entry of the revocation log cannot be read";
-    parse(seq, &what).ok_or_else(|| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, unreadable.into()))
-}
-
-fn parse(seq: Seq, what: &str) -> Option<Revocation> {
+fn read(seq: Seq, what: &str) -> Option<Revocation> {
     let What { sessions, users } = serde_json::from_str(what).ok()?;
     Some(Revocation {
         seq,

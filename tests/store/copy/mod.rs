@@ -165,7 +165,7 @@ async fn every_table_is_copied_or_known_to_be_left_out() {
     let old = Old::with(&home, "").await;
     let tables = old.database.rows("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1").await;
     let tables: Vec<_> = tables.into_iter().flatten().flatten().collect();
-    let mut known = [&TABLES[..], &["replicas", "secrets"]].concat();
+    let mut known = [&TABLES[..], &["_sqlx_migrations", "replicas", "schema_compatibility", "secrets"]].concat();
     known.sort_unstable();
     assert_eq!(tables, known);
 }
@@ -229,12 +229,13 @@ async fn a_source_that_is_no_source_is_refused_and_the_target_is_untouched() {
     finish(old.command(&home, &["migrate"]), "").await.done().unwrap();
     refused(&old, "holds no users: there is nothing to copy").await;
     old.add_alice(&home).await;
-    let today = old.database.number("PRAGMA user_version").await;
-    old.execute("PRAGMA user_version = 0").await;
-    refused(&old, "has had 0 of").await;
-    old.execute("PRAGMA user_version = 99").await;
-    refused(&old, "a newer one has written it").await;
-    old.execute(&format!("PRAGMA user_version = {today}")).await;
+    let today = old.database.number("SELECT max(migration) FROM schema_compatibility").await;
+    old.execute("UPDATE _sqlx_migrations SET version = 0").await;
+    refused(&old, "run `sessiond migrate` on it first").await;
+    old.execute("UPDATE _sqlx_migrations SET version = 99; UPDATE schema_compatibility SET oldest = 99").await;
+    refused(&old, "a newer sessiond has migrated the database to schema 99").await;
+    old.execute(&format!("UPDATE _sqlx_migrations SET version = {today}; UPDATE schema_compatibility SET oldest = 1"))
+        .await;
 
     let server = old.serve(&home).await;
     refused(&old, "is held by another running `sessiond serve`").await;

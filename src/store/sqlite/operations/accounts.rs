@@ -1,10 +1,10 @@
 //! Operations on accounts: one is made, gets another password, is disabled or enabled.
 
-use rusqlite::Result;
+use sqlx::Result;
 
 use super::super::super::{Added, Changed, PasswordChange, Revoked};
-use super::super::batch::Batch;
-use super::super::writer::Operation;
+use super::super::transaction::Transaction;
+use super::Operation;
 use crate::domain::event::{Actor, Event, EventKind};
 use crate::domain::id::UserId;
 use crate::domain::password::PasswordHash;
@@ -23,22 +23,39 @@ pub(in crate::store::sqlite) struct AddUser {
 impl Operation for AddUser {
     type Outcome = Added;
 
-    fn apply(&self, batch: &mut Batch<'_>) -> Result<Added> {
-        let (Self { id, user, hash, by }, now) = (self, batch.now());
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Added> {
+        let (Self { id, user, hash, by }, now) = (self, transaction.now());
         let NewUser { username, email, name, admin } = user;
         let (username_key, email_key) = (username.key(), email.as_ref().map(Email::key));
-        if batch.exists("SELECT 1 FROM users WHERE username_key = ?1", [&username_key])? {
-            return Ok(Added::UsernameTaken);
+        let taken: Option<bool> = sqlx::query_scalar(
+            "SELECT username_key = ?1 FROM users WHERE username_key = ?1 OR email_key = ?2
+             ORDER BY username_key = ?1 DESC LIMIT 1",
+        )
+        .bind(&username_key)
+        .bind(&email_key)
+        .fetch_optional(transaction.connection())
+        .await?;
+        match taken {
+            Some(true) => return Ok(Added::UsernameTaken),
+            Some(false) => return Ok(Added::EmailTaken),
+            None => {}
         }
-        if batch.exists("SELECT 1 FROM users WHERE email_key = ?1", [&email_key])? {
-            return Ok(Added::EmailTaken);
-        }
-        batch.run(
+        sqlx::query(
             "INSERT INTO users (id, username, username_key, email, email_key, name, admin, password_hash, created_at, updated_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
-            (id, username, username_key, email, email_key, name, admin, hash, now),
-        )?;
-        batch.event(&Event::about(*id, EventKind::UserCreated, *by, now))?;
+        )
+        .bind(id)
+        .bind(username)
+        .bind(username_key)
+        .bind(email)
+        .bind(email_key)
+        .bind(name)
+        .bind(admin)
+        .bind(hash)
+        .bind(now)
+        .execute(transaction.connection())
+        .await?;
+        transaction.record(&[Event::about(*id, EventKind::UserCreated, *by, now)]).await?;
         Ok(Added::Yes(user.stored(*id, now)))
     }
 }
@@ -52,27 +69,33 @@ pub(in crate::store::sqlite) struct ChangePassword {
 impl Operation for ChangePassword {
     type Outcome = Changed;
 
-    fn apply(&self, batch: &mut Batch<'_>) -> Result<Changed> {
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Changed> {
         let Self { change: PasswordChange { user, hash, auth_epoch, keep }, reason } = self;
-        if !batch.allows(reason)? {
-            return Ok(Changed::NoSession(batch.seq()));
+        if !transaction.allows(reason).await? {
+            return Ok(Changed::NoSession(transaction.seq()));
         }
-        // Whoever changes their own password must still be allowed to: enabled, and checked against today's password.
-        let changed = batch.run(
+        let now = transaction.now();
+        // Who changes their own password must still be allowed to: enabled, and checked against today's password.
+        let changed = sqlx::query(
             "UPDATE users SET password_hash = ?2, auth_epoch = auth_epoch + 1, updated_at = ?3
              WHERE id = ?1 AND (?4 IS NULL OR auth_epoch = ?4 AND disabled_at IS NULL)",
-            (user, hash, batch.now(), auth_epoch),
-        )?;
-        if changed == 0 {
+        )
+        .bind(user)
+        .bind(hash)
+        .bind(now)
+        .bind(auth_epoch)
+        .execute(transaction.connection())
+        .await?;
+        if changed.rows_affected() == 0 {
             return Ok(Changed::Superseded);
         }
-        let event = Event::about(*user, EventKind::PasswordChanged, reason.by, batch.now());
         let session = keep.as_ref().map(|renewal| renewal.session);
-        batch.event(&Event { session, ip: reason.ip.clone(), ..event })?;
+        let event = Event::about(*user, EventKind::PasswordChanged, reason.by, now);
+        transaction.record(&[Event { session, ip: reason.ip.clone(), ..event }]).await?;
         if let Some(renewal) = keep {
-            batch.renew(*user, renewal, reason)?;
+            transaction.renew(*user, renewal, reason).await?;
         }
-        batch.end_all(*user, session, reason).map(Changed::Yes)
+        transaction.end_all(*user, session, reason).await.map(Changed::Yes)
     }
 }
 
@@ -86,21 +109,19 @@ pub(in crate::store::sqlite) struct SetDisabled {
 impl Operation for SetDisabled {
     type Outcome = Option<Revoked>;
 
-    fn apply(&self, batch: &mut Batch<'_>) -> Result<Option<Revoked>> {
-        let (Self { user, disabled, reason }, now) = (self, batch.now());
-        let changed = batch.run(
-            "UPDATE users SET disabled_at = ?2, auth_epoch = auth_epoch + 1, updated_at = ?3 WHERE id = ?1",
-            (user, disabled.then_some(now), now),
-        )?;
-        if changed == 0 {
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Option<Revoked>> {
+        let (Self { user, disabled, reason }, now) = (self, transaction.now());
+        let sql = "UPDATE users SET disabled_at = ?2, auth_epoch = auth_epoch + 1, updated_at = ?3 WHERE id = ?1";
+        let set = sqlx::query(sql).bind(user).bind(disabled.then_some(now)).bind(now);
+        if set.execute(transaction.connection()).await?.rows_affected() == 0 {
             return Ok(None);
         }
         let kind = if *disabled { EventKind::UserDisabled } else { EventKind::UserEnabled };
-        batch.event(&Event::about(*user, kind, reason.by, now))?;
+        transaction.record(&[Event::about(*user, kind, reason.by, now)]).await?;
         if *disabled {
-            batch.end_all(*user, None, reason).map(Some)
+            transaction.end_all(*user, None, reason).await.map(Some)
         } else {
-            Ok(Some(Revoked { sessions: Vec::new(), seq: batch.seq() }))
+            Ok(Some(Revoked { sessions: Vec::new(), seq: transaction.seq() }))
         }
     }
 }

@@ -1,21 +1,29 @@
-//! What the writer commits: `sessions` begin, end and are seen; `accounts` are made and changed.
+//! What is committed besides logouts: `sessions` begin, end and are seen; `accounts` are made and changed.
 
 pub(super) mod accounts;
 pub(super) mod sessions;
 
-use rusqlite::Result;
+use sqlx::Result;
 
-use super::batch::Batch;
 use super::mark::Mark;
-use super::writer::Operation;
+use super::transaction::Transaction;
 use crate::domain::event::Event;
+
+/// One whole operation, to be run in a transaction with others. It may be run again, should that fail.
+pub(super) trait Operation: Send + Sync + 'static {
+    /// What it comes to.
+    type Outcome: Send + Sync + 'static;
+
+    /// Does it. An error undoes the whole transaction, so what is merely refused is an outcome.
+    fn apply(&self, transaction: &mut Transaction<'_>) -> impl Future<Output = Result<Self::Outcome>> + Send;
+}
 
 /// Events that come with no change.
 impl Operation for Vec<Event> {
     type Outcome = ();
 
-    fn apply(&self, batch: &mut Batch<'_>) -> Result<()> {
-        self.iter().try_for_each(|event| batch.event(event))
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<()> {
+        transaction.record(self).await
     }
 }
 
@@ -25,8 +33,8 @@ pub(super) struct MarkInUse;
 impl Operation for MarkInUse {
     type Outcome = ();
 
-    fn apply(&self, batch: &mut Batch<'_>) -> Result<()> {
-        batch.run(Mark::InUse.sql(), []).map(|_| ())
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<()> {
+        sqlx::query(Mark::InUse.sql()).execute(transaction.connection()).await.map(drop)
     }
 }
 
@@ -36,8 +44,8 @@ pub(super) struct Beat;
 impl Operation for Beat {
     type Outcome = ();
 
-    fn apply(&self, batch: &mut Batch<'_>) -> Result<()> {
-        batch.run("UPDATE replicas SET beat = beat + 1", []).map(|_| ())
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<()> {
+        sqlx::query("UPDATE replicas SET beat = beat + 1").execute(transaction.connection()).await.map(drop)
     }
 }
 
@@ -50,9 +58,10 @@ pub(super) struct KeepSecret {
 impl Operation for KeepSecret {
     type Outcome = ();
 
-    fn apply(&self, batch: &mut Batch<'_>) -> Result<()> {
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<()> {
         let sql =
             "INSERT INTO secrets (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-        batch.run(sql, (self.name, self.value)).map(drop)
+        let keep = sqlx::query(sql).bind(self.name).bind(self.value.as_slice());
+        keep.execute(transaction.connection()).await.map(drop)
     }
 }

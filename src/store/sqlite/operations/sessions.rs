@@ -1,11 +1,12 @@
 //! Operations on sessions: one begins, some end, others are seen, and what ended for good goes.
 
-use rusqlite::Result;
+use sqlx::Result;
 
 use super::super::super::room::{Room, make_room};
-use super::super::super::{Changed, Created, Logout, NewSession, Revoked, Target};
-use super::super::batch::{Batch, Live};
-use super::super::writer::Operation;
+use super::super::super::{Changed, Created, NewSession, Target};
+use super::super::revocations::json;
+use super::super::transaction::Transaction;
+use super::Operation;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event, EventKind};
 use crate::domain::revocation::{Reason, Why};
@@ -15,82 +16,80 @@ use crate::domain::token::TokenHash;
 impl Operation for NewSession {
     type Outcome = Created;
 
-    fn apply(&self, batch: &mut Batch<'_>) -> Result<Created> {
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Created> {
         let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, flushed } = self;
-        let (user, now) = (session.user_id, batch.now());
-        let as_checked = batch.exists(
-            "SELECT 1 FROM users WHERE id = ?1 AND auth_epoch = ?2 AND disabled_at IS NULL",
-            (user, auth_epoch),
-        )?;
-        if !as_checked {
+        let (user, now) = (session.user_id, transaction.now());
+        let as_checked: Option<i64> =
+            sqlx::query_scalar("SELECT 1 FROM users WHERE id = ?1 AND auth_epoch = ?2 AND disabled_at IS NULL")
+                .bind(user)
+                .bind(auth_epoch)
+                .fetch_optional(transaction.connection())
+                .await?;
+        if as_checked.is_none() {
             return Ok(Created::Superseded);
         }
         let by = Actor::User(user);
         let ip = Some(session.client.ip.clone());
         let mut replaced = Vec::with_capacity(replaces.len());
         for token in replaces {
-            replaced.extend(batch.live_by_token(token, None)?);
+            replaced.extend(transaction.live_by_token(token).await?);
         }
-        let mut live = batch.rows(
-            "SELECT number, id, token_hash, user_id, last_seen_at FROM sessions
-             WHERE user_id = ?1 AND archived = 0 AND revoked_at IS NULL AND idle_expires_at > ?2 AND expires_at > ?2
-             ORDER BY last_seen_at DESC, number DESC",
-            (user, now),
-            |row| Ok((Live::read(row)?, row.get(4)?)),
-        )?;
-        live.retain(|(session, _)| !replaces.contains(&session.token_hash));
-        let stored: Vec<_> = live.iter().map(|(session, seen)| (session.token_hash, *seen)).collect();
+        let mut live = transaction.live_by_user(user).await?;
+        live.retain(|session| !replaces.contains(&session.token_hash));
+        let stored: Vec<_> = live.iter().map(|session| (session.token_hash, session.last_seen_at)).collect();
         let over = match make_room(&stored, cap.saturating_sub(1), *flushed) {
             Room::By(over) => over,
             // The only process that has any of this in memory is the one that asks.
-            Room::Undecided(sessions) => return Ok(Created::Unflushed { sessions, seq: batch.seq() }),
+            Room::Undecided(sessions) => return Ok(Created::Unflushed { sessions, seq: transaction.seq() }),
         };
-        batch.end(&replaced, &Reason { by, requested_by: None, why: Why::Replaced, ip: ip.clone() })?;
-        live.retain(|(session, _)| over.contains(&session.token_hash));
-        let over: Vec<_> = live.into_iter().map(|(session, _)| session).collect();
-        batch.end(&over, &Reason { by: Actor::System, requested_by: None, why: Why::Cap, ip: None })?;
+        transaction.end(&replaced, &Reason { by, requested_by: None, why: Why::Replaced, ip: ip.clone() }).await?;
+        live.retain(|session| over.contains(&session.token_hash));
+        transaction.end(&live, &Reason { by: Actor::System, requested_by: None, why: Why::Cap, ip: None }).await?;
         // Each dead session is archived once, so lists stay as short as the cap and a login costs no more for it.
-        batch.run(
+        sqlx::query(
             "UPDATE sessions SET archived = 1
              WHERE user_id = ?1 AND archived = 0
                  AND (revoked_at IS NOT NULL OR idle_expires_at <= ?2 OR expires_at <= ?2)",
-            (user, now),
-        )?;
-        insert(batch, session, token_hash)?;
+        )
+        .bind(user)
+        .bind(now)
+        .execute(transaction.connection())
+        .await?;
+        insert(transaction, session, token_hash).await?;
         if let Some(hash) = rehashed {
-            batch.run("UPDATE users SET password_hash = ?2 WHERE id = ?1", (user, hash))?;
+            let rehash = sqlx::query("UPDATE users SET password_hash = ?2 WHERE id = ?1").bind(user).bind(hash);
+            rehash.execute(transaction.connection()).await?;
         }
-        let (event, user_agent) =
-            (Event::about(user, EventKind::LoginOk, by, now), Some(session.client.user_agent.clone()));
-        batch.event(&Event { session: Some(session.id), ip, user_agent, ..event })?;
-        Ok(Created::Yes(batch.seq()))
+        let user_agent = Some(session.client.user_agent.clone());
+        let event = Event::about(user, EventKind::LoginOk, by, now);
+        transaction.record(&[Event { session: Some(session.id), ip, user_agent, ..event }]).await?;
+        Ok(Created::Yes(transaction.seq()))
     }
 }
 
-fn insert(batch: &Batch<'_>, session: &Session, token: &TokenHash) -> Result<()> {
+async fn insert(transaction: &mut Transaction<'_>, session: &Session, token: &TokenHash) -> Result<()> {
     let Session { id, user_id, created_at, last_seen_at, expiry, remembered, client } = session;
     let Expiry { idle, absolute } = expiry;
     let Client { ip, user_agent, host } = client;
-    let inserted = batch.run(
+    sqlx::query(
         "INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
              remembered, ip, user_agent, host)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-        (id, token, user_id, created_at, last_seen_at, idle, absolute, remembered, ip, user_agent, host),
-    );
-    inserted.map(|_| ())
-}
-
-impl Operation for Logout {
-    type Outcome = Revoked;
-
-    fn apply(&self, batch: &mut Batch<'_>) -> Result<Revoked> {
-        let Self { token, user, ip } = self;
-        let Some(live) = batch.live_by_token(token, *user)? else {
-            return Ok(Revoked { sessions: Vec::new(), seq: batch.seq() });
-        };
-        let by = Actor::User(live.user);
-        batch.end(&[live], &Reason { by, requested_by: None, why: Why::Logout, ip: ip.clone() })
-    }
+    )
+    .bind(id)
+    .bind(token)
+    .bind(user_id)
+    .bind(created_at)
+    .bind(last_seen_at)
+    .bind(idle)
+    .bind(absolute)
+    .bind(remembered)
+    .bind(ip)
+    .bind(user_agent)
+    .bind(host)
+    .execute(transaction.connection())
+    .await
+    .map(drop)
 }
 
 /// Ends sessions by id or by user.
@@ -102,26 +101,22 @@ pub(in crate::store::sqlite) struct Revoke {
 impl Operation for Revoke {
     type Outcome = Changed;
 
-    fn apply(&self, batch: &mut Batch<'_>) -> Result<Changed> {
-        if !batch.allows(&self.reason)? {
-            return Ok(Changed::NoSession(batch.seq()));
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Changed> {
+        let Self { target, reason } = self;
+        if !transaction.allows(reason).await? {
+            return Ok(Changed::NoSession(transaction.seq()));
         }
-        let revoked = match &self.target {
+        let revoked = match target {
             Target::Id(session, user) => {
-                let live = batch.rows(
-                    "SELECT number, id, token_hash, user_id FROM sessions
-                     WHERE id = ?1 AND (?2 IS NULL OR user_id = ?2)
-                         AND revoked_at IS NULL AND idle_expires_at > ?3 AND expires_at > ?3",
-                    (session, user, batch.now()),
-                    Live::read,
-                )?;
-                batch.end(&live, &self.reason)
+                let live: Vec<_> = transaction.live_by_id(*session, *user).await?.into_iter().collect();
+                transaction.end(&live, reason).await
             }
             Target::All(user) => {
-                batch.run("UPDATE users SET auth_epoch = auth_epoch + 1 WHERE id = ?1", [user])?;
-                batch.end_all(*user, None, &self.reason)
+                let raise = sqlx::query("UPDATE users SET auth_epoch = auth_epoch + 1 WHERE id = ?1").bind(user);
+                raise.execute(transaction.connection()).await?;
+                transaction.end_all(*user, None, reason).await
             }
-            Target::Others(user, keep) => batch.end_all(*user, Some(*keep), &self.reason),
+            Target::Others(user, keep) => transaction.end_all(*user, Some(*keep), reason).await,
         };
         revoked.map(Changed::Yes)
     }
@@ -135,20 +130,23 @@ pub(in crate::store::sqlite) struct Touch {
 impl Operation for Touch {
     type Outcome = Vec<(TokenHash, Timestamp)>;
 
-    fn apply(&self, batch: &mut Batch<'_>) -> Result<Self::Outcome> {
-        let mut moved = Vec::with_capacity(self.seen.len());
-        for Seen { token_hash, at, idle_until } in &self.seen {
-            let deadline = batch.rows(
-                "UPDATE sessions SET last_seen_at = max(last_seen_at, ?2),
-                     idle_expires_at = min(expires_at, max(idle_expires_at, ?3))
-                 WHERE token_hash = ?1 AND revoked_at IS NULL AND idle_expires_at > ?4 AND expires_at > ?4
-                 RETURNING idle_expires_at",
-                (token_hash, at, idle_until, batch.now()),
-                |row| row.get(0),
-            )?;
-            moved.extend(deadline.into_iter().map(|deadline| (*token_hash, deadline)));
-        }
-        Ok(moved)
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Self::Outcome> {
+        let now = transaction.now();
+        let seen = self.seen.iter();
+        let seen = seen.map(|seen| (seen.token_hash.to_hex(), seen.at.millis(), seen.idle_until.millis()));
+        sqlx::query_as(
+            "UPDATE sessions SET last_seen_at = max(last_seen_at, seen.at),
+                 idle_expires_at = min(expires_at, max(idle_expires_at, seen.idle_until))
+             FROM (SELECT unhex(value ->> 0) AS token_hash, max(value ->> 1) AS at, max(value ->> 2) AS idle_until
+                 FROM jsonb_each(?1) GROUP BY 1) AS seen
+             WHERE sessions.token_hash = seen.token_hash
+                 AND revoked_at IS NULL AND idle_expires_at > ?2 AND expires_at > ?2
+             RETURNING token_hash, idle_expires_at",
+        )
+        .bind(json(&seen.collect::<Vec<_>>())?)
+        .bind(now)
+        .fetch_all(transaction.connection())
+        .await
     }
 }
 
@@ -161,18 +159,24 @@ pub(in crate::store::sqlite) struct Purge {
 impl Operation for Purge {
     type Outcome = u64;
 
-    fn apply(&self, batch: &mut Batch<'_>) -> Result<u64> {
-        let deleted = batch.run(
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<u64> {
+        let deleted = sqlx::query(
             "DELETE FROM sessions WHERE number IN
                  (SELECT number FROM sessions WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
-            (self.before, self.limit),
-        )?;
-        batch.run(
+        )
+        .bind(self.before)
+        .bind(self.limit)
+        .execute(transaction.connection())
+        .await?;
+        sqlx::query(
             "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE seq < (SELECT max(seq) FROM revocations)
                  ORDER BY seq LIMIT ?2) AND at < ?1",
-            (self.before, self.limit),
-        )?;
-        Ok(deleted as u64)
+        )
+        .bind(self.before)
+        .bind(self.limit)
+        .execute(transaction.connection())
+        .await?;
+        Ok(deleted.rows_affected())
     }
 }
 
@@ -185,11 +189,14 @@ pub(in crate::store::sqlite) struct PurgeEvents {
 impl Operation for PurgeEvents {
     type Outcome = u64;
 
-    fn apply(&self, batch: &mut Batch<'_>) -> Result<u64> {
-        let deleted = batch.run(
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<u64> {
+        let deleted = sqlx::query(
             "DELETE FROM events WHERE number IN (SELECT number FROM events WHERE number > 0 ORDER BY number LIMIT ?2) AND at < ?1",
-            (self.before, self.limit),
-        )?;
-        Ok(deleted as u64)
+        )
+        .bind(self.before)
+        .bind(self.limit)
+        .execute(transaction.connection())
+        .await?;
+        Ok(deleted.rows_affected())
     }
 }

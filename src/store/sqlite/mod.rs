@@ -1,26 +1,28 @@
-//! The embedded store: one SQLite file, one thread that writes, a few readers beside it.
+//! The embedded store: one SQLite file, one task that writes, a few readers beside it.
 //!
-//! `files` makes the file and watches it, `owners` says who else may change it, `lock` keeps a second server off it, `connection` opens it and `migrate` makes
-//! its tables. `writer` commits what
-//! is queued together: a `batch` of `operations`, which ends with an entry in `revocations`. `readers` answer the rest,
-//! and `columns` says what rows mean. `log` and `checkpoint` keep the write-ahead log quick. `copy` reads
-//! all of it, `backup` saves it and brings it back, and `mark` is what the file says of itself.
+//! Each file here imports only from those that are named after it. `backup` saves the whole file and brings it back, and
+//! `copy` reads all of it. The `writer` commits what is queued together: `logout` is a batch of logouts, and `operations`
+//! are everything else, in a `transaction`, which ends with an entry in `revocations`. `readers` answer the rest.
+//! `checkpoint` and `log` keep the write-ahead log quick. `connection` opens the file, `migrate` makes its tables, and `mark`
+//! is what it says of itself. `lock` keeps a second server off it, `files` makes it and watches it, `owners` says which other
+//! users may change it, and `paths` how the files are named.
 
 mod backup;
-mod batch;
 mod checkpoint;
-mod columns;
 mod connection;
 mod copy;
 mod files;
 mod lock;
 mod log;
+mod logout;
 mod mark;
 mod migrate;
 mod operations;
 mod owners;
+mod paths;
 mod readers;
 mod revocations;
+mod transaction;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -29,22 +31,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures_util::future::try_join;
-use rusqlite::Connection;
+use sqlx::Connection as _;
+use sqlx::sqlite::SqliteConnection;
 
 pub(super) use self::backup::{backup, restore};
 use self::connection::failed;
 pub(super) use self::copy::Source as CopySource;
 pub(super) use self::files::warnings;
-use self::files::{Files, beside, make_private};
+use self::files::{Files, make_private};
 use self::lock::{Note, ServeLock};
 use self::mark::Mark;
 use self::operations::accounts::{AddUser, ChangePassword, SetDisabled};
 use self::operations::sessions::{Purge, PurgeEvents, Revoke, Touch};
 use self::operations::{Beat, KeepSecret, MarkInUse};
+use self::paths::{LOCK, beside, unreachable_file};
 use self::readers::Readers;
 use self::writer::{Surroundings, Writer};
 use super::connect::{ConnectError, Role};
 use super::opening::{Opening, Stage};
+use super::rows::{CredentialsRow, ListedRow, LookupRow, ReplicaRow, Secret, UserRow};
 use super::{
     Added, Changed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result, Revoked,
     Store, StoreError, Target,
@@ -54,11 +59,13 @@ use crate::domain::entropy::{Entropy, NoEntropy};
 use crate::domain::event::{Actor, Event};
 use crate::domain::id::{ReplicaId, UserId};
 use crate::domain::password::PasswordHash;
-use crate::domain::revocation::{Reason, Seq};
+use crate::domain::revocation::Reason;
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Credentials, NewUser, User};
+
+const HAS_USERS: &str = "SELECT EXISTS (SELECT 1 FROM users)";
 
 /// The store in one file.
 pub(super) struct Sqlite {
@@ -91,15 +98,11 @@ impl Sqlite {
         let mut fresh_key = [0; 32];
         entropy.fill(&mut fresh_key).map_err(no_entropy)?;
         let replica = ReplicaId::random(entropy).map_err(no_entropy)?;
-        let lock_file = lock.as_ref().map(|_| beside(&path, lock::ENDING));
+        let lock_file = lock.as_ref().map(|_| beside(&path, LOCK));
         let watched: Vec<_> = [Some(&path), lock_file.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
         let files = Arc::new(Files::remember(&watched)?);
         let around = Surroundings { path: path.clone(), files: Arc::clone(&files), replica, clock, sink };
-        let opening = opening.clone();
-        // Once, so one thread at most.
-        let started = tokio::task::spawn_blocking(move || start(around, fresh_key, &opening)).await;
-        let Started { writer, token_key, used } =
-            started.map_err(|error| StoreError::unreachable(error.to_string()))??;
+        let Started { writer, token_key, used } = start(around, fresh_key, opening).await?;
         let readers = Readers::new(path.clone(), files);
         let this = Self { path, writer, readers, token_key, lock, noted: AtomicBool::new(false) };
         if used {
@@ -111,19 +114,17 @@ impl Sqlite {
     /// Has the lock say something of the database, where this process holds it.
     fn note(&self, note: Note) -> Result<()> {
         let Some(lock) = &self.lock else { return Ok(()) };
-        lock.note(note).map_err(|error| files::unreachable_file(&self.path, &error))?;
+        lock.note(note).map_err(|error| unreachable_file(&self.path, &error))?;
         self.noted.store(note == Note::InUse, Ordering::Release);
         Ok(())
     }
 
     /// Before the first user of a served database: writes into the file itself that it was in use, so that a copy of the
-    /// file alone, without what its log holds, does not pass for a new database.
+    /// file without its log does not pass for a new database.
     async fn begin_use(&self) -> Result<()> {
         self.note(Note::Beginning)?;
         self.writer.commit(MarkInUse).await?;
-        let path = self.path.clone();
-        let folded = tokio::task::spawn_blocking(move || checkpoint::checkpoint(&path, &mut None)).await;
-        folded.map_err(|error| StoreError::unreachable(error.to_string()))?.map_err(failed)
+        checkpoint::checkpoint(&self.path).await.map_err(failed)
     }
 }
 
@@ -151,31 +152,38 @@ struct Started {
     used: bool,
 }
 
-/// What of the start blocks.
-fn start(around: Surroundings, fresh_key: [u8; 32], opening: &Opening) -> std::result::Result<Started, ConnectError> {
-    backup::revive_in_place(&around.path, &*around.clock)?;
-    let mut connection = connection::writer(&around.path)?;
+/// Migrates the file and starts the writer.
+async fn start(
+    around: Surroundings,
+    fresh_key: [u8; 32],
+    opening: &Opening,
+) -> std::result::Result<Started, ConnectError> {
+    backup::revive_in_place(&around.path, &*around.clock).await?;
+    // Without a log as long as it may be another program's.
+    let mut connection = connection::beside_the_writer(&around.path).await.map_err(failed)?;
     opening.is(Stage::Migrating);
-    migrate::migrate(&mut connection)?;
+    migrate::migrate(&mut connection).await?;
     opening.is(Stage::Opening);
-    let token_key = token_key(&connection, fresh_key).map_err(failed)?;
+    let token_key = token_key(&mut connection, fresh_key).await.map_err(failed)?;
     // A command would make a first user as well as a server.
-    let used = is_in_use(&connection, &around.path)?;
+    let used = is_in_use(&mut connection, &around.path).await?;
+    // Closing folds and removes the log there is; beside an empty database SQLite would remove the new one too.
+    connection.close().await.map_err(failed)?;
     if around.sink.is_some() {
-        // Closing folds and removes the log there is; beside an empty database SQLite would remove the new one too.
-        connection.close().map_err(|(_, error)| failed(error))?;
-        log::make_room(&around.path);
-        connection = connection::writer(&around.path)?;
+        let path = around.path.clone();
+        let made = tokio::task::spawn_blocking(move || log::make_room(&path)).await;
+        made.map_err(|error| StoreError::unreachable(error.to_string()))?;
     }
-    Ok(Started { writer: Writer::start(around, connection)?, token_key, used })
+    let connection = connection::writer(&around.path).await?;
+    Ok(Started { writer: Writer::start(around, connection).await?, token_key, used })
 }
 
 /// Whether a database has users, which is written into it then. One that had some and has none is refused.
-fn is_in_use(connection: &Connection, path: &Path) -> std::result::Result<bool, ConnectError> {
-    let users = connection.query_row("SELECT EXISTS (SELECT 1 FROM users)", [], |row| row.get(0)).map_err(failed)?;
-    let marked = Mark::inside(connection).map_err(failed)? == Mark::InUse;
+async fn is_in_use(connection: &mut SqliteConnection, path: &Path) -> std::result::Result<bool, ConnectError> {
+    let users = sqlx::query_scalar(HAS_USERS).fetch_one(&mut *connection).await.map_err(failed)?;
+    let marked = Mark::inside(connection).await.map_err(failed)? == Mark::InUse;
     if users && !marked {
-        connection.execute_batch(Mark::InUse.sql()).map_err(failed)?;
+        sqlx::query(Mark::InUse.sql()).execute(connection).await.map_err(failed)?;
     }
     let note = Note::of(path)?;
     if !users && (note == Note::InUse || marked && note != Note::Beginning) {
@@ -185,10 +193,12 @@ fn is_in_use(connection: &Connection, path: &Path) -> std::result::Result<bool, 
 }
 
 /// The key in the file, which is `fresh` if there was none.
-fn token_key(connection: &Connection, fresh: [u8; 32]) -> rusqlite::Result<TokenKey> {
-    connection
-        .execute("INSERT INTO secrets (name, value) VALUES ('token_key', ?1) ON CONFLICT (name) DO NOTHING", [fresh])?;
-    connection.query_row("SELECT value FROM secrets WHERE name = 'token_key'", [], |row| row.get(0)).map(TokenKey::new)
+async fn token_key(connection: &mut SqliteConnection, fresh: [u8; 32]) -> sqlx::Result<TokenKey> {
+    let insert = "INSERT INTO secrets (name, value) VALUES ('token_key', ?1) ON CONFLICT (name) DO NOTHING";
+    sqlx::query(insert).bind(fresh.as_slice()).execute(&mut *connection).await?;
+    let (Secret(key),) =
+        sqlx::query_as("SELECT value FROM secrets WHERE name = 'token_key'").fetch_one(connection).await?;
+    Ok(TokenKey::new(key))
 }
 
 #[async_trait]
@@ -198,7 +208,8 @@ impl Store for Sqlite {
     }
 
     async fn secret(&self, name: &'static str) -> Result<Option<[u8; 32]>> {
-        self.readers.read_one("SELECT value FROM secrets WHERE name = ?1", [name], |row| row.get(0)).await
+        let secret = sqlx::query_as("SELECT value FROM secrets WHERE name = ?1").bind(name);
+        Ok(self.readers.one(secret).await?.map(|(Secret(value),)| value))
     }
 
     async fn keep_secret(&self, name: &'static str, value: [u8; 32]) -> Result<()> {
@@ -206,93 +217,72 @@ impl Store for Sqlite {
     }
 
     async fn credentials(&self, name: &LoginName) -> Result<Option<Credentials>> {
-        let keys = match name.clone() {
+        let (username, email) = match name.clone() {
             LoginName::Username(key) => (Some(key), None),
             LoginName::Email(key) => (None, Some(key)),
             LoginName::Impossible(_) => return Ok(None),
         };
-        self.readers
-            .read_one(
-                "SELECT id, username, email, name, admin, disabled_at, created_at, updated_at, password_hash, auth_epoch
-                 FROM users WHERE username_key = ?1 OR email_key = ?2",
-                keys,
-                columns::credentials,
-            )
-            .await
+        let credentials = sqlx::query_as(
+            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+                 updated_at AS user_updated_at, password_hash, auth_epoch
+             FROM users WHERE username_key = ?1 OR email_key = ?2",
+        );
+        let found: Option<CredentialsRow> = self.readers.one(credentials.bind(username).bind(email)).await?;
+        Ok(found.map(Credentials::from))
     }
 
     async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>> {
-        self.readers
-            .read_one(
-                "SELECT id, username, email, name, admin, disabled_at, created_at, updated_at, password_hash, auth_epoch
-                 FROM users WHERE id = ?1",
-                [user],
-                columns::credentials,
-            )
-            .await
+        let credentials = sqlx::query_as(
+            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+                 updated_at AS user_updated_at, password_hash, auth_epoch
+             FROM users WHERE id = ?1",
+        );
+        let found: Option<CredentialsRow> = self.readers.one(credentials.bind(user)).await?;
+        Ok(found.map(Credentials::from))
     }
 
     async fn lookup(&self, token: &TokenHash) -> Result<Lookup> {
-        let found = self
-            .readers
-            .read_one(
-                "SELECT s.revoked_at, s.revoked_seq,
-                     s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
-                     s.remembered, s.ip, s.user_agent, s.host,
-                     u.id, u.username, u.email, u.name, u.admin, u.disabled_at, u.created_at, u.updated_at
-                 FROM sessions AS s JOIN users AS u ON u.id = s.user_id
-                 WHERE s.token_hash = ?1",
-                [*token],
-                columns::lookup,
-            )
-            .await?;
-        Ok(found.unwrap_or(Lookup::Missing))
+        let lookup = sqlx::query_as(
+            "SELECT s.revoked_at, s.revoked_seq,
+                 s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
+                 s.remembered, s.ip, s.user_agent, s.host, u.username, u.email, u.name, u.admin, u.disabled_at,
+                 u.created_at AS user_created_at, u.updated_at AS user_updated_at
+             FROM sessions AS s JOIN users AS u ON u.id = s.user_id
+             WHERE s.token_hash = ?1",
+        );
+        let found: Option<LookupRow> = self.readers.one(lookup.bind(token)).await?;
+        Ok(found.map_or(Lookup::Missing, |LookupRow(lookup)| lookup))
     }
 
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Listing> {
-        self.readers
-            .read(move |connection| {
-                // The left join answers with the log's newest number even when no session is left.
-                let mut statement = connection.prepare_cached(
-                    "SELECT head.seq,
-                         s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
-                         s.remembered, s.ip, s.user_agent, s.host
-                     FROM (SELECT coalesce(max(seq), 0) AS seq FROM revocations) AS head
-                     LEFT JOIN sessions AS s ON s.user_id = ?1 AND s.archived = 0 AND s.revoked_at IS NULL
-                         AND s.idle_expires_at > ?2 AND s.expires_at > ?2
-                     ORDER BY s.created_at DESC, s.number DESC",
-                )?;
-                let mut listing = Listing { sessions: Vec::new(), seq: Seq::default() };
-                for row in statement.query_map((user, now), columns::numbered_session)? {
-                    let (seq, session) = row?;
-                    listing.seq = seq;
-                    listing.sessions.extend(session);
-                }
-                Ok(listing)
-            })
-            .await
+        // The left join answers with the log's newest number even when no session is left.
+        let listed = sqlx::query_as(
+            "SELECT head.seq AS head,
+                 s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
+                 s.remembered, s.ip, s.user_agent, s.host
+             FROM (SELECT coalesce(max(seq), 0) AS seq FROM revocations) AS head
+             LEFT JOIN sessions AS s ON s.user_id = ?1 AND s.archived = 0 AND s.revoked_at IS NULL
+                 AND s.idle_expires_at > ?2 AND s.expires_at > ?2
+             ORDER BY s.created_at DESC, s.number DESC",
+        );
+        let rows: Vec<ListedRow> = self.readers.all(listed.bind(user).bind(now)).await?;
+        let seq = rows.first().map(|row| row.head).unwrap_or_default();
+        Ok(Listing { sessions: rows.into_iter().filter_map(|row| row.session).collect(), seq })
     }
 
     async fn has_users(&self) -> Result<bool> {
-        self.readers
-            .read(|connection| {
-                connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM users)")?.query_row([], |row| row.get(0))
-            })
-            .await
+        let found = self.readers.one(sqlx::query_as(HAS_USERS)).await?;
+        Ok(found.is_some_and(|(any,)| any))
     }
 
     async fn users(&self) -> Result<Vec<User>> {
-        self.readers
-            .read(|connection| {
-                connection
-                    .prepare_cached(
-                        "SELECT id, username, email, name, admin, disabled_at, created_at, updated_at
-                         FROM users ORDER BY username_key",
-                    )?
-                    .query_map([], columns::user)?
-                    .collect()
-            })
-            .await
+        let users = sqlx::query_as(
+            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+                 updated_at AS user_updated_at
+             FROM users ORDER BY username_key",
+        );
+        let users: Vec<UserRow> = self.readers.all(users).await?;
+        Ok(users.into_iter().map(User::from).collect())
     }
 
     async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor) -> Result<Added> {
@@ -312,7 +302,7 @@ impl Store for Sqlite {
     }
 
     async fn logout(&self, logout: Logout) -> Result<Revoked> {
-        self.writer.commit(logout).await
+        self.writer.log_out(logout).await
     }
 
     async fn revoke(&self, target: Target, reason: Reason) -> Result<Changed> {
@@ -354,12 +344,9 @@ impl Store for Sqlite {
     }
 
     async fn replicas(&self) -> Result<Vec<Replica>> {
-        self.readers
-            .read(|connection| {
-                let mut rows = connection.prepare_cached("SELECT id, beat, applied FROM replicas")?;
-                rows.query_map([], columns::replica)?.collect()
-            })
-            .await
+        let rows = sqlx::query_as("SELECT id, beat, applied, caching FROM replicas");
+        let rows: Vec<ReplicaRow> = self.readers.all(rows).await?;
+        Ok(rows.into_iter().map(Replica::from).collect())
     }
 
     fn shared(&self) -> Option<Arc<dyn Replicas>> {

@@ -1,0 +1,58 @@
+//! Batches of the embedded store: logouts that share a transaction, and share neither failures nor clocks that stand.
+
+use sessiond::store::{Logout, StoreError};
+
+use crate::harness::fresh::{IDLE, logout_of, on_a_fresh_store};
+use crate::harness::{BEGIN, StoreKind};
+
+#[tokio::test]
+async fn a_logout_that_fails_halfway_is_undone_and_spares_those_beside_it() {
+    on_a_fresh_store(StoreKind::Sqlite, async |fresh| {
+        let ann = fresh.user("ann").await;
+        for number in 0..4 {
+            fresh.session(ann, number).await;
+        }
+        let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON events WHEN new.ip = 'refused'
+             BEGIN SELECT RAISE(ABORT, 'refused'); END";
+        fresh.database.execute(refuse).await;
+        let refused = || fresh.store.logout(Logout { ip: Some("refused".into()), ..logout_of(1) });
+        // Queued together.
+        let (first, failed, second, third) = tokio::join!(
+            fresh.store.logout(logout_of(0)),
+            refused(),
+            fresh.store.logout(logout_of(2)),
+            fresh.store.logout(logout_of(3)),
+        );
+        assert!(matches!(failed, Err(StoreError::Inconsistent(_))), "{failed:?}");
+        for spared in [first, second, third] {
+            assert_eq!(spared.expect("done").sessions.len(), 1);
+        }
+        assert!(matches!(refused().await, Err(StoreError::Inconsistent(_))), "by itself");
+        assert_eq!(fresh.states(0..4).await, ["revoked", "live", "revoked", "revoked"]);
+        assert_eq!(fresh.numbers().await, [1, 2, 3]);
+        assert_eq!(fresh.audit().await["logout"], 3);
+        assert_eq!(fresh.logout(logout_of(1)).await.sessions.len(), 1, "the writer goes on");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_expires_while_a_logout_waits_for_the_file_is_over_by_itself() {
+    on_a_fresh_store(StoreKind::Sqlite, async |fresh| {
+        fresh.session(fresh.user("ann").await, 1).await;
+        let busy = fresh.database.keep_writers_waiting().await;
+        let expire = async {
+            for _ in 0..100 {
+                // The writer begins meanwhile.
+                tokio::task::yield_now().await;
+            }
+            fresh.wait_until(BEGIN.after(IDLE));
+            busy.close().await.expect("released");
+        };
+        let (revoked, ()) = tokio::join!(fresh.logout(logout_of(1)), expire);
+        assert!(revoked.sessions.is_empty(), "{revoked:?}");
+        assert_eq!(fresh.states(1..2).await, ["live"], "no tombstone, and dead by its deadline");
+        assert!(fresh.numbers().await.is_empty());
+    })
+    .await;
+}
