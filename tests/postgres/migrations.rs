@@ -162,7 +162,7 @@ async fn somebody_elses_tables_are_refused_and_left_alone() {
     let Err(ConnectError::Store(StoreError::Inconsistent(refused))) = migrate(&database).await else {
         panic!("taken")
     };
-    assert!(refused.contains("give sessiond one of its own"), "{refused}");
+    assert!(refused.to_string().contains("give sessiond one of its own"), "{refused}");
     assert_eq!(database.tables().await, ["notes"]);
     assert_eq!(database.rows("SELECT text FROM notes").await, [[Some(String::from("mine"))]]);
 }
