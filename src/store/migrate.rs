@@ -101,6 +101,7 @@ impl Schema {
         migrator.run_direct(None, connection, false).await.map_err(|error| self.not_migrated(error))
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the driver's enum is not exhaustive")]
     fn not_migrated(&self, error: MigrateError) -> StoreError {
         match error {
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => (self.failed)(error),
