@@ -80,6 +80,7 @@ async fn main() -> Result<()> {
 }
 
 async fn open(url: &DatabaseUrl, clock: &Arc<ManualClock>) -> Result<SharedStore> {
+    sessiond::telemetry::notices::install();
     Ok(connect(url, Role::Command, clock.clone(), &SystemEntropy).await?)
 }
 

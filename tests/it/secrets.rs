@@ -12,7 +12,7 @@ const NEXT: &str = "next-password-of-alice";
 const ODD: &str = "odd-password-in-a-bad-request";
 
 /// All that can be asked for, library by library, by name and without.
-const EVERYTHING: &str = "trace,tokio_postgres=trace,tokio_postgres::query=trace,tokio_postgres::prepare=trace,rusqlite=trace,\
+const EVERYTHING: &str = "trace,sqlx=trace,sqlx::query=trace,sqlx::postgres::notice=trace,tokio_postgres=trace,tokio_postgres::query=trace,tokio_postgres::prepare=trace,rusqlite=trace,\
                           rustls=trace,hyper=trace,h2=trace,mio=trace,tokio=trace,log=trace";
 
 /// Everything that clients do, right and wrong. Returns every secret that went over the wire.
