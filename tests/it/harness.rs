@@ -8,6 +8,7 @@ use sessiond::config::{Config, DatabaseUrl, Settings};
 use sessiond::domain::clock::{Clock, ManualClock, Timestamp};
 use sessiond::domain::entropy::SystemEntropy;
 use sessiond::http::state::Timeouts;
+use sessiond::telemetry::notices;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -84,6 +85,7 @@ impl Server {
         settings.database_url.get_or_insert_with(|| DatabaseUrl::new(database.url()));
         let config = Config::new(&settings).expect("a configuration");
         let environment = Environment { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
+        notices::install();
         let mut core = app::build(&config, true, environment).await.expect("built");
         core.timeouts = timeouts;
         let operator = core.service.operator();
@@ -372,6 +374,7 @@ impl Server {
         let database = format!("database_url = '{}'\npassword_workers = 1", self.database.url());
         let config = Config::new(&toml::from_str(&database).expect("settings")).expect("a configuration");
         let environment = Environment { clock: self.clock.clone(), entropy: Arc::new(SystemEntropy) };
+        notices::install();
         let core = app::build(&config, false, environment).await.expect("built");
         let operator = core.service.operator();
         let user = operator.user(username).await.expect("a user");

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use sessiond::store::connect::Role;
+use sessiond::telemetry::notices;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use url::Url;
 
 use crate::cluster::Cluster;
 use crate::database::Database;
+use crate::fresh::open;
 use crate::fleet::{home_at, log_out, ops, serve_through, until_in_memory, until_trusted};
 use crate::harness::{ALICE, post};
 use crate::load::Load;
@@ -80,7 +85,7 @@ async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
         let cancel = async {
             // As an operator would who has lost the standby.
             let waits = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
-                         WHERE wait_event = 'SyncRep' AND query = 'COMMIT'";
+                         WHERE wait_event = 'SyncRep' AND query LIKE 'WITH locked%'";
             let none = [[Some(String::from("0"))]];
             until("it waits for the standby", async || primary.psql("postgres", waits).await != none).await;
         };
@@ -95,6 +100,16 @@ async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
         }
     }
     panic!("nobody was warned: {}", server.log());
+}
+
+#[tokio::test]
+async fn a_process_that_would_not_hear_such_a_warning_is_refused_with_a_sentence() {
+    let database = Database::new();
+    let deaf = tracing_subscriber::registry().with(notices::layer()).with(LevelFilter::ERROR);
+    let _guard = tracing::subscriber::set_default(deaf);
+    let refused = open(&database, Role::Command).await.err().expect("refused").to_string();
+    assert!(refused.contains("tracing subscriber lacks sessiond's layer"), "{refused}");
+    assert!(database.is_untouched().await, "{:?}", database.tables().await);
 }
 
 /// A port where connections are neither accepted nor refused, as those of a machine that is gone.
