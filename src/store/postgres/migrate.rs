@@ -31,10 +31,12 @@ pub(super) async fn migrate(
     opening: &Opening,
 ) -> Result<()> {
     let state = async { SCHEMA.state::<Postgres>(connection.driver().await.map_err(failed)?).await };
-    match with_deadline(state).await? {
+    let limits = match with_deadline(state).await? {
         State::Ready => return Ok(()),
-        State::Empty | State::Behind(_) => {}
-    }
+        // Nobody uses anything there.
+        State::Empty => "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0",
+        State::Behind(_) => "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 500",
+    };
     opening.is(Stage::Locked);
     let late = |_| StoreError::too_slow(format!("not migrated within {DEADLINE:?}: does another process hold a lock?"));
     let migrated = async {
@@ -42,7 +44,7 @@ pub(super) async fn migrate(
         let mut connection = Connection::open(address, warnings).await.map_err(unopened)?;
         let driver = connection.driver().await.map_err(failed)?;
         loop {
-            match in_transaction(driver, opening).await {
+            match in_transaction(driver, limits, opening).await {
                 // Somebody uses a table that is to be changed.
                 Err(StoreError::TooSlow(_)) => sleep(PAUSE).await,
                 ended => break ended,
@@ -55,10 +57,9 @@ pub(super) async fn migrate(
 /// Does it in one transaction: all of it or nothing, whoever is killed when. Of several processes that start at once one
 /// migrates and the others wait, then find nothing to do. A table that is in use is waited for only briefly, since all that
 /// comes after waits for it, too.
-async fn in_transaction(driver: &mut PgConnection, opening: &Opening) -> Result<()> {
+async fn in_transaction(driver: &mut PgConnection, limits: &'static str, opening: &Opening) -> Result<()> {
     let mut transaction = driver.begin().await.map_err(failed)?;
-    let limits = sqlx::raw_sql("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 500");
-    limits.execute(&mut *transaction).await.map_err(failed)?;
+    sqlx::raw_sql(limits).execute(&mut *transaction).await.map_err(failed)?;
     loop {
         // The number is ours alone: the first eight letters of "sessiond".
         let lock = sqlx::query_as("SELECT pg_try_advisory_xact_lock(8315180193920146286)");
