@@ -141,7 +141,7 @@ pub async fn copy(
     if contents.users == 0 {
         return Err(CopyError::Nothing(from.clone()));
     }
-    let target = postgres::CopyTarget::open(to).await?;
+    let mut target = postgres::CopyTarget::open(to).await?;
     if !target.begin(&contents).await? {
         return Ok(contents);
     }

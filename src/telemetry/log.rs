@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::time::SystemTime;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use super::lines::Lines;
+use super::notices;
 use crate::config::LogFormat;
 
 /// How long the end of the process waits for lines to be written.
@@ -53,8 +54,10 @@ pub fn start(format: LogFormat) -> io::Result<()> {
     // An empty variable counts as unset.
     let wanted = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).try_from_env();
     let wanted = wanted.unwrap_or_else(|_| EnvFilter::new("info"));
+    // The filters are the log's own: what the database says is caught whatever is written.
+    let lines = lines.with_filter(wanted.and(filter_fn(is_permitted)));
     // An error means that a test has set one up already.
-    let _ = tracing_subscriber::registry().with(lines).with(wanted).with(filter_fn(is_permitted)).try_init();
+    let _ = tracing_subscriber::registry().with(lines).with(notices::layer()).try_init();
     Ok(())
 }
 
@@ -63,7 +66,7 @@ pub fn start(format: LogFormat) -> io::Result<()> {
 /// crate logs itself is known to hold no secret.
 fn is_permitted(metadata: &Metadata<'_>) -> bool {
     let ours = metadata.target().strip_prefix("sessiond").is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-    ours || *metadata.level() <= Level::INFO
+    ours || (*metadata.level() <= Level::INFO && !notices::is_notice(metadata))
 }
 
 /// Writes a last line for the operator, behind those of the log, and waits for all of them for a moment.

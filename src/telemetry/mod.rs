@@ -14,6 +14,7 @@ use self::outage::Outage;
 pub mod coherence;
 mod lines;
 pub mod log;
+pub mod notices;
 pub mod outage;
 
 /// The commit this was built from; `development` when the build did not know.

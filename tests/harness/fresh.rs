@@ -20,6 +20,7 @@ use sessiond::store::{
     Added, Changed, Created, Logout, Lookup, NewSession, PasswordChange, Renewal, RevocationSink, Revoked, SharedStore,
     Target,
 };
+use sessiond::telemetry::notices;
 
 use crate::harness::BEGIN;
 use crate::harness::database::{Database, StoreKind};
@@ -33,6 +34,7 @@ pub async fn on_a_fresh_store(store: StoreKind, test: impl AsyncFn(&Fresh)) {
 
 /// Opens what lies in a database, to serve from it or to run a command.
 pub async fn open(database: &Database, role: Role) -> Result<SharedStore, ConnectError> {
+    notices::install();
     connect(&DatabaseUrl::new(database.url()), role, clock(), &SystemEntropy).await
 }
 
@@ -145,6 +147,7 @@ impl Fresh {
     }
 
     pub async fn over(database: Database) -> Self {
+        notices::install();
         let (clock, heard) = (clock(), Arc::new(Heard::default()));
         let (url, role) = (DatabaseUrl::new(database.url()), Role::Serve(heard.clone()));
         let store = connect(&url, role, clock.clone(), &SystemEntropy).await.expect("a store");

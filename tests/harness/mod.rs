@@ -18,6 +18,7 @@ use sessiond::domain::user::NewUser;
 use sessiond::http::request::state::Timeouts;
 use sessiond::store::Added;
 use sessiond::store::connect::{Role, connect};
+use sessiond::telemetry::notices;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -104,6 +105,7 @@ impl Server {
         add_users(url, clock.clone()).await;
         let config = Config::new(&settings).expect("a configuration");
         let environment = Environment { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
+        notices::install();
         let mut core = app::build(&config, true, environment).await.expect("built");
         core.timeouts = timeouts;
         let listeners = Listeners::bind(&config.http).await.expect("bound");
@@ -414,6 +416,7 @@ impl Server {
         let database = format!("database_url = '{}'\npassword_workers = 1", self.database.url());
         let config = Config::new(&toml::from_str(&database).expect("settings")).expect("a configuration");
         let environment = Environment { clock: self.clock.clone(), entropy: Arc::new(SystemEntropy) };
+        notices::install();
         let core = app::build(&config, false, environment).await.expect("built");
         let operator = core.service.operator();
         let user = operator.user(username).await.expect("a user");

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use url::Url;
 
 /// What the connection that hears of revocations begins with.
-const LISTEN: &[u8] = b"LISTEN sessiond";
+const LISTEN: &[u8] = b"LISTEN \"sessiond\"";
 /// Of a thousand answers in stormy weather so many are late, and of a thousand pieces either way so many break off.
 const LATE: u16 = 60;
 const BROKEN: u16 = 20;

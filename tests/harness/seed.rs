@@ -13,6 +13,7 @@ use sessiond::domain::text::{Name, Username};
 use sessiond::domain::user::NewUser;
 use sessiond::store::connect::{Role, connect};
 use sessiond::store::{Added, Created, NewSession};
+use sessiond::telemetry::notices;
 
 use crate::harness::LoggedIn;
 use crate::harness::fresh::{ABSOLUTE, hash};
@@ -22,6 +23,7 @@ const AT_ONCE: usize = 12;
 
 /// Makes as many users, with as many sessions each.
 pub async fn sessions<const EACH: usize>(url: &str, users: usize) -> Vec<[LoggedIn; EACH]> {
+    notices::install();
     let clock = Arc::new(SystemClock);
     let url = DatabaseUrl::new(url.to_owned());
     let store = connect(&url, Role::Command, clock.clone(), &SystemEntropy).await.expect("a store");

@@ -24,9 +24,8 @@ const FLOORS: [(&str, u8); 12] = [
 /// Who may import from whom on the same floor.
 const SIBLINGS: [(&str, &str); 1] = [("config", "domain")];
 /// Which modules may know which libraries.
-const LIBRARIES: [(&str, &[&str]); 8] = [
+const LIBRARIES: [(&str, &[&str]); 7] = [
     ("sqlx", &["store"]),
-    ("tokio_postgres", &["store"]),
     ("rustls", &["store"]),
     ("axum", &["http"]),
     ("hyper", &["http"]),

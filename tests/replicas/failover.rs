@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use sessiond::store::connect::Role;
+use sessiond::telemetry::notices;
 use sessiond_needs::needs;
 use sessiond_support::postgres::{Options, Postgres};
 use sessiond_support::wait::until;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use url::Url;
 
 use crate::harness::fleet::{home_at, log_out, ops, serve_through, until_in_memory, until_trusted};
+use crate::harness::fresh::open;
 use crate::harness::load::Load;
 use crate::harness::process::Home;
 use crate::harness::{ALICE, post};
@@ -84,7 +89,7 @@ async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
         let cancel = async {
             // As an operator would who has lost the standby.
             let waits = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
-                         WHERE wait_event = 'SyncRep' AND query = 'COMMIT'";
+                         WHERE wait_event = 'SyncRep' AND query LIKE 'WITH locked%'";
             let none = [[Some(String::from("0"))]];
             until("it waits for the standby", async || primary.rows("postgres", waits).await.unwrap() != none).await;
         };
@@ -103,6 +108,16 @@ async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
         }
     }
     panic!("nobody was warned: {}", server.log());
+}
+
+#[tokio::test]
+async fn a_process_that_would_not_hear_such_a_warning_is_refused_with_a_sentence() {
+    let database = Database::new(StoreKind::Postgres);
+    let deaf = tracing_subscriber::registry().with(notices::layer()).with(LevelFilter::ERROR);
+    let _guard = tracing::subscriber::set_default(deaf);
+    let refused = open(&database, Role::Command).await.err().expect("refused").to_string();
+    assert!(refused.contains("tracing subscriber lacks sessiond's layer"), "{refused}");
+    assert!(database.is_untouched().await, "{:?}", database.tables().await);
 }
 
 /// A port where connections are neither accepted nor refused, as those of a machine that is gone.

@@ -23,6 +23,7 @@ use sessiond::service::login::{LoggedIn, Login};
 use sessiond::service::sessions::Scope;
 use sessiond::service::verify::Presented;
 use sessiond::service::{Error, Result};
+use sessiond::telemetry::notices;
 use sessiond_needs::needs;
 use sessiond_support::wait::until;
 use tokio::runtime::Runtime;
@@ -374,6 +375,7 @@ impl<const POSTGRES: bool> StateMachineTest for Service<POSTGRES> {
         let config = Config::new(&toml::from_str(&toml).expect("settings")).expect("a configuration");
         let environment = Environment { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
         let (core, users) = runtime.block_on(async {
+            notices::install();
             let core = build(&config, true, environment).await.expect("built");
             let add = async |name| {
                 let password = Person::default().password();

@@ -1,8 +1,9 @@
 //! Operations on accounts: one is made, gets another password, is disabled or enabled.
 
+use sqlx::{query, query_as};
+
 use super::super::{Added, Changed, PasswordChange, Result, Revoked};
 use super::change::{Change, Operation, Told};
-use super::columns::Columns;
 use super::sessions::revoked;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event, EventKind};
@@ -28,15 +29,22 @@ impl Operation for AddUser {
         let NewUser { username, email, name, admin } = user;
         let (username_key, email_key) = (username.key(), email.as_ref().map(Email::key));
         // Waits for whoever is about to take the same name.
-        let added = change
-            .query(
-                "INSERT INTO users (id, username, username_key, email, email_key, name, admin, password_hash, created_at, updated_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) ON CONFLICT DO NOTHING RETURNING 1",
-                &[id, username, &username_key, email, &email_key, name, admin, hash, &now],
-            )
-            .await?;
-        if added.is_empty() {
-            let taken = change.query("SELECT 1 FROM users WHERE username_key = $1", &[&username_key]).await?;
+        let insert = query(
+            "INSERT INTO users (id, username, username_key, email, email_key, name, admin, password_hash, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) ON CONFLICT DO NOTHING",
+        )
+        .bind(*id)
+        .bind(username.clone())
+        .bind(username_key.clone())
+        .bind(email.clone())
+        .bind(email_key)
+        .bind(name.clone())
+        .bind(*admin)
+        .bind(hash.clone())
+        .bind(now);
+        if change.connection().execute(insert).await? == 0 {
+            let taken = query_as("SELECT 1 FROM users WHERE username_key = $1").bind(username_key);
+            let taken: Vec<(i32,)> = change.connection().rows(taken).await?;
             let taken = if taken.is_empty() { Added::EmailTaken } else { Added::UsernameTaken };
             return Ok(Box::new(|_| taken));
         }
@@ -57,25 +65,21 @@ impl Operation for ChangePassword {
 
     async fn apply(&self, change: &mut Change<'_>) -> Result<Told<Changed>> {
         let Self { change: PasswordChange { user, hash, auth_epoch, keep }, reason } = self;
-        let known =
-            change.query("SELECT auth_epoch, disabled_at FROM users WHERE id = $1 FOR NO KEY UPDATE", &[user]).await?;
+        let known = query_as("SELECT auth_epoch, disabled_at FROM users WHERE id = $1 FOR NO KEY UPDATE");
+        let known: Option<(i64, Option<Timestamp>)> = change.connection().row(known.bind(*user)).await?;
         let live = change.live_by_user(*user, reason.requested_by).await?;
         if reason.requested_by.is_some_and(|requested_by| !live.iter().any(|session| session.is(requested_by))) {
             return Ok(Box::new(Changed::NoSession));
         }
-        let Some(known) = known.first() else { return Ok(Box::new(|_| Changed::Superseded)) };
-        let mut known = Columns::of(known);
-        let (epoch, disabled): (i64, Option<Timestamp>) = (known.next()?, known.next()?);
+        let Some((epoch, disabled)) = known else { return Ok(Box::new(|_| Changed::Superseded)) };
         // Whoever changes their own password must still be allowed to: enabled, and checked against today's password.
         if auth_epoch.is_some_and(|checked| checked != epoch || disabled.is_some()) {
             return Ok(Box::new(|_| Changed::Superseded));
         }
-        change
-            .query(
-                "UPDATE users SET password_hash = $2, auth_epoch = auth_epoch + 1, updated_at = $3 WHERE id = $1",
-                &[user, hash, &change.now()],
-            )
-            .await?;
+        let update =
+            query("UPDATE users SET password_hash = $2, auth_epoch = auth_epoch + 1, updated_at = $3 WHERE id = $1");
+        let update = update.bind(*user).bind(hash.clone()).bind(change.now());
+        change.connection().execute(update).await?;
         let event = Event::about(*user, EventKind::PasswordChanged, reason.by, change.now());
         let kept = keep.as_ref().map(|renewal| renewal.session);
         change.event(Event { session: kept, ip: reason.ip.clone(), ..event });
@@ -100,13 +104,10 @@ impl Operation for SetDisabled {
 
     async fn apply(&self, change: &mut Change<'_>) -> Result<Told<Option<Revoked>>> {
         let (Self { user, disabled, reason }, now) = (self, change.now());
-        let changed = change
-            .query(
-                "UPDATE users SET disabled_at = $2, auth_epoch = auth_epoch + 1, updated_at = $3 WHERE id = $1 RETURNING 1",
-                &[user, &disabled.then_some(now), &now],
-            )
-            .await?;
-        if changed.is_empty() {
+        let update =
+            query("UPDATE users SET disabled_at = $2, auth_epoch = auth_epoch + 1, updated_at = $3 WHERE id = $1");
+        let update = update.bind(*user).bind(disabled.then_some(now)).bind(now);
+        if change.connection().execute(update).await? == 0 {
             return Ok(Box::new(|_| None));
         }
         let kind = if *disabled { EventKind::UserDisabled } else { EventKind::UserEnabled };

@@ -1,32 +1,46 @@
-//! Where the database is: a `postgres://` URL as PostgreSQL's own tools read it, with TLS by rustls.
+//! Where the database is: a `postgres://` URL as PostgreSQL's own tools read it.
 //!
-//! The driver knows neither `verify-full` nor `sslrootcert`, so what is about TLS is read here and the rest left to it.
+//! The driver ignores options that it does not know, takes several hosts for one name, and fills gaps from the environment.
+//! So all of a URL is read here, and the driver is told everything.
 
-use std::str::FromStr as _;
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tokio_postgres::config::{Host, SslMode, SslNegotiation, TargetSessionAttrs};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use super::transport::{Negotiation, Transport};
+use super::guard::{Negotiation, guarded};
 
 /// How long hosts that are gone without a word may keep one waiting that is there; enough is left to ask it.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// Where a server listens, unless the URL says otherwise.
+const PORT: u16 = 5432;
 
 /// What a connection is made with.
 pub(super) struct Address {
-    /// All but TLS.
-    pub(super) config: tokio_postgres::Config,
-    /// How TLS is made, where it is.
-    pub(super) transport: Transport,
+    /// Each of the hosts, in the order in which they are tried.
+    pub(super) hosts: Vec<Host>,
+    /// How long one of them may take; as long as any connection if none.
+    pub(super) patience: Option<Duration>,
     /// What is unsafe about it.
     pub(super) warning: Option<&'static str>,
+}
+
+/// One host, and how it is reached.
+pub(super) struct Host {
+    options: PgConnectOptions,
+    /// Set where the password may travel in clear, if it is not guarded.
+    guard: Option<Negotiation>,
+}
+
+impl Host {
+    /// What the driver is to connect with, once.
+    pub(super) async fn options(&self) -> sqlx::Result<PgConnectOptions> {
+        match self.guard {
+            Some(negotiation) => guarded(&self.options, negotiation).await,
+            None => Ok(self.options.clone()),
+        }
+    }
 }
 
 /// What `sslmode` asks for, in PostgreSQL's words.
@@ -41,68 +55,230 @@ enum Mode {
     VerifyFull,
 }
 
+/// What a URL says.
+#[derive(Default)]
+struct Url {
+    user: String,
+    password: String,
+    hosts: String,
+    ports: String,
+    database: String,
+    application_name: String,
+    mode: Option<Mode>,
+    root: Option<String>,
+    /// A client certificate and its key.
+    certificate: Option<String>,
+    key: Option<String>,
+    connect_timeout: Option<Duration>,
+}
+
 impl Address {
     /// Reads a URL. An error is a sentence without any part of the URL that could be a secret.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
-        refuse_raw_letters(url)?;
-        let (place, query) = url.split_once('?').unwrap_or((url, ""));
-        let (mut named, mut root, mut rest) = (None, None, form_urlencoded::Serializer::new(String::new()));
-        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
-            match &*key {
-                "sslmode" => named = Some(Mode::parse(&value)?),
-                "sslrootcert" => root = Some(value.into_owned()),
-                "sslcert" | "sslkey" => return Err(format!("{key} is not supported: log in with a password instead")),
-                _ => drop(rest.append_pair(&key, &value)),
-            }
-        }
-        // The driver reads %20, and takes a plus for itself.
-        let rest = rest.finish().replace('+', "%20");
-        let mut config = tokio_postgres::Config::from_str(&format!("{place}?{rest}")).map_err(|error| unfit(&error))?;
-        if config.get_hosts().is_empty() {
-            return Err(String::from("it names no host"));
-        }
-        let elsewhere = is_elsewhere(&config);
-        let mode = named.unwrap_or(if elsewhere { Mode::VerifyFull } else { Mode::Prefer });
-        let negotiation = negotiate(&mut config, mode)?;
-        // Of several hosts, the one that takes writes.
-        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        if config.get_application_name().is_none() {
-            config.application_name("sessiond");
-        }
-        let others = u32::try_from(config.get_hosts().len()).unwrap_or(u32::MAX).saturating_sub(1);
-        if let (None, Some(each)) = (config.get_connect_timeout(), PATIENCE.checked_div(others)) {
-            config.connect_timeout(each);
-        }
+        let url = Url::parse(url)?;
+        let places = url.places()?;
+        let elsewhere = places.iter().any(|(host, _)| is_elsewhere(host));
+        let mode = url.mode.unwrap_or(if elsewhere { Mode::VerifyFull } else { Mode::Prefer });
+        url.check_files(mode)?;
+        url.check_environment(mode)?;
+        let hosts = places.iter().map(|(host, port)| url.host(host, *port, mode)).collect::<Result<Vec<_>, _>>()?;
+        let others = u32::try_from(hosts.len()).unwrap_or(u32::MAX).saturating_sub(1);
         let warning = (elsewhere && mode != Mode::VerifyFull).then_some(
             "database_url names another machine, and sslmode lets any machine pass for it: write sslmode=verify-full",
         );
-        let rustls = MakeRustlsConnect::new(tls(mode, named.is_some(), root.as_deref())?);
-        Ok(Self { config, transport: Transport { rustls, negotiation }, warning })
+        Ok(Self { hosts, patience: url.connect_timeout.or_else(|| PATIENCE.checked_div(others)), warning })
     }
 }
 
-/// Tells the driver what a mode asks for, and who does it. Through a network the driver leaves all that may be in clear
-/// to us: it is told that TLS begins at once. A socket of this machine knows no TLS, and only who
-/// may write in its directory can listen there.
-fn negotiate(config: &mut tokio_postgres::Config, mode: Mode) -> Result<Negotiation, String> {
-    let sockets = config.get_hosts().iter().filter(|host| matches!(host, Host::Unix(_))).count();
-    let (ssl_mode, negotiation) = match mode {
-        Mode::Require | Mode::VerifyFull => (SslMode::Require, Negotiation::Driver),
-        Mode::Prefer if sockets == 0 => (SslMode::Require, Negotiation::Prefer),
-        Mode::Disable if sockets == 0 => (SslMode::Require, Negotiation::Disable),
-        Mode::Prefer | Mode::Disable if sockets < config.get_hosts().len() => {
-            return Err(String::from("it names sockets and hosts: name either"));
+impl Url {
+    fn parse(text: &str) -> Result<Self, String> {
+        refuse_raw_letters(text)?;
+        let (place, query) = text.split_once('?').unwrap_or((text, ""));
+        let place = place.split_once("://").map_or(place, |(_, place)| place);
+        let (authority, database) = place.split_once('/').unwrap_or((place, ""));
+        let (login, hosts) = authority.split_once('@').unwrap_or(("", authority));
+        let (user, password) = login.split_once(':').unwrap_or((login, ""));
+        let mut url = Self {
+            user: decoded(user)?,
+            password: decoded(password)?,
+            hosts: hosts.to_owned(),
+            database: decoded(database)?,
+            application_name: String::from("sessiond"),
+            ..Self::default()
+        };
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            url.set(&key, value.into_owned())?;
         }
-        Mode::Prefer | Mode::Disable => (SslMode::Disable, Negotiation::Driver),
-    };
-    config.ssl_mode(ssl_mode);
-    if negotiation != Negotiation::Driver {
-        if config.get_ssl_negotiation() == SslNegotiation::Direct {
-            return Err(String::from("sslnegotiation=direct needs sslmode=verify-full, or require"));
-        }
-        config.ssl_negotiation(SslNegotiation::Direct);
+        Ok(url)
     }
-    Ok(negotiation)
+
+    fn set(&mut self, key: &str, value: String) -> Result<(), String> {
+        match key {
+            "user" => self.user = value,
+            "password" => self.password = value,
+            "host" => self.hosts = value,
+            "port" => self.ports = value,
+            "dbname" => self.database = value,
+            "application_name" => self.application_name = value,
+            "sslmode" => self.mode = Some(Mode::parse(&value)?),
+            "sslrootcert" => self.root = Some(value).filter(|path| path != "system"),
+            "sslcert" => self.certificate = Some(value),
+            "sslkey" => self.key = Some(value),
+            "connect_timeout" => {
+                let seconds: u64 = value.parse().map_err(|_| "its connect_timeout is no number of seconds")?;
+                self.connect_timeout = Some(Duration::from_secs(seconds)).filter(|timeout| !timeout.is_zero());
+            }
+            // What is done anyway.
+            "target_session_attrs" if matches!(&*value, "read-write" | "primary") => {}
+            "channel_binding" if matches!(&*value, "prefer" | "disable") => {}
+            "sslnegotiation" if value == "postgres" => {}
+            "target_session_attrs" => {
+                return Err(String::from("its target_session_attrs must be read-write: the primary is served from"));
+            }
+            "channel_binding" | "sslnegotiation" => {
+                return Err(format!("it asks for a {key} that is not supported: leave it out"));
+            }
+            "hostaddr" => return Err(String::from("hostaddr is not supported: write the address as the host")),
+            "options" => {
+                return Err(String::from(
+                    "options are not supported, as poolers refuse them: use ALTER ROLE … SET in the database instead",
+                ));
+            }
+            // It may be part of a password with a question mark.
+            _ => return Err(String::from("it has an option that is not known")),
+        }
+        Ok(())
+    }
+
+    /// The hosts, each with its port.
+    fn places(&self) -> Result<Vec<(String, u16)>, String> {
+        let number = |port: &str| port.parse().map_err(|_| String::from("one of its ports is no port"));
+        let ports = self.ports.split(',').filter(|port| !port.is_empty()).map(number).collect::<Result<Vec<_>, _>>()?;
+        let mut places = Vec::new();
+        for (at, host) in self.hosts.split(',').filter(|host| !host.is_empty()).enumerate() {
+            // An IPv6 address stands in brackets where it has colons of its own.
+            let (name, port) = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+                Some((name, "")) => (name, None),
+                Some((name, port)) => (name, port.strip_prefix(':')),
+                None => host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port))),
+            };
+            let port = match port {
+                Some(port) => number(port)?,
+                None => ports.get(at).or(ports.first()).copied().unwrap_or(PORT),
+            };
+            places.push((decoded(name)?, port));
+        }
+        if places.is_empty() { Err(String::from("it names no host")) } else { Ok(places) }
+    }
+
+    /// How one host is reached.
+    fn host(&self, host: &str, port: u16, mode: Mode) -> Result<Host, String> {
+        // Nothing is left to the environment: what a URL does not say is set, too.
+        let options = PgConnectOptions::new_without_pgpass();
+        let user = if self.user.is_empty() { options.get_username().to_owned() } else { self.user.clone() };
+        let database = if self.database.is_empty() { &user } else { &self.database };
+        let options = options
+            .port(port)
+            .username(&user)
+            .password(&self.password)
+            .database(database)
+            .application_name(&self.application_name)
+            // Poolers refuse it, and there is no floating-point number here.
+            .extra_float_digits(None)
+            .disable_statement_logging();
+        let options = match (&self.certificate, &self.key) {
+            (Some(certificate), Some(key)) => options.ssl_client_cert(certificate).ssl_client_key(key),
+            (None, None) => options,
+            (Some(_), None) | (None, Some(_)) => return Err(String::from("sslcert and sslkey go together: name both")),
+        };
+        let options = match &self.root {
+            Some(path) => options.ssl_root_cert(path),
+            None => options,
+        };
+        let is_socket = host.starts_with('/');
+        let ssl = match mode {
+            // A socket of this machine knows no TLS, and only who may write in its directory can listen there.
+            Mode::Disable => PgSslMode::Disable,
+            Mode::Prefer if is_socket => PgSslMode::Disable,
+            Mode::Prefer => PgSslMode::Prefer,
+            Mode::Require => PgSslMode::Require,
+            Mode::VerifyFull => PgSslMode::VerifyFull,
+        };
+        let guard = match mode {
+            Mode::Require | Mode::VerifyFull => None,
+            Mode::Prefer | Mode::Disable if is_socket || self.password.is_empty() => None,
+            Mode::Prefer => Some(Negotiation::Prefer),
+            Mode::Disable => Some(Negotiation::Disable),
+        };
+        if guard.is_some() && !cfg!(target_os = "linux") {
+            return Err(String::from(
+                "a password can be kept from a server without TLS on Linux alone: use sslmode=verify-full",
+            ));
+        }
+        let options = if is_socket { options.socket(host) } else { options.host(host) };
+        Ok(Host { options: options.ssl_mode(ssl), guard })
+    }
+
+    /// Looks at the files once, so that a mistake is found before anything is served.
+    fn check_files(&self, mode: Mode) -> Result<(), String> {
+        for (key, path) in [("sslrootcert", &self.root), ("sslcert", &self.certificate), ("sslkey", &self.key)] {
+            let Some(path) = path else { continue };
+            let read = std::fs::read_to_string(path);
+            let text = read.map_err(|error| format!("its {key} {path} cannot be read: {error}"))?;
+            if key != "sslkey" && !text.contains("-----BEGIN CERTIFICATE-----") {
+                return Err(format!("its {key} {path} holds no certificates"));
+            }
+        }
+        let none_to_trust = || rustls_native_certs::load_native_certs().certs.is_empty();
+        if mode == Mode::VerifyFull && self.root.is_none() && none_to_trust() {
+            let why = if self.mode.is_some() {
+                "sslmode=verify-full"
+            } else {
+                "to another machine sslmode is verify-full, which"
+            };
+            return Err(format!("{why} finds no certificates to trust: name a file of them by sslrootcert"));
+        }
+        Ok(())
+    }
+
+    /// Refuses what the driver would take from the environment and cannot be told to leave.
+    fn check_environment(&self, mode: Mode) -> Result<(), String> {
+        let encrypted = mode != Mode::Disable;
+        for (name, counts, instead) in [
+            ("PGOPTIONS", true, "leave it out"),
+            ("PGUSER", self.user.is_empty(), "name the user in the URL"),
+            ("PGSSLROOTCERT", mode == Mode::VerifyFull && self.root.is_none(), "write sslrootcert"),
+            ("PGSSLCERT", encrypted && self.certificate.is_none(), "write sslcert"),
+            ("PGSSLKEY", encrypted && self.key.is_none(), "write sslkey"),
+        ] {
+            if counts && std::env::var_os(name).is_some() {
+                return Err(format!(
+                    "the environment variable {name} would count beside it: unset that, and {instead}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What percent-encoding stands for.
+fn decoded(text: &str) -> Result<String, String> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        // Looked at before.
+        let (code, rest) = part.split_at_checked(2).unwrap_or((part, ""));
+        bytes.extend(u8::from_str_radix(code, 16).ok());
+        bytes.extend(rest.bytes());
+    }
+    let text = String::from_utf8(bytes).map_err(|_| String::from("its percent-encoding is not UTF-8"))?;
+    if text.contains('\0') { Err(String::from("it holds a NUL")) } else { Ok(text) }
+}
+
+/// Whether the way to a host leads through a network.
+fn is_elsewhere(host: &str) -> bool {
+    let is_local = host.starts_with('/') || host == "localhost";
+    !is_local && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Refuses a URL that holds a letter which means something else there, as passwords often do. Parsed, a part of the
@@ -133,96 +309,6 @@ impl Mode {
     }
 }
 
-/// Why the driver does not take a URL. An option that it does not know may be part of a password with a question mark.
-fn unfit(error: &tokio_postgres::Error) -> String {
-    let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    if why.starts_with("invalid value for option") {
-        return why;
-    }
-    String::from(
-        "it is no URL of PostgreSQL, or has an option that is not known: write postgres://user:password@host/database",
-    )
-}
-
-/// Whether the way to any of the hosts leads through a network.
-fn is_elsewhere(config: &tokio_postgres::Config) -> bool {
-    let local =
-        |name: &str| name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    let remote = |host: &Host| match host {
-        Host::Tcp(name) => !local(name),
-        Host::Unix(_) => false,
-    };
-    match config.get_hostaddrs() {
-        [] => config.get_hosts().iter().any(remote),
-        // Where addresses are given, they are where it leads, and the names are what certificates are for.
-        addresses => addresses.iter().any(|address| !address.is_loopback()),
-    }
-}
-
-fn tls(mode: Mode, named: bool, root: Option<&str>) -> Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
-    let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
-    if mode != Mode::VerifyFull {
-        let anybody = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)));
-        return Ok(anybody.with_no_client_auth());
-    }
-    let mut roots = RootCertStore::empty();
-    match root.filter(|path| *path != "system") {
-        Some(path) => {
-            let unreadable = |error| format!("its sslrootcert {path} cannot be read: {error}");
-            for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
-                roots.add(certificate.map_err(unreadable)?).map_err(|error| format!("in {path}: {error}"))?;
-            }
-        }
-        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
-    }
-    if roots.is_empty() {
-        let why = if named { "sslmode=verify-full" } else { "to another machine sslmode is verify-full, which" };
-        return Err(format!("{why} finds no certificates to trust: name a file of them by sslrootcert"));
-    }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// Believes any certificate, as `sslmode=require` does: against listeners on the way, not against impostors.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,39 +320,65 @@ mod tests {
         let path = dir.path().join("root.crt");
         std::fs::write(&path, authority.cert.pem()).expect("written");
         let root = format!("sslrootcert={}", path.display());
-        for (url, negotiation, warns) in [
-            ("postgres://db/x?", Negotiation::Driver, false),
-            ("postgres://localhost,db/x?", Negotiation::Driver, false),
-            ("postgres://localhost/x?hostaddr=192.0.2.1&", Negotiation::Driver, false),
-            ("postgres://0.0.0.0/x?", Negotiation::Driver, false),
-            ("postgres://db/x?sslmode=verify-full&", Negotiation::Driver, false),
-            ("postgres://a,b/x?sslmode=require&", Negotiation::Driver, true),
-            ("postgres://db/x?sslmode=prefer&", Negotiation::Prefer, true),
-            ("postgresql://me:s3cret@db:5433/x?sslmode=disable&", Negotiation::Disable, true),
-            ("postgres://localhost,127.0.0.1,[::1]/x?", Negotiation::Prefer, false),
-            ("postgres://db/x?hostaddr=127.0.0.1&", Negotiation::Prefer, false),
-            ("postgres://localhost/x?sslmode=disable&", Negotiation::Disable, false),
+        for (url, ssl, guard, warns) in [
+            ("postgres://me:pw@db/x?", PgSslMode::VerifyFull, None, false),
+            ("postgres://me:pw@localhost,db/x?", PgSslMode::VerifyFull, None, false),
+            ("postgres://me:pw@0.0.0.0/x?", PgSslMode::VerifyFull, None, false),
+            ("postgres://me:pw@db/x?sslmode=verify-full&", PgSslMode::VerifyFull, None, false),
+            ("postgres://me:pw@a,b/x?sslmode=require&", PgSslMode::Require, None, true),
+            ("postgres://me:pw@db/x?sslmode=prefer&", PgSslMode::Prefer, Some(Negotiation::Prefer), true),
+            ("postgresql://me:pw@db:5433/x?sslmode=disable&", PgSslMode::Disable, Some(Negotiation::Disable), true),
+            ("postgres://me:pw@localhost,127.0.0.1,[::1]/x?", PgSslMode::Prefer, Some(Negotiation::Prefer), false),
+            ("postgres://localhost/x?user=me&password=pw&", PgSslMode::Prefer, Some(Negotiation::Prefer), false),
+            ("postgres://me:pw@localhost/x?sslmode=disable&", PgSslMode::Disable, Some(Negotiation::Disable), false),
+            // There is no password to keep.
+            ("postgres://me@localhost/x?", PgSslMode::Prefer, None, false),
+            ("postgres://me@db/x?sslmode=disable&", PgSslMode::Disable, None, true),
         ] {
             let address = Address::parse(&format!("{url}{root}")).expect(url);
-            assert!(address.transport.negotiation == negotiation, "{url}");
-            assert_eq!((address.warning.is_some(), address.config.get_ssl_mode()), (warns, SslMode::Require), "{url}");
-            assert_eq!(address.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+            assert_eq!(address.warning.is_some(), warns, "{url}");
+            for Host { options, guard: guarded } in &address.hosts {
+                assert_eq!(*guarded, guard, "{url}");
+                assert_eq!(format!("{:?}", options.get_ssl_mode()), format!("{ssl:?}"), "{url}");
+            }
         }
-        let socket = Address::parse("postgres://me@%2Frun%2Fpostgresql/x?application_name=a%20b").expect("a socket");
-        assert_eq!((socket.config.get_ssl_mode(), socket.warning), (SslMode::Disable, None));
+        let socket = Address::parse("postgres://me:pw@%2Frun%2Fpostgresql/x?application_name=a%20b").expect("a socket");
+        let [Host { options, guard }] = &socket.hosts[..] else { panic!("one") };
+        assert!(matches!(options.get_ssl_mode(), PgSslMode::Disable), "no TLS");
+        assert_eq!(options.get_socket(), Some(&"/run/postgresql".into()));
+        assert_eq!((options.get_application_name(), *guard, socket.warning), (Some("a b"), None, None));
+    }
+
+    #[test]
+    fn every_part_of_a_url_reaches_the_driver() {
+        let whole = "postgres://m%40e:p%3Aw@a,b:6000,[::1]:6001/d%20b?port=7000&sslmode=require";
+        let by_name =
+            "postgres:///?user=m%40e&password=p:w&host=a,b,::1&port=7000,6000,6001&dbname=d%20b&sslmode=require";
+        for url in [whole, by_name.replace("::1", "[::1]").as_str()] {
+            let address = Address::parse(url).expect(url);
+            let places: Vec<_> =
+                address.hosts.iter().map(|host| (host.options.get_host(), host.options.get_port())).collect();
+            assert_eq!(places, [("a", 7000), ("b", 6000), ("::1", 6001)], "{url}");
+            let options = &address.hosts[0].options;
+            assert_eq!((options.get_username(), options.get_database()), ("m@e", Some("d b")), "{url}");
+            assert!(format!("{options:?}").contains("Some(\"p:w\")"), "{url}");
+        }
+        let short = Address::parse("postgres://me@localhost").expect("short");
+        let options = &short.hosts[0].options;
+        assert_eq!((options.get_port(), options.get_database()), (5432, Some("me")));
+        assert_eq!((options.get_application_name(), options.get_options()), (Some("sessiond"), None));
     }
 
     #[test]
     fn of_several_hosts_none_is_waited_for_so_long_that_no_time_is_left_for_the_others() {
         for (url, patience) in [
-            ("postgres://a/x?sslmode=require", None),
-            ("postgres://a,b/x?sslmode=require", Some(300)),
-            ("postgres://a,b,c,d/x?sslmode=require", Some(100)),
-            ("postgres://a,b/x?sslmode=require&connect_timeout=2", Some(2000)),
+            ("postgres://me@a/x?sslmode=require", None),
+            ("postgres://me@a,b/x?sslmode=require", Some(300)),
+            ("postgres://me@a,b,c,d/x?sslmode=require", Some(100)),
+            ("postgres://me@a,b/x?sslmode=require&connect_timeout=2", Some(2000)),
         ] {
             let address = Address::parse(url).expect(url);
-            let patience = patience.map(Duration::from_millis);
-            assert_eq!(address.config.get_connect_timeout(), patience.as_ref(), "{url}");
+            assert_eq!(address.patience, patience.map(Duration::from_millis), "{url}");
         }
     }
 
@@ -274,10 +386,17 @@ mod tests {
     fn what_cannot_be_is_refused_in_a_sentence_without_secrets() {
         for (url, word) in [
             ("postgres://me:s3cret@db/x?sslmode=verify-ca", "write verify-full"),
+            ("postgres://me:s3cret@db/x?sslmode=allow", "write verify-full"),
             ("postgres://me:s3cret@db/x?sslmode=s3cret", "none of disable"),
             ("postgres://me:s3cret@db/x?sslmode=verify-full&sslrootcert=/nowhere", "/nowhere"),
-            ("postgres://me:s3cret@db/x?sslcert=a", "sslcert is not supported"),
+            ("postgres://me:s3cret@db/x?sslmode=require&sslcert=/nowhere", "/nowhere"),
             ("postgres://me:s3cret@db/x?colour=s3cret", "an option that is not known"),
+            ("postgres://me:s3cret@db/x?options=-c%20jit=on", "ALTER ROLE"),
+            ("postgres://me:s3cret@db/x?hostaddr=127.0.0.1", "hostaddr"),
+            ("postgres://me:s3cret@db/x?target_session_attrs=any", "read-write"),
+            ("postgres://me:s3cret@db/x?channel_binding=require", "channel_binding"),
+            ("postgres://me:s3cret@db/x?sslnegotiation=direct", "sslnegotiation"),
+            ("postgres://me:s3cret@db/x?connect_timeout=s3cret", "connect_timeout"),
             ("postgres://me:p@s3cret:w/o?r#d@db/x", "percent-encoding"),
             ("postgres://me:p@s3cret@db/x", "percent-encoding"),
             ("postgres://me:one?s3cret@db/x", "percent-encoding"),
@@ -287,8 +406,7 @@ mod tests {
             ("postgres://me:100%s3cret@db/x", "percent-encoding"),
             ("postgres://me:s3cret%4@db/x", "percent-encoding"),
             ("postgres://me:s3cret%@db/x", "percent-encoding"),
-            ("postgres://%2Frun,localhost/x?sslmode=prefer", "name either"),
-            ("postgres://localhost/x?sslnegotiation=direct", "needs sslmode=verify-full"),
+            ("postgres://me:s3cret%00@db/x", "NUL"),
             ("postgres://me:s3cret@db/x?sslrootcert=/nowhere", "/nowhere"),
             ("postgres:///x", "names no host"),
             ("postgres://me:s3cret@db:port/x", "port"),

@@ -2,19 +2,22 @@
 
 use std::collections::HashMap;
 
-use futures_util::future::{join, try_join_all};
-use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
+use sqlx::postgres::PgArguments;
+use sqlx::{Arguments as _, FromRow, query, query_as, query_as_with};
 
 use super::super::{Renewal, Result};
-use super::columns::{Columns, NO_HEAD};
-use super::connection::Params;
-use super::pool::{Lease, Pool, within};
+use super::audit;
+use super::connection::{Connection, failed};
+use super::deadline::with_deadline;
+use super::pool::{Lease, Pool};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::revocation::{Reason, Seq, Why};
 use crate::domain::token::TokenHash;
+
+/// What it means that the newest number of the log cannot be read.
+pub(super) const NO_HEAD: &str = "the table coherence is empty";
 
 /// A whole operation. What it comes to may tell a number, which is only known at the end of the transaction.
 pub(super) trait Operation: Sync {
@@ -30,8 +33,10 @@ pub(super) type Told<T> = Box<dyn FnOnce(Seq) -> T + Send>;
 
 /// Runs an operation in a transaction. After an error nobody can tell whether it was committed.
 pub(super) async fn commit<O: Operation>(pool: &Pool, clock: &dyn Clock, operation: O) -> Result<O::Outcome> {
-    within(async {
-        let mut change = Change { lease: pool.take().await?, begun: false, now: clock.now(), ended: Ended::default() };
+    with_deadline(async {
+        let mut lease = pool.take().await?;
+        lease.connection.run("BEGIN").await?;
+        let mut change = Change { lease, now: clock.now(), ended: Ended::default() };
         match operation.apply(&mut change).await {
             Ok(told) => Ok(told(change.commit().await?)),
             Err(error) => {
@@ -46,7 +51,6 @@ pub(super) async fn commit<O: Operation>(pool: &Pool, clock: &dyn Clock, operati
 /// A transaction under way.
 pub(super) struct Change<'p> {
     lease: Lease<'p>,
-    begun: bool,
     now: Timestamp,
     ended: Ended,
 }
@@ -71,11 +75,12 @@ struct Tombstone {
 }
 
 /// A session that can be live, and stays what it is until this transaction ends it: its row is locked.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, FromRow)]
 pub(super) struct Live {
     pub(super) number: i64,
     pub(super) id: SessionId,
     pub(super) token_hash: TokenHash,
+    #[sqlx(rename = "user_id")]
     pub(super) user: UserId,
     /// Its idle timeout has just passed, so it is not live; but a last-seen time may be on its way that would make it so.
     /// It is ended with the others, and nobody is told.
@@ -95,50 +100,22 @@ impl Change<'_> {
         self.now
     }
 
-    /// Runs a statement. The first one takes the transaction's beginning along.
-    pub(super) async fn query(&mut self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>> {
-        let connection = &self.lease.connection;
-        if std::mem::replace(&mut self.begun, true) {
-            return connection.query(sql, params).await;
-        }
-        connection.prepared(sql).await?;
-        let (begun, rows) = join(connection.run("BEGIN"), connection.query(sql, params)).await;
-        begun?;
-        rows
+    /// What statements of the transaction are run on.
+    pub(super) fn connection(&mut self) -> &mut Connection {
+        &mut self.lease.connection
     }
 
-    /// Runs statements that do not depend on one another's answers, in their order.
-    pub(super) async fn execute_all(&mut self, statements: &[(&'static str, Params<'_>)]) -> Result<()> {
-        let connection = &self.lease.connection;
-        for (sql, _) in statements {
-            connection.prepared(sql).await?;
-        }
-        if !std::mem::replace(&mut self.begun, true) {
-            connection.run("BEGIN").await?;
-        }
-        try_join_all(statements.iter().map(|(sql, params)| connection.execute(sql, params))).await.map(drop)
-    }
-
-    /// Locks the live sessions that `tokens` lead to, each only if it belongs to the user at the same place in `users`,
-    /// where one is named. Everybody locks in the order of numbers, so nobody waits for two who wait for each other.
-    pub(super) async fn live_by_token(
-        &mut self,
-        tokens: &[TokenHash],
-        users: &[Option<UserId>],
-    ) -> Result<HashMap<TokenHash, Live>> {
+    /// Locks the live sessions that `tokens` lead to. Everybody locks in the order of numbers, so nobody waits for two who
+    /// wait for each other.
+    pub(super) async fn live_by_token(&mut self, tokens: Vec<TokenHash>) -> Result<HashMap<TokenHash, Live>> {
         let now = self.now;
-        let rows = self
-            .query(
-                "SELECT s.number, s.id, s.token_hash, s.user_id, s.idle_expires_at <= $3
-                 FROM unnest($1::bytea[], $2::text[]) AS asked (token_hash, user_id)
-                 JOIN sessions AS s ON s.token_hash = asked.token_hash
-                 WHERE (asked.user_id IS NULL OR asked.user_id = s.user_id)
-                     AND s.revoked_at IS NULL AND s.idle_expires_at > $4 AND s.expires_at > $3
-                 ORDER BY s.number FOR UPDATE OF s",
-                &[&tokens, &users, &now, &just_now(now)],
-            )
-            .await?;
-        rows.iter().map(|row| live(row).map(|live| (live.token_hash, live))).collect()
+        let live = query_as(
+            "SELECT number, id, token_hash, user_id, idle_expires_at <= $2 AS over FROM sessions
+             WHERE token_hash = ANY ($1) AND revoked_at IS NULL AND idle_expires_at > $3 AND expires_at > $2
+             ORDER BY number FOR UPDATE",
+        );
+        let live: Vec<Live> = self.connection().rows(live.bind(tokens).bind(now).bind(just_now(now))).await?;
+        Ok(live.into_iter().map(|live| (live.token_hash, live)).collect())
     }
 
     /// Locks the live session of that id, if it belongs to `user` where one is named, and the one a change is asked for
@@ -150,31 +127,25 @@ impl Change<'_> {
         requested_by: Option<TokenHash>,
     ) -> Result<Vec<Live>> {
         let now = self.now;
-        let rows = self
-            .query(
-                "SELECT number, id, token_hash, user_id, idle_expires_at <= $3 FROM sessions
-                 WHERE (id = $1 AND ($5::text IS NULL OR user_id = $5) OR token_hash = $2)
-                     AND revoked_at IS NULL AND idle_expires_at > $4 AND expires_at > $3
-                 ORDER BY number FOR UPDATE",
-                &[&id, &requested_by, &now, &just_now(now), &user],
-            )
-            .await?;
-        rows.iter().map(live).collect()
+        let live = query_as(
+            "SELECT number, id, token_hash, user_id, idle_expires_at <= $3 AS over FROM sessions
+             WHERE (id = $1 AND ($5::text IS NULL OR user_id = $5) OR token_hash = $2)
+                 AND revoked_at IS NULL AND idle_expires_at > $4 AND expires_at > $3
+             ORDER BY number FOR UPDATE",
+        );
+        self.connection().rows(live.bind(id).bind(requested_by).bind(now).bind(just_now(now)).bind(user)).await
     }
 
     /// Locks every live session of a user, and the one a change is asked for through.
     pub(super) async fn live_by_user(&mut self, user: UserId, requested_by: Option<TokenHash>) -> Result<Vec<Live>> {
         let now = self.now;
-        let rows = self
-            .query(
-                "SELECT number, id, token_hash, user_id, idle_expires_at <= $3 FROM sessions
-                 WHERE (user_id = $1 AND NOT archived OR token_hash = $2)
-                     AND revoked_at IS NULL AND idle_expires_at > $4 AND expires_at > $3
-                 ORDER BY number FOR UPDATE",
-                &[&user, &requested_by, &now, &just_now(now)],
-            )
-            .await?;
-        rows.iter().map(live).collect()
+        let live = query_as(
+            "SELECT number, id, token_hash, user_id, idle_expires_at <= $3 AS over FROM sessions
+             WHERE (user_id = $1 AND NOT archived OR token_hash = $2)
+                 AND revoked_at IS NULL AND idle_expires_at > $4 AND expires_at > $3
+             ORDER BY number FOR UPDATE",
+        );
+        self.connection().rows(live.bind(user).bind(requested_by).bind(now).bind(just_now(now))).await
     }
 
     /// Writes a line of the audit.
@@ -196,26 +167,26 @@ impl Change<'_> {
     /// Gives a live session a new token, and the old token a tombstone of its own.
     pub(super) async fn renew(&mut self, session: &Live, renewal: &Renewal, reason: &Reason) -> Result<()> {
         let (Renewal { session: _, token_hash, tombstone, idle_until }, now) = (renewal, self.now);
-        self.query(
+        let renewed = query(
             "UPDATE sessions SET token_hash = $2, last_seen_at = greatest(last_seen_at, $3),
                  idle_expires_at = least(expires_at, greatest(idle_expires_at, $4))
              WHERE number = $1",
-            &[&session.number, token_hash, &now, idle_until],
-        )
-        .await?;
+        );
+        let renewed = renewed.bind(session.number).bind(*token_hash).bind(now).bind(*idle_until);
+        self.connection().execute(renewed).await?;
         // Whoever reads sees it with its number, which it gets with the others that end.
-        let rows = self
-            .query(
-                "INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
-                     remembered, ip, user_agent, host, archived)
-                 SELECT $2::text, $3::bytea, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
-                     remembered, ip, user_agent, host, true
-                 FROM sessions WHERE number = $1
-                 RETURNING number",
-                &[&session.number, tombstone, &session.token_hash],
-            )
-            .await?;
-        let number = Columns::of_first(&rows, "a session has no row for its old token")?.next()?;
+        let tombstone = query_as(
+            "INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
+                 remembered, ip, user_agent, host, archived)
+             SELECT $2::text, $3::bytea, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
+                 remembered, ip, user_agent, host, true
+             FROM sessions WHERE number = $1
+             RETURNING number",
+        )
+        .bind(session.number)
+        .bind(*tombstone)
+        .bind(session.token_hash);
+        let (number,) = self.connection().one(tombstone, "a session has no row for its old token").await?;
         let by = reason.by.as_str().to_owned();
         self.ended.tokens.push(session.token_hash);
         self.ended.sessions.push((Live { number, ..*session }, Tombstone { by, why: Why::Renewed.as_str() }));
@@ -246,118 +217,78 @@ impl Change<'_> {
         sessions.iter().filter(|session| !session.over).map(|session| session.id).collect()
     }
 
-    /// Writes what ended, and what is asked of replicas, under the next number, as the last step, and commits, in one round
-    /// trip. Returns that number, or the newest where there is nothing to tell replicas.
+    /// Writes what ended, and what is asked of replicas, under the next number, as the last step, and commits. Returns that
+    /// number, or the newest where there is nothing to tell replicas.
     async fn commit(self) -> Result<Seq> {
-        let Self { lease, begun, now, ended } = self;
+        let Self { mut lease, now, ended } = self;
         let Ended { sessions, tokens, users, flush, events } = ended;
-        let numbers: Vec<_> = sessions.iter().map(|(live, _)| live.number).collect();
-        let by: Vec<_> = sessions.iter().map(|(_, tombstone)| tombstone.by.as_str()).collect();
-        let why: Vec<_> = sessions.iter().map(|(_, tombstone)| tombstone.why).collect();
-        let audit = Audit::new(&events);
-        let audit_alone = audit.params();
-        let connection = &lease.connection;
+        let mut arguments = PgArguments::default();
         // Whoever takes a number holds the row until the commit; whoever takes none waits for nobody. Each timeline has numbers
         // of its own, so that none is given out again where another server took over that had not heard of all.
-        let (sql, params): (_, Params<'_>) = if sessions.is_empty() && flush.is_empty() {
-            (
-                "WITH audit AS (
-                     INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count)
-                     SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                         $8::text[], $9::text[], $10::bigint[]))
-                 SELECT seq FROM coherence",
-                &audit_alone,
-            )
+        let sql = if sessions.is_empty() && flush.is_empty() {
+            "WITH audit AS (
+                 INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count)
+                 SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                     $8::text[], $9::text[], $10::bigint[]))
+             SELECT seq FROM coherence"
         } else {
-            (
-                "WITH number AS (
-                     UPDATE coherence SET seq = 1 + greatest(seq,
-                         (('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint - 1) << 40)
-                     RETURNING seq),
-                 tombstones AS (
-                     UPDATE sessions AS s SET revoked_at = $1, revoked_by = e.by, revoked_why = e.why, revoked_seq = number.seq
-                     FROM unnest($2::bigint[], $3::text[], $4::text[]) AS e (number, by, why), number
-                     WHERE s.number = e.number),
-                 entry AS (
-                     INSERT INTO revocations (seq, at, sessions, users, flush)
-                     SELECT number.seq, $1, $5, $6, $7 FROM number),
-                 audit AS (
-                     INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count)
-                     SELECT * FROM unnest($8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[],
-                         $15::text[], $16::text[], $17::bigint[]))
-                 SELECT seq, pg_notify('sessiond', '') FROM number",
-                &[
-                    &now, &numbers, &by, &why, &tokens, &users, &flush, &audit.at, &audit.kind, &audit.user,
-                    &audit.session, &audit.actor, &audit.ip, &audit.detail, &audit.name, &audit.user_agent, &audit.count,
-                ],
-            )
+            let numbers: Vec<_> = sessions.iter().map(|(live, _)| live.number).collect();
+            let by: Vec<_> = sessions.iter().map(|(_, tombstone)| tombstone.by.as_str()).collect();
+            let why: Vec<_> = sessions.iter().map(|(_, tombstone)| tombstone.why).collect();
+            let added = || {
+                arguments.add(now)?;
+                arguments.add(numbers)?;
+                arguments.add(by)?;
+                arguments.add(why)?;
+                arguments.add(tokens)?;
+                arguments.add(users)?;
+                arguments.add(flush)
+            };
+            added().map_err(|error| failed(sqlx::Error::Encode(error)))?;
+            "WITH number AS (
+                 UPDATE coherence SET seq = 1 + greatest(seq,
+                     (('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint - 1) << 40)
+                 RETURNING seq),
+             tombstones AS (
+                 UPDATE sessions AS s SET revoked_at = $1, revoked_by = e.by, revoked_why = e.why, revoked_seq = number.seq
+                 FROM unnest($2::bigint[], $3::text[], $4::text[]) AS e (number, by, why), number
+                 WHERE s.number = e.number),
+             entry AS (
+                 INSERT INTO revocations (seq, at, sessions, users, flush)
+                 SELECT number.seq, $1, $5, $6, $7 FROM number),
+             audit AS (
+                 INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count)
+                 SELECT * FROM unnest($8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[],
+                     $15::text[], $16::text[], $17::bigint[]))
+             SELECT seq, pg_notify('sessiond', '') IS NULL AS published FROM number"
         };
-        connection.prepared(sql).await?;
-        let (rows, committed) = if begun {
-            join(connection.query(sql, params), connection.run("COMMIT")).await
-        } else {
-            (connection.query(sql, params).await, Ok(()))
-        };
-        // Of a transaction that failed, COMMIT makes a rollback without a word.
-        if committed.is_ok() {
-            lease.give_back_if_sound();
+        audit::add(&mut arguments, &events).map_err(failed)?;
+        let written: Result<Seq> =
+            lease.connection.one(query_as_with(sql, arguments), NO_HEAD).await.map(|Numbered { seq }| seq);
+        match written {
+            Ok(seq) => {
+                // Of a transaction that failed, COMMIT makes a rollback without a word: this one has not.
+                let committed = lease.connection.run("COMMIT").await;
+                lease.give_back_if_sound();
+                committed.map(|()| seq)
+            }
+            Err(error) => {
+                lease.roll_back().await;
+                Err(error)
+            }
         }
-        let rows = rows?;
-        committed?;
-        Columns::of_first(&rows, NO_HEAD)?.next()
     }
+}
+
+/// The number that a transaction took, or the newest.
+#[derive(FromRow)]
+struct Numbered {
+    seq: Seq,
 }
 
 /// Longer ago than this no session has become idle for too long that could still be seen: the longest that a last-seen time
 /// may be on its way, and that the clocks of two servers may be apart.
-fn just_now(now: Timestamp) -> Timestamp {
+pub(super) fn just_now(now: Timestamp) -> Timestamp {
     const MOST: i64 = 5 * 60 * 1000;
     Timestamp::from_millis(now.millis().saturating_sub(MOST))
-}
-
-/// Reads `number, id, token_hash, user_id`, and whether it is over.
-fn live(row: &Row) -> Result<Live> {
-    let mut columns = Columns::of(row);
-    let (number, id, token_hash) = (columns.next()?, columns.next()?, columns.next()?);
-    Ok(Live { number, id, token_hash, user: columns.next()?, over: columns.next()? })
-}
-
-/// Events, column by column.
-#[derive(Default)]
-pub(super) struct Audit<'e> {
-    at: Vec<Timestamp>,
-    kind: Vec<&'static str>,
-    user: Vec<Option<UserId>>,
-    session: Vec<Option<SessionId>>,
-    actor: Vec<&'e str>,
-    ip: Vec<Option<&'e str>>,
-    detail: Vec<Option<&'static str>>,
-    name: Vec<Option<&'e str>>,
-    user_agent: Vec<Option<&'e str>>,
-    count: Vec<i64>,
-}
-
-impl<'e> Audit<'e> {
-    pub(super) fn new(events: &'e [Event]) -> Self {
-        let mut audit = Self::default();
-        for Event { at, kind, actor, user, session, ip, detail, name, user_agent, count } in events {
-            audit.at.push(*at);
-            audit.kind.push(kind.as_str());
-            audit.user.push(*user);
-            audit.session.push(*session);
-            audit.actor.push(actor.as_str());
-            audit.ip.push(ip.as_deref());
-            audit.detail.push(*detail);
-            audit.name.push(name.as_deref());
-            audit.user_agent.push(user_agent.as_deref());
-            audit.count.push(*count);
-        }
-        audit
-    }
-
-    /// The columns in the order in which they are inserted.
-    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 10] {
-        let Self { at, kind, user, session, actor, ip, detail, name, user_agent, count } = self;
-        [at, kind, user, session, actor, ip, detail, name, user_agent, count]
-    }
 }

@@ -1,58 +1,63 @@
 //! One connection: how it is opened, asked and, at the latest when it is dropped, closed.
 
-use std::collections::HashMap;
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::SinkExt as _;
-use futures_util::future::poll_fn;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
-use tokio::task::AbortHandle;
-use tokio_postgres::error::{Severity, SqlState};
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage, Statement};
+use sqlx::postgres::{PgArguments, PgConnection, PgDatabaseError, PgListener, PgPoolOptions, PgRow, PgSeverity};
+use sqlx::query::{Query, QueryAs};
+use sqlx::{Acquire as _, ConnectOptions as _, Connection as _, Executor as _, FromRow, Postgres, Row as _};
+use tokio::time::{Instant, timeout};
 
-use super::super::{Result, StoreError};
-use super::address::Address;
+use super::super::{Cause, Result, StoreError};
+use super::address::{Address, Host};
+use super::deadline::DEADLINE;
+use crate::domain::entropy::{Entropy as _, SystemEntropy};
+use crate::telemetry::notices::{Notice, watch};
 use crate::telemetry::outage::Seldom;
 
 /// The oldest version that is known to do, as the server numbers them.
 const OLDEST: u32 = 15_00_00;
-
-/// What a statement takes.
-pub(super) type Params<'p> = &'p [&'p (dyn ToSql + Sync)];
+/// A connection is closed between this age and twice as old, so that a name that moved is followed, and not by all at once.
+const AGE: Duration = Duration::from_mins(20);
+/// For how long after an answer a connection is believed to be there without a question.
+const FRESH: Duration = Duration::from_secs(1);
+/// What a server says to show that it is heard.
+const PROOF: &str = "sessiond hears notices";
 
 /// A connection to a primary whose commits are durable when they are answered. Dropped, its socket is closed at once.
 pub(super) struct Connection {
-    client: Client,
-    statements: Mutex<HashMap<&'static str, Statement>>,
-    /// Whether something was committed here that a standby may not have.
-    alone: Arc<AtomicBool>,
-    /// Whether it has failed in any other way than those that say nothing about the connection.
-    broken: AtomicBool,
-    task: AbortHandle,
+    driver: Driver,
+    /// Which of the hosts it leads to.
+    host: usize,
+    warnings: Arc<Warnings>,
+    /// Whether it can be used again. Not while something is under way: whoever gives up in the middle must not return it.
+    sound: bool,
+    /// When it last answered, and when it is old.
+    answered: Instant,
+    old: Instant,
 }
 
-/// Who hears what the database says without being asked, on whichever connection.
+enum Driver {
+    Plain(PgConnection),
+    /// In a pool of its own, since the driver wants one, which never opens another.
+    Listening(Box<PgListener>),
+}
+
+/// The warnings of a database, which are logged whichever connection they came on.
 #[derive(Default)]
-pub(super) struct Heard {
-    /// Told of every notification.
-    pub(super) notified: Notify,
-    /// The last warning, and whether it is time to say it again: a server that goes down says so on every connection.
-    warned: Mutex<(String, Seldom)>,
-}
+pub(super) struct Warnings(Mutex<(String, Seldom)>);
 
-impl Heard {
-    fn warn(&self, words: &str) {
-        let mut warned = self.warned.lock();
-        if warned.0 != words {
-            *warned = (words.to_owned(), Seldom::default());
+impl Warnings {
+    /// Logs one, unless it was a moment ago: a server that goes down says so on every connection.
+    fn log(&self, words: &str) {
+        let mut last = self.0.lock();
+        if last.0 != words {
+            *last = (words.to_owned(), Seldom::default());
         }
-        if warned.1.now() {
+        if last.1.now() {
             tracing::warn!("PostgreSQL warns: {words}");
         }
     }
@@ -67,197 +72,307 @@ pub(super) struct NotOpened {
     pub(super) may_pass: bool,
 }
 
-impl From<tokio_postgres::Error> for NotOpened {
-    fn from(error: tokio_postgres::Error) -> Self {
+impl From<sqlx::Error> for NotOpened {
+    fn from(error: sqlx::Error) -> Self {
         Self { may_pass: may_pass(&error), error: failed(error) }
     }
 }
 
 /// Wrong passwords and unknown databases stay so; a server that does not answer, or says that it cannot yet, may.
-fn may_pass(error: &tokio_postgres::Error) -> bool {
-    if let Some(told) = error.as_db_error() {
-        let states = [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW];
-        // Of connections; of resources, too many clients among them.
-        return states.contains(told.code()) || matches!(told.code().code().get(..2), Some("08" | "53"));
+fn may_pass(error: &sqlx::Error) -> bool {
+    if let Some(told) = refusal(error) {
+        // It is shut down, has crashed, cannot yet; or it is about connections, or resources, too many clients among them.
+        return matches!(told.code(), "57P01" | "57P02" | "57P03") || matches!(told.code().get(..2), Some("08" | "53"));
     }
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    match cause.map(|cause| (cause.kind(), cause.raw_os_error())) {
-        // A socket that may not be opened. Without a number it is the driver, about a server that takes no writes yet.
-        Some((io::ErrorKind::PermissionDenied, number)) => number.is_none(),
-        // What TLS finds, such as a certificate that is not to be believed.
-        Some((io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput, _)) => false,
-        Some(_) => true,
-        None => error.is_closed(),
+    if let sqlx::Error::Io(cause) = error {
+        // But a socket that may not be opened, and what TLS finds, such as a certificate that is not to be believed.
+        let lasting = [io::ErrorKind::PermissionDenied, io::ErrorKind::InvalidData, io::ErrorKind::InvalidInput];
+        return !lasting.contains(&cause.kind());
     }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    matches!(error, sqlx::Error::PoolTimedOut)
 }
 
 impl Connection {
-    /// Opens one.
-    pub(super) async fn open(address: &Address, heard: &Arc<Heard>) -> std::result::Result<Self, NotOpened> {
-        let (client, mut connection) = address.config.connect(address.transport.clone()).await?;
-        let alone = Arc::new(AtomicBool::new(false));
-        let (unsure, heard) = (Arc::clone(&alone), Arc::clone(heard));
-        #[expect(clippy::disallowed_methods, reason = "aborted when the connection is dropped")]
-        let task = tokio::spawn(async move {
-            // The end, or an error: either way the client finds out by itself.
-            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-                if let AsyncMessage::Notification(_) = message {
-                    heard.notified.notify_one();
-                } else if let AsyncMessage::Notice(notice) = message
-                    && notice.parsed_severity() == Some(Severity::Warning)
-                {
-                    heard.warn(notice.message());
-                    // Its words are in the language of the server; the place in its source is not.
-                    if notice.routine() == Some("SyncRepWaitForLSN") {
-                        unsure.store(true, Ordering::Release);
-                    }
-                }
+    /// Opens one to the first of the hosts that will do.
+    pub(super) async fn open(address: &Address, warnings: &Arc<Warnings>) -> std::result::Result<Self, NotOpened> {
+        let patience = address.patience.unwrap_or(Duration::MAX);
+        let mut not_opened = NotOpened { error: StoreError::unreachable("there is no host"), may_pass: false };
+        for (at, host) in address.hosts.iter().enumerate() {
+            let late = |_| NotOpened {
+                error: StoreError::too_slow(format!("no connection within {patience:?}")),
+                may_pass: true,
+            };
+            match timeout(patience, Box::pin(Self::open_plain(host, at, warnings)))
+                .await
+                .unwrap_or_else(|passed| Err(late(passed)))
+            {
+                Ok(connection) => return Ok(connection),
+                Err(another) => not_opened = NotOpened { may_pass: another.may_pass || not_opened.may_pass, ..another },
             }
-        });
-        let (statements, broken) = (Mutex::default(), AtomicBool::new(false));
-        let connection = Self { client, statements, alone, broken, task: task.abort_handle() };
-        connection.prove().await?;
-        Ok(connection)
+        }
+        Err(not_opened)
     }
 
-    /// Sets the limits of our own, and sees to it that this is a server to rely on. Every statement that can go by an index
-    /// does: a plan made while a table was small is kept, and would go through all of it when it has grown.
-    async fn prove(&self) -> std::result::Result<(), NotOpened> {
-        const SETTINGS: [&str; 4] = ["server_version_num", "server_encoding", "in_recovery", "synchronous_commit"];
-        let answer = self
-            .client
-            .simple_query(
-                "SET statement_timeout = 800; SET lock_timeout = 800; SET idle_in_transaction_session_timeout = 2000;
-                 SET client_min_messages = warning;
-                 SET enable_seqscan = off; SET jit = off;
-                 SET default_transaction_isolation = 'read committed';
-                 SELECT current_setting('server_version_num') AS server_version_num,
-                     current_setting('server_encoding') AS server_encoding, pg_is_in_recovery() AS in_recovery,
-                     current_setting('synchronous_commit') AS synchronous_commit",
-            )
-            .await?;
-        let row = answer.iter().find_map(|message| {
-            let SimpleQueryMessage::Row(row) = message else { return None };
-            Some(row)
-        });
-        let [version, encoding, in_recovery, commit] =
-            SETTINGS.map(|name| row.and_then(|row| row.try_get(name).ok().flatten()).unwrap_or_default());
-        let unfit = |why, may_pass| Err(NotOpened { error: StoreError::unreachable(why), may_pass });
-        if version.parse::<u32>().is_ok_and(|version| version < OLDEST) {
-            return unfit(format!("PostgreSQL 15 or newer is needed, and this is {version}"), false);
-        }
-        if encoding != "UTF8" {
-            return unfit(format!("the database's encoding is {encoding}, and must be UTF8"), false);
-        }
-        if in_recovery != "f" {
-            return unfit(String::from("this server is a standby, and a primary is needed"), true);
-        }
-        // Anything weaker could forget what was acknowledged.
-        if !matches!(commit, "on" | "remote_apply") {
-            self.client.batch_execute("SET synchronous_commit = on").await?;
-        }
-        Ok(())
+    async fn open_plain(host: &Host, at: usize, warnings: &Arc<Warnings>) -> std::result::Result<Self, NotOpened> {
+        let options = host.options().await?;
+        let (driver, notices) = watch(options.connect()).await;
+        let connection = Self::of(Driver::Plain(driver?), at, warnings);
+        connection.log(&notices);
+        connection.proven().await
     }
 
-    /// Whether it is known to be closed.
-    pub(super) fn is_closed(&self) -> bool {
-        self.client.is_closed()
+    /// Opens one to the same host that hears what is published.
+    pub(super) async fn listening(&self, address: &Address) -> Result<Self> {
+        let host = address.hosts.get(self.host).ok_or_else(|| StoreError::unreachable("there is no such host"))?;
+        // Proven within the pool: what is not yet a listener is closed at once where that is not waited for.
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(DEADLINE)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .test_before_acquire(false)
+            .after_connect(|driver, _| {
+                let proven = async {
+                    let unproven = |NotOpened { error, .. }| sqlx::Error::Configuration(error.into());
+                    prove(driver).await.map_err(unproven)
+                };
+                Box::pin(proven)
+            })
+            .connect_lazy_with(host.options().await.map_err(failed)?);
+        let mut listener = PgListener::connect_with(&pool).await.map_err(failed)?;
+        listener.ignore_pool_close_event(true);
+        listener.eager_reconnect(false);
+        listener.listen("sessiond").await.map_err(failed)?;
+        Ok(Self::of(Driver::Listening(Box::new(listener)), self.host, &self.warnings))
+    }
+
+    fn of(driver: Driver, host: usize, warnings: &Arc<Warnings>) -> Self {
+        let now = Instant::now();
+        let mut random = [0];
+        // Without randomness it is the whole of it.
+        let part = SystemEntropy.fill(&mut random).map_or(u8::MAX, |()| u8::from_ne_bytes(random));
+        let old = now + AGE + AGE * u32::from(part) / u32::from(u8::MAX);
+        Self { driver, host, warnings: Arc::clone(warnings), sound: true, answered: now, old }
+    }
+
+    async fn proven(mut self) -> std::result::Result<Self, NotOpened> {
+        prove(self.driver().await?).await?;
+        Ok(self)
+    }
+
+    /// The driver's own, for what has no method here. What is asked on it is not judged.
+    pub(super) async fn driver(&mut self) -> sqlx::Result<&mut PgConnection> {
+        match &mut self.driver {
+            Driver::Plain(driver) => Ok(driver),
+            Driver::Listening(listener) => listener.acquire().await,
+        }
     }
 
     /// Whether it can be used again after an error, once no transaction is open on it any more. The server has then merely
     /// refused a statement: opening another connection for each refusal would cost it more than the statement.
     pub(super) fn is_sound(&self) -> bool {
-        let spoilt = [&self.broken, &*self.alone].iter().any(|mark| mark.load(Ordering::Acquire));
-        !spoilt && !self.is_closed()
+        self.sound
     }
 
-    fn failed(&self, error: tokio_postgres::Error) -> StoreError {
-        let refused = error.as_db_error().is_some_and(|told| {
-            // A constraint, a deadlock, no room on the disk, a lock or an answer that was waited for too long. Not that only
-            // reading is possible: elsewhere there may be a primary by now. Nor that a prepared statement is of no use.
-            let passes = matches!(told.code().code().get(..2), Some("23" | "40" | "53" | "55" | "57"));
-            passes && told.parsed_severity() == Some(Severity::Error)
-        });
-        self.broken.fetch_or(!refused, Ordering::AcqRel);
-        failed(error)
+    /// Whether it has been open for so long that another is to take its place.
+    pub(super) fn is_old(&self) -> bool {
+        self.old <= Instant::now()
     }
 
-    /// Runs a statement, prepared when it is first run here.
-    pub(super) async fn query(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>> {
-        let statement = self.prepared(sql).await?;
-        let rows = self.client.query(&statement, params).await.map_err(|error| self.failed(error))?;
-        self.unless_alone(rows)
+    /// Whether it is there still. One that was not asked for a while is asked.
+    pub(super) async fn lives(&mut self) -> bool {
+        if !self.sound || self.is_old() {
+            return false;
+        }
+        if self.answered.elapsed() < FRESH {
+            return true;
+        }
+        self.ask(async |driver| driver.ping().await).await.is_ok()
+    }
+
+    /// Runs a statement, prepared when it is first run here, and returns its rows.
+    pub(super) async fn rows<T>(&mut self, query: QueryAs<'static, Postgres, T, PgArguments>) -> Result<Vec<T>>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        self.ask(async |driver| query.fetch_all(driver).await).await
+    }
+
+    /// The same, and returns its first row. The answer comes once all is done, a commit included.
+    pub(super) async fn row<T>(&mut self, query: QueryAs<'static, Postgres, T, PgArguments>) -> Result<Option<T>>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        self.ask(async |driver| query.fetch_optional(driver).await).await
+    }
+
+    /// The same for a statement that always finds a row; `lacking` is what it means that it did not.
+    pub(super) async fn one<T>(
+        &mut self,
+        query: QueryAs<'static, Postgres, T, PgArguments>,
+        lacking: &'static str,
+    ) -> Result<T>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        self.row(query).await?.ok_or_else(|| StoreError::inconsistent(lacking))
     }
 
     /// Runs a statement and returns how many rows it changed.
-    pub(super) async fn execute(&self, sql: &'static str, params: Params<'_>) -> Result<u64> {
-        let statement = self.prepared(sql).await?;
-        let changed = self.client.execute(&statement, params).await.map_err(|error| self.failed(error))?;
-        self.unless_alone(changed)
-    }
-
-    /// Adds rows by a `COPY … FROM STDIN`: all of them or none.
-    pub(super) async fn copy_in(&self, sql: &'static str, text: Bytes) -> Result<()> {
-        let statement = self.prepared(sql).await?;
-        let mut sink = pin!(self.client.copy_in(&statement).await.map_err(failed)?);
-        sink.send(text).await.map_err(failed)?;
-        sink.finish().await.map(drop).map_err(failed)
+    pub(super) async fn execute(&mut self, query: Query<'static, Postgres, PgArguments>) -> Result<u64> {
+        self.ask(async |driver| query.execute(driver).await.map(|done| done.rows_affected())).await
     }
 
     /// Runs plain statements without parameters.
-    pub(super) async fn run(&self, sql: &str) -> Result<()> {
-        self.client.batch_execute(sql).await.map_err(|error| self.failed(error))?;
-        self.unless_alone(())
+    pub(super) async fn run(&mut self, sql: &'static str) -> Result<()> {
+        self.ask(async |driver| driver.execute(sqlx::raw_sql(sql)).await.map(drop)).await
     }
 
-    /// Hands an answer on, unless an operator made the server stop waiting for its standby. It answers that it committed,
-    /// with a warning; but the commit may be lost with this server, and nothing is to be said of it.
-    fn unless_alone<T>(&self, answer: T) -> Result<T> {
-        if self.alone.load(Ordering::Acquire) {
+    /// Adds rows by a `COPY … FROM STDIN`: all of them or none.
+    pub(super) async fn copy_in(&mut self, sql: &'static str, text: Bytes) -> Result<()> {
+        let copied = async |driver: &mut PgConnection| {
+            let mut copy = driver.copy_in_raw(sql).await?;
+            copy.send(text).await?;
+            copy.finish().await.map(drop)
+        };
+        self.ask(copied).await
+    }
+
+    /// Waits until something was published, if this listens. Says whether it listens still. Given up in the middle, it
+    /// loses nothing.
+    pub(super) async fn published(&mut self) -> bool {
+        match &mut self.driver {
+            Driver::Listening(listener) => matches!(listener.try_recv().await, Ok(Some(_))),
+            Driver::Plain(_) => std::future::pending().await,
+        }
+    }
+
+    /// Whether something was published while something else was asked.
+    pub(super) fn was_published(&mut self) -> bool {
+        match &mut self.driver {
+            Driver::Listening(listener) => std::iter::from_fn(|| listener.next_buffered()).count() > 0,
+            Driver::Plain(_) => false,
+        }
+    }
+
+    /// Asks something, and judges the answer. An operator can make the server stop waiting for its standby: it answers that
+    /// it committed, with a warning; but the commit may be lost with this server. The warning's words are in the server's
+    /// language, so any is taken for that one. They are rare.
+    async fn ask<T>(&mut self, work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>) -> Result<T> {
+        self.sound = false;
+        // In a box, or each of the futures around it would keep room for it.
+        let work = Box::pin(async { work(self.driver().await?).await });
+        let (answer, notices) = watch(work).await;
+        self.answered = Instant::now();
+        self.log(&notices);
+        let warned = notices.iter().any(|notice| notice.is_warning);
+        self.sound = !warned && answer.as_ref().err().is_none_or(is_mere_refusal);
+        let answer = answer.map_err(failed)?;
+        if warned {
             return Err(StoreError::unreachable("committed, but perhaps not on the standby"));
         }
         Ok(answer)
     }
 
-    /// Prepares a statement, so that what is sent behind one another later is not kept waiting for it.
-    pub(super) async fn prepared(&self, sql: &'static str) -> Result<Statement> {
-        let known = self.statements.lock().get(sql).cloned();
-        if let Some(statement) = known {
-            return Ok(statement);
+    fn log(&self, notices: &[Notice]) {
+        for notice in notices.iter().filter(|notice| notice.is_warning) {
+            self.warnings.log(&notice.words);
         }
-        let statement = self.client.prepare(sql).await.map_err(|error| self.failed(error))?;
-        self.statements.lock().insert(sql, statement.clone());
-        Ok(statement)
     }
 }
 
-/// What a failure means for the store. Details, which may hold values, are left out.
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
-pub(super) fn failed(error: tokio_postgres::Error) -> StoreError {
-    let Some(told) = error.as_db_error() else {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        return StoreError::unreachable(format!("{error}{cause}"));
-    };
-    let (code, words) = (told.code(), format!("{} ({})", told.message(), told.code().code()));
-    let too_slow = [
-        SqlState::QUERY_CANCELED,
-        SqlState::LOCK_NOT_AVAILABLE,
-        SqlState::T_R_DEADLOCK_DETECTED,
-        SqlState::T_R_SERIALIZATION_FAILURE,
-    ];
-    if too_slow.contains(code) {
-        return StoreError::too_slow(words);
+/// Sets the limits of our own, and sees to it that this is a server to rely on, and that its warnings are heard. Every
+/// statement that can go by an index does: a plan made while a table was small is kept, and would go through all of it when
+/// it has grown.
+async fn prove(driver: &mut PgConnection) -> std::result::Result<(), NotOpened> {
+    // A notice and not a warning, which would stand in the server's log: whatever lets this through lets those through.
+    let settings = sqlx::raw_sql(
+        "SET client_min_messages = notice;
+         DO $$ BEGIN RAISE NOTICE 'sessiond hears notices'; END $$;
+         SET client_min_messages = warning;
+         SET statement_timeout = 800; SET lock_timeout = 800; SET idle_in_transaction_session_timeout = 2000;
+         SET enable_seqscan = off; SET jit = off;
+         SET default_transaction_isolation = 'read committed';
+         SELECT current_setting('server_version_num') AS version, current_setting('server_encoding') AS encoding,
+             pg_is_in_recovery()::text AS in_recovery, current_setting('synchronous_commit') AS commit",
+    );
+    let (rows, notices) = watch(driver.fetch_all(settings)).await;
+    let rows = rows?;
+    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    let version: &str = row.try_get("version")?;
+    let encoding: &str = row.try_get("encoding")?;
+    let in_recovery: &str = row.try_get("in_recovery")?;
+    let commit: &str = row.try_get("commit")?;
+    let unfit = |why: &str, may_pass| Err(NotOpened { error: StoreError::unreachable(why), may_pass });
+    if version.parse::<u32>().is_ok_and(|version| version < OLDEST) {
+        return unfit(&format!("PostgreSQL 15 or newer is needed, and this is {version}"), false);
     }
-    match code.code().get(..2) {
+    if encoding != "UTF8" {
+        return unfit(&format!("the database's encoding is {encoding}, and must be UTF8"), false);
+    }
+    if in_recovery != "false" {
+        return unfit("this server is a standby, and a primary is needed", true);
+    }
+    if !notices.iter().any(|notice| notice.words == PROOF) {
+        return unfit(
+            "the database's warnings would go unheard, among them that a commit is not on its standby: \
+             this process's tracing subscriber lacks sessiond's layer for them, or has a filter before it",
+            false,
+        );
+    }
+    // Anything weaker could forget what was acknowledged.
+    if !matches!(commit, "on" | "remote_apply") {
+        driver.execute(sqlx::raw_sql("SET synchronous_commit = on")).await?;
+    }
+    Ok(())
+}
+
+/// What the server itself says is wrong.
+fn refusal(error: &sqlx::Error) -> Option<&PgDatabaseError> {
+    error.as_database_error().and_then(|told| told.try_downcast_ref())
+}
+
+/// Whether the server has refused a statement, which says nothing about the connection.
+fn is_mere_refusal(error: &sqlx::Error) -> bool {
+    // A constraint, a deadlock, no room on the disk, a lock or an answer that was waited for too long. Not that only
+    // reading is possible: elsewhere there may be a primary by now. Nor that a prepared statement is of no use.
+    refusal(error).is_some_and(|told| {
+        told.severity() == PgSeverity::Error && matches!(told.code().get(..2), Some("23" | "40" | "53" | "55" | "57"))
+    })
+}
+
+/// What a failure means for the store. Details, which may hold values, are left out.
+pub(super) fn failed(error: sqlx::Error) -> StoreError {
+    let Some(told) = refusal(&error) else {
+        let (words, cause) = (error.to_string(), error);
+        // What was read, or was to be written, makes no sense.
+        let impossible = matches!(
+            cause,
+            sqlx::Error::ColumnDecode { .. }
+                | sqlx::Error::Decode(_)
+                | sqlx::Error::Encode(_)
+                | sqlx::Error::ColumnNotFound(_)
+                | sqlx::Error::ColumnIndexOutOfBounds { .. }
+                | sqlx::Error::TypeNotFound { .. }
+                | sqlx::Error::RowNotFound
+        );
+        if impossible {
+            return StoreError::Inconsistent(Cause::new(words, cause));
+        }
+        if matches!(cause, sqlx::Error::PoolTimedOut) {
+            return StoreError::TooSlow(Cause::new(words, cause));
+        }
+        // Whatever else the driver says is about connections.
+        return StoreError::Unreachable(Cause::new(words, cause));
+    };
+    let code = told.code();
+    let words = format!("{} ({code})", told.message());
+    match (code, code.get(..2)) {
+        // Cancelled, locked, a deadlock, not to be put in an order.
+        ("57014" | "55P03" | "40P01" | "40001", _) => StoreError::TooSlow(Cause::new(words, error)),
         // What was asked was impossible: data, constraints, syntax.
-        Some("0A" | "21" | "22" | "23" | "42") => StoreError::inconsistent(words),
+        (_, Some("0A" | "21" | "22" | "23" | "42")) => StoreError::Inconsistent(Cause::new(words, error)),
         // The connection, its rights, the server's state, its resources, its disk.
-        Some(_) | None => StoreError::unreachable(words),
+        (_, Some(_) | None) => StoreError::Unreachable(Cause::new(words, error)),
     }
 }

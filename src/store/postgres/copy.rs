@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sqlx::{query, query_as};
 
 use super::super::connect::ConnectError;
 use super::super::copy::{Contents, CopyError, Table};
 use super::super::opening::Opening;
 use super::super::{Result, StoreError};
 use super::address::Address;
-use super::columns::Columns;
-use super::connection::{Connection, NotOpened};
-use super::pool::by;
-use super::{address, migrate};
+use super::connection::{Connection, NotOpened, Warnings};
+use super::deadline::with_deadline_of;
+use super::migrate;
 use crate::config::DatabaseUrl;
 
 /// How long a page may take, and whatever else is done at once.
@@ -25,26 +25,27 @@ const CONNECTION: Duration = Duration::from_secs(10);
 const TOKEN_KEY: &str = "token_key";
 const COPYING: &str = "copying";
 
-async fn opened(address: &Address) -> Result<Connection> {
-    Connection::open(address, &Arc::default()).await.map_err(|NotOpened { error, .. }| error)
-}
-
 /// A database that nobody else fills until this is dropped.
 pub(in super::super) struct Target(Connection);
 
 impl Target {
     /// Connects, migrates, and keeps other copies away.
     pub(in super::super) async fn open(url: &DatabaseUrl) -> std::result::Result<Self, CopyError> {
-        let address = address(url)?;
-        let connection = by(CONNECTION, opened(&address)).await.map_err(ConnectError::from)?;
-        migrate::migrate(&connection, &Opening::default()).await.map_err(ConnectError::from)?;
+        let address = Address::parse(url.reveal()).map_err(ConnectError::BadUrl)?;
+        let warnings = Arc::<Warnings>::default();
+        let opened = async { Connection::open(&address, &warnings).await.map_err(|NotOpened { error, .. }| error) };
+        let mut connection = with_deadline_of(CONNECTION, opened).await.map_err(ConnectError::from)?;
+        let opening = Opening::default();
+        let migrated = migrate::migrate(&mut connection, &address, &warnings, &opening);
+        migrated.await.map_err(ConnectError::from)?;
         // The number is ours alone: the letters of "sesscopy". The lock goes with the connection, and that of a copy that
         // was killed goes a moment later.
         let alone = connection.run(
             "SET statement_timeout = '5min'; SET lock_timeout = '5s'; SELECT pg_advisory_lock(8315179226436169849);
              SET lock_timeout = 0",
         );
-        match patiently(alone).await {
+        let locked = patiently(alone).await;
+        match locked {
             Ok(()) => Ok(Self(connection)),
             Err(StoreError::TooSlow(_)) => Err(CopyError::Busy),
             Err(error @ (StoreError::Unreachable(_) | StoreError::Inconsistent(_))) => Err(error.into()),
@@ -52,11 +53,11 @@ impl Target {
     }
 
     /// Marks it as a part of this copy, unless it is one, or is all of it. Says whether there is anything to do.
-    pub(in super::super) async fn begin(&self, contents: &Contents) -> std::result::Result<bool, CopyError> {
-        if let Some(mark) = secret(&self.0, COPYING).await? {
+    pub(in super::super) async fn begin(&mut self, contents: &Contents) -> std::result::Result<bool, CopyError> {
+        if let Some(mark) = secret(&mut self.0, COPYING).await? {
             return if mark == contents.stamp() { Ok(true) } else { Err(CopyError::Another) };
         }
-        let is_key = secret(&self.0, TOKEN_KEY).await? == Some(contents.token_key);
+        let is_key = secret(&mut self.0, TOKEN_KEY).await? == Some(contents.token_key);
         if is_key && self.holds(|table| contents.rows(table)).await? {
             return Ok(false);
         }
@@ -68,20 +69,18 @@ impl Target {
     }
 
     /// How many rows a table has, and the last one's key, or one before all others.
-    pub(in super::super) async fn reached(&self, table: Table) -> Result<(i64, String)> {
+    pub(in super::super) async fn reached(&mut self, table: Table) -> Result<(i64, String)> {
         let sql = match table {
             Table::Users => "SELECT count(*), coalesce(max(id), '') FROM users",
             Table::Sessions => "SELECT count(*), coalesce(max(number), 0)::text FROM sessions",
             Table::Events => "SELECT count(*), coalesce(max(number), 0)::text FROM events",
             Table::Revocations => "SELECT count(*), coalesce(max(seq), 0)::text FROM revocations",
         };
-        let rows = patiently(self.0.query(sql, &[])).await?;
-        let mut columns = Columns::of_first(&rows, "a count has no answer")?;
-        Ok((columns.next()?, columns.next()?))
+        patiently(self.0.one(query_as(sql), "a count has no answer")).await
     }
 
     /// Adds the rows of a page: all of them, durably, or none.
-    pub(in super::super) async fn add(&self, table: Table, text: Bytes) -> Result<()> {
+    pub(in super::super) async fn add(&mut self, table: Table, text: Bytes) -> Result<()> {
         let sql = match table {
             Table::Users => {
                 "COPY users (id, username, username_key, email, email_key, name, admin, password_hash, auth_epoch, disabled_at,
@@ -102,7 +101,7 @@ impl Target {
 
     /// Takes the source's key and newest number over, lets numbers go on after the highest ones, and takes the mark
     /// away, all at once. A database that does not hold what it should, or is served from, keeps the mark.
-    pub(in super::super) async fn finish(&self, contents: &Contents) -> std::result::Result<(), CopyError> {
+    pub(in super::super) async fn finish(&mut self, contents: &Contents) -> std::result::Result<(), CopyError> {
         // Or the first statements would be planned as for empty tables.
         patiently(self.0.run("ANALYZE users, sessions, events, revocations")).await?;
         if !self.holds(|table| contents.rows(table)).await? || self.is_served().await? {
@@ -111,21 +110,21 @@ impl Target {
         let all_at_once = async {
             self.0.run("BEGIN").await?;
             self.set(TOKEN_KEY, &contents.token_key).await?;
-            self.0.execute("UPDATE coherence SET seq = greatest(seq, $1)", &[&contents.head]).await?;
+            self.0.execute(query("UPDATE coherence SET seq = greatest(seq, $1)").bind(contents.head)).await?;
             for sql in [
                 "SELECT setval(pg_get_serial_sequence('sessions', 'number'), max(number)) FROM sessions",
                 "SELECT setval(pg_get_serial_sequence('events', 'number'), max(number)) FROM events",
             ] {
-                self.0.query(sql, &[]).await?;
+                self.0.execute(query(sql)).await?;
             }
-            self.0.execute("DELETE FROM secrets WHERE name = $1", &[&COPYING]).await?;
+            self.0.execute(query("DELETE FROM secrets WHERE name = $1").bind(COPYING)).await?;
             self.0.run("COMMIT").await
         };
         Ok(patiently(all_at_once).await?)
     }
 
     /// Whether every table has as many rows as `expected` says.
-    async fn holds(&self, expected: impl Fn(Table) -> i64) -> Result<bool> {
+    async fn holds(&mut self, expected: impl Fn(Table) -> i64) -> Result<bool> {
         for table in Table::ALL {
             if self.reached(table).await?.0 != expected(table) {
                 return Ok(false);
@@ -135,30 +134,31 @@ impl Target {
     }
 
     /// Whether there is a process that serves, or has until it was killed.
-    async fn is_served(&self) -> Result<bool> {
-        patiently(self.0.query("SELECT 1 FROM replicas LIMIT 1", &[])).await.map(|rows| !rows.is_empty())
+    async fn is_served(&mut self) -> Result<bool> {
+        let row: Option<(i32,)> = patiently(self.0.row(query_as("SELECT 1 FROM replicas LIMIT 1"))).await?;
+        Ok(row.is_some())
     }
 
-    async fn set(&self, name: &str, value: &[u8; 32]) -> Result<()> {
+    async fn set(&mut self, name: &'static str, value: &[u8; 32]) -> Result<()> {
         let sql =
             "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-        patiently(self.0.execute(sql, &[&name, &value.as_slice()])).await.map(drop)
+        patiently(self.0.execute(query(sql).bind(name).bind(value.to_vec()))).await.map(drop)
     }
 }
 
-async fn secret(connection: &Connection, name: &str) -> Result<Option<[u8; 32]>> {
-    let rows = patiently(connection.query("SELECT value FROM secrets WHERE name = $1", &[&name])).await?;
+async fn secret(connection: &mut Connection, name: &'static str) -> Result<Option<[u8; 32]>> {
+    let value = query_as("SELECT value FROM secrets WHERE name = $1").bind(name);
+    let value: Option<(Vec<u8>,)> = patiently(connection.row(value)).await?;
     let unfit = |_| StoreError::inconsistent(format!("the secret {name} is not one"));
-    let value = rows.first().map(|row| Columns::of(row).next::<&[u8]>()).transpose()?;
-    value.map(|value| value.try_into().map_err(unfit)).transpose()
+    value.map(|(value,)| value.try_into().map_err(unfit)).transpose()
 }
 
 /// Whether a copy into this database has begun and not come to its end.
-pub(super) async fn is_unfinished(connection: &Connection) -> Result<bool> {
+pub(super) async fn is_unfinished(connection: &mut Connection) -> Result<bool> {
     secret(connection, COPYING).await.map(|mark| mark.is_some())
 }
 
 /// Waits for `work`, no longer than [`DEADLINE`].
 async fn patiently<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    by(DEADLINE, work).await
+    with_deadline_of(DEADLINE, work).await
 }

@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::super::{Result, StoreError};
 use super::address::Address;
-use super::connection::{Connection, Heard, NotOpened};
-use super::pool::DEADLINE;
+use super::connection::{Connection, NotOpened, Warnings};
+use super::deadline::DEADLINE;
 use crate::domain::entropy::{Entropy as _, SystemEntropy};
 
 /// How many may be opened at once while the database is there.
@@ -46,8 +46,8 @@ impl Backoff {
 
 /// See above.
 pub(super) struct Gate {
-    address: Address,
-    heard: Arc<Heard>,
+    pub(super) address: Address,
+    pub(super) warnings: Arc<Warnings>,
     turns: Arc<Semaphore>,
     state: Mutex<State>,
 }
@@ -66,20 +66,21 @@ struct State {
 }
 
 impl Gate {
-    /// Opens nothing yet. `heard` is told what the database says unasked, on every connection.
-    pub(super) fn new(address: Address, heard: Arc<Heard>) -> Arc<Self> {
-        Arc::new(Self { address, heard, turns: Arc::new(Semaphore::new(AT_ONCE)), state: Mutex::default() })
+    /// Opens nothing yet.
+    pub(super) fn new(address: Address) -> Arc<Self> {
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
+        Arc::new(Self { address, warnings: Arc::default(), turns, state: Mutex::default() })
     }
 
     /// Opens a connection, unless none is to be had.
     pub(super) async fn open(self: &Arc<Self>) -> Result<Connection> {
-        if let Some(spare) = self.pass()? {
+        if let Some(spare) = self.pass().await? {
             return Ok(spare);
         }
         let closed = |_: AcquireError| closed();
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(closed)?;
         // Those before may have found out.
-        if let Some(spare) = self.pass()? {
+        if let Some(spare) = self.pass().await? {
             return Ok(spare);
         }
         let (this, (reply, opened)) = (Arc::clone(self), oneshot::channel());
@@ -99,7 +100,7 @@ impl Gate {
 
     /// Opens a connection, whatever is known.
     pub(super) async fn attempt(&self) -> std::result::Result<Connection, NotOpened> {
-        match timeout(DEADLINE, Connection::open(&self.address, &self.heard)).await {
+        match timeout(DEADLINE, Connection::open(&self.address, &self.warnings)).await {
             Ok(opened) => opened,
             Err(_) => Err(NotOpened {
                 error: StoreError::too_slow(format!("no connection within {DEADLINE:?}")),
@@ -123,18 +124,23 @@ impl Gate {
     }
 
     /// Refuses where it is known that there is nothing to be had. Hands out a connection that is there already.
-    fn pass(&self) -> Result<Option<Connection>> {
-        let mut state = self.state.lock();
-        if state.closed {
-            return Err(closed());
-        }
-        match &state.down {
-            Some(why) => Err(why.clone()),
-            None => Ok(state.spare.take().filter(|spare| !spare.is_closed())),
-        }
+    async fn pass(&self) -> Result<Option<Connection>> {
+        let spare = {
+            let mut state = self.state.lock();
+            if state.closed {
+                return Err(closed());
+            }
+            match &state.down {
+                Some(why) => return Err(why.clone()),
+                None => state.spare.take(),
+            }
+        };
+        let Some(mut spare) = spare else { return Ok(None) };
+        Ok(spare.lives().await.then_some(spare))
     }
 
-    fn keep(&self, unwanted: Connection) {
+    /// Takes in a connection that is not wanted, for the next.
+    pub(super) fn keep(&self, unwanted: Connection) {
         let mut state = self.state.lock();
         if !state.closed {
             state.spare = Some(unwanted);

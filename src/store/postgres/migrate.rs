@@ -1,58 +1,76 @@
-//! Brings the tables up to date: `schema_migrations` names what a database has had.
+//! Brings the tables up to date on a connection of its own.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::{Connection as _, PgConnection, Postgres};
+use tokio::time::{sleep, timeout};
+
+use super::super::migrate::{POSTGRES, Schema, State};
 use super::super::opening::{Opening, Stage};
 use super::super::{Result, StoreError};
-use super::columns::Columns;
-use super::connection::Connection;
+use super::address::Address;
+use super::connection::{Connection, NotOpened, Warnings, failed};
+use super::deadline::with_deadline;
 
-/// Every migration there ever was, by name; what a database has had is never changed.
-const MIGRATIONS: [(&str, &str); 1] = [("0001_initial", include_str!("../../../migrations/postgres/0001_initial.sql"))];
+const SCHEMA: Schema = Schema {
+    known: &POSTGRES,
+    tables: "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()",
+    failed,
+};
 /// How long all of it may take, waiting for another process that migrates included.
 const DEADLINE: Duration = Duration::from_mins(5);
+/// How long the pauses are between attempts to get the lock.
+const PAUSE: Duration = Duration::from_millis(50);
 
-/// Applies what is missing, in one transaction: all of it or nothing, whoever is killed when. Of several processes that
-/// start at once one migrates and the others wait, then find nothing to do.
-pub(super) async fn migrate(connection: &Connection, opening: &Opening) -> Result<()> {
+/// Applies what is missing in the database that `connection` leads to.
+pub(super) async fn migrate(
+    connection: &mut Connection,
+    address: &Address,
+    warnings: &Arc<Warnings>,
+    opening: &Opening,
+) -> Result<()> {
+    let state = async { SCHEMA.state::<Postgres>(connection.driver().await.map_err(failed)?).await };
+    let limits = match with_deadline(state).await? {
+        State::Ready => return Ok(()),
+        // Nobody uses anything there.
+        State::Empty => "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0",
+        State::Behind(_) => "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 500",
+    };
+    opening.is(Stage::Locked);
     let late = |_| StoreError::too_slow(format!("not migrated within {DEADLINE:?}: does another process hold a lock?"));
-    tokio::time::timeout(DEADLINE, in_transaction(connection, opening)).await.map_err(late)?
+    let migrated = async {
+        let unopened = |NotOpened { error, .. }| error;
+        let mut connection = Connection::open(address, warnings).await.map_err(unopened)?;
+        let driver = connection.driver().await.map_err(failed)?;
+        loop {
+            match in_transaction(driver, limits, opening).await {
+                // Somebody uses a table that is to be changed.
+                Err(StoreError::TooSlow(_)) => sleep(PAUSE).await,
+                ended => break ended,
+            }
+        }
+    };
+    timeout(DEADLINE, migrated).await.map_err(late)?
 }
 
-async fn in_transaction(connection: &Connection, opening: &Opening) -> Result<()> {
-    opening.is(Stage::Locked);
-    // The number is ours alone: the first eight letters of "sessiond".
-    connection
-        .run("BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(8315180193920146286)")
-        .await?;
+/// Does it in one transaction: all of it or nothing, whoever is killed when. Of several processes that start at once one
+/// migrates and the others wait, then find nothing to do. A table that is in use is waited for only briefly, since all that
+/// comes after waits for it, too.
+async fn in_transaction(driver: &mut PgConnection, limits: &'static str, opening: &Opening) -> Result<()> {
+    let mut transaction = driver.begin().await.map_err(failed)?;
+    sqlx::raw_sql(limits).execute(&mut *transaction).await.map_err(failed)?;
+    loop {
+        // The number is ours alone: the first eight letters of "sessiond".
+        let lock = sqlx::query_as("SELECT pg_try_advisory_xact_lock(8315180193920146286)");
+        let (locked,): (bool,) = lock.fetch_one(&mut *transaction).await.map_err(failed)?;
+        if locked {
+            break;
+        }
+        sleep(PAUSE).await;
+    }
     opening.is(Stage::Migrating);
-    let tables =
-        connection.query("SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()", &[]).await?;
-    let tables = tables.iter().map(|row| Columns::of(row).next()).collect::<Result<HashSet<String>>>()?;
-    if !tables.contains("schema_migrations") {
-        if !tables.is_empty() {
-            return Err(StoreError::inconsistent(String::from(
-                "the database has tables of somebody else's: give sessiond one of its own, or a schema",
-            )));
-        }
-        connection.run("CREATE TABLE schema_migrations (name text NOT NULL PRIMARY KEY)").await?;
-    }
-    let had = connection.query("SELECT name FROM schema_migrations", &[]).await?;
-    let mut had = had.iter().map(|row| Columns::of(row).next()).collect::<Result<HashSet<String>>>()?;
-    for (name, sql) in MIGRATIONS {
-        if !had.remove(name) {
-            connection
-                .run(sql)
-                .await
-                .inspect_err(|error| tracing::error!(migration = name, %error, "cannot migrate"))?;
-            connection.execute("INSERT INTO schema_migrations (name) VALUES ($1)", &[&name]).await?;
-        }
-    }
-    if let Some(unknown) = had.into_iter().next() {
-        return Err(StoreError::inconsistent(format!(
-            "the database has had the migration {unknown}, which this sessiond does not know: a newer one has written it, so run that"
-        )));
-    }
-    connection.run("COMMIT").await
+    let applied = SCHEMA.apply::<Postgres>(&mut transaction).await;
+    applied.inspect_err(|error| tracing::error!(%error, "cannot migrate"))?;
+    transaction.commit().await.map_err(failed)
 }

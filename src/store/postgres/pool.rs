@@ -4,31 +4,17 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use parking_lot::Mutex;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::{Query, QueryAs};
+use sqlx::{FromRow, Postgres};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
-use tokio_postgres::Row;
 
 use super::super::{Result, StoreError};
-use super::connection::{Connection, Params};
+use super::connection::Connection;
+use super::deadline::with_deadline;
 use super::gate::Gate;
-
-/// How long anything may take: waiting for a turn, connecting, asking and committing. PostgreSQL's own limits do not
-/// cover the commit, and cannot help where it is the network that hangs.
-pub(super) const DEADLINE: Duration = Duration::from_millis(900);
-
-/// Waits for `work`, no longer than [`DEADLINE`]. What it holds is dropped then, connections included.
-pub(super) async fn within<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let late = |_| StoreError::too_slow(format!("no answer within {DEADLINE:?}; what was asked may have happened"));
-    tokio::time::timeout(DEADLINE, work).await.map_err(late)?
-}
-
-/// Waits for `work` that changes nothing, or may be asked for again, no longer than `deadline`.
-pub(super) async fn by<T>(deadline: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let late = |_| StoreError::too_slow(format!("no answer within {deadline:?}"));
-    tokio::time::timeout(deadline, work).await.map_err(late)?
-}
 
 /// The connections.
 pub(super) struct Pool {
@@ -95,7 +81,7 @@ impl Pool {
         let turn = self.turns.acquire().await.map_err(closed)?;
         let age = self.age.load(Ordering::Acquire);
         let (connection, lent) = loop {
-            if let Ok(idle) = self.idle() {
+            if let Ok(idle) = self.idle().await {
                 break idle;
             }
             let error = match self.gate.open().await {
@@ -105,7 +91,7 @@ impl Pool {
             // Before the look, so that none that is returned after it is missed.
             let mut returned = pin!(self.returned.notified());
             returned.as_mut().enable();
-            match self.idle() {
+            match self.idle().await {
                 Ok(idle) => break idle,
                 Err(InUse(0)) => return Err(error),
                 Err(InUse(_)) => returned.await,
@@ -114,35 +100,48 @@ impl Pool {
         Ok(Lease { pool: self, age, connection, _lent: lent, _turn: turn })
     }
 
-    /// Takes one that is open and idle. Where there is none, tells how many will yet be returned, or closed.
-    fn idle(&self) -> std::result::Result<(Connection, Lent<'_>), InUse> {
-        let mut idle = self.idle.lock();
-        while let Some(connection) = idle.pop() {
-            if !connection.is_closed() {
-                return Ok((connection, Lent::begin(self)));
+    /// Takes one that is idle and there still. Where there is none, says how many will yet be returned, or closed.
+    async fn idle(&self) -> std::result::Result<(Connection, Lent<'_>), InUse> {
+        loop {
+            let (mut connection, lent) = {
+                let mut idle = self.idle.lock();
+                let connection = idle.pop().ok_or_else(|| InUse(self.lent.load(Ordering::Acquire)))?;
+                (connection, Lent::begin(self))
+            };
+            if connection.lives().await {
+                return Ok((connection, lent));
             }
         }
-        Err(InUse(self.lent.load(Ordering::Acquire)))
     }
 
-    /// Runs one statement, which is a transaction of its own.
-    pub(super) async fn query(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>> {
-        within(async {
-            let lease = self.take().await?;
-            let rows = lease.connection.query(sql, params).await;
-            lease.give_back_if_sound();
-            rows
-        })
-        .await
+    /// Runs one statement, which is a transaction of its own, and returns its rows.
+    pub(super) async fn rows<T>(&self, query: QueryAs<'static, Postgres, T, PgArguments>) -> Result<Vec<T>>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        self.with(async |connection| connection.rows(query).await).await
+    }
+
+    /// The same, and returns its first row.
+    pub(super) async fn row<T>(&self, query: QueryAs<'static, Postgres, T, PgArguments>) -> Result<Option<T>>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        self.with(async |connection| connection.row(query).await).await
     }
 
     /// The same, and returns how many rows it changed.
-    pub(super) async fn execute(&self, sql: &'static str, params: Params<'_>) -> Result<u64> {
-        within(async {
-            let lease = self.take().await?;
-            let changed = lease.connection.execute(sql, params).await;
+    pub(super) async fn execute(&self, query: Query<'static, Postgres, PgArguments>) -> Result<u64> {
+        self.with(async |connection| connection.execute(query).await).await
+    }
+
+    /// Does what leaves no transaction open, whatever comes of it.
+    pub(super) async fn with<T>(&self, work: impl AsyncFnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+        with_deadline(async {
+            let mut lease = self.take().await?;
+            let done = work(&mut lease.connection).await;
             lease.give_back_if_sound();
-            changed
+            done
         })
         .await
     }
@@ -169,7 +168,7 @@ impl Lease<'_> {
     }
 
     /// Undoes a transaction that has failed. If that works, the connection is put back.
-    pub(super) async fn roll_back(self) {
+    pub(super) async fn roll_back(mut self) {
         if self.connection.is_sound() && self.connection.run("ROLLBACK").await.is_ok() {
             self.give_back();
         }

@@ -1,22 +1,26 @@
 //! The rows of the processes that serve, and the log, on a connection of their own that listens for hints.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use futures_util::future::{try_join, try_join3};
-use tokio::sync::Mutex;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{FromRow, Postgres, query, query_as};
+use tokio::sync::{Mutex, Notify};
 
 use super::super::replicas::DEADLINE;
 use super::super::{News, Replica, Replicas, Result, StoreError};
-use super::columns::{self, Columns, NO_HEAD};
-use super::connection::{Connection, Heard, Params};
+use super::change::NO_HEAD;
+use super::connection::Connection;
+use super::deadline::with_deadline_of;
 use super::gate::Gate;
-use super::pool::{Pool, by};
+use super::pool::Pool;
 use super::sessions;
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::id::ReplicaId;
-use crate::domain::revocation::Seq;
+use crate::domain::id::{ReplicaId, UserId};
+use crate::domain::revocation::{Revocation, Seq};
 use crate::domain::session::Seen;
 use crate::domain::token::TokenHash;
 
@@ -33,7 +37,10 @@ pub(super) struct Membership {
     /// The newest timeline that was seen.
     timeline: AtomicU32,
     open: Mutex<Option<Listener>>,
-    heard: Arc<Heard>,
+    /// Told that something may have been published.
+    published: Notify,
+    /// Told that the connection is needed to ask something.
+    needed: Notify,
 }
 
 /// A connection that listens, and the timeline it is on: a server that takes over is another, and begins a new one.
@@ -43,106 +50,155 @@ struct Listener {
 }
 
 impl Listener {
-    async fn open(gate: &Arc<Gate>, heard: &Heard) -> Result<Self> {
+    async fn open(gate: &Arc<Gate>) -> Result<Self> {
         const UNTOLD: &str = "the database does not tell its timeline";
-        let connection = gate.open().await?;
-        connection.run("LISTEN sessiond").await?;
-        let rows = connection.query("SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)", &[]).await?;
-        let timeline: &str = Columns::of_first(&rows, UNTOLD)?.next()?;
-        let timeline = u32::from_str_radix(timeline, 16).map_err(|_| StoreError::inconsistent(String::from(UNTOLD)))?;
-        // Whatever was said while nobody listened.
-        heard.notified.notify_one();
+        // One that has just proved which of the hosts is the primary. There is a use for it afterwards.
+        let proven = gate.open().await?;
+        let mut connection = proven.listening(&gate.address).await?;
+        gate.keep(proven);
+        let timeline = query_as("SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)");
+        let (timeline,): (String,) = connection.one(timeline, UNTOLD).await?;
+        let timeline = u32::from_str_radix(&timeline, 16).map_err(|_| StoreError::inconsistent(UNTOLD))?;
         Ok(Self { connection, timeline })
     }
 }
 
 impl Membership {
     /// Opens nothing yet.
-    pub(super) fn new(
-        gate: Arc<Gate>,
-        heard: Arc<Heard>,
-        [readers, writers]: [Arc<Pool>; 2],
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self { gate, readers, writers, clock, timeline: AtomicU32::new(0), open: Mutex::default(), heard }
+    pub(super) fn new(gate: Arc<Gate>, [readers, writers]: [Arc<Pool>; 2], clock: Arc<dyn Clock>) -> Self {
+        let (published, needed) = (Notify::new(), Notify::new());
+        Self { gate, readers, writers, clock, timeline: AtomicU32::new(0), open: Mutex::default(), published, needed }
     }
 
     /// Runs `work` on the connection, which is opened where there is none, and closed if `work` fails or is late.
-    async fn on<T>(&self, work: impl AsyncFnOnce(&Listener) -> Result<T>) -> Result<T> {
-        by(DEADLINE, async {
+    async fn on<T>(&self, work: impl AsyncFnOnce(&mut Listener) -> Result<T>) -> Result<T> {
+        with_deadline_of(DEADLINE, async {
+            self.needed.notify_one();
             let mut slot = self.open.lock().await;
-            let listener = match slot.take().filter(|listener| !listener.connection.is_closed()) {
+            let mut listener = match slot.take().filter(|listener| !listener.connection.is_old()) {
                 Some(listener) => listener,
-                None => {
-                    let listener = Listener::open(&self.gate, &self.heard).await?;
-                    let before = self.timeline.swap(listener.timeline, Ordering::AcqRel);
-                    if before != 0 && before != listener.timeline {
-                        self.gate.forget();
-                        self.readers.forget();
-                        self.writers.forget();
-                    }
-                    listener
-                }
+                None => self.opened().await?,
             };
-            let done = work(&listener).await?;
+            let done = work(&mut listener).await?;
+            if listener.connection.was_published() {
+                self.published.notify_one();
+            }
             *slot = Some(listener);
             Ok(done)
         })
         .await
     }
 
-    async fn run(&self, sql: &'static str, params: Params<'_>) -> Result<u64> {
-        self.on(async |listener| listener.connection.execute(sql, params).await).await
+    async fn opened(&self) -> Result<Listener> {
+        let listener = Listener::open(&self.gate).await?;
+        let before = self.timeline.swap(listener.timeline, Ordering::AcqRel);
+        if before != 0 && before != listener.timeline {
+            self.forget();
+        }
+        // Whatever was published before it listened.
+        self.published.notify_one();
+        Ok(listener)
+    }
+
+    /// Closes all connections: another server is the primary now, or the one that there was has stopped.
+    fn forget(&self) {
+        self.gate.forget();
+        self.readers.forget();
+        self.writers.forget();
+    }
+
+    async fn execute(&self, query: Query<'static, Postgres, PgArguments>) -> Result<u64> {
+        self.on(async |listener| listener.connection.execute(query).await).await
+    }
+
+    /// Waits until something is published, for as long as nothing else has to be asked on the connection.
+    async fn listen(&self) {
+        loop {
+            let mut slot = self.open.lock().await;
+            let Some(listener) = slot.as_mut() else {
+                drop(slot);
+                // Whatever opens one says so.
+                return pending().await;
+            };
+            tokio::select! {
+                biased;
+                () = self.needed.notified() => {}
+                listens = listener.connection.published() => {
+                    if !listens {
+                        *slot = None;
+                        self.forget();
+                    }
+                    return;
+                }
+            }
+        }
     }
 
     /// Closes the connection.
     pub(super) async fn close(&self) {
+        self.needed.notify_one();
         drop(self.open.lock().await.take());
     }
 }
 
-/// Reads the newest number, the log and the rows, in this order: what is read later shows no less.
-async fn news(Listener { connection, timeline }: &Listener, applied: Seq) -> Result<News> {
-    const HEAD: &str = "SELECT seq FROM coherence";
-    const LOG: &str = "SELECT seq, sessions, users, flush FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2";
-    const ROWS: &str = "SELECT id, beat, applied, caching FROM replicas";
-    for sql in [HEAD, LOG, ROWS] {
-        connection.prepared(sql).await?;
+/// The newest number and an entry of the log, or a replica's row.
+#[derive(FromRow)]
+struct Line {
+    head: Option<Seq>,
+    seq: Option<Seq>,
+    sessions: Option<Vec<TokenHash>>,
+    users: Option<Vec<UserId>>,
+    flush: Option<Vec<TokenHash>>,
+    id: Option<ReplicaId>,
+    beat: Option<i64>,
+    applied: Option<Seq>,
+    caching: Option<bool>,
+}
+
+/// Reads the newest number, the log and the rows as of one moment.
+async fn news(Listener { connection, timeline }: &mut Listener, applied: Seq) -> Result<News> {
+    let lines = query_as(
+        "SELECT head.seq AS head, entry.seq, entry.sessions, entry.users, entry.flush,
+             NULL AS id, NULL::bigint AS beat, NULL::bigint AS applied, NULL::boolean AS caching
+         FROM coherence AS head LEFT JOIN
+             (SELECT seq, sessions, users, flush FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2) AS entry ON true
+         UNION ALL
+         SELECT NULL, NULL, NULL, NULL, NULL, id, beat, applied, caching FROM replicas",
+    );
+    let lines: Vec<Line> = connection.rows(lines.bind(applied).bind(MOST)).await?;
+    let head = lines.iter().find_map(|line| line.head).ok_or_else(|| StoreError::inconsistent(NO_HEAD))?;
+    let mut news = News { timeline: *timeline, head, revocations: Vec::new(), replicas: Vec::new() };
+    for Line { head: _, seq, sessions, users, flush, id, beat, applied, caching } in lines {
+        if let (Some(seq), Some(sessions), Some(users), Some(flush)) = (seq, sessions, users, flush) {
+            news.revocations.push(Revocation { seq, sessions, users, flush });
+        }
+        if let (Some(id), Some(beat), Some(applied), Some(caching)) = (id, beat, applied, caching) {
+            news.replicas.push(Replica { id, beat, applied, caching });
+        }
     }
-    let (head, revocations, replicas) =
-        try_join3(connection.query(HEAD, &[]), connection.query(LOG, &[&applied, &MOST]), connection.query(ROWS, &[]))
-            .await?;
-    Ok(News {
-        timeline: *timeline,
-        head: Columns::of_first(&head, NO_HEAD)?.next()?,
-        revocations: revocations.iter().map(columns::revocation).collect::<Result<_>>()?,
-        replicas: replicas.iter().map(columns::replica).collect::<Result<_>>()?,
-    })
+    news.revocations.sort_unstable_by_key(|entry| entry.seq);
+    Ok(news)
 }
 
 #[async_trait]
 impl Replicas for Membership {
     async fn register(&self, id: ReplicaId, caching: bool) -> Result<Seq> {
-        self.on(async |Listener { connection, .. }| {
-            let rows = connection
-                .query(
-                    "INSERT INTO replicas (id, beat, applied, caching) SELECT $1, 0, seq, $2 FROM coherence RETURNING applied",
-                    &[&id, &caching],
-                )
-                .await?;
-            Columns::of_first(&rows, NO_HEAD)?.next()
-        })
-        .await
+        let insert = query_as(
+            "INSERT INTO replicas (id, beat, applied, caching) SELECT $1, 0, seq, $2 FROM coherence RETURNING applied",
+        );
+        let insert = insert.bind(id).bind(caching);
+        let (applied,) = self.on(async |listener| listener.connection.one(insert, NO_HEAD).await).await?;
+        Ok(applied)
     }
 
     async fn beat(&self, id: ReplicaId, applied: Seq) -> Result<Option<News>> {
+        let beat = query("UPDATE replicas SET beat = beat + 1, applied = $2 WHERE id = $1").bind(id).bind(applied);
         self.on(async |listener| {
-            const BEAT: &str = "UPDATE replicas SET beat = beat + 1, applied = $2 WHERE id = $1";
-            listener.connection.prepared(BEAT).await?;
-            // Sent behind one another, done one after the other: what is read is read after the beat is durable.
-            let (beaten, news) =
-                try_join(listener.connection.execute(BEAT, &[&id, &applied]), news(listener, applied)).await?;
-            Ok((beaten == 1).then_some(news))
+            // What is read is read after the beat is durable.
+            if listener.connection.execute(beat).await? == 0 {
+                return Ok(None);
+            }
+            news(listener, applied).await.map(Some)
         })
         .await
     }
@@ -153,9 +209,11 @@ impl Replicas for Membership {
 
     async fn acknowledge(&self, id: ReplicaId, applied: Seq) -> Result<()> {
         // Not waiting for the disk: a crash that forgets it only makes somebody wait longer.
-        let sql = "UPDATE replicas SET applied = $2
-             WHERE id = $1 AND applied < $2 AND set_config('synchronous_commit', 'off', true) = 'off'";
-        self.run(sql, &[&id, &applied]).await.map(drop)
+        let update = query(
+            "UPDATE replicas SET applied = $2
+             WHERE id = $1 AND applied < $2 AND set_config('synchronous_commit', 'off', true) = 'off'",
+        );
+        self.execute(update.bind(id).bind(applied)).await.map(drop)
     }
 
     async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>> {
@@ -164,14 +222,17 @@ impl Replicas for Membership {
 
     async fn reap(&self, replica: Replica) -> Result<()> {
         let Replica { id, beat, .. } = replica;
-        self.run("DELETE FROM replicas WHERE id = $1 AND beat = $2", &[&id, &beat]).await.map(drop)
+        self.execute(query("DELETE FROM replicas WHERE id = $1 AND beat = $2").bind(id).bind(beat)).await.map(drop)
     }
 
     async fn deregister(&self, id: ReplicaId) -> Result<()> {
-        self.run("DELETE FROM replicas WHERE id = $1", &[&id]).await.map(drop)
+        self.execute(query("DELETE FROM replicas WHERE id = $1").bind(id)).await.map(drop)
     }
 
     async fn hint(&self) {
-        self.heard.notified.notified().await;
+        tokio::select! {
+            () = self.published.notified() => {}
+            () = self.listen() => {}
+        }
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::super::StoreError;
 use super::super::connect::ConnectError;
 use super::super::opening::{Opening, Stage};
+use super::super::{Result, StoreError};
 use super::connection::{Connection, NotOpened};
+use super::deadline::with_deadline;
 use super::gate::{Backoff, Gate};
-use super::pool::within;
-use super::{copy, migrate, token_key};
+use super::{copy, migrate};
 use crate::domain::token::TokenKey;
 use crate::telemetry::outage::Seldom;
 
@@ -29,7 +29,7 @@ pub(super) async fn first(
     fresh_key: [u8; 32],
     opening: &Opening,
     patience: Duration,
-) -> Result<(Connection, TokenKey), ConnectError> {
+) -> std::result::Result<(Connection, TokenKey), ConnectError> {
     let (mut backoff, mut waited, mut said) = (Backoff::default(), Duration::ZERO, Seldom::default());
     loop {
         let NotReady { error, again } = match attempt(gate, fresh_key, opening).await {
@@ -62,25 +62,39 @@ pub(super) async fn first(
     }
 }
 
-async fn attempt(gate: &Gate, fresh_key: [u8; 32], opening: &Opening) -> Result<(Connection, TokenKey), NotReady> {
+async fn attempt(
+    gate: &Gate,
+    fresh_key: [u8; 32],
+    opening: &Opening,
+) -> std::result::Result<(Connection, TokenKey), NotReady> {
     let begun = Instant::now();
-    let connection = gate.attempt().await.map_err(|NotOpened { error, may_pass }| NotReady {
+    let mut connection = gate.attempt().await.map_err(|NotOpened { error, may_pass }| NotReady {
         error: error.into(),
         again: may_pass.then(|| begun.elapsed()),
     })?;
     let ready = async {
-        migrate::migrate(&connection, opening).await?;
-        if within(copy::is_unfinished(&connection)).await? {
+        migrate::migrate(&mut connection, &gate.address, &gate.warnings, opening).await?;
+        if with_deadline(copy::is_unfinished(&mut connection)).await? {
             return Err(ConnectError::Unfinished);
         }
-        Ok(within(token_key(&connection, fresh_key)).await?)
+        Ok(with_deadline(token_key(&mut connection, fresh_key)).await?)
     };
     match ready.await {
         Ok(key) => Ok((connection, key)),
         Err(error) => {
             // Its server may have been stopped meanwhile; or it has refused what it was asked.
-            let lost = connection.is_closed() && matches!(error, ConnectError::Store(StoreError::Unreachable(_)));
+            let lost = !connection.is_sound() && matches!(error, ConnectError::Store(StoreError::Unreachable(_)));
             Err(NotReady { error, again: lost.then_some(Duration::ZERO) })
         }
     }
+}
+
+/// The key in the database, which is `fresh` if there was none.
+async fn token_key(connection: &mut Connection, fresh: [u8; 32]) -> Result<TokenKey> {
+    const UNFIT: &str = "the token key in the database is not one";
+    let insert = "INSERT INTO secrets (name, value) VALUES ('token_key', $1) ON CONFLICT (name) DO NOTHING";
+    connection.execute(sqlx::query(insert).bind(fresh.to_vec())).await?;
+    let select = "SELECT value FROM secrets WHERE name = 'token_key'";
+    let (key,): (Vec<u8>,) = connection.one(sqlx::query_as(select), UNFIT).await?;
+    Ok(TokenKey::new(key.try_into().map_err(|_| StoreError::inconsistent(UNFIT))?))
 }

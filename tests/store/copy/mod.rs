@@ -191,7 +191,7 @@ async fn a_target_that_is_not_empty_is_refused_and_left_alone() {
     }
     home.database.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE TABLE notes (text text)").await;
     let refused = finish(copying(&home, &old), "").await.refused().unwrap();
-    assert!(refused.contains("tables of somebody else's"), "{refused}");
+    assert!(refused.contains("tables of another program"), "{refused}");
     assert_eq!(home.database.tables().await, ["notes"]);
 }
 

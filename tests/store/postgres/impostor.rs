@@ -123,6 +123,25 @@ async fn another_machine_without_tls_learns_nothing_unless_the_url_names_a_mode(
 }
 
 #[tokio::test]
+async fn what_the_environment_would_add_to_a_url_is_set_over_or_refused() {
+    let impostor = Impostor::asking(SCRAM).await;
+    let home = Home::new(StoreKind::Sqlite);
+    let asking = |name: &str, value: &str| {
+        let mut command = home.command(&["user", "list"]);
+        command.env("SESSIOND_DATABASE_URL", format!("postgres://me@127.0.0.1:{}/x?sslmode=disable", impostor.port));
+        command.env(name, value);
+        finish(command, "")
+    };
+    for (name, value) in [("PGOPTIONS", "-c fsync=off"), ("PGOPTIONS", "")] {
+        let refused = asking(name, value).await.refused().unwrap();
+        assert!(refused.contains("the environment variable PGOPTIONS would count beside it"), "{refused}");
+    }
+    assert!(impostor.answers.lock().expect("no panic").is_empty(), "it was not asked");
+    asking("PGPASSWORD", SECRET).await.refused().unwrap();
+    assert!(impostor.told().await.concat().starts_with(b"p"), "it proves to know a password, which is empty");
+}
+
+#[tokio::test]
 async fn a_password_that_is_no_part_of_a_url_as_it_is_is_answered_with_percent_encoding() {
     let home = Home::new(StoreKind::Sqlite);
     for password in ["p@ss:w/o?r#d", "p@ss", "w/o", "o?r", "r#d", "100%", "%zz"] {

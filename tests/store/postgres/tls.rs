@@ -3,6 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use sessiond_needs::needs;
@@ -11,8 +12,9 @@ use sessiond_support::postgres::{Options, Postgres};
 use tempfile::TempDir;
 
 use crate::harness::ALICE;
-use crate::harness::fleet::{home_at, log_out, serve_through, until_trusted};
+use crate::harness::fleet::{home_at, log_out, serve_through, until_in_memory, until_trusted};
 use crate::harness::process::finish;
+use sessiond_support::wait::until;
 
 const SECRET: &str = "s3cret-of-the-database";
 /// Whoever comes through the network needs TLS and a password, but for the tests themselves.
@@ -62,6 +64,74 @@ impl Files {
         std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("kept secret");
         give_away(&path).unwrap();
         path
+    }
+}
+
+#[needs(initdb)]
+#[tokio::test]
+async fn a_password_that_is_guarded_opens_a_database_without_tls_and_what_is_said_passes_both_ways() {
+    let files = Files::new();
+    let access = "local all all trust\nhost all sessiond 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256";
+    let access = files.write("access", access).display().to_string();
+    let cluster = Postgres::start(Options::with(&format!("hba_file = '{access}'"))).await.unwrap();
+    cluster.rows("postgres", &format!("CREATE ROLE guarded LOGIN PASSWORD '{SECRET}'")).await.unwrap();
+    cluster.rows("postgres", "CREATE DATABASE guarded OWNER guarded").await.unwrap();
+    let home = home_at(&cluster.url("guarded"));
+    let url = |password: &str| format!("postgres://guarded:{password}@127.0.0.1:{}/guarded", cluster.port());
+    let (one, other) = (serve_through(&home, &url(SECRET)).await, serve_through(&home, &url(SECRET)).await);
+    until_trusted(&[&one, &other]).await;
+    for _ in 0..3 {
+        let alice = one.log_in(ALICE).await;
+        until_in_memory(&[&one, &other], &alice.token).await;
+        assert!(log_out(&one, &alice.token).await < Duration::from_millis(300), "what is published arrives");
+        assert_eq!(other.check(&alice.token).await, 401);
+    }
+    let connections = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'guarded'";
+    assert!(home.database.number(connections).await >= 4, "each of them listens, and reads");
+    // Its end is the other end's, at once.
+    one.kill().await;
+    other.kill().await;
+    until("the server is left", async || home.database.number(connections).await == 0).await;
+    let mut command = home.command(&["user", "list"]);
+    command.env("SESSIOND_DATABASE_URL", url("wrong-s3cret"));
+    let refused = finish(command, "").await.refused().unwrap();
+    assert!(refused.contains("password authentication failed") && !refused.contains("s3cret"), "{refused}");
+}
+
+#[needs(initdb)]
+#[tokio::test]
+async fn a_client_certificate_opens_a_database_without_a_password() {
+    let (files, authority) = (Files::new(), Authority::new("both"));
+    let ((certificate, key), (client, client_key)) = (authority.certify("localhost"), authority.certify("certified"));
+    let access = "local all all trust\nhost all sessiond 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 cert map=any";
+    let [certificate, key, client, client_key, root, access, map] = [
+        ("server.crt", &*certificate),
+        ("server.key", &key),
+        ("client.crt", &client),
+        ("client.key", &client_key),
+        ("root.crt", &authority.certificate),
+        ("access", access),
+        ("map", "any /^.*$ certified"),
+    ]
+    .map(|(name, content)| files.write(name, content).display().to_string());
+    let settings = format!(
+        "ssl = on\nssl_cert_file = '{certificate}'\nssl_key_file = '{key}'\nssl_ca_file = '{root}'\n\
+         hba_file = '{access}'\nident_file = '{map}'"
+    );
+    let cluster = Postgres::start(Options::with(&settings)).await.unwrap();
+    cluster.rows("postgres", "CREATE ROLE certified LOGIN").await.unwrap();
+    cluster.rows("postgres", "CREATE DATABASE certified OWNER certified").await.unwrap();
+    let home = home_at(&cluster.url("certified"));
+    for (query, opens) in [
+        (format!("sslmode=verify-full&sslrootcert={root}&sslcert={client}&sslkey={client_key}"), true),
+        (format!("sslmode=verify-full&sslrootcert={root}"), false),
+        (format!("sslmode=verify-full&sslrootcert={root}&sslcert={client}"), false),
+    ] {
+        let mut command = home.command(&["migrate"]);
+        let url = format!("postgres://certified@localhost:{}/certified?{query}", cluster.port());
+        command.env("SESSIOND_DATABASE_URL", url);
+        let finished = finish(command, "").await;
+        assert_eq!(finished.ok, opens, "{query}: {}{}", finished.out, finished.err);
     }
 }
 

@@ -1,25 +1,26 @@
 //! The store that many processes share: PostgreSQL, 15 or newer.
 //!
-//! `address` reads the URL, `transport` encrypts the way there, `connection` is one connection, `gate` opens them and `pool`
-//! is some of them with the deadline on everything. `start` is about the first one, and `migrate` makes the tables.
-//! `change` is a transaction and what it ends with: `sessions` and `accounts` are the
-//! operations in it, `queue` puts many logouts into one. `replicas` is what keeps processes of one mind, and `columns`
-//! says what rows mean. `copy` fills all of it at once.
+//! `address` reads the URL, `guard` keeps the password from servers without TLS, `connection` is one connection, `gate` opens
+//! them and `pool` is some of them, with a `deadline` on everything. `migrate` makes the tables, `copy` fills all of them at
+//! once, and `start` is about the first connection. `change` is a transaction and what it ends with, `audit` included:
+//! `sessions` and `accounts` are the operations in it. `logouts` puts many into one statement, and `replicas` is what keeps
+//! processes of one mind. Each of these imports only from those named before it; `copy` aside, all of them meet here.
 
 mod accounts;
 mod address;
+mod audit;
 mod change;
-mod columns;
 mod connection;
 mod copy;
+mod deadline;
 mod gate;
+mod guard;
+mod logouts;
 mod migrate;
 mod pool;
-mod queue;
 mod replicas;
 mod sessions;
 mod start;
-mod transport;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -27,21 +28,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::try_join;
-use tokio_postgres::Row;
+use sqlx::postgres::PgArguments;
+use sqlx::{FromRow, query, query_as, query_with};
 
 use self::accounts::{AddUser, ChangePassword, SetDisabled};
 use self::address::Address;
-use self::change::{Audit, commit};
-use self::columns::Columns;
-use self::connection::{Connection, Heard, Params};
+use self::change::commit;
 pub(super) use self::copy::Target as CopyTarget;
 use self::gate::Gate;
+use self::logouts::Logouts;
 use self::pool::Pool;
-use self::queue::Queue;
 use self::replicas::Membership;
 use self::sessions::Revoke;
 use super::connect::{ConnectError, Role};
 use super::opening::{Opening, PATIENCE};
+use super::rows::{CredentialsRow, ListedRow, LookupRow, ReplicaRow, UserRow};
 use super::{
     Added, Changed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result, Revoked,
     Store, StoreError, Target,
@@ -66,7 +67,7 @@ const WRITERS: usize = 6;
 pub(super) struct Postgres {
     readers: Arc<Pool>,
     writers: Arc<Pool>,
-    logouts: Queue,
+    logouts: Logouts,
     membership: Arc<Membership>,
     gate: Arc<Gate>,
     clock: Arc<dyn Clock>,
@@ -96,8 +97,7 @@ impl Postgres {
         entropy: &dyn Entropy,
         opening: &Opening,
     ) -> std::result::Result<Self, ConnectError> {
-        let heard: Arc<Heard> = Arc::default();
-        let gate = Gate::new(address(url)?, Arc::clone(&heard));
+        let gate = Gate::new(address(url)?);
         let mut fresh_key = [0; 32];
         entropy.fill(&mut fresh_key).map_err(|error: NoEntropy| StoreError::unreachable(error.to_string()))?;
         let patience = match role {
@@ -109,9 +109,9 @@ impl Postgres {
         let writers = Arc::new(Pool::new(Arc::clone(&gate), WRITERS));
         writers.keep(first);
         let pools = [Arc::clone(&readers), Arc::clone(&writers)];
-        let membership = Membership::new(Arc::clone(&gate), heard, pools, Arc::clone(&clock));
+        let membership = Membership::new(Arc::clone(&gate), pools, Arc::clone(&clock));
         Ok(Self {
-            logouts: Queue::start(Arc::clone(&writers), Arc::clone(&clock)),
+            logouts: Logouts::start(Arc::clone(&writers), Arc::clone(&clock)),
             membership: Arc::new(membership),
             gate,
             readers,
@@ -122,29 +122,13 @@ impl Postgres {
             purged_events: AtomicI64::new(0),
         })
     }
-
-    async fn read_one<T>(
-        &self,
-        sql: &'static str,
-        params: Params<'_>,
-        read: fn(&Row) -> Result<T>,
-    ) -> Result<Option<T>> {
-        self.readers.query(sql, params).await?.first().map(read).transpose()
-    }
-
-    async fn read_all<T>(&self, sql: &'static str, params: Params<'_>, read: fn(&Row) -> Result<T>) -> Result<Vec<T>> {
-        self.readers.query(sql, params).await?.iter().map(read).collect()
-    }
 }
 
-/// The key in the database, which is `fresh` if there was none.
-async fn token_key(connection: &Connection, fresh: [u8; 32]) -> Result<TokenKey> {
-    const UNFIT: &str = "the token key in the database is not one";
-    let insert = "INSERT INTO secrets (name, value) VALUES ('token_key', $1) ON CONFLICT (name) DO NOTHING";
-    connection.execute(insert, &[&fresh.as_slice()]).await?;
-    let rows = connection.query("SELECT value FROM secrets WHERE name = 'token_key'", &[]).await?;
-    let key: &[u8] = Columns::of_first(&rows, UNFIT)?.next()?;
-    Ok(TokenKey::new(key.try_into().map_err(|_| StoreError::inconsistent(String::from(UNFIT)))?))
+/// How many rows were deleted, and the last one's key.
+#[derive(FromRow)]
+struct Gone {
+    deleted: i64,
+    last: Option<i64>,
 }
 
 #[async_trait]
@@ -154,93 +138,86 @@ impl Store for Postgres {
     }
 
     async fn secret(&self, name: &'static str) -> Result<Option<[u8; 32]>> {
-        let sql = "SELECT value FROM secrets WHERE name = $1";
-        self.read_one(sql, &[&name], |row| {
-            let value: &[u8] = Columns::of(row).next()?;
-            value.try_into().map_err(|_| StoreError::inconsistent("a secret is not of 32 bytes"))
-        })
-        .await
+        let value: Option<(Vec<u8>,)> =
+            self.readers.row(query_as("SELECT value FROM secrets WHERE name = $1").bind(name)).await?;
+        let unfit = |_| StoreError::inconsistent("a secret is not of 32 bytes");
+        value.map(|(value,)| value.try_into().map_err(unfit)).transpose()
     }
 
     async fn keep_secret(&self, name: &'static str, value: [u8; 32]) -> Result<()> {
         let sql =
             "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-        self.writers.execute(sql, &[&name, &value.as_slice()]).await.map(drop)
+        self.writers.execute(query(sql).bind(name).bind(value.to_vec())).await.map(drop)
     }
 
     async fn credentials(&self, name: &LoginName) -> Result<Option<Credentials>> {
         let (username, email) = match name {
-            LoginName::Username(key) => (Some(key), None),
-            LoginName::Email(key) => (None, Some(key)),
+            LoginName::Username(key) => (Some(key.clone()), None),
+            LoginName::Email(key) => (None, Some(key.clone())),
             LoginName::Impossible(_) => return Ok(None),
         };
-        self.read_one(
-            "SELECT id, username, email, name, admin, disabled_at, created_at, updated_at, password_hash, auth_epoch
+        let credentials = query_as(
+            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+                 updated_at AS user_updated_at, password_hash, auth_epoch
              FROM users WHERE username_key = $1 OR email_key = $2",
-            &[&username, &email],
-            columns::credentials,
-        )
-        .await
+        );
+        let found: Option<CredentialsRow> = self.readers.row(credentials.bind(username).bind(email)).await?;
+        Ok(found.map(Credentials::from))
     }
 
     async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>> {
-        self.read_one(
-            "SELECT id, username, email, name, admin, disabled_at, created_at, updated_at, password_hash, auth_epoch
+        let credentials = query_as(
+            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+                 updated_at AS user_updated_at, password_hash, auth_epoch
              FROM users WHERE id = $1",
-            &[&user],
-            columns::credentials,
-        )
-        .await
+        );
+        let found: Option<CredentialsRow> = self.readers.row(credentials.bind(user)).await?;
+        Ok(found.map(Credentials::from))
     }
 
     async fn lookup(&self, token: &TokenHash) -> Result<Lookup> {
-        let found = self
-            .read_one(
-                "SELECT s.revoked_at, s.revoked_seq,
-                     s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
-                     s.remembered, s.ip, s.user_agent, s.host,
-                     u.id, u.username, u.email, u.name, u.admin, u.disabled_at, u.created_at, u.updated_at
-                 FROM sessions AS s JOIN users AS u ON u.id = s.user_id
-                 WHERE s.token_hash = $1",
-                &[token],
-                columns::lookup,
-            )
-            .await?;
-        Ok(found.unwrap_or(Lookup::Missing))
+        let session = query_as(
+            "SELECT s.revoked_at, s.revoked_seq,
+                 s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
+                 s.remembered, s.ip, s.user_agent, s.host,
+                 u.username, u.email, u.name, u.admin, u.disabled_at, u.created_at AS user_created_at,
+                 u.updated_at AS user_updated_at
+             FROM sessions AS s JOIN users AS u ON u.id = s.user_id
+             WHERE s.token_hash = $1",
+        );
+        let found = self.readers.row(session.bind(*token)).await?;
+        Ok(found.map_or(Lookup::Missing, |LookupRow(lookup)| lookup))
     }
 
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Listing> {
         // The left join answers with the log's newest number even when no session is left.
-        let rows = self
-            .read_all(
-                "SELECT head.seq,
-                     s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
-                     s.remembered, s.ip, s.user_agent, s.host
-                 FROM coherence AS head
-                 LEFT JOIN sessions AS s ON s.user_id = $1 AND NOT s.archived AND s.revoked_at IS NULL
-                     AND s.idle_expires_at > $2 AND s.expires_at > $2
-                 ORDER BY s.created_at DESC, s.number DESC",
-                &[&user, &now],
-                columns::numbered_session,
-            )
-            .await?;
-        let seq = rows.first().map(|(seq, _)| *seq).unwrap_or_default();
-        Ok(Listing { sessions: rows.into_iter().filter_map(|(_, session)| session).collect(), seq })
+        let sessions = query_as(
+            "SELECT head.seq AS head,
+                 s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
+                 s.remembered, s.ip, s.user_agent, s.host
+             FROM coherence AS head
+             LEFT JOIN sessions AS s ON s.user_id = $1 AND NOT s.archived AND s.revoked_at IS NULL
+                 AND s.idle_expires_at > $2 AND s.expires_at > $2
+             ORDER BY s.created_at DESC, s.number DESC",
+        );
+        let rows: Vec<ListedRow> = self.readers.rows(sessions.bind(user).bind(now)).await?;
+        let seq = rows.first().map(|row| row.head).unwrap_or_default();
+        Ok(Listing { sessions: rows.into_iter().filter_map(|row| row.session).collect(), seq })
     }
 
     async fn has_users(&self) -> Result<bool> {
-        let any = self.read_one("SELECT EXISTS (SELECT 1 FROM users)", &[], |row| Columns::of(row).next()).await?;
-        Ok(any.unwrap_or_default())
+        let any: Option<(bool,)> = self.readers.row(query_as("SELECT EXISTS (SELECT 1 FROM users)")).await?;
+        Ok(any.is_some_and(|(any,)| any))
     }
 
     async fn users(&self) -> Result<Vec<User>> {
-        self.read_all(
-            "SELECT id, username, email, name, admin, disabled_at, created_at, updated_at
+        let users = query_as(
+            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+                 updated_at AS user_updated_at
              FROM users ORDER BY username_key",
-            &[],
-            columns::user,
-        )
-        .await
+        );
+        let users: Vec<UserRow> = self.readers.rows(users).await?;
+        Ok(users.into_iter().map(User::from).collect())
     }
 
     async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor) -> Result<Added> {
@@ -272,67 +249,52 @@ impl Store for Postgres {
     }
 
     async fn record(&self, events: Vec<Event>) -> Result<()> {
-        self.writers
-            .execute(
-                "INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count)
-                 SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                     $8::text[], $9::text[], $10::bigint[])",
-                &Audit::new(&events).params(),
-            )
-            .await
-            .map(drop)
+        let mut arguments = PgArguments::default();
+        audit::add(&mut arguments, &events).map_err(connection::failed)?;
+        let insert = "INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count)
+             SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                 $8::text[], $9::text[], $10::bigint[])";
+        self.writers.execute(query_with(insert, arguments)).await.map(drop)
     }
 
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64> {
         // Every replica purges, each what no other is at. A batch goes on where the last one ended: the index leads through
         // what is deleted until it is vacuumed.
-        let from = self.purged.load(Ordering::Relaxed);
-        let rows = self
-            .writers
-            .query(
-                "WITH gone AS (
-                     DELETE FROM sessions WHERE number = ANY (ARRAY
-                         (SELECT number FROM sessions WHERE expires_at >= $1 AND expires_at < $2
-                          ORDER BY expires_at LIMIT $3 FOR UPDATE SKIP LOCKED))
-                     RETURNING expires_at)
-                 SELECT count(*), max(expires_at) FROM gone",
-                &[&from, &before, &i64::from(limit)],
-            )
-            .await?;
-        let mut columns = Columns::of_first(&rows, "a count has no row")?;
-        let (deleted, last): (i64, Option<i64>) = (columns.next()?, columns.next()?);
+        let sessions = query_as(
+            "WITH gone AS (
+                 DELETE FROM sessions WHERE number = ANY (ARRAY
+                     (SELECT number FROM sessions WHERE expires_at >= $1 AND expires_at < $2
+                      ORDER BY expires_at LIMIT $3 FOR UPDATE SKIP LOCKED))
+                 RETURNING expires_at)
+             SELECT count(*) AS deleted, max(expires_at) AS last FROM gone",
+        );
+        let sessions = sessions.bind(self.purged.load(Ordering::Relaxed)).bind(before).bind(i64::from(limit));
+        let Gone { deleted, last } = self.writers.with(async |c| c.one(sessions, "a count has no row").await).await?;
         let all_gone = deleted < i64::from(limit);
         self.purged.store(last.filter(|_| !all_gone).unwrap_or(i64::MIN), Ordering::Relaxed);
         // What somebody has not applied yet is kept, so that they need not forget everything.
-        self.writers
-            .execute(
-                "DELETE FROM revocations WHERE seq = ANY (ARRAY
-                     (SELECT seq FROM revocations
-                      WHERE at < $1 AND seq <= (SELECT coalesce(min(applied), 9223372036854775807) FROM replicas)
-                      ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED))",
-                &[&before, &i64::from(limit)],
-            )
-            .await?;
+        let entries = query(
+            "DELETE FROM revocations WHERE seq = ANY (ARRAY
+                 (SELECT seq FROM revocations
+                  WHERE at < $1 AND seq <= (SELECT coalesce(min(applied), 9223372036854775807) FROM replicas)
+                  ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED))",
+        );
+        self.writers.execute(entries.bind(before).bind(i64::from(limit))).await?;
         Ok(u64::try_from(deleted).unwrap_or_default())
     }
 
     async fn purge_events(&self, before: Timestamp, limit: u32) -> Result<u64> {
         // They are numbered in the order in which they were written, give or take moments.
-        let from = self.purged_events.load(Ordering::Relaxed);
-        let rows = self
-            .writers
-            .query(
-                "WITH gone AS (
-                     DELETE FROM events WHERE number = ANY (ARRAY
-                         (SELECT number FROM events WHERE number > $1 ORDER BY number LIMIT $3 FOR UPDATE SKIP LOCKED))
-                         AND at < $2
-                     RETURNING number)
-                 SELECT count(*), max(number) FROM gone",
-                &[&from, &before, &i64::from(limit)],
-            )
-            .await?;
-        let mut columns = Columns::of_first(&rows, "a count has no row")?;
-        let (deleted, last): (i64, Option<i64>) = (columns.next()?, columns.next()?);
+        let events = query_as(
+            "WITH gone AS (
+                 DELETE FROM events WHERE number = ANY (ARRAY
+                     (SELECT number FROM events WHERE number > $1 ORDER BY number LIMIT $3 FOR UPDATE SKIP LOCKED))
+                     AND at < $2
+                 RETURNING number)
+             SELECT count(*) AS deleted, max(number) AS last FROM gone",
+        );
+        let events = events.bind(self.purged_events.load(Ordering::Relaxed)).bind(before).bind(i64::from(limit));
+        let Gone { deleted, last } = self.writers.with(async |c| c.one(events, "a count has no row").await).await?;
         let all_gone = deleted < i64::from(limit);
         self.purged_events.store(last.filter(|_| !all_gone).unwrap_or_default(), Ordering::Relaxed);
         Ok(u64::try_from(deleted).unwrap_or_default())
@@ -340,9 +302,9 @@ impl Store for Postgres {
 
     async fn ping(&self) -> Result<()> {
         let write = async {
-            self.logouts.lives()?;
+            self.logouts.check()?;
             // It changes nothing, and is refused where nothing can be changed.
-            self.writers.execute("UPDATE coherence SET seq = seq WHERE false", &[]).await
+            self.writers.execute(query("UPDATE coherence SET seq = seq WHERE false")).await
         };
         try_join(self.has_users(), write).await.map(drop)
     }
@@ -352,7 +314,9 @@ impl Store for Postgres {
     }
 
     async fn replicas(&self) -> Result<Vec<Replica>> {
-        self.read_all("SELECT id, beat, applied, caching FROM replicas", &[], columns::replica).await
+        let rows: Vec<ReplicaRow> =
+            self.readers.rows(query_as("SELECT id, beat, applied, caching FROM replicas")).await?;
+        Ok(rows.into_iter().map(Replica::from).collect())
     }
 
     fn shared(&self) -> Option<Arc<dyn Replicas>> {

@@ -1,0 +1,141 @@
+//! Logouts that come at about the same time: one statement, one round trip and one commit for all of them.
+
+use std::sync::Arc;
+
+use sqlx::{FromRow, query_as};
+
+use super::super::batch::{Batches, Pending, Queue, closed};
+use super::super::{Logout, Result, Revoked};
+use super::change::{NO_HEAD, just_now};
+use super::deadline::with_deadline;
+use super::pool::Pool;
+use crate::domain::clock::Clock;
+use crate::domain::id::SessionId;
+use crate::domain::revocation::Seq;
+
+/// A logout, and where what it ended goes.
+type Waiting = Pending<Logout, Revoked>;
+
+/// Where logouts wait for the task that commits them.
+pub(super) struct Logouts(Queue<Waiting>);
+
+impl Logouts {
+    /// Starts the task.
+    pub(super) fn start(pool: Arc<Pool>, clock: Arc<dyn Clock>) -> Self {
+        Self(Queue::start(|batches| run(batches, pool, clock)))
+    }
+
+    /// Waits until a logout is durable.
+    pub(super) async fn commit(&self, logout: Logout) -> Result<Revoked> {
+        let (waiting, outcome) = Pending::new(logout);
+        self.0.push(waiting)?;
+        with_deadline(async { outcome.await.map_err(|_| closed())? }).await
+    }
+
+    /// Fails once the task has ended.
+    pub(super) fn check(&self) -> Result<()> {
+        self.0.check()
+    }
+
+    /// Commits what is queued.
+    pub(super) async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+async fn run(mut batches: Batches<Waiting>, pool: Arc<Pool>, clock: Arc<dyn Clock>) {
+    while let Some(mut batch) = batches.next().await {
+        // Those who gave up were told that the outcome is unknown; better that it is not done.
+        batch.retain(|waiting| !waiting.is_given_up());
+        if batch.is_empty() {
+            continue;
+        }
+        let logouts = batch.iter().map(|waiting| &waiting.work);
+        match end(&pool, &*clock, logouts).await {
+            Ok(revoked) => batch.into_iter().zip(revoked).for_each(|(waiting, revoked)| waiting.answer(Ok(revoked))),
+            Err(error) => batch.into_iter().for_each(|waiting| waiting.answer(Err(error.clone()))),
+        }
+    }
+}
+
+/// What ended: each at its place among the logouts, counted from one.
+#[derive(FromRow)]
+struct Ended {
+    seq: Seq,
+    places: Vec<i64>,
+    ids: Vec<SessionId>,
+}
+
+/// Ends the sessions in one statement, which commits itself, and says what each of the logouts came to, in their order.
+///
+/// All sessions are locked before the number is taken, in the order of their own numbers, as everywhere. It is `count` that
+/// sees to it: `EXISTS` would be sure after the first one.
+async fn end<'l>(
+    pool: &Pool,
+    clock: &dyn Clock,
+    logouts: impl ExactSizeIterator<Item = &'l Logout> + Clone,
+) -> Result<Vec<Revoked>> {
+    let tokens: Vec<_> = logouts.clone().map(|logout| logout.token).collect();
+    let users: Vec<_> = logouts.clone().map(|logout| logout.user).collect();
+    let addresses: Vec<_> = logouts.clone().map(|logout| logout.ip.clone()).collect();
+    let now = clock.now();
+    let ended = query_as(
+        "WITH locked AS MATERIALIZED (
+             SELECT s.number, s.token_hash, s.user_id, s.idle_expires_at <= $4 AS over,
+                 -- what cannot be read is no reason to end anything, and the answer is read after the commit
+                 CASE WHEN length(s.id) = 17 THEN s.id ELSE (s.number || ' has no id')::bigint::text END AS id
+             FROM sessions AS s
+             WHERE s.token_hash = ANY ($1) AND s.revoked_at IS NULL AND s.idle_expires_at > $5 AND s.expires_at > $4
+                 AND EXISTS (SELECT FROM unnest($1::bytea[], $2::text[]) AS w (token_hash, user_id)
+                     WHERE w.token_hash = s.token_hash AND (w.user_id IS NULL OR w.user_id = s.user_id))
+             ORDER BY s.number FOR UPDATE OF s),
+         ended AS MATERIALIZED ( -- of several logouts of one session the first that may ends it
+             SELECT DISTINCT ON (l.number) l.number, l.id, l.token_hash, l.user_id, l.over, w.ip, w.place
+             FROM locked AS l
+             JOIN unnest($1::bytea[], $2::text[], $3::text[]) WITH ORDINALITY AS w (token_hash, user_id, ip, place)
+                 ON w.token_hash = l.token_hash AND (w.user_id IS NULL OR w.user_id = l.user_id)
+             ORDER BY l.number, w.place),
+         number AS (
+             UPDATE coherence SET seq = 1 + greatest(seq,
+                 (('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint - 1) << 40)
+             WHERE (SELECT count(*) FROM ended) > 0
+             RETURNING seq),
+         tombstones AS (
+             UPDATE sessions AS s
+             SET revoked_at = $4, revoked_by = e.user_id, revoked_why = 'logout', revoked_seq = n.seq
+             FROM ended AS e, number AS n WHERE s.number = e.number),
+         entry AS (
+             INSERT INTO revocations (seq, at, sessions, users)
+             SELECT seq, $4, array(SELECT token_hash FROM ended), array[]::text[] FROM number),
+         audit AS (
+             INSERT INTO events (at, kind, user_id, session_id, actor, ip)
+             SELECT $4, 'logout', user_id, id, user_id, ip FROM ended WHERE NOT over)
+         SELECT seq, array(SELECT place FROM ended WHERE NOT over ORDER BY number) AS places,
+             array(SELECT id FROM ended WHERE NOT over ORDER BY number) AS ids,
+             pg_notify('sessiond', '') IS NULL AS published
+         FROM number",
+    )
+    .bind(tokens)
+    .bind(users)
+    .bind(addresses)
+    .bind(now)
+    .bind(just_now(now));
+    let Ended { seq, places, ids } = pool
+        .with(async |connection| match connection.row(ended).await? {
+            Some(ended) => Ok(ended),
+            None => {
+                // Not in the same statement, which does not see a rival's tombstone that it has waited for.
+                let (seq,) = connection.one(query_as("SELECT seq FROM coherence"), NO_HEAD).await?;
+                Ok(Ended { seq, places: Vec::new(), ids: Vec::new() })
+            }
+        })
+        .await?;
+    let mut revoked = vec![Revoked { sessions: Vec::new(), seq }; logouts.len()];
+    for (place, id) in places.into_iter().zip(ids) {
+        let at = usize::try_from(place - 1).ok();
+        if let Some(revoked) = at.and_then(|at| revoked.get_mut(at)) {
+            revoked.sessions.push(id);
+        }
+    }
+    Ok(revoked)
+}
