@@ -14,14 +14,15 @@ use crate::service::first_password::FirstPassword;
 /// What the operator has yet to be shown.
 pub(super) struct FirstAdmin {
     username: String,
-    password: Shown,
+    password: Learns,
 }
 
-enum Shown {
+/// How the operator learns the first password.
+enum Learns {
     /// They chose it themselves.
     Already,
     /// They can read it now, this once.
-    Shown(String),
+    Now(String),
     /// They find it there.
     Kept(PathBuf),
 }
@@ -38,13 +39,13 @@ impl FirstAdmin {
         }
         let username = config.first_admin.username.clone();
         let (password, shown) = match &config.first_admin.password {
-            Some(chosen) => (chosen.reveal().to_owned(), Shown::Already),
+            Some(chosen) => (chosen.reveal().to_owned(), Learns::Already),
             None => {
                 let random = random_password()?;
                 let shown = if io::stdout().is_terminal() {
-                    Shown::Shown(random.clone())
+                    Learns::Now(random.clone())
                 } else {
-                    Shown::Kept(keep(config, &random)?)
+                    Learns::Kept(keep(config, &random)?)
                 };
                 (random, shown)
             }
@@ -52,14 +53,14 @@ impl FirstAdmin {
         match operator.add_user(&username, None, None, true, password).await {
             Ok(user) => {
                 match &shown {
-                    Shown::Already => {}
-                    Shown::Shown(_) | Shown::Kept(_) => operator.mark_first_password(user.id).await?,
+                    Learns::Already => {}
+                    Learns::Now(_) | Learns::Kept(_) => operator.mark_first_password(user.id).await?,
                 }
                 Ok(Some(Self { username, password: shown }))
             }
             // Of servers that start at once on an empty database one makes the first user.
             Err(Error::Conflict(_)) => {
-                if let Shown::Kept(path) = shown {
+                if let Learns::Kept(path) = shown {
                     // It is no user's password.
                     let _ = fs::remove_file(path);
                 }
@@ -92,11 +93,11 @@ impl FirstAdmin {
     pub(super) fn announce(self, origin: &str, say: impl Fn(&str) -> Result<(), Failed>) -> Result<(), Failed> {
         let Self { username, password } = self;
         match password {
-            Shown::Already => tracing::info!(username, "made the first user"),
-            Shown::Kept(path) => {
+            Learns::Already => tracing::info!(username, "made the first user"),
+            Learns::Kept(path) => {
                 tracing::info!(username, password_file = %path.display(), "made the first user; change the password, and the file is deleted");
             }
-            Shown::Shown(password) => say(&format!(
+            Learns::Now(password) => say(&format!(
                 "\nMade the first user. The password is shown this once:\n\n    username  {username}\n    password  {password}\n\n\
                  Log in:\n\n    curl -i {origin}/api/v1/auth/login -H 'Content-Type: application/json' \\\n        \
                  -d '{{\"username\":\"{username}\",\"password\":\"{password}\"}}'\n"
