@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::Instant;
 
-use super::{Failed, say};
+use super::outcome::{Failed, say};
 use crate::config::{Config, DatabaseUrl};
 use crate::store::copy::copy;
 

@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
-use super::Failed;
+use super::outcome::Failed;
 use crate::app::Core;
 use crate::config::Config;
 use crate::domain::entropy::{Entropy as _, SystemEntropy};

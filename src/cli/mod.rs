@@ -1,6 +1,6 @@
 //! The command line: `serve`, and what an operator does beside a running server.
 //!
-//! One file a command; `password` asks for one, `first_admin` makes the first user.
+//! One file a command, and `outcome` is what each ends with; `password` asks for one, `first_admin` makes the first user.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -8,19 +8,17 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::app::{Core, Environment, StartError, build};
-use crate::cache::coherence::Confirmed;
+use self::outcome::{Failed, say};
+use crate::app::{Core, Environment, build};
 use crate::config::{Config, FILE, Flags};
-use crate::domain::revocation::Seq;
-use crate::store::backup::BackupError;
 use crate::store::connect::check;
-use crate::store::copy::CopyError;
-use crate::{service, telemetry};
+use crate::telemetry;
 
 mod backup;
 mod copy;
 mod first_admin;
 mod healthcheck;
+mod outcome;
 mod password;
 mod replicas;
 mod serve;
@@ -76,27 +74,6 @@ struct CompletionsArgs {
 
 const fn version() -> &'static str {
     concat!(env!("CARGO_PKG_VERSION"), " (", env!("SESSIOND_COMMIT"), ")")
-}
-
-/// A command that failed, in a sentence.
-#[derive(Debug, thiserror::Error)]
-enum Failed {
-    #[error(transparent)]
-    Config(#[from] crate::config::BadConfig),
-    #[error(transparent)]
-    Connect(#[from] crate::store::connect::ConnectError),
-    #[error(transparent)]
-    Start(#[from] StartError),
-    #[error(transparent)]
-    Service(#[from] service::Error),
-    #[error(transparent)]
-    Copy(#[from] CopyError),
-    #[error(transparent)]
-    Backup(#[from] BackupError),
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error("{0}")]
-    Sentence(String),
 }
 
 /// The command line, with the variable that sets the same in the help of each flag. The variables are read by `config`.
@@ -192,19 +169,6 @@ fn beside(config: &Config, command: impl AsyncFnOnce(&Core) -> Result<(), Failed
         core.close().await;
         result
     })
-}
-
-/// Returns once a change is true for a running server too.
-async fn confirm(core: &Core, seq: Seq) -> Result<(), Failed> {
-    match core.service.operator().confirm(seq).await? {
-        Confirmed::Applied | Confirmed::NoServer => Ok(()),
-        Confirmed::NotInTime => Err(Failed::Sentence("committed; the running server has not confirmed".into())),
-    }
-}
-
-/// A line for people, or for a pipe.
-fn say(line: impl std::fmt::Display) -> Result<(), Failed> {
-    Ok(writeln!(io::stdout(), "{line}")?)
 }
 
 #[cfg(test)]

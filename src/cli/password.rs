@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _};
 
 use clap::Args;
 
-use super::Failed;
+use super::outcome::Failed;
 
 /// Where a password comes from.
 #[derive(Debug, Args)]

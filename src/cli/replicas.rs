@@ -1,6 +1,6 @@
 //! `sessiond replicas`: who serves from this database, and whether they are alive.
 
-use super::{Failed, say};
+use super::outcome::{Failed, say};
 use crate::app::Core;
 use crate::service::replicas::{Life, Standing};
 

@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use super::first_admin::FirstAdmin;
-use super::{Failed, say};
+use super::outcome::{Failed, say};
 use crate::app::{Environment, Listeners, STOPPING, build_saying, serve};
 use crate::config::Config;
 use crate::store::opening::Opening;

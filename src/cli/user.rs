@@ -2,8 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use super::outcome::{Failed, confirm, say};
 use super::password::PasswordArgs;
-use super::{Failed, confirm, say};
 use crate::app::Core;
 use crate::domain::user::User;
 use crate::service::Error;

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::connect::{ConnectError, Scheme, scheme};
+use super::connect::{Scheme, scheme};
+use super::opening::ConnectError;
 use super::{StoreError, sqlite};
 use crate::config::DatabaseUrl;
 use crate::domain::clock::Clock;

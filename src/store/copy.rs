@@ -8,7 +8,8 @@ use bytes::Bytes;
 use futures_util::future::join;
 use sha2::{Digest as _, Sha256};
 
-use super::connect::{ConnectError, Scheme, scheme};
+use super::connect::{Scheme, scheme};
+use super::opening::ConnectError;
 use super::{StoreError, postgres, sqlite};
 use crate::config::DatabaseUrl;
 use crate::domain::revocation::Seq;

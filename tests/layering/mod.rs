@@ -110,7 +110,7 @@ fn check(file: &str, text: &str) -> Vec<String> {
         for (library, knows) in LIBRARIES {
             let starts = |(start, _): &(usize, &str)| {
                 let before = line[..*start].chars().next_back();
-                !before.is_some_and(|c| c.is_alphanumeric() || "_:".contains(c))
+                !before.is_some_and(|c| c.is_alphanumeric() || "_:\"".contains(c))
             };
             if !knows.contains(&module) && line.match_indices(&format!("{library}::")).any(|found| starts(&found)) {
                 found.push(format!("src/{file}:{}: {module} knows {library}", at + 1));

@@ -40,7 +40,7 @@ use self::logouts::Logouts;
 use self::pool::Pool;
 use self::replicas::Membership;
 use self::sessions::Revoke;
-use super::connect::{ConnectError, Role};
+use super::opening::{ConnectError, Role};
 use super::opening::{Opening, PATIENCE};
 use super::rows::{CredentialsRow, ListedRow, LookupRow, ReplicaRow, UserRow};
 use super::{

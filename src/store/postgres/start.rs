@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::super::connect::ConnectError;
+use super::super::opening::ConnectError;
 use super::super::opening::{Opening, Stage};
 use super::super::{Result, StoreError};
 use super::connection::{Connection, NotOpened};

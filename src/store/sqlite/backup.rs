@@ -11,7 +11,7 @@ use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::super::backup::{BackupError, Restored, Saved};
-use super::super::connect::ConnectError;
+use super::super::opening::ConnectError;
 use super::super::{Result, StoreError};
 use super::connection::{self, failed, words};
 use super::files::make_private;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::StoreError;
-use super::super::connect::ConnectError;
+use super::super::opening::ConnectError;
 use super::paths::{LOCK, beside, unreachable_file};
 
 /// What the lock's file says of the database, should that be lost or replaced by a part of it.

@@ -47,7 +47,7 @@ use self::operations::{Beat, KeepSecret, MarkInUse};
 use self::paths::{LOCK, beside, unreachable_file};
 use self::readers::Readers;
 use self::writer::{Surroundings, Writer};
-use super::connect::{ConnectError, Role};
+use super::opening::{ConnectError, Role};
 use super::opening::{Opening, Stage};
 use super::rows::{CredentialsRow, ListedRow, LookupRow, ReplicaRow, Secret, UserRow};
 use super::{

@@ -1,0 +1,44 @@
+//! What a command ends with: lines for people, a change that is confirmed, or why it failed.
+
+use std::io::{self, Write as _};
+
+use crate::app::{Core, StartError};
+use crate::cache::coherence::Confirmed;
+use crate::domain::revocation::Seq;
+use crate::service;
+use crate::store::backup::BackupError;
+use crate::store::copy::CopyError;
+
+/// A command that failed, in a sentence.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failed {
+    #[error(transparent)]
+    Config(#[from] crate::config::BadConfig),
+    #[error(transparent)]
+    Connect(#[from] crate::store::connect::ConnectError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Service(#[from] service::Error),
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Sentence(String),
+}
+
+/// Returns once a change is true for a running server too.
+pub(super) async fn confirm(core: &Core, seq: Seq) -> Result<(), Failed> {
+    match core.service.operator().confirm(seq).await? {
+        Confirmed::Applied | Confirmed::NoServer => Ok(()),
+        Confirmed::NotInTime => Err(Failed::Sentence("committed; the running server has not confirmed".into())),
+    }
+}
+
+/// A line for people, or for a pipe.
+pub(super) fn say(line: impl std::fmt::Display) -> Result<(), Failed> {
+    Ok(writeln!(io::stdout(), "{line}")?)
+}
