@@ -1,8 +1,8 @@
 //! The wire side: the stack of services around every route, on one screen.
 //!
-//! A [`connection`] hands each request to [`client_service`] or [`operations_service`]. There it goes down the `ServiceBuilder` of
-//! `stack`, to the dialect that its path belongs to, down the layers of `spoken`, and to a handler of a [`dialect`],
-//! which parses, calls one method of the service and renders.
+//! A [`connection`] hands each request to [`client_service`] or [`operations_service`]. There it goes down the
+//! `ServiceBuilder` of `stack`, to the dialect that its path belongs to, down the layers of `spoken`, and to a handler of
+//! a [`dialect`], which parses, calls one method of the service and renders.
 
 use axum::body::{Body, Bytes};
 use axum::error_handling::HandleErrorLayer;

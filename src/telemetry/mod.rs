@@ -126,8 +126,8 @@ impl Metrics {
 
     /// Counts the answers of one route that is asked so often that a counter should not be looked up for each.
     pub fn answers_of(&self, route: &'static str) -> RouteAnswers {
-        let successes = self.requests.get_or_create(&RequestLabels::new(route, 200)).clone();
-        RouteAnswers { route, successes, requests: self.requests.clone() }
+        let with = |status| self.requests.get_or_create(&RequestLabels::new(route, status)).clone();
+        RouteAnswers { route, allowed: with(200), refused: with(401), requests: self.requests.clone() }
     }
 
     /// Counts a check.
@@ -166,22 +166,23 @@ impl Metrics {
     }
 }
 
-/// The answers of one route, with the counter of its successes at hand.
+/// The answers of one route, with the counters of those that it mostly gives at hand.
 #[derive(Clone, Debug)]
 pub struct RouteAnswers {
     route: &'static str,
-    successes: Counter,
+    allowed: Counter,
+    refused: Counter,
     requests: Family<RequestLabels, Counter>,
 }
 
 impl RouteAnswers {
     /// Counts an answer.
     pub fn count(&self, status: u16) {
-        if status == 200 {
-            self.successes.inc();
-        } else {
-            self.requests.get_or_create(&RequestLabels::new(self.route, status)).inc();
-        }
+        match status {
+            200 => self.allowed.inc(),
+            401 => self.refused.inc(),
+            _ => self.requests.get_or_create(&RequestLabels::new(self.route, status)).inc(),
+        };
     }
 }
 
