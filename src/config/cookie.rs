@@ -4,18 +4,10 @@ use std::net::IpAddr;
 
 use url::Url;
 
-use super::{BadConfig, Complete, Origin, bad};
-
-/// Which requests from other sites carry the cookie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SameSite {
-    /// Navigations alone.
-    Lax,
-    /// None.
-    Strict,
-    /// All; needs `Secure`.
-    None,
-}
+use super::error::{BadConfig, bad};
+use super::origin::Origin;
+use super::settings::Complete;
+use super::values::SameSite;
 
 /// The attributes of the session cookie.
 #[derive(Clone, Debug)]

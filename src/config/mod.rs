@@ -1,12 +1,12 @@
 //! Configuration: flags over environment over a TOML file over defaults, checked as a whole before anything starts.
 //!
 //! `settings` is where they come from and `setting` how each is read; `links` are variables that are none of them.
-//! `cookie`, `origin` and `secret` are what some of them mean, `shown` prints, `warnings` are of what is unsafe.
+//! `values`, `cookie`, `origin` and `secret` are what some of them mean, `error` is said of those that cannot be. `shown`
+//! prints the whole, and `warnings` and `files` are of what is unsafe.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -15,92 +15,26 @@ use crate::domain::password::Password;
 use crate::domain::session::{Lifetime, Lifetimes};
 use crate::domain::text::Username;
 
-/// A configuration that cannot be used, in a sentence that says what to write instead.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct BadConfig(String);
-
-fn bad<T>(sentence: impl Into<String>) -> Result<T, BadConfig> {
-    Err(BadConfig(sentence.into()))
-}
-
 mod cookie;
+mod error;
+mod files;
 mod links;
 mod origin;
 mod secret;
 mod setting;
 mod settings;
 mod shown;
+mod values;
 mod warnings;
 
-pub use self::cookie::{Cookie, SameSite};
+pub use self::cookie::Cookie;
+pub use self::error::BadConfig;
+use self::error::bad;
 pub use self::origin::{HostName, Origin};
 pub use self::secret::{DatabaseUrl, Hidden};
 use self::settings::Complete;
 pub use self::settings::{FILE, Flags, Settings};
-
-/// A length of time, written as `90s`, `15m`, `2h` or `14d`.
-#[derive(Clone, Copy, Debug)]
-pub struct Span(Duration);
-
-impl FromStr for Span {
-    type Err = BadConfig;
-
-    fn from_str(text: &str) -> Result<Self, BadConfig> {
-        match humantime::parse_duration(text) {
-            Ok(span) if span >= Duration::from_secs(1) => Ok(Self(span)),
-            _ => {
-                bad(format!("{} is not a length of time: write one such as 90s, 15m, 2h or 14d", setting::quoted(text)))
-            }
-        }
-    }
-}
-
-/// A length of time that may be none, written as `0s`, `500ms`, `2s` or `1m`.
-#[derive(Clone, Copy, Debug)]
-pub struct Delay(Duration);
-
-impl FromStr for Delay {
-    type Err = BadConfig;
-
-    fn from_str(text: &str) -> Result<Self, BadConfig> {
-        match humantime::parse_duration(text) {
-            Ok(delay) => Ok(Self(delay)),
-            Err(_) => {
-                bad(format!("{} is not a length of time: write one such as 0s, 500ms, 2s or 1m", setting::quoted(text)))
-            }
-        }
-    }
-}
-
-/// Whether checks are answered from memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheMode {
-    /// From memory.
-    On,
-    /// From the store, each one.
-    Off,
-}
-
-/// A way to present a credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CredentialKind {
-    /// The session cookie.
-    Cookie,
-    /// `X-User-Id` and `X-Auth-Token`.
-    Headers,
-    /// `Authorization: Bearer`.
-    Bearer,
-}
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For machines, one object a line.
-    Json,
-}
+pub use self::values::{CacheMode, CredentialKind, Delay, LogFormat, SameSite, Span};
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
@@ -206,7 +140,7 @@ impl Config {
         let secret =
             in_file.admin_password.is_some() || in_file.database_url.as_ref().is_some_and(DatabaseUrl::is_secret);
         let mut config = Self::new(&given.or(in_file))?;
-        config.loose_files.extend(warnings::loose_file("the configuration file", &path, secret));
+        config.loose_files.extend(files::loose_file("the configuration file", &path, secret));
         Ok(config)
     }
 
@@ -236,7 +170,7 @@ impl Config {
                 ("admin_password_file", &complete.admin_password_file),
             ]
             .into_iter()
-            .filter_map(|(key, path)| warnings::loose_file(key, path.as_deref()?, true))
+            .filter_map(|(key, path)| files::loose_file(key, path.as_deref()?, true))
             .collect(),
         })
     }

@@ -4,8 +4,7 @@ use std::str::FromStr;
 
 use url::Url;
 
-use super::setting::quoted;
-use super::{BadConfig, bad};
+use super::error::{BadConfig, bad, quoted};
 use crate::domain::host::Host;
 
 /// A scheme, host and port: where a page was loaded from (RFC 6454).

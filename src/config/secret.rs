@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use url::Url;
 
-use super::{BadConfig, bad};
+use super::error::{BadConfig, bad};
 
 /// A secret setting: never printed.
 #[derive(Clone, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use ipnet::IpNet;
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{CacheMode, CredentialKind, DatabaseUrl, Delay, Hidden, HostName, LogFormat, Origin, SameSite, Span};
-
-/// The longest text that is repeated in a message.
-const REPEATED: usize = 64;
+use super::error::{BadConfig, quoted};
+use super::origin::{HostName, Origin};
+use super::secret::{DatabaseUrl, Hidden};
+use super::values::{CacheMode, CredentialKind, Delay, LogFormat, SameSite, Span};
 
 /// A setting's type. What cannot be read is answered by a sentence that says what to write instead.
 pub(super) trait Setting: Sized {
@@ -25,15 +25,6 @@ pub(super) trait Setting: Sized {
 
     /// Reads it.
     fn read(text: &str) -> Result<Self, String>;
-}
-
-/// A value for a message; only said to be there where it may be a secret in the wrong place, or no single word.
-pub(super) fn quoted(text: &str) -> String {
-    if text.len() <= REPEATED && !text.contains('@') && !text.contains(char::is_control) {
-        format!("`{text}`")
-    } else {
-        String::from("its value")
-    }
 }
 
 /// What a file gives for a setting, before it is known whether it fits.
@@ -151,7 +142,7 @@ macro_rules! parsed {
             const FORM: &'static str = $form;
 
             fn read(text: &str) -> Result<Self, String> {
-                text.trim().parse().map_err(|error: super::BadConfig| error.to_string())
+                text.trim().parse().map_err(|error: BadConfig| error.to_string())
             }
         }
     )*};

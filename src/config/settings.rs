@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::error::{BadConfig, bad};
+use super::links;
+use super::origin::{HostName, Origin};
+use super::secret::{DatabaseUrl, Hidden};
 use super::setting::{Setting, from_toml};
-use super::{
-    BadConfig, CacheMode, CredentialKind, DatabaseUrl, Delay, Hidden, HostName, LogFormat, Origin, SameSite, Span, bad,
-    links,
-};
+use super::values::{CacheMode, CredentialKind, Delay, LogFormat, SameSite, Span};
 
 /// Declares every setting once: its help, its key in the file, its flag, its variable, its type, and its default as one
 /// would write it, or in brackets what it depends on; and the secrets, which have no flag, since other users of the

@@ -1,7 +1,6 @@
 //! What of a configuration is allowed and unsafe: a sentence each, for the log at the start and for `check-config`.
 
 use std::net::Ipv6Addr;
-use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -86,24 +85,6 @@ fn is_local(origin: &Origin) -> bool {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
-}
-
-/// Says so when a file that holds a secret can be read by every user of the machine, or changed by another one.
-///
-/// It is not refused: Kubernetes mounts secrets as 0644 unless told otherwise, where no other user is. A group that may
-/// read is common on purpose.
-pub(super) fn loose_file(key: &str, path: &Path, secret: bool) -> Option<String> {
-    use std::os::unix::fs::MetadataExt as _;
-    let found = std::fs::metadata(path).ok()?;
-    let (shown, mode, owner) = (path.display(), found.mode(), found.uid());
-    let ours = owner == 0 || owner == rustix::process::geteuid().as_raw();
-    if mode & 0o022 != 0 || !ours {
-        return Some(format!(
-            "{key} {shown} can be changed by another user of the machine: chown it to this one, and chmod 600 it"
-        ));
-    }
-    (secret && mode & 0o004 != 0)
-        .then(|| format!("{key} {shown} holds a secret that every user of the machine can read: chmod 600 it"))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::domain::user::{Credentials, NewUser, User};
 pub mod backup;
 mod batch;
 pub mod connect;
+mod copied;
 pub mod copy;
 mod error;
 mod migrate;
@@ -30,6 +31,7 @@ mod postgres;
 pub mod replicas;
 mod room;
 mod rows;
+mod saved;
 mod sqlite;
 mod types;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sqlx::{query, query_as};
 
-use super::super::copy::{Contents, CopyError, Table};
+use super::super::copied::{Contents, CopyError, Table};
 use super::super::opening::ConnectError;
 use super::super::opening::Opening;
 use super::super::{Result, StoreError};

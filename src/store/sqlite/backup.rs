@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
-use super::super::backup::{BackupError, Restored, Saved};
 use super::super::opening::ConnectError;
+use super::super::saved::{BackupError, Restored, Saved};
 use super::super::{Result, StoreError};
 use super::connection::{self, failed, words};
 use super::files::make_private;

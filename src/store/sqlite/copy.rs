@@ -7,7 +7,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Error, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::super::Result;
-use super::super::copy::{Contents, Page, Table};
+use super::super::copied::{Contents, Page, Table};
 use super::super::opening::ConnectError;
 use super::super::rows::Secret;
 use super::connection::{self, failed};

@@ -13,7 +13,7 @@ use crate::domain::text::Email;
 use crate::domain::user::NewUser;
 
 /// Adds a user.
-pub(in crate::store::sqlite) struct AddUser {
+pub(crate) struct AddUser {
     pub id: UserId,
     pub user: NewUser,
     pub hash: PasswordHash,
@@ -61,7 +61,7 @@ impl Operation for AddUser {
 }
 
 /// Sets a password and ends what was opened with the old one.
-pub(in crate::store::sqlite) struct ChangePassword {
+pub(crate) struct ChangePassword {
     pub change: PasswordChange,
     pub reason: Reason,
 }
@@ -100,7 +100,7 @@ impl Operation for ChangePassword {
 }
 
 /// Disables a user, or enables them again.
-pub(in crate::store::sqlite) struct SetDisabled {
+pub(crate) struct SetDisabled {
     pub user: UserId,
     pub disabled: bool,
     pub reason: Reason,

@@ -93,7 +93,7 @@ async fn insert(transaction: &mut Transaction<'_>, session: &Session, token: &To
 }
 
 /// Ends sessions by id or by user.
-pub(in crate::store::sqlite) struct Revoke {
+pub(crate) struct Revoke {
     pub target: Target,
     pub reason: Reason,
 }
@@ -123,7 +123,7 @@ impl Operation for Revoke {
 }
 
 /// Stores last-seen times.
-pub(in crate::store::sqlite) struct Touch {
+pub(crate) struct Touch {
     pub seen: Vec<Seen>,
 }
 
@@ -151,7 +151,7 @@ impl Operation for Touch {
 }
 
 /// Deletes what ended for good, and the log's entries every cache has long applied.
-pub(in crate::store::sqlite) struct Purge {
+pub(crate) struct Purge {
     pub before: Timestamp,
     pub limit: u32,
 }
@@ -181,7 +181,7 @@ impl Operation for Purge {
 }
 
 /// Deletes old events. They are numbered in the order in which they were written, give or take moments.
-pub(in crate::store::sqlite) struct PurgeEvents {
+pub(crate) struct PurgeEvents {
     pub before: Timestamp,
     pub limit: u32,
 }

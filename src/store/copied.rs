@@ -1,0 +1,119 @@
+//! What a copy of an embedded store holds, how it is passed on, and why it did not come to its end.
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::StoreError;
+use super::opening::ConnectError;
+use crate::config::DatabaseUrl;
+use crate::domain::revocation::Seq;
+
+/// What is copied, in this order: a session refers to its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// With their password hashes.
+    Users,
+    /// Live ones, tombstones, and what has expired.
+    Sessions,
+    /// The audit.
+    Events,
+    /// The numbered log.
+    Revocations,
+}
+
+impl Table {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Users, Self::Sessions, Self::Events, Self::Revocations];
+
+    /// Its name in either store.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Users => "users",
+            Self::Sessions => "sessions",
+            Self::Events => "events",
+            Self::Revocations => "revocations",
+        }
+    }
+}
+
+/// Some rows of a table.
+pub(super) struct Page {
+    /// How many; none behind the last one.
+    pub(super) rows: i64,
+    /// The last one's key.
+    pub(super) last: String,
+    /// All of them as PostgreSQL's `COPY` reads them: a line a row, with a tab between two columns.
+    pub(super) text: Bytes,
+}
+
+/// What a source holds.
+pub struct Contents {
+    /// How many users.
+    pub users: i64,
+    /// How many sessions, whatever their state.
+    pub sessions: i64,
+    /// How many events.
+    pub events: i64,
+    /// How many entries of the log.
+    pub revocations: i64,
+    /// The newest number of the log.
+    pub(super) head: Seq,
+    /// What a touch moves, of all sessions: when they were seen, and how long that keeps them.
+    pub(super) touched: (i64, i64),
+    /// The key tokens are tagged with.
+    pub(super) token_key: [u8; 32],
+}
+
+impl Contents {
+    /// How many rows a table has.
+    pub const fn rows(&self, table: Table) -> i64 {
+        match table {
+            Table::Users => self.users,
+            Table::Sessions => self.sessions,
+            Table::Events => self.events,
+            Table::Revocations => self.revocations,
+        }
+    }
+
+    /// What distinguishes this source, as it is, from every other and from itself after a change: all but a touch and a purge
+    /// write an event.
+    pub(super) fn stamp(&self) -> [u8; 32] {
+        let Self { users, sessions, events, revocations, head: Seq(head), touched: (seen, idle), token_key } = self;
+        let mut stamp = Sha256::new_with_prefix(token_key);
+        for number in [users, sessions, events, revocations, head, seen, idle] {
+            stamp.update(number.to_le_bytes());
+        }
+        stamp.finalize().into()
+    }
+}
+
+/// A copy that did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// There is no such way.
+    #[error("a copy leads from sqlite:// to postgres://, and not from {0} to {1}")]
+    OtherWay(DatabaseUrl, DatabaseUrl),
+    /// The source was never used, or is not the one that was meant.
+    #[error("{0} holds no users: there is nothing to copy")]
+    Nothing(DatabaseUrl),
+    /// The target holds something.
+    #[error("the target is not empty, and was left alone: name a database that nobody has used")]
+    NotEmpty,
+    /// The target holds a part of something else.
+    #[error(
+        "the target holds an unfinished copy of another store, or of this one before it changed: name an empty database, and start again"
+    )]
+    Another,
+    /// Another process fills the target.
+    #[error("another `sessiond copy` is at work on the target: let it finish")]
+    Busy,
+    /// Another process changed the target.
+    #[error("the target was changed or served from while it was filled: name an empty database, and start again")]
+    Disturbed,
+    /// One of the stores could not be opened.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// One of the stores failed.
+    #[error("{0}; once that is put right, start the same copy again")]
+    Store(#[from] StoreError),
+}
