@@ -1,4 +1,7 @@
-//! A batch of logouts: two trips to the database, however many they are, and what is between them is decided here.
+//! A batch of logouts: three trips to the database, however many they are, and what is between them is decided here.
+//!
+//! BEGIN is a trip of its own: were it one text with the query behind it, an error there would have the driver's thread
+//! panic (sqlx 0.9.0 resets the statements of a text in order, and expects an error of the last that was reset).
 
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Error, Result};
@@ -20,9 +23,9 @@ pub(super) async fn commit(
     logouts: &[&Logout],
 ) -> Result<(Vec<Revoked>, Option<Revocation>)> {
     let tokens: Vec<_> = logouts.iter().map(|logout| logout.token.to_hex()).collect();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     let (head, found): (Seq, String) = sqlx::query_as(
-        "BEGIN IMMEDIATE;
-         SELECT (SELECT coalesce(max(seq), 0) FROM revocations), json_group_array(json_array(
+        "SELECT (SELECT coalesce(max(seq), 0) FROM revocations), json_group_array(json_array(
              wanted.key, s.number, s.id, s.user_id, s.idle_expires_at, s.expires_at))
          FROM json_each(?1) AS wanted CROSS JOIN sessions AS s ON s.token_hash = unhex(wanted.value)
          WHERE s.revoked_at IS NULL",

@@ -17,7 +17,7 @@ use tokio::time::MissedTickBehavior;
 use super::super::batch::{Batches, Pending, Queue, closed};
 use super::super::{Logout, Result, RevocationSink, Revoked, StoreError};
 use super::checkpoint::Checkpointer;
-use super::connection::{self, failed};
+use super::connection::{self, BUSY, failed};
 use super::files::Files;
 use super::operations::Operation;
 use super::transaction::Transaction;
@@ -258,9 +258,12 @@ impl Task {
         if let Some(mut connection) = self.connection.take()
             && !matches!(error, StoreError::Unreachable(_))
         {
-            let ended = sqlx::query("ROLLBACK").execute(&mut connection).await.map_err(failed);
+            // The driver's thread can panic after an error of a text of several statements (sqlx 0.9.0), and never answers
+            // then. A connection that is dropped is rolled back by SQLite.
+            let ended = sqlx::query("ROLLBACK").execute(&mut connection);
+            let ended = tokio::time::timeout(BUSY, ended).await.map(|ended| ended.map_err(failed));
             // It makes no sense where none is open, which is as well.
-            if matches!(ended, Ok(_) | Err(StoreError::Inconsistent(_))) {
+            if matches!(ended, Ok(Ok(_) | Err(StoreError::Inconsistent(_)))) {
                 self.connection = Some(connection);
             }
         }
