@@ -10,6 +10,7 @@ use super::request::credential::{self, Cookies, Credential, Via};
 use super::request::state::App;
 use crate::domain::id::SessionId;
 use crate::domain::principal::Principal;
+use crate::domain::session::Client;
 use crate::service::Error;
 use crate::service::sessions::Scope;
 
@@ -80,6 +81,38 @@ pub async fn log_out<D: Dialect>(
     Ok(if clears { cookies.clear(app) } else { Vec::new() })
 }
 
+/// Ends one session of the caller's. Returns the `Set-Cookie` values that go with success.
+///
+/// # Errors
+/// As the service says, and as [`Carried::from_cookies`].
+pub async fn revoke_one(
+    app: &App,
+    caller: &Principal,
+    session: SessionId,
+    client: &Client,
+    cookies: &Cookies,
+) -> Result<Vec<HeaderValue>, Error> {
+    let carried = Carried::from_cookies(cookies, app).await?;
+    app.service.revoke(caller, session, client).await?;
+    Ok(carried.cleared(|carried| carried.session_id() == session, app))
+}
+
+/// Ends many sessions of the caller's. Returns how many, and the `Set-Cookie` values that go with success.
+///
+/// # Errors
+/// As [`revoke_one`].
+pub async fn revoke_many(
+    app: &App,
+    caller: &Principal,
+    scope: Scope,
+    client: &Client,
+    cookies: &Cookies,
+) -> Result<(usize, Vec<HeaderValue>), Error> {
+    let carried = Carried::from_cookies(cookies, app).await?;
+    let revoked = app.service.revoke_many(caller, scope, client).await?;
+    Ok((revoked, carried.after_many(caller, scope, app)))
+}
+
 /// Whose sessions the cookies of a request stand for, before some sessions are ended.
 pub struct Carried<'r> {
     cookies: &'r Cookies,
@@ -94,11 +127,6 @@ impl<'r> Carried<'r> {
     pub async fn from_cookies(cookies: &'r Cookies, app: &App) -> Result<Self, Error> {
         let principals = app.service.living(&cookies.presented()).await?;
         Ok(Self { cookies, principals })
-    }
-
-    /// `Set-Cookie` values for an answer that ended one session.
-    pub fn after_one(&self, ended: SessionId, app: &App) -> Vec<HeaderValue> {
-        self.cleared(|carried| carried.session_id() == ended, app)
     }
 
     /// `Set-Cookie` values for an answer that ended many of the caller's.

@@ -13,7 +13,7 @@ use crate::domain::id::SessionId;
 use crate::domain::session::Session;
 use crate::domain::text::{Email, LoginName};
 use crate::domain::user::User;
-use crate::http::logout::{Carried, Clearing, log_out};
+use crate::http::logout::{self, Carried, Clearing, log_out};
 use crate::http::refusal::{Answer, Dialect, FieldError, Place, Problem, Refusal, json, with_cookies, with_retry};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
@@ -253,9 +253,8 @@ pub async fn revoke_one(
 ) -> Answer<Canonical> {
     // What is not even UTF-8 is no session's id either.
     let id: SessionId = id.ok().and_then(|Path(id)| id.parse().ok()).ok_or(Error::NotFound)?;
-    let carried = Carried::from_cookies(&cookies, &app).await?;
-    app.service.revoke(&caller.principal, id, &client).await?;
-    Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked: 1 }), carried.after_one(id, &app)))
+    let cookies = logout::revoke_one(&app, &caller.principal, id, &client, &cookies).await?;
+    Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked: 1 }), cookies))
 }
 
 /// `DELETE /api/v1/auth/sessions?scope=others|all`: ends several of one's own.
@@ -272,9 +271,7 @@ pub async fn revoke_many(
         Some(_) => Scope::Others,
         None => return Err(FieldError { place: Place::Query, field: "scope".into(), problem: Problem::Missing }.into()),
     };
-    let carried = Carried::from_cookies(&cookies, &app).await?;
-    let revoked = app.service.revoke_many(&caller.principal, scope, &client).await?;
-    let cookies = carried.after_many(&caller.principal, scope, &app);
+    let (revoked, cookies) = logout::revoke_many(&app, &caller.principal, scope, &client, &cookies).await?;
     Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked }), cookies))
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::words::RocketChat;
 use crate::domain::id::SessionId;
 use crate::domain::token::Token;
-use crate::http::logout::{Carried, Clearing, log_out};
+use crate::http::logout::{Clearing, log_out, revoke_many, revoke_one};
 use crate::http::refusal::{Answer, Refusal, json, with_cookies};
 use crate::http::request::body::{Payload, Unused};
 use crate::http::request::client_address::Sender;
@@ -63,10 +63,9 @@ pub async fn logout_me(
     let id = fields.text("sessionId")?;
     fields.nothing_else()?;
     let session: SessionId = id.parse().map_err(|_| Error::NotFound)?;
-    let carried = Carried::from_cookies(&cookies, &app).await?;
-    app.service.revoke(&caller.principal, session, &client).await?;
+    let cookies = revoke_one(&app, &caller.principal, session, &client, &cookies).await?;
     let shown = LoggedOut { session_id: &id, success: true };
-    Ok(with_cookies(json(StatusCode::OK, &shown), carried.after_one(session, &app)))
+    Ok(with_cookies(json(StatusCode::OK, &shown), cookies))
 }
 
 /// The fields of a body. An empty one has none, whatever it says it is.
@@ -94,10 +93,9 @@ pub async fn users_logout(
     if wanted.is_some_and(|wanted| wanted != user.as_str()) {
         return Err(Error::Forbidden.into());
     }
-    let carried = Carried::from_cookies(&cookies, &app).await?;
-    app.service.revoke_many(&caller.principal, Scope::All, &client).await?;
+    let (_, cookies) = revoke_many(&app, &caller.principal, Scope::All, &client, &cookies).await?;
     let shown = LoggedOut { message: format!("User {user} has been logged out!"), success: true };
-    Ok(with_cookies(json(StatusCode::OK, &shown), carried.after_many(&caller.principal, Scope::All, &app)))
+    Ok(with_cookies(json(StatusCode::OK, &shown), cookies))
 }
 
 /// `POST /api/v1/users.removeOtherTokens`: ends every session of the caller but this.
@@ -108,9 +106,7 @@ pub async fn remove_other_tokens(
     cookies: Cookies,
     _: Unused<RocketChat>,
 ) -> Answer<RocketChat> {
-    let carried = Carried::from_cookies(&cookies, &app).await?;
-    app.service.revoke_many(&caller.principal, Scope::Others, &client).await?;
-    let cookies = carried.after_many(&caller.principal, Scope::Others, &app);
+    let (_, cookies) = revoke_many(&app, &caller.principal, Scope::Others, &client, &cookies).await?;
     Ok(with_cookies(json(StatusCode::OK, &SUCCESS), cookies))
 }
 
@@ -131,9 +127,8 @@ pub async fn logout_other_clients(
         success: bool,
     }
     let (session, _) = app.service.current(&caller.principal).await?;
-    let carried = Carried::from_cookies(&cookies, &app).await?;
-    app.service.revoke_many(&caller.principal, Scope::Others, &client).await?;
+    let (_, cookies) = revoke_many(&app, &caller.principal, Scope::Others, &client, &cookies).await?;
     let token = caller.token.as_ref().map(Token::reveal);
     let shown = LoggedOut { token, token_expires: session.expiry.absolute.rfc3339(), success: true };
-    Ok(with_cookies(json(StatusCode::OK, &shown), carried.after_many(&caller.principal, Scope::Others, &app)))
+    Ok(with_cookies(json(StatusCode::OK, &shown), cookies))
 }
