@@ -7,8 +7,7 @@ use bytes::Bytes;
 use sqlx::{query, query_as};
 
 use super::super::copied::{Contents, CopyError, Table};
-use super::super::opening::ConnectError;
-use super::super::opening::Opening;
+use super::super::opening::{ConnectError, Opening};
 use super::super::{Result, StoreError};
 use super::address::Address;
 use super::connection::{Connection, NotOpened, Warnings};

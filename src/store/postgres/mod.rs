@@ -40,8 +40,7 @@ use self::logouts::Logouts;
 use self::pool::Pool;
 use self::replicas::Membership;
 use self::sessions::Revoke;
-use super::opening::{ConnectError, Role};
-use super::opening::{Opening, PATIENCE};
+use super::opening::{ConnectError, Opening, PATIENCE, Role};
 use super::rows::{CredentialsRow, ListedRow, LookupRow, ReplicaRow, UserRow};
 use super::{
     Added, Changed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result, Revoked,

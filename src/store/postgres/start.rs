@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::super::opening::ConnectError;
-use super::super::opening::{Opening, Stage};
+use super::super::opening::{ConnectError, Opening, Stage};
 use super::super::{Result, StoreError};
 use super::connection::{Connection, NotOpened};
 use super::deadline::with_deadline;

@@ -47,8 +47,7 @@ use self::operations::{Beat, KeepSecret, MarkInUse};
 use self::paths::{LOCK, beside, unreachable_file};
 use self::readers::Readers;
 use self::writer::{Surroundings, Writer};
-use super::opening::{ConnectError, Role};
-use super::opening::{Opening, Stage};
+use super::opening::{ConnectError, Opening, Role, Stage};
 use super::rows::{CredentialsRow, ListedRow, LookupRow, ReplicaRow, Secret, UserRow};
 use super::{
     Added, Changed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result, Revoked,
