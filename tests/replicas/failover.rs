@@ -20,9 +20,8 @@ use crate::harness::process::Home;
 use crate::harness::{ALICE, post};
 use crate::harness::{Database, StoreKind, seed};
 
-#[needs(initdb)]
-#[tokio::test]
-async fn no_answered_end_is_lost_when_a_standby_takes_over() {
+/// A server, and a standby that each of its commits waits for.
+async fn with_a_standby() -> (Postgres, Postgres) {
     let primary = Postgres::start(Options::with("synchronous_standby_names = '*'")).await.unwrap();
     let standby = Postgres::follow(&primary, Options::with("synchronous_standby_names = ''")).await.unwrap();
     let synchronous = "SELECT sync_state FROM pg_stat_replication";
@@ -30,6 +29,13 @@ async fn no_answered_end_is_lost_when_a_standby_takes_over() {
         primary.rows("postgres", synchronous).await.unwrap() == [[Some(String::from("sync"))]]
     })
     .await;
+    (primary, standby)
+}
+
+#[needs(initdb)]
+#[tokio::test]
+async fn no_answered_end_is_lost_when_a_standby_takes_over() {
+    let (primary, standby) = with_a_standby().await;
     let both = format!("postgres://sessiond@127.0.0.1:{},127.0.0.1:{}/postgres", primary.port(), standby.port());
     let home = home_at(&primary.url("postgres"));
     let start = async || serve_through(&home, &both).await;
@@ -70,13 +76,7 @@ async fn no_answered_end_is_lost_when_a_standby_takes_over() {
 #[needs(initdb)]
 #[tokio::test]
 async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
-    let primary = Postgres::start(Options::with("synchronous_standby_names = '*'")).await.unwrap();
-    let standby = Postgres::follow(&primary, Options::with("synchronous_standby_names = ''")).await.unwrap();
-    let synchronous = "SELECT sync_state FROM pg_stat_replication";
-    until("it follows", async || {
-        primary.rows("postgres", synchronous).await.unwrap() == [[Some(String::from("sync"))]]
-    })
-    .await;
+    let (primary, standby) = with_a_standby().await;
     let home = home_at(&primary.url("postgres"));
     let server = serve_through(&home, &primary.url("postgres")).await;
     until_trusted(&[&server]).await;

@@ -53,6 +53,19 @@ fn planned(text: &str) -> Vec<&str> {
     single(text).into_iter().filter(|statement| PLANNED.iter().any(|verb| statement.starts_with(verb))).collect()
 }
 
+/// Fails unless each statement that says the words goes by the index beside them.
+async fn assert_plans(store: StoreKind, hot: &[(&str, &str)], mut plan: impl AsyncFnMut(&str) -> String) {
+    let all = statements(store);
+    for (words, index) in hot {
+        let found: Vec<_> = all.iter().filter(|sql| sql.contains(words)).collect();
+        assert!(!found.is_empty(), "no statement says {words}");
+        for sql in found {
+            let plan = plan(sql).await;
+            assert!(plan.contains(index), "{words}: {plan}");
+        }
+    }
+}
+
 /// A database as the migrations leave it.
 async fn migrated(store: StoreKind) -> Database {
     let database = Database::new(store);

@@ -5,7 +5,7 @@ use sessiond_support::database;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Either, Executor as _, Row as _, SqlSafeStr as _, Statement as _};
 
-use super::{migrated, planned, statements};
+use super::{assert_plans, migrated, planned, statements};
 use crate::harness::{Database, StoreKind};
 
 /// So many that nobody would go through all of them.
@@ -72,15 +72,7 @@ async fn every_hot_statement_can_use_an_index() {
         ("FROM revocations WHERE seq > $1", "Index Scan using revocations_pkey on revocations"),
     ];
     let (_database, mut connection) = planner().await;
-    let all = statements(StoreKind::Postgres);
-    for (words, index) in HOT {
-        let found: Vec<_> = all.iter().filter(|sql| sql.contains(words)).collect();
-        assert!(!found.is_empty(), "no statement says {words}");
-        for sql in found {
-            let plan = plan(&mut connection, sql).await;
-            assert!(plan.contains(index), "{words}: {plan}");
-        }
-    }
+    assert_plans(StoreKind::Postgres, &HOT, async |sql| plan(&mut connection, sql).await).await;
 }
 
 #[needs(postgres)]
