@@ -3,7 +3,7 @@
 //! `address` reads the URL, `guard` keeps the password from servers without TLS, `connection` is one connection, `gate` opens
 //! them and `pool` is some of them, with a `deadline` on everything. `migrate` makes the tables, `copy` fills all of them at
 //! once, and `start` is about the first connection. `change` is a transaction and what it ends with, `audit` included:
-//! `sessions` and `accounts` are the operations in it. `logouts` puts many into one statement, and `replicas` is what keeps
+//! `sessions` and `accounts` are the operations in it. `lookups` and `logouts` put many into one statement, and `replicas` is what keeps
 //! processes of one mind. Each of these imports only from those named before it; `copy` aside, all of them meet here.
 
 mod accounts;
@@ -16,6 +16,7 @@ mod deadline;
 mod gate;
 mod guard;
 mod logouts;
+mod lookups;
 mod migrate;
 mod pool;
 mod replicas;
@@ -37,11 +38,12 @@ use self::change::commit;
 pub(super) use self::copy::Target as CopyTarget;
 use self::gate::Gate;
 use self::logouts::Logouts;
+use self::lookups::Lookups;
 use self::pool::Pool;
 use self::replicas::Membership;
 use self::sessions::Revoke;
 use super::opening::{ConnectError, Opening, PATIENCE, Role};
-use super::rows::{CredentialsRow, ListedRow, LookupRow, ReplicaRow, UserRow};
+use super::rows::{CredentialsRow, ListedRow, ReplicaRow, UserRow};
 use super::{
     Added, Changed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result, Revoked,
     Store, StoreError, Target,
@@ -66,6 +68,7 @@ const WRITERS: usize = 6;
 pub(super) struct Postgres {
     readers: Arc<Pool>,
     writers: Arc<Pool>,
+    lookups: Lookups,
     logouts: Logouts,
     membership: Arc<Membership>,
     gate: Arc<Gate>,
@@ -110,6 +113,7 @@ impl Postgres {
         let pools = [Arc::clone(&readers), Arc::clone(&writers)];
         let membership = Membership::new(Arc::clone(&gate), pools, Arc::clone(&clock));
         Ok(Self {
+            lookups: Lookups::start(Arc::clone(&readers)),
             logouts: Logouts::start(Arc::clone(&writers), Arc::clone(&clock)),
             membership: Arc::new(membership),
             gate,
@@ -175,17 +179,7 @@ impl Store for Postgres {
     }
 
     async fn lookup(&self, token: &TokenHash) -> Result<Lookup> {
-        let session = query_as(
-            "SELECT s.revoked_at, s.revoked_seq,
-                 s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
-                 s.remembered, s.ip, s.user_agent, s.host,
-                 u.username, u.email, u.name, u.admin, u.disabled_at, u.created_at AS user_created_at,
-                 u.updated_at AS user_updated_at
-             FROM sessions AS s JOIN users AS u ON u.id = s.user_id
-             WHERE s.token_hash = $1",
-        );
-        let found = self.readers.row(session.bind(*token)).await?;
-        Ok(found.map_or(Lookup::Missing, |LookupRow(lookup)| lookup))
+        self.lookups.ask(*token).await
     }
 
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Listing> {
@@ -301,6 +295,7 @@ impl Store for Postgres {
 
     async fn ping(&self) -> Result<()> {
         let write = async {
+            self.lookups.check()?;
             self.logouts.check()?;
             // It changes nothing, and is refused where nothing can be changed.
             self.writers.execute(query("UPDATE coherence SET seq = seq WHERE false")).await
@@ -323,6 +318,7 @@ impl Store for Postgres {
     }
 
     async fn close(&self) {
+        self.lookups.close().await;
         self.logouts.close().await;
         self.membership.close().await;
         self.readers.close();

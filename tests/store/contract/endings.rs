@@ -119,6 +119,31 @@ async fn many_logouts_at_once_end_their_own_sessions_each(store: StoreKind) {
 }
 
 #[on_both_stores]
+async fn many_lookups_at_once_are_answered_each_by_itself(store: StoreKind) {
+    on_a_fresh_store(store, async |fresh| {
+        let ann = fresh.user("ann").await;
+        let ids = join_all((0..90).map(|number| fresh.session(ann, number))).await;
+        fresh.logout(logout_of(1)).await;
+        let spoil = format!("UPDATE sessions SET id = 'spoilt' WHERE id = '{}'", ids[2]);
+        fresh.database.execute(&spoil).await;
+
+        // Some are asked for twice, and the last ones were never there.
+        let numbers = || (0..100).chain(0..50);
+        let answers = join_all(numbers().map(async |number| fresh.store.lookup(&token(number)).await)).await;
+        for (number, answer) in numbers().zip(answers) {
+            match (number, answer) {
+                (1, Ok(Lookup::Revoked(seq))) => assert_eq!(seq, Seq(1)),
+                (2, Err(error)) => assert!(matches!(error, StoreError::Inconsistent(_)), "{error}"),
+                (90.., Ok(Lookup::Missing)) => {}
+                (0 | 3..90, Ok(Lookup::Found(found))) => assert_eq!(found.0.id, ids[usize::try_from(number).unwrap()]),
+                (number, answer) => panic!("{number}: {answer:?}"),
+            }
+        }
+    })
+    .await;
+}
+
+#[on_both_stores]
 async fn sessions_are_revoked_by_id_all_at_once_and_all_but_one(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         let (ann, bob) = (fresh.user("ann").await, fresh.user("bob").await);
