@@ -81,20 +81,16 @@ async fn end<'l>(
     let now = clock.now();
     let ended = query_as(
         "WITH locked AS MATERIALIZED (
-             SELECT s.number, s.token_hash, s.user_id, s.idle_expires_at <= $4 AS over,
+             SELECT s.number, s.token_hash, s.user_id, s.idle_expires_at <= $4 AS over, w.ip, w.place,
                  -- what cannot be read is no reason to end anything, and the answer is read after the commit
                  CASE WHEN length(s.id) = 17 THEN s.id ELSE (s.number || ' has no id')::bigint::text END AS id
-             FROM sessions AS s
-             WHERE s.token_hash = ANY ($1) AND s.revoked_at IS NULL AND s.idle_expires_at > $5 AND s.expires_at > $4
-                 AND EXISTS (SELECT FROM unnest($1::bytea[], $2::text[]) AS w (token_hash, user_id)
-                     WHERE w.token_hash = s.token_hash AND (w.user_id IS NULL OR w.user_id = s.user_id))
-             ORDER BY s.number FOR UPDATE OF s),
+             FROM unnest($1::bytea[], $2::text[], $3::text[]) WITH ORDINALITY AS w (token_hash, user_id, ip, place)
+             JOIN sessions AS s ON s.token_hash = w.token_hash AND (w.user_id IS NULL OR w.user_id = s.user_id)
+             WHERE s.revoked_at IS NULL AND s.idle_expires_at > $5 AND s.expires_at > $4
+             ORDER BY s.number, w.place FOR UPDATE OF s),
          ended AS MATERIALIZED ( -- of several logouts of one session the first that may ends it
-             SELECT DISTINCT ON (l.number) l.number, l.id, l.token_hash, l.user_id, l.over, w.ip, w.place
-             FROM locked AS l
-             JOIN unnest($1::bytea[], $2::text[], $3::text[]) WITH ORDINALITY AS w (token_hash, user_id, ip, place)
-                 ON w.token_hash = l.token_hash AND (w.user_id IS NULL OR w.user_id = l.user_id)
-             ORDER BY l.number, w.place),
+             SELECT DISTINCT ON (number) number, id, token_hash, user_id, over, ip, place
+             FROM locked ORDER BY number, place),
          number AS (
              UPDATE coherence SET seq = 1 + greatest(seq,
                  (('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint - 1) << 40)
