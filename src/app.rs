@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::coherence::{Coherence, Embedded, SystemBootClock, replicated};
 use crate::cache::touch::Flusher;
-use crate::cache::{Cache, purge};
+use crate::cache::{Cache, TIMING, purge};
 use crate::config::{self, CacheMode, Config};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
@@ -106,7 +106,7 @@ pub async fn build_saying(
     let metrics = Arc::new(Metrics::default());
     let embedded = Arc::new(Embedded::new(cache.clone(), caching, metrics.clone()));
     let role = if serve { Role::Serve(embedded.clone()) } else { Role::Command };
-    let store = connect_saying(&config.database_url, role, clock.clone(), &*entropy, opening).await?;
+    let store = connect_saying(&config.database_url, role, TIMING, clock.clone(), &*entropy, opening).await?;
     let (coherence, beats): (Arc<dyn Coherence>, _) = match store.shared().filter(|_| serve) {
         Some(replicas) => {
             let boot = Arc::new(SystemBootClock);

@@ -3,9 +3,15 @@
 //! `sessions` leads from a token's hash to a live session. `coherence` says whether that may be
 //! trusted, and when a revocation is settled. `touch` stores last-seen times in batches, and `purge` deletes what expired.
 
+use crate::domain::session::LONGEST_FLUSH_INTERVAL;
+use crate::store::connect::Timing;
+
 pub mod coherence;
 pub mod purge;
 pub(crate) mod sessions;
 pub mod touch;
+
+/// What a store is told of all this.
+pub const TIMING: Timing = Timing { lease: coherence::LEASE, flush_interval: LONGEST_FLUSH_INTERVAL };
 
 pub use sessions::{Cache, Check, Ticket};

@@ -72,15 +72,19 @@ impl Lifetime {
         seen.after(self.idle).min(absolute)
     }
 
-    /// How often last-seen times are stored: the smaller of five minutes and a twentieth of the idle timeout.
+    /// How often last-seen times are stored: a twentieth of the idle timeout, but at least every
+    /// [`LONGEST_FLUSH_INTERVAL`].
     pub fn flush_interval(&self) -> Duration {
-        (self.idle / 20).min(Duration::from_mins(5))
+        (self.idle / 20).min(LONGEST_FLUSH_INTERVAL)
     }
 }
 
+/// The longest flush interval, whatever the idle timeout is: replicas may be configured differently, and all keep to it.
+pub const LONGEST_FLUSH_INTERVAL: Duration = Duration::from_mins(5);
+
 /// How much later than stored a session may have been seen, by what replicas have in memory and did not flush yet: a
 /// flush interval until its last-seen time is due, another one until it is taken out, and a third for a store that is slow.
-pub const MOST_UNFLUSHED: Duration = Duration::from_mins(15);
+pub const MOST_UNFLUSHED: Duration = LONGEST_FLUSH_INTERVAL.saturating_mul(3);
 
 /// The lifetimes of both kinds of session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,9 +157,8 @@ mod tests {
         #[test]
         fn a_flush_interval_is_short_beside_the_idle_timeout(idle in 20..100_000_000u64) {
             let interval = lifetime(idle, idle).flush_interval();
-            prop_assert!(interval <= Duration::from_mins(5));
+            prop_assert!(interval <= Duration::from_mins(5) && interval * 3 <= MOST_UNFLUSHED);
             prop_assert!(interval * 20 <= Duration::from_millis(idle));
-            prop_assert!(interval * 3 <= MOST_UNFLUSHED);
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{Error, Parts, Result, Service};
 use crate::cache::touch::store_seen;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::Password;
-use crate::domain::session::{Client, Session};
+use crate::domain::session::{Client, MOST_UNFLUSHED, Session};
 use crate::domain::text::LoginName;
 use crate::domain::token::{Token, TokenHash};
 use crate::domain::user::User;
@@ -86,7 +86,7 @@ impl Service {
             cap: self.parts.sessions_per_user.get(),
             replaces: replaces.iter().filter(|old| self.issued(old)).map(Token::hash).collect(),
             rehashed,
-            flushed: false,
+            unflushed: Some(MOST_UNFLUSHED),
         };
         match self.create_session(&mut new).await? {
             Created::Yes(seq) => {
@@ -116,7 +116,7 @@ impl Service {
         session.created_at = now;
         session.last_seen_at = now;
         session.expiry = lifetimes.of(session.remembered).begin(now);
-        new.flushed = true;
+        new.unflushed = None;
         Ok(store.create_session(new.clone()).await?)
     }
 

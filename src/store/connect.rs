@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::SharedStore;
 use super::opening::Opening;
-pub use super::opening::{ConnectError, Role};
+pub use super::opening::{ConnectError, Role, Timing};
 use super::postgres::{self, Postgres};
 use super::sqlite::{self, Sqlite};
 use crate::config::DatabaseUrl;
@@ -30,10 +30,11 @@ pub fn check(url: &DatabaseUrl) -> Result<Vec<String>, ConnectError> {
 pub async fn connect(
     url: &DatabaseUrl,
     role: Role,
+    timing: Timing,
     clock: Arc<dyn Clock>,
     entropy: &dyn Entropy,
 ) -> Result<SharedStore, ConnectError> {
-    connect_saying(url, role, clock, entropy, &Opening::default()).await
+    connect_saying(url, role, timing, clock, entropy, &Opening::default()).await
 }
 
 /// The same, and says meanwhile how far it is: a server waits for a database that is not up yet.
@@ -43,6 +44,7 @@ pub async fn connect(
 pub async fn connect_saying(
     url: &DatabaseUrl,
     role: Role,
+    timing: Timing,
     clock: Arc<dyn Clock>,
     entropy: &dyn Entropy,
     opening: &Opening,
@@ -50,7 +52,7 @@ pub async fn connect_saying(
     match scheme(url)? {
         Scheme::Sqlite(path) => Ok(Arc::new(Sqlite::open(path, role, clock, entropy, opening).await?)),
         // Nobody is told here of what was revoked: whoever serves reads the log.
-        Scheme::Postgres => Ok(Arc::new(Postgres::open(url, &role, clock, entropy, opening).await?)),
+        Scheme::Postgres => Ok(Arc::new(Postgres::open(url, &role, timing, clock, entropy, opening).await?)),
     }
 }
 

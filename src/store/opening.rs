@@ -20,6 +20,15 @@ pub enum Role {
     Command,
 }
 
+/// What the processes that share a store have agreed on, as far as the store has to know it.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// How long an answered beat keeps a cache trusted.
+    pub lease: Duration,
+    /// The longest that any process keeps last-seen times in memory before it stores them.
+    pub flush_interval: Duration,
+}
+
 /// A store that could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {

@@ -2,8 +2,6 @@
 //!
 //! Who may rely on what for how long is not decided here but in `coherence`.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 
 use super::Result;
@@ -12,9 +10,6 @@ use crate::domain::id::ReplicaId;
 use crate::domain::revocation::{Revocation, Seq};
 use crate::domain::session::Seen;
 use crate::domain::token::TokenHash;
-
-/// How long any of this may take, connecting included. Late, its outcome is unknown.
-pub const DEADLINE: Duration = Duration::from_millis(500);
 
 /// The row of a process that serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +38,7 @@ pub struct News {
     pub replicas: Vec<Replica>,
 }
 
-/// The rows and the log. Each method is one round trip or two, on a connection of its own, within [`DEADLINE`]; only
+/// The rows and the log. Each method is one round trip or two, on a connection of its own, within half of a lease; only
 /// [`Self::touch`] is like any other change.
 #[async_trait]
 pub trait Replicas: Send + Sync + 'static {

@@ -1,5 +1,7 @@
 //! What goes into the operations of a store, and what comes out of them.
 
+use std::time::Duration;
+
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::PasswordHash;
@@ -34,9 +36,9 @@ pub struct NewSession {
     pub replaces: Vec<TokenHash>,
     /// A password hash with today's parameters, to take the old one's place.
     pub rehashed: Option<PasswordHash>,
-    /// Whether every replica has stored when it saw the user's sessions. If not, and if it may decide which of them have
-    /// to make room, the answer is [`Created::Unflushed`].
-    pub flushed: bool,
+    /// How much later than stored a session may have been seen by a replica; none once every replica has stored when it
+    /// saw the user's sessions. If it may decide which of them have to make room, the answer is [`Created::Unflushed`].
+    pub unflushed: Option<Duration>,
 }
 
 /// Whether a session was made.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sessiond::cache::TIMING;
 use sessiond::config::DatabaseUrl;
 use sessiond::domain::clock::{Clock as _, ManualClock, Timestamp};
 use sessiond::domain::entropy::SystemEntropy;
@@ -35,7 +36,7 @@ pub async fn on_a_fresh_store(store: StoreKind, test: impl AsyncFn(&Fresh)) {
 /// Opens what lies in a database, to serve from it or to run a command.
 pub async fn open(database: &Database, role: Role) -> Result<SharedStore, ConnectError> {
     notices::install();
-    connect(&DatabaseUrl::new(database.url()), role, clock(), &SystemEntropy).await
+    connect(&DatabaseUrl::new(database.url()), role, TIMING, clock(), &SystemEntropy).await
 }
 
 /// A store that serves, and what its sink has heard.
@@ -127,7 +128,7 @@ pub fn login_of(user: UserId, number: u64) -> NewSession {
         cap: 100,
         replaces: Vec::new(),
         rehashed: None,
-        flushed: true,
+        unflushed: None,
     }
 }
 
@@ -150,7 +151,7 @@ impl Fresh {
         notices::install();
         let (clock, heard) = (clock(), Arc::new(Heard::default()));
         let (url, role) = (DatabaseUrl::new(database.url()), Role::Serve(heard.clone()));
-        let store = connect(&url, role, clock.clone(), &SystemEntropy).await.expect("a store");
+        let store = connect(&url, role, TIMING, clock.clone(), &SystemEntropy).await.expect("a store");
         Self { store, clock, heard, database }
     }
 

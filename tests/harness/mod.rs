@@ -7,6 +7,7 @@ use argon2::Argon2;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sessiond::app::{self, Environment, Listeners, Running};
+use sessiond::cache::TIMING;
 use sessiond::config::{Config, DatabaseUrl, Settings};
 use sessiond::domain::clock::{Clock, ManualClock, Timestamp};
 use sessiond::domain::entropy::SystemEntropy;
@@ -190,7 +191,7 @@ impl Server {
 
 /// Adds Alice and Bob to a store that has no users yet.
 async fn add_users(url: &DatabaseUrl, clock: Arc<ManualClock>) {
-    let store = connect(url, Role::Command, clock, &SystemEntropy).await.expect("a store");
+    let store = connect(url, Role::Command, TIMING, clock, &SystemEntropy).await.expect("a store");
     if !store.has_users().await.expect("a store") {
         for (username, email, admin) in [(ALICE, None, true), (BOB, Some(BOB_EMAIL), false)] {
             let user = NewUser {

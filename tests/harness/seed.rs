@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use sessiond::cache::TIMING;
 use sessiond::config::DatabaseUrl;
 use sessiond::domain::clock::{Clock as _, SystemClock};
 use sessiond::domain::entropy::SystemEntropy;
@@ -26,7 +27,7 @@ pub async fn sessions<const EACH: usize>(url: &str, users: usize) -> Vec<[Logged
     notices::install();
     let clock = Arc::new(SystemClock);
     let url = DatabaseUrl::new(url.to_owned());
-    let store = connect(&url, Role::Command, clock.clone(), &SystemEntropy).await.expect("a store");
+    let store = connect(&url, Role::Command, TIMING, clock.clone(), &SystemEntropy).await.expect("a store");
     let key = store.token_key().await.expect("a store");
     let begin = async || {
         let id = UserId::random(&SystemEntropy).expect("entropy");
@@ -59,7 +60,7 @@ pub async fn sessions<const EACH: usize>(url: &str, users: usize) -> Vec<[Logged
                 cap: EACH,
                 replaces: Vec::new(),
                 rehashed: None,
-                flushed: true,
+                unflushed: None,
             };
             let created = store.create_session(new).await.expect("a store");
             assert!(matches!(created, Created::Yes(_)), "{created:?}");

@@ -1,6 +1,8 @@
 //! One transaction that changes something: what it may do, and the audit and the log entry that it ends with.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, FromRow, query, query_as, query_as_with};
@@ -32,11 +34,11 @@ pub(super) trait Operation: Sync {
 pub(super) type Told<T> = Box<dyn FnOnce(Seq) -> T + Send>;
 
 /// Runs an operation in a transaction. After an error nobody can tell whether it was committed.
-pub(super) async fn commit<O: Operation>(pool: &Pool, clock: &dyn Clock, operation: O) -> Result<O::Outcome> {
+pub(super) async fn commit<O: Operation>(pool: &Pool, time: &Time, operation: O) -> Result<O::Outcome> {
     with_deadline(async {
         let mut lease = pool.take().await?;
         lease.connection.run("BEGIN").await?;
-        let mut change = Change { lease, now: clock.now(), ended: Ended::default() };
+        let mut change = Change { lease, now: time.now(), ended: Ended::default() };
         match operation.apply(&mut change).await {
             Ok(told) => Ok(told(change.commit().await?)),
             Err(error) => {
@@ -48,10 +50,35 @@ pub(super) async fn commit<O: Operation>(pool: &Pool, clock: &dyn Clock, operati
     .await
 }
 
+/// The clock that changes read, once what they concern is theirs.
+#[derive(Clone)]
+pub(super) struct Time {
+    pub(super) clock: Arc<dyn Clock>,
+    /// See [`Timing`](super::super::opening::Timing).
+    pub(super) flush_interval: Duration,
+}
+
+/// When a change happens.
+#[derive(Clone, Copy)]
+pub(super) struct Now {
+    pub(super) at: Timestamp,
+    /// A session whose idle timeout passed before this cannot have been seen since. It is earlier by as much as a last-seen
+    /// time may take until it is stored, which is also more than the clocks of two servers may be apart.
+    pub(super) idle_since: Timestamp,
+}
+
+impl Time {
+    /// Reads the clock.
+    pub(super) fn now(&self) -> Now {
+        let at = self.clock.now();
+        Now { at, idle_since: at.before(self.flush_interval) }
+    }
+}
+
 /// A transaction under way.
 pub(super) struct Change<'p> {
     lease: Lease<'p>,
-    now: Timestamp,
+    now: Now,
     ended: Ended,
 }
 
@@ -97,7 +124,7 @@ impl Live {
 impl Change<'_> {
     /// When it began.
     pub(super) const fn now(&self) -> Timestamp {
-        self.now
+        self.now.at
     }
 
     /// What statements of the transaction are run on.
@@ -108,13 +135,13 @@ impl Change<'_> {
     /// Locks the live sessions that `tokens` lead to. Everybody locks in the order of numbers, so nobody waits for two who
     /// wait for each other.
     pub(super) async fn live_by_token(&mut self, tokens: Vec<TokenHash>) -> Result<HashMap<TokenHash, Live>> {
-        let now = self.now;
+        let Now { at, idle_since } = self.now;
         let live = query_as(
             "SELECT number, id, token_hash, user_id, idle_expires_at <= $2 AS over FROM sessions
              WHERE token_hash = ANY ($1) AND revoked_at IS NULL AND idle_expires_at > $3 AND expires_at > $2
              ORDER BY number FOR UPDATE",
         );
-        let live: Vec<Live> = self.connection().rows(live.bind(tokens).bind(now).bind(just_now(now))).await?;
+        let live: Vec<Live> = self.connection().rows(live.bind(tokens).bind(at).bind(idle_since)).await?;
         Ok(live.into_iter().map(|live| (live.token_hash, live)).collect())
     }
 
@@ -126,26 +153,26 @@ impl Change<'_> {
         user: Option<UserId>,
         requested_by: Option<TokenHash>,
     ) -> Result<Vec<Live>> {
-        let now = self.now;
+        let Now { at, idle_since } = self.now;
         let live = query_as(
             "SELECT number, id, token_hash, user_id, idle_expires_at <= $3 AS over FROM sessions
              WHERE (id = $1 AND ($5::text IS NULL OR user_id = $5) OR token_hash = $2)
                  AND revoked_at IS NULL AND idle_expires_at > $4 AND expires_at > $3
              ORDER BY number FOR UPDATE",
         );
-        self.connection().rows(live.bind(id).bind(requested_by).bind(now).bind(just_now(now)).bind(user)).await
+        self.connection().rows(live.bind(id).bind(requested_by).bind(at).bind(idle_since).bind(user)).await
     }
 
     /// Locks every live session of a user, and the one a change is asked for through.
     pub(super) async fn live_by_user(&mut self, user: UserId, requested_by: Option<TokenHash>) -> Result<Vec<Live>> {
-        let now = self.now;
+        let Now { at, idle_since } = self.now;
         let live = query_as(
             "SELECT number, id, token_hash, user_id, idle_expires_at <= $3 AS over FROM sessions
              WHERE (user_id = $1 AND NOT archived OR token_hash = $2)
                  AND revoked_at IS NULL AND idle_expires_at > $4 AND expires_at > $3
              ORDER BY number FOR UPDATE",
         );
-        self.connection().rows(live.bind(user).bind(requested_by).bind(now).bind(just_now(now))).await
+        self.connection().rows(live.bind(user).bind(requested_by).bind(at).bind(idle_since)).await
     }
 
     /// Writes a line of the audit.
@@ -166,7 +193,7 @@ impl Change<'_> {
 
     /// Gives a live session a new token, and the old token a tombstone of its own.
     pub(super) async fn renew(&mut self, session: &Live, renewal: &Renewal, reason: &Reason) -> Result<()> {
-        let (Renewal { session: _, token_hash, tombstone, idle_until }, now) = (renewal, self.now);
+        let (Renewal { session: _, token_hash, tombstone, idle_until }, now) = (renewal, self.now.at);
         let renewed = query(
             "UPDATE sessions SET token_hash = $2, last_seen_at = greatest(last_seen_at, $3),
                  idle_expires_at = least(expires_at, greatest(idle_expires_at, $4))
@@ -211,7 +238,7 @@ impl Change<'_> {
             if session.over {
                 continue;
             }
-            let event = Event::about(session.user, kind, *by, self.now);
+            let event = Event::about(session.user, kind, *by, self.now.at);
             self.ended.events.push(Event { session: Some(session.id), ip: ip.clone(), detail, ..event });
         }
         sessions.iter().filter(|session| !session.over).map(|session| session.id).collect()
@@ -236,7 +263,7 @@ impl Change<'_> {
             let by: Vec<_> = sessions.iter().map(|(_, tombstone)| tombstone.by.as_str()).collect();
             let why: Vec<_> = sessions.iter().map(|(_, tombstone)| tombstone.why).collect();
             let added = || {
-                arguments.add(now)?;
+                arguments.add(now.at)?;
                 arguments.add(numbers)?;
                 arguments.add(by)?;
                 arguments.add(why)?;
@@ -284,11 +311,4 @@ impl Change<'_> {
 #[derive(FromRow)]
 struct Numbered {
     seq: Seq,
-}
-
-/// Longer ago than this no session has become idle for too long that could still be seen: the longest that a last-seen time
-/// may be on its way, and that the clocks of two servers may be apart.
-pub(super) fn just_now(now: Timestamp) -> Timestamp {
-    const MOST: i64 = 5 * 60 * 1000;
-    Timestamp::from_millis(now.millis().saturating_sub(MOST))
 }

@@ -6,10 +6,9 @@ use sqlx::{FromRow, query_as};
 
 use super::super::batch::{Batches, Pending, Queue, closed};
 use super::super::{Logout, Result, Revoked};
-use super::change::{NO_HEAD, just_now};
+use super::change::{NO_HEAD, Now, Time};
 use super::deadline::with_deadline;
 use super::pool::Pool;
-use crate::domain::clock::Clock;
 use crate::domain::id::SessionId;
 use crate::domain::revocation::Seq;
 
@@ -21,8 +20,8 @@ pub(super) struct Logouts(Queue<Waiting>);
 
 impl Logouts {
     /// Starts the task.
-    pub(super) fn start(pool: Arc<Pool>, clock: Arc<dyn Clock>) -> Self {
-        Self(Queue::start(|batches| run(batches, pool, clock)))
+    pub(super) fn start(pool: Arc<Pool>, time: Time) -> Self {
+        Self(Queue::start(|batches| run(batches, pool, time)))
     }
 
     /// Waits until a logout is durable.
@@ -43,7 +42,7 @@ impl Logouts {
     }
 }
 
-async fn run(mut batches: Batches<Waiting>, pool: Arc<Pool>, clock: Arc<dyn Clock>) {
+async fn run(mut batches: Batches<Waiting>, pool: Arc<Pool>, time: Time) {
     while let Some(mut batch) = batches.next().await {
         // Those who gave up were told that the outcome is unknown; better that it is not done.
         batch.retain(|waiting| !waiting.is_given_up());
@@ -51,7 +50,7 @@ async fn run(mut batches: Batches<Waiting>, pool: Arc<Pool>, clock: Arc<dyn Cloc
             continue;
         }
         let logouts = batch.iter().map(|waiting| &waiting.work);
-        match end(&pool, &*clock, logouts).await {
+        match end(&pool, &time, logouts).await {
             Ok(revoked) => batch.into_iter().zip(revoked).for_each(|(waiting, revoked)| waiting.answer(Ok(revoked))),
             Err(error) => batch.into_iter().for_each(|waiting| waiting.answer(Err(error.clone()))),
         }
@@ -72,13 +71,13 @@ struct Ended {
 /// sees to it: `EXISTS` would be sure after the first one.
 async fn end<'l>(
     pool: &Pool,
-    clock: &dyn Clock,
+    time: &Time,
     logouts: impl ExactSizeIterator<Item = &'l Logout> + Clone,
 ) -> Result<Vec<Revoked>> {
     let tokens: Vec<_> = logouts.clone().map(|logout| logout.token).collect();
     let users: Vec<_> = logouts.clone().map(|logout| logout.user).collect();
     let addresses: Vec<_> = logouts.clone().map(|logout| logout.ip.clone()).collect();
-    let now = clock.now();
+    let Now { at, idle_since } = time.now();
     let ended = query_as(
         "WITH locked AS MATERIALIZED (
              SELECT s.number, s.token_hash, s.user_id, s.idle_expires_at <= $4 AS over, w.ip, w.place,
@@ -114,8 +113,8 @@ async fn end<'l>(
     .bind(tokens)
     .bind(users)
     .bind(addresses)
-    .bind(now)
-    .bind(just_now(now));
+    .bind(at)
+    .bind(idle_since);
     let Ended { seq, places, ids } = pool
         .with(async |connection| match connection.row(ended).await? {
             Some(ended) => Ok(ended),

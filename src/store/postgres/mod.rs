@@ -34,7 +34,7 @@ use sqlx::{FromRow, query, query_as, query_with};
 
 use self::accounts::{AddUser, ChangePassword, SetDisabled};
 use self::address::Address;
-use self::change::commit;
+use self::change::{Time, commit};
 pub(super) use self::copy::Target as CopyTarget;
 use self::gate::Gate;
 use self::logouts::Logouts;
@@ -42,7 +42,7 @@ use self::lookups::Lookups;
 use self::pool::Pool;
 use self::replicas::Membership;
 use self::sessions::Revoke;
-use super::opening::{ConnectError, Opening, PATIENCE, Role};
+use super::opening::{ConnectError, Opening, PATIENCE, Role, Timing};
 use super::rows::{CredentialsRow, ListedRow, ReplicaRow, UserRow};
 use super::{
     Added, Changed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result, Revoked,
@@ -72,7 +72,7 @@ pub(super) struct Postgres {
     logouts: Logouts,
     membership: Arc<Membership>,
     gate: Arc<Gate>,
-    clock: Arc<dyn Clock>,
+    time: Time,
     token_key: TokenKey,
     /// The absolute expiry up to which the purge under way has deleted.
     purged: AtomicI64,
@@ -95,6 +95,7 @@ impl Postgres {
     pub(super) async fn open(
         url: &DatabaseUrl,
         role: &Role,
+        timing: Timing,
         clock: Arc<dyn Clock>,
         entropy: &dyn Entropy,
         opening: &Opening,
@@ -111,15 +112,16 @@ impl Postgres {
         let writers = Arc::new(Pool::new(Arc::clone(&gate), WRITERS));
         writers.keep(first);
         let pools = [Arc::clone(&readers), Arc::clone(&writers)];
-        let membership = Membership::new(Arc::clone(&gate), pools, Arc::clone(&clock));
+        let time = Time { clock, flush_interval: timing.flush_interval };
+        let membership = Membership::new(Arc::clone(&gate), pools, time.clone(), timing.lease);
         Ok(Self {
             lookups: Lookups::start(Arc::clone(&readers)),
-            logouts: Logouts::start(Arc::clone(&writers), Arc::clone(&clock)),
+            logouts: Logouts::start(Arc::clone(&writers), time.clone()),
             membership: Arc::new(membership),
             gate,
             readers,
             writers,
-            clock,
+            time,
             token_key,
             purged: AtomicI64::new(i64::MIN),
             purged_events: AtomicI64::new(0),
@@ -214,11 +216,11 @@ impl Store for Postgres {
     }
 
     async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor) -> Result<Added> {
-        commit(&self.writers, &*self.clock, AddUser { id, user, hash, by }).await
+        commit(&self.writers, &self.time, AddUser { id, user, hash, by }).await
     }
 
     async fn create_session(&self, new: NewSession) -> Result<Created> {
-        commit(&self.writers, &*self.clock, new).await
+        commit(&self.writers, &self.time, new).await
     }
 
     async fn logout(&self, logout: Logout) -> Result<Revoked> {
@@ -226,19 +228,19 @@ impl Store for Postgres {
     }
 
     async fn revoke(&self, target: Target, reason: Reason) -> Result<Changed> {
-        commit(&self.writers, &*self.clock, Revoke { target, reason }).await
+        commit(&self.writers, &self.time, Revoke { target, reason }).await
     }
 
     async fn change_password(&self, change: PasswordChange, reason: Reason) -> Result<Changed> {
-        commit(&self.writers, &*self.clock, ChangePassword { change, reason }).await
+        commit(&self.writers, &self.time, ChangePassword { change, reason }).await
     }
 
     async fn set_disabled(&self, user: UserId, disabled: bool, reason: Reason) -> Result<Option<Revoked>> {
-        commit(&self.writers, &*self.clock, SetDisabled { user, disabled, reason }).await
+        commit(&self.writers, &self.time, SetDisabled { user, disabled, reason }).await
     }
 
     async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>> {
-        sessions::touch(&self.writers, &*self.clock, &seen).await
+        sessions::touch(&self.writers, &self.time, &seen).await
     }
 
     async fn record(&self, events: Vec<Event>) -> Result<()> {

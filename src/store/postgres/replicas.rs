@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::postgres::PgArguments;
@@ -10,15 +11,14 @@ use sqlx::query::Query;
 use sqlx::{FromRow, Postgres, query, query_as};
 use tokio::sync::{Mutex, Notify};
 
-use super::super::replicas::DEADLINE;
 use super::super::{News, Replica, Replicas, Result, StoreError};
-use super::change::NO_HEAD;
+use super::change::{NO_HEAD, Time};
 use super::connection::Connection;
 use super::deadline::with_deadline_of;
 use super::gate::Gate;
 use super::pool::Pool;
 use super::sessions;
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::Timestamp;
 use crate::domain::id::{ReplicaId, UserId};
 use crate::domain::revocation::{Revocation, Seq};
 use crate::domain::session::Seen;
@@ -33,7 +33,9 @@ pub(super) struct Membership {
     /// Their connections are to the same server, or should be.
     readers: Arc<Pool>,
     writers: Arc<Pool>,
-    clock: Arc<dyn Clock>,
+    time: Time,
+    /// How long a beat may take, and whatever else is asked here.
+    deadline: Duration,
     /// The newest timeline that was seen.
     timeline: AtomicU32,
     open: Mutex<Option<Listener>>,
@@ -65,14 +67,16 @@ impl Listener {
 
 impl Membership {
     /// Opens nothing yet.
-    pub(super) fn new(gate: Arc<Gate>, [readers, writers]: [Arc<Pool>; 2], clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(gate: Arc<Gate>, [readers, writers]: [Arc<Pool>; 2], time: Time, lease: Duration) -> Self {
         let (published, needed) = (Notify::new(), Notify::new());
-        Self { gate, readers, writers, clock, timeline: AtomicU32::new(0), open: Mutex::default(), published, needed }
+        // What is answered later would find half of the lease that it is about over.
+        let (deadline, timeline, open) = (lease / 2, AtomicU32::new(0), Mutex::default());
+        Self { gate, readers, writers, time, deadline, timeline, open, published, needed }
     }
 
     /// Runs `work` on the connection, which is opened where there is none, and closed if `work` fails or is late.
     async fn on<T>(&self, work: impl AsyncFnOnce(&mut Listener) -> Result<T>) -> Result<T> {
-        with_deadline_of(DEADLINE, async {
+        with_deadline_of(self.deadline, async {
             self.needed.notify_one();
             let mut slot = self.open.lock().await;
             let mut listener = match slot.take().filter(|listener| !listener.connection.is_old()) {
@@ -217,7 +221,7 @@ impl Replicas for Membership {
     }
 
     async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>> {
-        sessions::touch(&self.writers, &*self.clock, &seen).await
+        sessions::touch(&self.writers, &self.time, &seen).await
     }
 
     async fn reap(&self, replica: Replica) -> Result<()> {

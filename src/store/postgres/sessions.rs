@@ -4,10 +4,10 @@ use sqlx::{FromRow, query, query_as};
 
 use super::super::room::{Room, make_room};
 use super::super::{Changed, Created, NewSession, Result, Revoked, Target};
-use super::change::{Change, Live, Operation, Told};
+use super::change::{Change, Live, Operation, Time, Told};
 use super::deadline::with_deadline;
 use super::pool::Pool;
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event, EventKind};
 use crate::domain::id::SessionId;
 use crate::domain::revocation::{Reason, Why};
@@ -18,7 +18,7 @@ impl Operation for NewSession {
     type Outcome = Created;
 
     async fn apply(&self, change: &mut Change<'_>) -> Result<Told<Created>> {
-        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, flushed } = self;
+        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, unflushed } = self;
         let (user, now) = (session.user_id, change.now());
         // Held to the end, so that neither the epoch nor the number of sessions changes meanwhile.
         let as_checked =
@@ -37,7 +37,7 @@ impl Operation for NewSession {
         );
         let live: Vec<(TokenHash, Timestamp)> =
             change.connection().rows(live.bind(user).bind(now).bind(replaces.clone())).await?;
-        let mut doomed = match make_room(&live, cap.saturating_sub(1), *flushed) {
+        let mut doomed = match make_room(&live, cap.saturating_sub(1), *unflushed) {
             Room::By(over) => over,
             Room::Undecided(sessions) => {
                 change.flush(&sessions);
@@ -142,7 +142,7 @@ struct Moved {
 }
 
 /// Moves the last-seen times of live sessions forward; returns those that were, and until when each may now be idle.
-pub(super) async fn touch(pool: &Pool, clock: &dyn Clock, seen: &[Seen]) -> Result<Vec<(TokenHash, Timestamp)>> {
+pub(super) async fn touch(pool: &Pool, time: &Time, seen: &[Seen]) -> Result<Vec<(TokenHash, Timestamp)>> {
     let tokens: Vec<_> = seen.iter().map(|seen| seen.token_hash).collect();
     let at: Vec<_> = seen.iter().map(|seen| seen.at).collect();
     let idle_until: Vec<_> = seen.iter().map(|seen| seen.idle_until).collect();
@@ -166,7 +166,7 @@ pub(super) async fn touch(pool: &Pool, clock: &dyn Clock, seen: &[Seen]) -> Resu
         connection.run("BEGIN").await?;
         connection.execute(lock.bind(tokens.clone())).await?;
         // The time is read once their rows are held: what ended while they were waited for stays so.
-        let moved = moved.bind(tokens).bind(at).bind(idle_until).bind(clock.now());
+        let moved = moved.bind(tokens).bind(at).bind(idle_until).bind(time.now().at);
         let moved: Vec<Moved> = connection.rows(moved).await?;
         connection.run("COMMIT").await?;
         lease.give_back();

@@ -131,7 +131,8 @@ async fn where_stored_times_cannot_tell_which_session_makes_room_a_login_changes
             fresh.wait_until(later(number));
             ids.push(fresh.session(ann, number).await);
         }
-        let unflushed = |cap, replaces| NewSession { cap, replaces, flushed: false, ..login_of(ann, 4) };
+        let unflushed =
+            |cap, replaces| NewSession { cap, replaces, unflushed: Some(MOST_UNFLUSHED), ..login_of(ann, 4) };
         let asked = async |new: NewSession| match fresh.create(new).await {
             Created::Unflushed { mut sessions, seq } => {
                 sessions.sort_by_key(|token| token.to_hex());
@@ -160,7 +161,7 @@ async fn where_stored_times_cannot_tell_which_session_makes_room_a_login_changes
         assert_eq!(fresh.states(1..5).await, ["live", "live", "revoked", "live"]);
         fresh.create(NewSession { cap: 3, ..login_of(ann, 5) }).await;
         assert_eq!(fresh.states(1..6).await, ["revoked", "live", "revoked", "live", "live"], "asked, and decided");
-        let under = NewSession { cap: 4, flushed: false, ..login_of(ann, 6) };
+        let under = NewSession { cap: 4, unflushed: Some(MOST_UNFLUSHED), ..login_of(ann, 6) };
         assert!(matches!(fresh.create(under).await, Created::Yes(_)), "below the cap nobody is asked");
     })
     .await;

@@ -1,13 +1,14 @@
 //! The contract of `dyn Store`, which every store keeps. What is one store's own is told in a file of its own.
 
 use futures_util::future::join_all;
+use sessiond::cache::TIMING;
 use sessiond::cache::coherence::{Confirmed, confirm};
 use sessiond::config::DatabaseUrl;
 use sessiond::domain::entropy::SystemEntropy;
 use sessiond::domain::event::{Actor, Event, EventKind};
 use sessiond::domain::id::{SessionId, UserId};
 use sessiond::domain::revocation::{Reason, Seq, Why};
-use sessiond::domain::session::Seen;
+use sessiond::domain::session::{MOST_UNFLUSHED, Seen};
 use sessiond::domain::text::LoginName;
 use sessiond::store::connect::{ConnectError, Role, connect};
 use sessiond::store::{
@@ -146,7 +147,7 @@ async fn without_a_server_there_is_nobody_to_confirm(store: StoreKind) {
 #[tokio::test]
 async fn a_url_that_is_no_store_is_refused() {
     for odd in ["mysql://x", "sqlite://", "postgres", "test.db"] {
-        let refused = connect(&DatabaseUrl::new(odd.into()), Role::Command, clock(), &SystemEntropy).await;
+        let refused = connect(&DatabaseUrl::new(odd.into()), Role::Command, TIMING, clock(), &SystemEntropy).await;
         assert!(matches!(refused, Err(ConnectError::UnknownScheme(_))), "{odd}");
     }
 }

@@ -44,12 +44,12 @@ async fn sqlite_is_one_database_under_whatever_name() {
     let store = open(&database, sink()).await.expect("a store");
     let named = |name: &str| DatabaseUrl::new(format!("sqlite://{}", database.dir().join(name).display()));
     std::os::unix::fs::symlink(database.dir().join("test.db"), database.dir().join("alias.db")).expect("linked");
-    let alias = connect(&named("alias.db"), sink(), clock(), &SystemEntropy).await;
+    let alias = connect(&named("alias.db"), sink(), TIMING, clock(), &SystemEntropy).await;
     assert!(matches!(alias, Err(ConnectError::AlreadyServed(_))), "a symbolic link");
     store.close().await;
 
     std::fs::hard_link(database.dir().join("test.db"), database.dir().join("twin.db")).expect("linked");
-    let twin = connect(&named("twin.db"), sink(), clock(), &SystemEntropy).await;
+    let twin = connect(&named("twin.db"), sink(), TIMING, clock(), &SystemEntropy).await;
     let Err(ConnectError::Store(StoreError::Unreachable(why))) = twin else { panic!("a hard link was taken") };
     assert!(why.to_string().contains("hard links"), "{why}");
 }

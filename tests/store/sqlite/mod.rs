@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rustix::process::Signal;
+use sessiond::cache::TIMING;
 use sessiond::cache::coherence::{Confirmed, confirm};
 use sessiond::config::DatabaseUrl;
 use sessiond::domain::entropy::SystemEntropy;
@@ -52,7 +53,7 @@ impl RevocationSink for Slow {
 async fn nobody_is_answered_before_the_sink_has_heard() {
     let (slow, clock, database) = (Arc::new(Slow::default()), clock(), Database::new(StoreKind::Sqlite));
     let (url, role) = (DatabaseUrl::new(database.url()), Role::Serve(slow.clone()));
-    let store = connect(&url, role, clock.clone(), &SystemEntropy).await.expect("a store");
+    let store = connect(&url, role, TIMING, clock.clone(), &SystemEntropy).await.expect("a store");
     let fresh = Fresh { store, clock, heard: Arc::default(), database };
     let ann = fresh.user("ann").await;
     let id = fresh.session(ann, 1).await;

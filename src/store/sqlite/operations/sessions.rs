@@ -17,7 +17,7 @@ impl Operation for NewSession {
     type Outcome = Created;
 
     async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Created> {
-        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, flushed } = self;
+        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, unflushed } = self;
         let (user, now) = (session.user_id, transaction.now());
         let as_checked: Option<i64> =
             sqlx::query_scalar("SELECT 1 FROM users WHERE id = ?1 AND auth_epoch = ?2 AND disabled_at IS NULL")
@@ -37,7 +37,7 @@ impl Operation for NewSession {
         let mut live = transaction.live_by_user(user).await?;
         live.retain(|session| !replaces.contains(&session.token_hash));
         let stored: Vec<_> = live.iter().map(|session| (session.token_hash, session.last_seen_at)).collect();
-        let over = match make_room(&stored, cap.saturating_sub(1), *flushed) {
+        let over = match make_room(&stored, cap.saturating_sub(1), *unflushed) {
             Room::By(over) => over,
             // The only process that has any of this in memory is the one that asks.
             Room::Undecided(sessions) => return Ok(Created::Unflushed { sessions, seq: transaction.seq() }),
