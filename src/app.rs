@@ -31,7 +31,7 @@ use crate::store::connect::{ConnectError, Role, connect_saying};
 use crate::store::opening::Opening;
 use crate::telemetry::{COMMIT, Metrics};
 
-/// How long everything may take from being told to stop to the end: a supervisor that kills after 10 s never has to.
+/// How long stopping may take, from the signal to the end of the process: a supervisor that kills after 10 s never has to.
 pub const STOPPING: Duration = Duration::from_secs(9);
 /// How much of that is kept for the last writes, once no request is under way or waited for any more.
 const LAST_WRITES: Duration = Duration::from_secs(1);

@@ -24,7 +24,7 @@ pub struct Session {
     pub client: Client,
 }
 
-/// What is known of where a login came from. Told by the client, so for people's eyes only.
+/// What is known of where a login came from. The client says it, so people may read it and nothing is decided by it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Client {
     /// The address, as text; empty when unknown.
@@ -105,9 +105,9 @@ impl Lifetimes {
 /// A session that was checked and whose last-seen time is to be stored.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
-    /// Which.
+    /// The hash of its token.
     pub token_hash: super::token::TokenHash,
-    /// When.
+    /// When it was last checked.
     pub at: Timestamp,
     /// Its idle deadline, counted from then.
     pub idle_until: Timestamp,

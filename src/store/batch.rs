@@ -1,8 +1,8 @@
 //! Group commit, for both databases: what is asked for at about the same time is committed together, and one task does it.
 //!
 //! Nothing is delayed to fill a batch. What arrives while one batch is committed makes up the next one. Before a batch is
-//! taken, the task steps back for as long as the queue grows, since those who are about to ask may share its commit: of 64
-//! clients that ask again at once, a single step back would get 47 into the next batch, and this gets 63.
+//! taken, the task yields for as long as the queue grows, since operations that are about to be queued can share its commit:
+//! of 64 clients that ask again at once, a single yield would get 47 into the next batch, and this gets 63.
 
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot};
@@ -10,9 +10,9 @@ use tokio::task::{JoinHandle, yield_now};
 
 use super::{Result, StoreError};
 
-/// The most in one batch: bounds how long one waits for those beside it.
+/// The most in one batch: bounds how long an operation waits for the others in its batch.
 pub(super) const MOST: usize = 256;
-/// The most that wait. What comes on top of that is shed.
+/// The most operations that wait; more are shed.
 const QUEUE: usize = 4096;
 
 /// Something to be committed, and where its outcome goes.
@@ -29,7 +29,7 @@ impl<T, O> Pending<T, O> {
         (Self { work, reply }, outcome)
     }
 
-    /// Whether the outcome is not waited for any more: its deadline has passed, so it was reported as unknown.
+    /// Whether the outcome is not waited for any more: the deadline has passed, so it was answered that it is unknown.
     pub(super) fn is_given_up(&self) -> bool {
         self.reply.is_closed()
     }
@@ -40,7 +40,7 @@ impl<T, O> Pending<T, O> {
     }
 }
 
-/// The side of those who ask.
+/// Where work waits to be committed.
 pub(super) struct Queue<W>(RwLock<Option<Open<W>>>);
 
 struct Open<W> {
@@ -90,12 +90,12 @@ impl<W: Send + 'static> Queue<W> {
     }
 }
 
-/// That there is no task any more.
+/// The error for a queue whose task has ended.
 pub(super) fn closed() -> StoreError {
     StoreError::unreachable("the store is closed, or the task that commits has ended")
 }
 
-/// The side of the task that commits.
+/// The end of the queue at which the task takes batches.
 pub(super) struct Batches<W> {
     receiver: mpsc::Receiver<W>,
     /// What the next batch begins with, if it was received already.

@@ -51,7 +51,7 @@ pub async fn connect_saying(
 ) -> Result<SharedStore, ConnectError> {
     match scheme(url)? {
         Scheme::Sqlite(path) => Ok(Arc::new(Sqlite::open(path, role, clock, entropy, opening).await?)),
-        // Nobody is told here of what was revoked: whoever serves reads the log.
+        // Its revocation log is read by `coherence`, also for what this process revokes.
         Scheme::Postgres => Ok(Arc::new(Postgres::open(url, &role, timing, clock, entropy, opening).await?)),
     }
 }

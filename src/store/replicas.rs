@@ -1,6 +1,6 @@
-//! What a store offers to the processes that share it: a row each, and the log of revocations to read.
+//! What a store offers to the processes that share it: each has a row, and reads the log of revocations.
 //!
-//! Who may rely on what for how long is not decided here but in `coherence`.
+//! How long a cache may be trusted is not decided here but in `coherence`.
 
 use async_trait::async_trait;
 
@@ -14,21 +14,21 @@ use crate::domain::token::TokenHash;
 /// The row of a process that serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replica {
-    /// Whose.
+    /// The process that it belongs to.
     pub id: ReplicaId,
-    /// How often it has said that it lives.
+    /// How many beats it has counted.
     pub beat: i64,
-    /// Up to which number of the log it has forgotten what was revoked.
+    /// The number of the log up to which its cache has removed what was revoked.
     pub applied: Seq,
     /// Whether it answers checks from memory, so that a revocation has to wait for it.
     pub caching: bool,
 }
 
-/// What there is to know, as of one moment after it was asked for.
+/// The log and the rows, read together at one moment after they were asked for.
 #[derive(Clone, Debug)]
 pub struct News {
-    /// Which history of the store it is of. Where another server took over, or a backup, numbers may have been given out
-    /// twice.
+    /// The timeline of the database. Where another server or a backup has taken over, it is another one, and numbers may
+    /// have been given out twice.
     pub timeline: u32,
     /// The newest number of the log.
     pub head: Seq,
@@ -45,14 +45,14 @@ pub trait Replicas: Send + Sync + 'static {
     /// Makes a row, durably; it has applied the newest number, which is returned.
     async fn register(&self, id: ReplicaId, caching: bool) -> Result<Seq>;
 
-    /// Counts the row's beat up and stores what it has applied, durably, and only then reads the news after `applied`.
-    /// None when the row is gone.
+    /// Counts the row's beat up and stores `applied`, durably, and only then reads the news after `applied`. None when the
+    /// row is gone.
     async fn beat(&self, id: ReplicaId, applied: Seq) -> Result<Option<News>>;
 
     /// Reads the news after `applied`, and changes nothing.
     async fn news(&self, applied: Seq) -> Result<News>;
 
-    /// Stores what the row has applied, in time for others to read, perhaps not durably. Says nothing of its life.
+    /// Stores `applied` so that others read it, perhaps not durably. It is no beat.
     async fn acknowledge(&self, id: ReplicaId, applied: Seq) -> Result<()>;
 
     /// Stores last-seen times, as [`Store::touch`](super::Store::touch) does.

@@ -1,11 +1,11 @@
-//! Which of a user's sessions have to make room for a login: one rule for every store.
+//! Which of a user's sessions end to keep to the cap when another one begins: one rule for every store.
 
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::token::TokenHash;
 
-/// What making room comes to.
+/// Which sessions end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Room {
     /// These end.

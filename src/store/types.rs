@@ -123,7 +123,7 @@ pub enum Added {
 /// A password to be set.
 #[derive(Clone, Debug)]
 pub struct PasswordChange {
-    /// Whose.
+    /// The user whose password it is.
     pub user: UserId,
     /// The new hash.
     pub hash: PasswordHash,
@@ -136,9 +136,9 @@ pub struct PasswordChange {
 /// A session that goes on under a new token. The old one leads to a tombstone from then on.
 #[derive(Clone, Debug)]
 pub struct Renewal {
-    /// Which. Its id, its beginning and its end stay as they are.
+    /// Its id, which stays, as do its beginning and its absolute expiry.
     pub session: SessionId,
-    /// What will find it.
+    /// The hash of its new token.
     pub token_hash: TokenHash,
     /// The id of the old token's tombstone, which stands for no session.
     pub tombstone: SessionId,

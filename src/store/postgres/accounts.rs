@@ -3,7 +3,7 @@
 use sqlx::{query, query_as};
 
 use super::super::{Added, Changed, PasswordChange, Result, Revoked};
-use super::change::{Change, Operation, Told};
+use super::change::{Change, GivenSeq, Operation};
 use super::sessions::revoked;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event, EventKind};
@@ -24,7 +24,7 @@ pub(super) struct AddUser {
 impl Operation for AddUser {
     type Outcome = Added;
 
-    async fn apply(&self, change: &mut Change<'_>) -> Result<Told<Added>> {
+    async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Added>> {
         let (Self { id, user, hash, by }, now) = (self, change.now());
         let NewUser { username, email, name, admin } = user;
         let (username_key, email_key) = (username.key(), email.as_ref().map(Email::key));
@@ -63,7 +63,7 @@ pub(super) struct ChangePassword {
 impl Operation for ChangePassword {
     type Outcome = Changed;
 
-    async fn apply(&self, change: &mut Change<'_>) -> Result<Told<Changed>> {
+    async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Changed>> {
         let Self { change: PasswordChange { user, hash, auth_epoch, keep }, reason } = self;
         let known = query_as("SELECT auth_epoch, disabled_at FROM users WHERE id = $1 FOR NO KEY UPDATE");
         let known: Option<(i64, Option<Timestamp>)> = change.connection().row(known.bind(*user)).await?;
@@ -102,7 +102,7 @@ pub(super) struct SetDisabled {
 impl Operation for SetDisabled {
     type Outcome = Option<Revoked>;
 
-    async fn apply(&self, change: &mut Change<'_>) -> Result<Told<Option<Revoked>>> {
+    async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Option<Revoked>>> {
         let (Self { user, disabled, reason }, now) = (self, change.now());
         let update =
             query("UPDATE users SET disabled_at = $2, auth_epoch = auth_epoch + 1, updated_at = $3 WHERE id = $1");

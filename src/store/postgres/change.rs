@@ -21,26 +21,26 @@ use crate::domain::token::TokenHash;
 /// What it means that the newest number of the log cannot be read.
 pub(super) const NO_HEAD: &str = "the table coherence is empty";
 
-/// A whole operation. What it comes to may tell a number, which is only known at the end of the transaction.
+/// A whole operation. Its outcome may hold a sequence number, which is only known at the end of the transaction.
 pub(super) trait Operation: Sync {
-    /// What it comes to.
+    /// What the caller is answered.
     type Outcome: Send;
 
     /// Does it. An error undoes the transaction, or closes the connection, so that nothing of it is durable.
-    fn apply(&self, change: &mut Change<'_>) -> impl Future<Output = Result<Told<Self::Outcome>>> + Send;
+    fn apply(&self, change: &mut Change<'_>) -> impl Future<Output = Result<GivenSeq<Self::Outcome>>> + Send;
 }
 
-/// What an operation comes to, given the number to be settled before anybody is told.
-pub(super) type Told<T> = Box<dyn FnOnce(Seq) -> T + Send>;
+/// The outcome of an operation, once there is the sequence number that has to be settled before it is revealed.
+pub(super) type GivenSeq<T> = Box<dyn FnOnce(Seq) -> T + Send>;
 
-/// Runs an operation in a transaction. After an error nobody can tell whether it was committed.
+/// Runs an operation in a transaction. After an error it is unknown whether it was committed.
 pub(super) async fn commit<O: Operation>(pool: &Pool, time: &Time, operation: O) -> Result<O::Outcome> {
     with_deadline(async {
         let mut lease = pool.take().await?;
         lease.connection.run("BEGIN").await?;
         let mut change = Change { lease, now: time.now(), ended: Ended::default() };
         match operation.apply(&mut change).await {
-            Ok(told) => Ok(told(change.commit().await?)),
+            Ok(outcome) => Ok(outcome(change.commit().await?)),
             Err(error) => {
                 change.lease.roll_back().await;
                 Err(error)
@@ -50,7 +50,7 @@ pub(super) async fn commit<O: Operation>(pool: &Pool, time: &Time, operation: O)
     .await
 }
 
-/// The clock that changes read, once what they concern is theirs.
+/// The clock that a change reads once it holds the locks that it needs.
 #[derive(Clone)]
 pub(super) struct Time {
     pub(super) clock: Arc<dyn Clock>,
@@ -82,15 +82,15 @@ pub(super) struct Change<'p> {
     ended: Ended,
 }
 
-/// What ended so far, and what is to be said about it.
+/// What the transaction has ended so far, and the audit events that it will write.
 #[derive(Default)]
 struct Ended {
     sessions: Vec<(Live, Tombstone)>,
-    /// Which of them are told to caches one by one.
+    /// The tokens of those that caches remove one by one.
     tokens: Vec<TokenHash>,
-    /// Whose sessions are in doubt as a whole.
+    /// The users of whose sessions caches remove every one.
     users: Vec<UserId>,
-    /// Of which sessions replicas are to store when they saw them.
+    /// The sessions whose last-seen times replicas are asked to store.
     flush: Vec<TokenHash>,
     events: Vec<Event>,
 }
@@ -110,7 +110,7 @@ pub(super) struct Live {
     #[sqlx(rename = "user_id")]
     pub(super) user: UserId,
     /// Its idle timeout has just passed, so it is not live; but a last-seen time may be on its way that would make it so.
-    /// It is ended with the others, and nobody is told.
+    /// It is ended with the others, without an event, and is not part of the outcome.
     pub(super) over: bool,
 }
 
@@ -132,8 +132,8 @@ impl Change<'_> {
         &mut self.lease.connection
     }
 
-    /// Locks the live sessions that `tokens` lead to. Everybody locks in the order of numbers, so nobody waits for two who
-    /// wait for each other.
+    /// Locks the live sessions that `tokens` lead to. Every transaction locks in the order of numbers, so that no two wait
+    /// for each other.
     pub(super) async fn live_by_token(&mut self, tokens: Vec<TokenHash>) -> Result<HashMap<TokenHash, Live>> {
         let Now { at, idle_since } = self.now;
         let live = query_as(
@@ -185,7 +185,7 @@ impl Change<'_> {
         self.ended.flush.extend(sessions);
     }
 
-    /// Ends sessions, each for itself.
+    /// Ends sessions, which caches remove one by one.
     pub(super) fn end(&mut self, sessions: &[Live], reason: &Reason) -> Vec<SessionId> {
         self.ended.tokens.extend(sessions.iter().map(|session| session.token_hash));
         self.bring_to_an_end(sessions, reason)
@@ -201,7 +201,7 @@ impl Change<'_> {
         );
         let renewed = renewed.bind(session.number).bind(*token_hash).bind(now).bind(*idle_until);
         self.connection().execute(renewed).await?;
-        // Whoever reads sees it with its number, which it gets with the others that end.
+        // It is made without a sequence number, and gets one with the other sessions that end, before the commit.
         let tombstone = query_as(
             "INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
                  remembered, ip, user_agent, host, archived)
@@ -220,7 +220,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Ends sessions of one user, and makes every cache ask anew about all of theirs.
+    /// Ends sessions of one user, and has caches remove all of that user's.
     pub(super) fn end_all(&mut self, user: UserId, sessions: &[Live], reason: &Reason) -> Vec<SessionId> {
         if !sessions.is_empty() {
             self.ended.users.push(user);
@@ -245,13 +245,13 @@ impl Change<'_> {
     }
 
     /// Writes what ended, and what is asked of replicas, under the next number, as the last step, and commits. Returns that
-    /// number, or the newest where there is nothing to tell replicas.
+    /// number, or the newest where nothing is published.
     async fn commit(self) -> Result<Seq> {
         let Self { mut lease, now, ended } = self;
         let Ended { sessions, tokens, users, flush, events } = ended;
         let mut arguments = PgArguments::default();
-        // Whoever takes a number holds the row until the commit; whoever takes none waits for nobody. Each timeline has numbers
-        // of its own, so that none is given out again where another server took over that had not heard of all.
+        // A transaction that takes a number holds that row until its commit; one that takes none waits for no other. Each
+        // timeline has numbers of its own, so that none is given out again where a server took over that lacks some commits.
         let sql = if sessions.is_empty() && flush.is_empty() {
             "WITH audit AS (
                  INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count)
@@ -294,7 +294,7 @@ impl Change<'_> {
             lease.connection.one(query_as_with(sql, arguments), NO_HEAD).await.map(|Numbered { seq }| seq);
         match written {
             Ok(seq) => {
-                // Of a transaction that failed, COMMIT makes a rollback without a word: this one has not.
+                // COMMIT would roll back a transaction that has failed, without an error; this one has not failed.
                 let committed = lease.connection.run("COMMIT").await;
                 lease.give_back_if_sound();
                 committed.map(|()| seq)
@@ -307,7 +307,7 @@ impl Change<'_> {
     }
 }
 
-/// The number that a transaction took, or the newest.
+/// The sequence number that a transaction took, or the newest.
 #[derive(FromRow)]
 struct Numbered {
     seq: Seq,

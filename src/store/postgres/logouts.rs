@@ -44,7 +44,7 @@ impl Logouts {
 
 async fn run(mut batches: Batches<Waiting>, pool: Arc<Pool>, time: Time) {
     while let Some(mut batch) = batches.next().await {
-        // Those who gave up were told that the outcome is unknown; better that it is not done.
+        // The client of one that was given up was answered that the outcome is unknown: it need not be done any more.
         batch.retain(|waiting| !waiting.is_given_up());
         if batch.is_empty() {
             continue;

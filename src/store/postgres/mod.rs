@@ -3,8 +3,8 @@
 //! `address` reads the URL, `guard` keeps the password from servers without TLS, `connection` is one connection, `gate` opens
 //! them and `pool` is some of them, with a `deadline` on everything. `migrate` makes the tables, `copy` fills all of them at
 //! once, and `start` is about the first connection. `change` is a transaction and what it ends with, `audit` included:
-//! `sessions` and `accounts` are the operations in it. `lookups` and `logouts` put many into one statement, and `replicas` is what keeps
-//! processes of one mind. Each of these imports only from those named before it; `copy` aside, all of them meet here.
+//! `sessions` and `accounts` are the operations in it. `lookups` and `logouts` put many into one statement, and `replicas` is what
+//! keeps the caches of many processes coherent. Each of these imports only from those named before it; `copy` aside, all of them meet here.
 
 mod accounts;
 mod address;
@@ -90,8 +90,7 @@ fn address(url: &DatabaseUrl) -> std::result::Result<Address, ConnectError> {
 }
 
 impl Postgres {
-    /// Connects, and migrates the database. A server waits for one that is not up yet; a command fails at once, and
-    /// whoever has run it knows why.
+    /// Connects, and migrates the database. A server waits for a database that is not up yet; a command fails at once.
     pub(super) async fn open(
         url: &DatabaseUrl,
         role: &Role,
@@ -253,7 +252,7 @@ impl Store for Postgres {
     }
 
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        // Every replica purges, each what no other is at. A batch goes on where the last one ended: the index leads through
+        // Every replica purges, and skips the rows that another one is deleting. A batch goes on where the last one ended: the index leads through
         // what is deleted until it is vacuumed.
         let sessions = query_as(
             "WITH gone AS (
@@ -267,7 +266,7 @@ impl Store for Postgres {
         let Gone { deleted, last } = self.writers.with(async |c| c.one(sessions, "a count has no row").await).await?;
         let all_gone = deleted < i64::from(limit);
         self.purged.store(last.filter(|_| !all_gone).unwrap_or(i64::MIN), Ordering::Relaxed);
-        // What somebody has not applied yet is kept, so that they need not forget everything.
+        // Entries that a replica has not applied yet are kept, or it would have to clear its cache.
         let entries = query(
             "DELETE FROM revocations WHERE seq = ANY (ARRAY
                  (SELECT seq FROM revocations

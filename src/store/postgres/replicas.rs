@@ -30,7 +30,7 @@ const MOST: i64 = 1024;
 /// See [`Replicas`].
 pub(super) struct Membership {
     gate: Arc<Gate>,
-    /// Their connections are to the same server, or should be.
+    /// They are emptied when another server has taken over.
     readers: Arc<Pool>,
     writers: Arc<Pool>,
     time: Time,
@@ -39,9 +39,9 @@ pub(super) struct Membership {
     /// The newest timeline that was seen.
     timeline: AtomicU32,
     open: Mutex<Option<Listener>>,
-    /// Told that something may have been published.
+    /// Notified when something may have been published.
     published: Notify,
-    /// Told that the connection is needed to ask something.
+    /// Notified when the connection is needed to ask something.
     needed: Notify,
 }
 
@@ -53,14 +53,14 @@ struct Listener {
 
 impl Listener {
     async fn open(gate: &Arc<Gate>) -> Result<Self> {
-        const UNTOLD: &str = "the database does not tell its timeline";
+        const NO_TIMELINE: &str = "the timeline of the database cannot be read";
         // One that has just proved which of the hosts is the primary. There is a use for it afterwards.
         let proven = gate.open().await?;
         let mut connection = proven.listening(&gate.address).await?;
         gate.keep(proven);
         let timeline = query_as("SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)");
-        let (timeline,): (String,) = connection.one(timeline, UNTOLD).await?;
-        let timeline = u32::from_str_radix(&timeline, 16).map_err(|_| StoreError::inconsistent(UNTOLD))?;
+        let (timeline,): (String,) = connection.one(timeline, NO_TIMELINE).await?;
+        let timeline = u32::from_str_radix(&timeline, 16).map_err(|_| StoreError::inconsistent(NO_TIMELINE))?;
         Ok(Self { connection, timeline })
     }
 }
@@ -99,7 +99,7 @@ impl Membership {
         if before != 0 && before != listener.timeline {
             self.forget();
         }
-        // Whatever was published before it listened.
+        // Something may have been published before it listened.
         self.published.notify_one();
         Ok(listener)
     }
@@ -121,7 +121,7 @@ impl Membership {
             let mut slot = self.open.lock().await;
             let Some(listener) = slot.as_mut() else {
                 drop(slot);
-                // Whatever opens one says so.
+                // Opening one notifies `published`.
                 return pending().await;
             };
             tokio::select! {
@@ -212,7 +212,7 @@ impl Replicas for Membership {
     }
 
     async fn acknowledge(&self, id: ReplicaId, applied: Seq) -> Result<()> {
-        // Not waiting for the disk: a crash that forgets it only makes somebody wait longer.
+        // Without waiting for the disk: if a crash forgets it, a logout only waits longer.
         let update = query(
             "UPDATE replicas SET applied = $2
              WHERE id = $1 AND applied < $2 AND set_config('synchronous_commit', 'off', true) = 'off'",

@@ -4,7 +4,7 @@ use sqlx::{FromRow, query, query_as};
 
 use super::super::room::{Room, make_room};
 use super::super::{Changed, Created, NewSession, Result, Revoked, Target};
-use super::change::{Change, Live, Operation, Time, Told};
+use super::change::{Change, GivenSeq, Live, Operation, Time};
 use super::deadline::with_deadline;
 use super::pool::Pool;
 use crate::domain::clock::Timestamp;
@@ -17,7 +17,7 @@ use crate::domain::token::TokenHash;
 impl Operation for NewSession {
     type Outcome = Created;
 
-    async fn apply(&self, change: &mut Change<'_>) -> Result<Told<Created>> {
+    async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Created>> {
         let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, unflushed } = self;
         let (user, now) = (session.user_id, change.now());
         // Held to the end, so that neither the epoch nor the number of sessions changes meanwhile.
@@ -46,7 +46,7 @@ impl Operation for NewSession {
         };
         doomed.extend(replaces);
         if !doomed.is_empty() {
-            // The replaced ones may be anybody's: their tokens were presented.
+            // The replaced sessions may be other users': presenting their tokens is enough.
             let mut live = change.live_by_token(doomed.clone()).await?;
             let replaced: Vec<_> = replaces.iter().filter_map(|token| live.remove(token)).collect();
             change.end(&replaced, &Reason { by, requested_by: None, why: Why::Replaced, ip: ip.clone() });
@@ -96,7 +96,7 @@ pub(super) struct Revoke {
 impl Operation for Revoke {
     type Outcome = Changed;
 
-    async fn apply(&self, change: &mut Change<'_>) -> Result<Told<Changed>> {
+    async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Changed>> {
         let Self { target, reason } = self;
         // The user before the sessions, as everywhere.
         if let Target::All(user) = target {
@@ -129,19 +129,19 @@ impl Operation for Revoke {
     }
 }
 
-/// That a change was made, and ended this.
-pub(super) fn revoked(sessions: Vec<SessionId>) -> Told<Changed> {
+/// The outcome of a change that was made and ended these sessions.
+pub(super) fn revoked(sessions: Vec<SessionId>) -> GivenSeq<Changed> {
     Box::new(|seq| Changed::Yes(Revoked { sessions, seq }))
 }
 
-/// Until when a session may now be idle.
+/// A session that was touched, and its new idle deadline.
 #[derive(FromRow)]
 struct Moved {
     token_hash: TokenHash,
     idle_expires_at: Timestamp,
 }
 
-/// Moves the last-seen times of live sessions forward; returns those that were, and until when each may now be idle.
+/// Moves the last-seen times of live sessions forward; returns the sessions that were live, with their new idle deadlines.
 pub(super) async fn touch(pool: &Pool, time: &Time, seen: &[Seen]) -> Result<Vec<(TokenHash, Timestamp)>> {
     let tokens: Vec<_> = seen.iter().map(|seen| seen.token_hash).collect();
     let at: Vec<_> = seen.iter().map(|seen| seen.at).collect();
