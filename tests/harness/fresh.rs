@@ -190,6 +190,15 @@ impl Fresh {
         id
     }
 
+    /// Makes sessions one after the other: so many at once could take longer than one may.
+    pub async fn sessions(&self, user: UserId, numbers: std::ops::Range<u64>) -> Vec<SessionId> {
+        let mut ids = Vec::new();
+        for number in numbers {
+            ids.push(self.session(user, number).await);
+        }
+        ids
+    }
+
     pub async fn credentials(&self, user: UserId) -> Credentials {
         self.store.credentials_of(user).await.expect("a store").expect("a user")
     }

@@ -227,7 +227,7 @@ async fn numbers_have_no_gap_and_no_number_is_read_before_its_tombstones() {
     // As many for each user as may be.
     for hundred in 0..2 * EACH / 100 {
         let user = fresh.user(&format!("user{hundred}")).await;
-        join_all((0..100).map(|number| fresh.session(user, hundred * 100 + number))).await;
+        fresh.sessions(user, hundred * 100..(hundred + 1) * 100).await;
     }
     let mut writers = JoinSet::new();
     for (at, store) in (0..).zip([another(&fresh).await, another(&fresh).await]) {

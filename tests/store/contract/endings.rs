@@ -107,7 +107,7 @@ async fn of_logouts_at_once_only_the_owners_wins(store: StoreKind) {
 async fn many_logouts_at_once_end_their_own_sessions_each(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         let ann = fresh.user("ann").await;
-        let ids = join_all((0..100).map(|number| fresh.session(ann, number))).await;
+        let ids = fresh.sessions(ann, 0..100).await;
         let answers = join_all((0..100).map(|number| fresh.logout(logout_of(number)))).await;
         for (id, answer) in ids.iter().zip(&answers) {
             assert_eq!(answer.sessions, [*id]);
@@ -122,7 +122,7 @@ async fn many_logouts_at_once_end_their_own_sessions_each(store: StoreKind) {
 async fn many_lookups_at_once_are_answered_each_by_itself(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         let ann = fresh.user("ann").await;
-        let ids = join_all((0..90).map(|number| fresh.session(ann, number))).await;
+        let ids = fresh.sessions(ann, 0..90).await;
         fresh.logout(logout_of(1)).await;
         let spoil = format!("UPDATE sessions SET id = 'spoilt' WHERE id = '{}'", ids[2]);
         fresh.database.execute(&spoil).await;

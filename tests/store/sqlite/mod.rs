@@ -98,7 +98,7 @@ async fn the_sink_hears_every_number_once_from_the_newest_at_the_start_on() {
 async fn many_logouts_at_once_share_commits() {
     on_a_fresh_store(StoreKind::Sqlite, async |fresh| {
         let ann = fresh.user("ann").await;
-        join_all((0..100).map(|number| fresh.session(ann, number))).await;
+        fresh.sessions(ann, 0..100).await;
         join_all((0..100).map(|number| fresh.logout(logout_of(number)))).await;
         let numbers = fresh.numbers().await;
         assert!(numbers.len() < 50, "{numbers:?}");
