@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::store::{Result, SharedStore};
 use crate::telemetry::Metrics;
+use crate::telemetry::causes::Causes;
 
 const EVERY: Duration = Duration::from_mins(10);
 const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
@@ -52,7 +53,7 @@ async fn in_batches<F: Future<Output = Result<u64>>>(metrics: &Metrics, delete: 
             Ok(deleted) if deleted < u64::from(BATCH) => return,
             Ok(_) => {}
             Err(error) => {
-                metrics.store.noticed(error.cause(), &format_args!("cannot purge: {error}"));
+                metrics.store.noticed(error.cause(), &format_args!("cannot purge: {}", Causes(&error)));
                 return;
             }
         }

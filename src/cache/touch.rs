@@ -11,6 +11,7 @@ use super::sessions::Cache;
 use crate::domain::session::{Lifetimes, Seen};
 use crate::store::{SharedStore, Store, StoreError};
 use crate::telemetry::Metrics;
+use crate::telemetry::causes::Causes;
 
 /// The most last-seen times in one transaction, so that a logout never waits long behind them.
 const CHUNK: usize = 256;
@@ -103,7 +104,8 @@ impl Flusher {
                 Err(error) => {
                     let room = BACKLOG.saturating_sub(self.backlog.len());
                     self.backlog.extend(chunk.iter().take(room));
-                    self.metrics.store.noticed(error.cause(), &format_args!("cannot store last-seen times: {error}"));
+                    let why = format_args!("cannot store last-seen times: {}", Causes(&error));
+                    self.metrics.store.noticed(error.cause(), &why);
                     tracing::debug!(%error, waiting = self.backlog.len(), "cannot store last-seen times");
                 }
             }

@@ -150,7 +150,7 @@ impl<D: Dialect> IntoResponse for Refused<D> {
 
 /// The answer after a panic.
 pub fn panicked<D: Dialect>(panic: Box<dyn Any + Send>) -> Response {
-    let mut response = D::refuse(&Refusal::Service(service::Error::Bug(String::new())));
+    let mut response = D::refuse(&Refusal::Service(service::Error::Bug("".into())));
     response.extensions_mut().insert(Failure::Bug(words_of_panic(panic)));
     response
 }

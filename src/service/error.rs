@@ -3,7 +3,8 @@
 use crate::cache::coherence::NotSettled;
 use crate::domain::entropy::NoEntropy;
 use crate::password::HashError;
-use crate::store::StoreError;
+use crate::store::{Cause, StoreError};
+use crate::telemetry::causes::Causes;
 use crate::telemetry::outage::StoreCause;
 
 /// Why there is no result. What it wraps is for the log, never for a client.
@@ -37,20 +38,21 @@ pub enum Error {
     Overloaded,
     /// The store refused, dropped the connection or failed.
     #[error("store unreachable: {0}")]
-    StoreUnreachable(String),
+    StoreUnreachable(#[source] Cause),
     /// The store did not answer in time, or a revocation could not be confirmed in time.
     #[error("store too slow: {0}")]
-    StoreTooSlow(String),
+    StoreTooSlow(#[source] Cause),
     /// Something that cannot be.
     #[error("bug: {0}")]
-    Bug(String),
+    Bug(#[source] Cause),
 }
 
 impl Error {
-    /// What the log should say, once, when something went wrong inside; nothing when a request was merely refused.
+    /// What the log should say, once, when something went wrong inside: this error and all its causes. Nothing when a
+    /// request was merely refused.
     pub fn failure(&self) -> Option<String> {
         match self {
-            Self::StoreUnreachable(_) | Self::StoreTooSlow(_) | Self::Bug(_) => Some(self.to_string()),
+            Self::StoreUnreachable(_) | Self::StoreTooSlow(_) | Self::Bug(_) => Some(Causes(self).to_string()),
             Self::BadCredentials
             | Self::NoSession
             | Self::Forbidden
@@ -81,16 +83,16 @@ impl Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unreachable(why) => Self::StoreUnreachable(why.to_string()),
-            StoreError::TooSlow(why) => Self::StoreTooSlow(why.to_string()),
-            StoreError::Inconsistent(why) => Self::Bug(why.to_string()),
+            StoreError::Unreachable(why) => Self::StoreUnreachable(why),
+            StoreError::TooSlow(why) => Self::StoreTooSlow(why),
+            StoreError::Inconsistent(why) => Self::Bug(why),
         }
     }
 }
 
 impl From<NotSettled> for Error {
     fn from(error: NotSettled) -> Self {
-        Self::StoreTooSlow(error.to_string())
+        Self::StoreTooSlow(Cause::new(error.to_string(), error))
     }
 }
 
@@ -98,13 +100,13 @@ impl From<HashError> for Error {
     fn from(error: HashError) -> Self {
         match error {
             HashError::Overloaded => Self::Overloaded,
-            HashError::Failed(why) => Self::Bug(why),
+            HashError::Failed(why) => Self::Bug(why.into()),
         }
     }
 }
 
 impl From<NoEntropy> for Error {
     fn from(error: NoEntropy) -> Self {
-        Self::Bug(error.to_string())
+        Self::Bug(Cause::new(error.to_string(), error))
     }
 }

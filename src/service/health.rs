@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{Result, SharedStore, StoreError};
 use crate::telemetry::Metrics;
+use crate::telemetry::causes::Causes;
 
 /// How long a good answer stands for those who ask next, unless something fails meanwhile.
 const REMEMBERED: Duration = Duration::from_secs(1);
@@ -55,7 +56,7 @@ impl Health {
         let answer = timeout(PATIENCE, self.store.ping()).await.unwrap_or_else(late);
         match &answer {
             Ok(()) => self.metrics.store.answered(asked),
-            Err(error) => self.metrics.store.noticed(error.cause(), error),
+            Err(error) => self.metrics.store.noticed(error.cause(), &Causes(error)),
         }
         *last = Some(Answer { at: asked, answer: answer.clone() });
         answer

@@ -97,7 +97,7 @@ impl Service {
                 self.refusals.login(&name, Some(&known.user), &new.session.client, now).await?;
                 Err(Error::BadCredentials)
             }
-            Created::Unflushed { .. } => Err(Error::Bug(String::from("flushed, and still not decided"))),
+            Created::Unflushed { .. } => Err(Error::Bug("flushed, and still not decided".into())),
         }
     }
 

@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use self::coherence::Coherence;
 use self::outage::Outage;
 
+pub mod causes;
 pub mod coherence;
 mod lines;
 pub mod log;

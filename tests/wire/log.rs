@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::harness::process::{Home, Process, field, logged_in, login};
-use crate::harness::{ALICE, Ask, PASSWORD, Reply, StoreKind, exchange, get};
+use crate::harness::{ALICE, Ask, PASSWORD, Reply, StoreKind, exchange, get, post};
 
 /// More lines at `debug` than a pipe and the queue before it hold together.
 const MANY: usize = 8_000;
@@ -182,6 +182,32 @@ async fn every_line_within_a_request_bears_its_id(store: StoreKind) {
         let check = with("id-of-a-check");
         assert!(check.len() == 1 && check[0].contains("answered") && check[0].contains("/verify"), "{log}");
     }
+}
+
+#[on_both_stores]
+async fn a_request_that_the_database_fails_is_logged_with_all_its_causes_and_answered_with_none(store: StoreKind) {
+    let home = Home::new(store);
+    let mut command = home.server();
+    command.env("SESSIOND_LOG_FORMAT", "json");
+    let server = Process::start(command).await;
+    let alice = server.log_in(ALICE).await;
+    home.database.execute("ALTER TABLE sessions RENAME TO gone").await;
+    let logout = post("/api/v1/auth/logout").bearer(&alice.token);
+    let reply = server.send(logout).await;
+    let words = r#"{"code":500,"detail":"Internal server error","type":"internal_server_error"}"#;
+    assert_eq!((reply.status, reply.text().as_str()), (500, words));
+    let id = reply.header("x-request-id").expect("an id").to_owned();
+    until("its line is written", async || server.log().contains(&id)).await;
+    let log = server.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains(&id)).collect();
+    let [line] = lines[..] else { panic!("logged once: {log}") };
+    let words = match store {
+        StoreKind::Sqlite => "bug: no such table: sessions",
+        StoreKind::Postgres => r#"bug: relation "sessions" does not exist (42P01)"#,
+    };
+    let why = field(line, "why");
+    let causes = why.strip_prefix(words).unwrap_or_else(|| panic!("{words}, not {why}"));
+    assert!(causes.starts_with(": error returned from database: "), "the driver's error behind it: {line}");
 }
 
 /// A server that cannot say where it listens, so that it is told.

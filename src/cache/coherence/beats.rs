@@ -19,6 +19,7 @@ use crate::domain::token::TokenHash;
 use crate::store::replicas::News;
 use crate::store::{Replica, Replicas, Result, StoreError};
 use crate::telemetry::Metrics;
+use crate::telemetry::causes::Causes;
 use crate::telemetry::coherence::Clear;
 
 /// How much faster than another's a clock may go during a lease.
@@ -322,7 +323,7 @@ impl Beats {
         if let Err(error) = &answer {
             self.retry = Instant::now() + RETRY;
             self.coherence.note(&error.to_string());
-            let why = format_args!("cannot read the log of revocations: {error}");
+            let why = format_args!("cannot read the log of revocations: {}", Causes(error));
             self.coherence.metrics.store.noticed(error.cause(), &why);
         }
         answer.ok()

@@ -96,7 +96,7 @@ where
                     let decision = match timeout(checks.app.timeouts.answer, looked_up).await {
                         Ok(Ok(decision)) => decision,
                         Ok(Err(panic)) => Err(bug(panic)),
-                        Err(elapsed) => Err(Error::StoreTooSlow(elapsed.to_string())),
+                        Err(elapsed) => Err(Error::StoreTooSlow(elapsed.to_string().into())),
                     };
                     Ok(checks.answer(decision, asked))
                 };
@@ -109,7 +109,7 @@ where
 
 /// A panic as the outcome of a check.
 fn bug(panic: Box<dyn Any + Send>) -> Error {
-    Error::Bug(words_of_panic(panic))
+    Error::Bug(words_of_panic(panic).into())
 }
 
 /// What checks need, and all that is done about one.
