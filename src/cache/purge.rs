@@ -1,4 +1,5 @@
-//! Deletes what ended for good, and events that are old, in small batches, so that no logout waits behind it.
+//! Deletes sessions whose tombstones are not needed any more, and old events, in small batches, so that no logout waits
+//! for long.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ const BATCH: u32 = 256;
 /// How long a tombstone stays after its session's absolute expiry, when its token could not be live anyway.
 const KEEP: Duration = Duration::from_hours(24);
 
-/// Purges every ten minutes until told to stop. Events are kept for `events_kept`.
+/// Purges every ten minutes until it is stopped. Events are kept for `events_kept`.
 pub async fn run(
     store: SharedStore,
     clock: Arc<dyn Clock>,

@@ -1,4 +1,4 @@
-//! The rules of coherence, against a small store in memory whose clocks and failures are at hand.
+//! The rules of coherence, against a small store in memory whose clocks and failures the tests control.
 
 use std::sync::Arc;
 use std::time::Duration;
