@@ -56,8 +56,8 @@ pub async fn log_out<D: Dialect>(
     };
     if !http_body::Body::is_end_stream(&body) {
         // Only clients that may log out are told what is wrong with their body; its content does not matter.
-        let living = app.service.living(&presented).await.map_err(|error| refused(error, via))?;
-        if living.is_empty() {
+        let live = app.service.live_principals(&presented).await.map_err(|error| refused(error, via))?;
+        if live.is_empty() {
             return Err(refused(Error::NoSession, via));
         }
         discard(body).await?;
@@ -67,7 +67,7 @@ pub async fn log_out<D: Dialect>(
         (Clearing::IfCarried, _) if !cookies.came() => false,
         (Clearing::Always | Clearing::IfCarried, Via::Cookie) => true,
         (Clearing::Always | Clearing::IfCarried, Via::Header) => {
-            let carried = app.service.living(&cookies.presented()).await?;
+            let carried = app.service.live_principals(&cookies.presented()).await?;
             let ends = |carried: &Principal| presented.iter().any(|ours| ours.token.hash() == carried.token_hash);
             // Cookies that stand for nothing but other live sessions stay.
             carried.is_empty() || carried.iter().any(ends)
@@ -125,7 +125,7 @@ impl<'r> Carried<'r> {
     /// # Errors
     /// As the store says, when that cannot be known: then nothing may be ended, since a cookie could not be judged.
     pub async fn from_cookies(cookies: &'r Cookies, app: &App) -> Result<Self, Error> {
-        let principals = app.service.living(&cookies.presented()).await?;
+        let principals = app.service.live_principals(&cookies.presented()).await?;
         Ok(Self { cookies, principals })
     }
 

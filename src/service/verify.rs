@@ -103,7 +103,7 @@ impl Service {
     ///
     /// # Errors
     /// A store error when that cannot be known of one of them.
-    pub async fn living(&self, presented: &[Presented]) -> Result<Vec<Principal>> {
+    pub async fn live_principals(&self, presented: &[Presented]) -> Result<Vec<Principal>> {
         self.live_among(presented.iter().map(|presented| self.judge(presented)).collect()).await
     }
 
