@@ -16,11 +16,11 @@ use crate::service::sessions::Scope;
 
 /// Which logouts write the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Clearing {
+pub enum ClearCookie {
     /// Every one, and the refused ones of browsers: a POST in a dialect that knows the cookie.
     Always,
     /// Those that come with one, and the refused ones of browsers.
-    IfCarried,
+    IfSent,
     /// None, and only header credentials count: a GET, which any page can have a browser send.
     Never,
 }
@@ -33,13 +33,13 @@ pub enum Clearing {
 pub async fn log_out<D: Dialect>(
     app: &App,
     request: Request,
-    clearing: Clearing,
+    clear_cookie: ClearCookie,
 ) -> Result<Vec<HeaderValue>, Refused<D>> {
     let (mut parts, body) = request.into_parts();
     let Ok(Sender(client)) = Sender::from_request_parts(&mut parts, app).await;
     let cookies = Cookies::from_parts(&parts, app);
     let refused = |error: Error, via: Via| {
-        let clears = clearing != Clearing::Never && via == Via::Cookie && matches!(error, Error::NoSession);
+        let clears = clear_cookie != ClearCookie::Never && via == Via::Cookie && matches!(error, Error::NoSession);
         Refused::from(error).with_cookies(if clears { cookies.clear(app) } else { Vec::new() })
     };
     let (presented, via) = match credential::read(&parts.headers, app.cookie.name(), |token| app.service.issued(token))
@@ -50,7 +50,7 @@ pub async fn log_out<D: Dialect>(
         | Credential::Invalid(Via::Cookie)
         | Credential::Presented(_, Via::Cookie)
         | Credential::Several(_) => {
-            let counts = clearing != Clearing::Never;
+            let counts = clear_cookie != ClearCookie::Never;
             (if counts { cookies.presented() } else { Vec::new() }, Via::Cookie)
         }
     };
@@ -62,11 +62,11 @@ pub async fn log_out<D: Dialect>(
         }
         discard(body).await?;
     }
-    let clears = match (clearing, via) {
-        (Clearing::Never, _) => false,
-        (Clearing::IfCarried, _) if !cookies.came() => false,
-        (Clearing::Always | Clearing::IfCarried, Via::Cookie) => true,
-        (Clearing::Always | Clearing::IfCarried, Via::Header) => {
+    let clears = match (clear_cookie, via) {
+        (ClearCookie::Never, _) => false,
+        (ClearCookie::IfSent, _) if !cookies.came() => false,
+        (ClearCookie::Always | ClearCookie::IfSent, Via::Cookie) => true,
+        (ClearCookie::Always | ClearCookie::IfSent, Via::Header) => {
             let carried = app.service.live_principals(&cookies.presented()).await?;
             let ends = |carried: &Principal| presented.iter().any(|ours| ours.token.hash() == carried.token_hash);
             // Cookies that stand for nothing but other live sessions stay.

@@ -13,7 +13,7 @@ use crate::domain::id::SessionId;
 use crate::domain::session::Session;
 use crate::domain::text::{Email, LoginName};
 use crate::domain::user::User;
-use crate::http::logout::{self, Carried, Clearing, log_out};
+use crate::http::logout::{self, Carried, ClearCookie, log_out};
 use crate::http::refusal::{Answer, Dialect, FieldError, Place, Problem, Refusal, json, with_cookies, with_retry};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
@@ -162,7 +162,7 @@ pub async fn logout(State(app): State<App>, request: Request) -> Answer<Canonica
     struct LoggedOut {
         detail: &'static str,
     }
-    let cookies = log_out(&app, request, Clearing::Always).await?;
+    let cookies = log_out(&app, request, ClearCookie::Always).await?;
     Ok(with_cookies(json(StatusCode::OK, &LoggedOut { detail: "Logged out" }), cookies))
 }
 
