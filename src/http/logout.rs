@@ -67,10 +67,10 @@ pub async fn log_out<D: Dialect>(
         (ClearCookie::IfSent, _) if !cookies.came() => false,
         (ClearCookie::Always | ClearCookie::IfSent, Via::Cookie) => true,
         (ClearCookie::Always | ClearCookie::IfSent, Via::Header) => {
-            let carried = app.service.live_principals(&cookies.presented()).await?;
-            let ends = |carried: &Principal| presented.iter().any(|ours| ours.token.hash() == carried.token_hash);
+            let in_cookies = app.service.live_principals(&cookies.presented()).await?;
+            let ends = |live: &Principal| presented.iter().any(|ours| ours.token.hash() == live.token_hash);
             // Cookies that stand for nothing but other live sessions stay.
-            carried.is_empty() || carried.iter().any(ends)
+            in_cookies.is_empty() || in_cookies.iter().any(ends)
         }
     };
     app.service.logout(&presented, &client).await.map_err(|error| refused(error, via))?;
@@ -84,7 +84,7 @@ pub async fn log_out<D: Dialect>(
 /// Ends one session of the caller's. Returns the `Set-Cookie` values that go with success.
 ///
 /// # Errors
-/// As the service says, and as [`Carried::from_cookies`].
+/// As the service says, and as [`CookieSessions::from_cookies`].
 pub async fn revoke_one(
     app: &App,
     caller: &Principal,
@@ -92,9 +92,9 @@ pub async fn revoke_one(
     client: &Client,
     cookies: &Cookies,
 ) -> Result<Vec<HeaderValue>, Error> {
-    let carried = Carried::from_cookies(cookies, app).await?;
+    let in_cookies = CookieSessions::from_cookies(cookies, app).await?;
     app.service.revoke(caller, session, client).await?;
-    Ok(carried.cleared(|carried| carried.session_id() == session, app))
+    Ok(in_cookies.cleared(|live| live.session_id() == session, app))
 }
 
 /// Ends many sessions of the caller's. Returns how many, and the `Set-Cookie` values that go with success.
@@ -108,18 +108,18 @@ pub async fn revoke_many(
     client: &Client,
     cookies: &Cookies,
 ) -> Result<(usize, Vec<HeaderValue>), Error> {
-    let carried = Carried::from_cookies(cookies, app).await?;
+    let in_cookies = CookieSessions::from_cookies(cookies, app).await?;
     let revoked = app.service.revoke_many(caller, scope, client).await?;
-    Ok((revoked, carried.after_many(caller, scope, app)))
+    Ok((revoked, in_cookies.after_many(caller, scope, app)))
 }
 
 /// Whose sessions the cookies of a request stand for, before some sessions are ended.
-pub struct Carried<'r> {
+pub struct CookieSessions<'r> {
     cookies: &'r Cookies,
     principals: Vec<Principal>,
 }
 
-impl<'r> Carried<'r> {
+impl<'r> CookieSessions<'r> {
     /// Looks at the cookies of a request, whatever else it presents.
     ///
     /// # Errors
@@ -131,11 +131,11 @@ impl<'r> Carried<'r> {
 
     /// `Set-Cookie` values for an answer that ended many of the caller's.
     pub fn after_many(&self, caller: &Principal, scope: Scope, app: &App) -> Vec<HeaderValue> {
-        let ended = |carried: &Principal| match scope {
+        let ended = |live: &Principal| match scope {
             Scope::All => true,
-            Scope::Others => carried.session_id() != caller.session_id(),
+            Scope::Others => live.session_id() != caller.session_id(),
         };
-        self.cleared(|carried| carried.user_id() == caller.user_id() && ended(carried), app)
+        self.cleared(|live| live.user_id() == caller.user_id() && ended(live), app)
     }
 
     fn cleared(&self, ended: impl Fn(&Principal) -> bool, app: &App) -> Vec<HeaderValue> {

@@ -13,7 +13,7 @@ use crate::domain::id::SessionId;
 use crate::domain::session::Session;
 use crate::domain::text::{Email, LoginName};
 use crate::domain::user::User;
-use crate::http::logout::{self, Carried, ClearCookie, log_out};
+use crate::http::logout::{self, ClearCookie, CookieSessions, log_out};
 use crate::http::refusal::{Answer, Dialect, FieldError, Place, Problem, Refusal, json, with_cookies, with_retry};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
@@ -189,11 +189,11 @@ pub async fn password(
     let mut fields = body.json()?;
     let (current, new) = (fields.text("current_password")?, fields.text("new_password")?);
     let in_header = caller.token.is_some();
-    let carried = if in_header { Some(Carried::from_cookies(&cookies, &app).await?) } else { None };
+    let in_cookies = if in_header { Some(CookieSessions::from_cookies(&cookies, &app).await?) } else { None };
     let renewed = app.service.change_password(&caller.principal, current, new, &client).await?;
-    let lines = match carried {
+    let lines = match in_cookies {
         // A cookie of this session is as dead as one of any other: only the header's token was replaced.
-        Some(carried) => carried.after_many(&caller.principal, Scope::All, &app),
+        Some(in_cookies) => in_cookies.after_many(&caller.principal, Scope::All, &app),
         None => cookies.set(&renewed.token, renewed.session.remembered.then_some(renewed.left), &app),
     };
     let token = in_header.then(|| renewed.token.reveal());
