@@ -20,7 +20,7 @@ use tracing::Span;
 use super::framing::{self, Listener};
 use super::refusal::{Dialect, Failure, Refusal, refuse_head};
 use super::request::client_address::{FromPeer, Peer, is_trusted};
-use super::request::id::{self, SetAside, Theirs, X_REQUEST_ID};
+use super::request::id::{self, ClientsId, SetAside, X_REQUEST_ID};
 use super::request::state::App;
 use super::trace;
 
@@ -90,9 +90,9 @@ pub fn set_aside_id(app: &App) -> impl Fn(Request) -> Request + Clone + use<> {
     move |mut request| {
         let trusted = || request.extensions().get::<Peer>().is_some_and(|peer| is_trusted(peer.0, &app));
         let set_aside = match id::judge(request.headers(), trusted) {
-            Theirs::Kept(_) => return request,
-            Theirs::SetAside(id) => Some(SetAside(id.clone())),
-            Theirs::Unfit => None,
+            ClientsId::Kept(_) => return request,
+            ClientsId::SetAside(id) => Some(SetAside(id.clone())),
+            ClientsId::Unfit => None,
         };
         request.headers_mut().remove(X_REQUEST_ID);
         if let Some(set_aside) = set_aside {

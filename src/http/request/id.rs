@@ -25,7 +25,7 @@ pub struct SetAside(pub HeaderValue);
 
 /// What becomes of the id that a client sent.
 #[derive(Clone, Copy, Debug)]
-pub enum Theirs<'h> {
+pub enum ClientsId<'h> {
     /// It is the request's.
     Kept(&'h HeaderValue),
     /// It is fit, but the client is not trusted.
@@ -35,13 +35,13 @@ pub enum Theirs<'h> {
 }
 
 /// Judges the id that a client sent.
-pub fn judge(headers: &HeaderMap, is_trusted: impl FnOnce() -> bool) -> Theirs<'_> {
+pub fn judge(headers: &HeaderMap, is_trusted: impl FnOnce() -> bool) -> ClientsId<'_> {
     let is_fit =
         |value: &&HeaderValue| (1..=128).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic);
     match headers.get(X_REQUEST_ID).filter(is_fit) {
-        None => Theirs::Unfit,
-        Some(id) if is_trusted() => Theirs::Kept(id),
-        Some(id) => Theirs::SetAside(id),
+        None => ClientsId::Unfit,
+        Some(id) if is_trusted() => ClientsId::Kept(id),
+        Some(id) => ClientsId::SetAside(id),
     }
 }
 

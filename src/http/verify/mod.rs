@@ -22,7 +22,7 @@ use super::layers::{BadHead, let_read};
 use super::refusal::{Dialect as _, Failure, Refusal, words_of_panic};
 use super::request::client_address::{FromPeer, is_trusted};
 use super::request::credential::{Credential, read_ours};
-use super::request::id::{self, Theirs, new_id};
+use super::request::id::{self, ClientsId, new_id};
 use super::request::state::App;
 use super::stamps::stamp_all;
 use super::trace;
@@ -137,9 +137,9 @@ impl Checks {
     fn asked<B>(&self, FromPeer { peer, request }: &FromPeer<B>) -> Asked {
         let headers = request.headers();
         let (id, set_aside) = match id::judge(headers, || is_trusted(*peer, &self.app)) {
-            Theirs::Kept(id) => (id.clone(), None),
-            Theirs::SetAside(id) => (new_id(), Some(id.clone())),
-            Theirs::Unfit => (new_id(), None),
+            ClientsId::Kept(id) => (id.clone(), None),
+            ClientsId::SetAside(id) => (new_id(), Some(id.clone())),
+            ClientsId::Unfit => (new_id(), None),
         };
         Asked { id, set_aside, reader: self.app.origins.may_read(headers), method: request.method().clone() }
     }
