@@ -34,7 +34,7 @@ use self::request::credential::X_AUTH_TOKEN;
 use self::request::id::NewId;
 use self::request::state::App;
 use self::routes::{Route, Routes};
-use self::verify::{Verify, Wordless};
+use self::verify::{StatusOnly, Verify};
 
 pub mod answers;
 pub mod connection;
@@ -58,7 +58,7 @@ fn dialects() -> Mounts {
         .mount("/api/v1", rocketchat::routes())
         .mount("/api/v1/auth", canonical::routes())
         .mount("/api/v1/admin", Routes::<Canonical>::default())
-        .mount("/verify", Routes::<Wordless>::default())
+        .mount("/verify", Routes::<StatusOnly>::default())
 }
 
 /// Every route that clients and proxies can reach.

@@ -32,9 +32,9 @@ use crate::service::{Error, Result};
 use crate::telemetry::RouteAnswers;
 
 mod identity;
-mod wordless;
+mod status_only;
 
-pub use self::wordless::Wordless;
+pub use self::status_only::StatusOnly;
 
 /// The path of the check for any service, without proxy headers or redirects. It takes any method.
 pub const PATH: &str = "/verify";
@@ -160,7 +160,7 @@ impl Checks {
             Ok(principal) => (allowed(&principal), None),
             Err(error) => {
                 let failure = Failure::from_error(&error);
-                (Wordless::refuse(&Refusal::Service(error)), failure)
+                (StatusOnly::refuse(&Refusal::Service(error)), failure)
             }
         };
         let status = response.status();

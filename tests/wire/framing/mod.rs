@@ -18,7 +18,7 @@ use sessiond::http::refusal::Dialect;
 use sessiond::http::request::client_address::FromPeer;
 use sessiond::http::request::state::{App, Timeouts};
 use sessiond::http::routes::Routes;
-use sessiond::http::verify::Wordless;
+use sessiond::http::verify::StatusOnly;
 use sessiond::http::{ops_routes, routes, service_speaking};
 use sessiond::telemetry::{COMMIT, Metrics};
 use sessiond_needs::on_both_stores;
@@ -388,7 +388,7 @@ async fn a_panic_is_a_stamped_500_in_the_owners_words(store: StoreKind) {
             panic_in::<Canonical>(&app, "/api/v1/auth/session").await,
             r#"{"code":500,"detail":"Internal server error","type":"internal_server_error"}"#,
         ),
-        (panic_in::<Wordless>(&app, "/verify").await, ""),
+        (panic_in::<StatusOnly>(&app, "/verify").await, ""),
     ] {
         assert_eq!((reply.status, reply.text().as_str(), reply.header("x-api-commit")), (500, body, Some(COMMIT)));
     }

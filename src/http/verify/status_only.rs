@@ -8,9 +8,9 @@ use crate::service::Error;
 
 /// The dialect. Any method is a check, OPTIONS too.
 #[derive(Debug)]
-pub struct Wordless;
+pub struct StatusOnly;
 
-impl Dialect for Wordless {
+impl Dialect for StatusOnly {
     const FOR_PAGES: bool = false;
 
     /// Whatever cannot be decided is 503, which no proxy takes for an allowance.
