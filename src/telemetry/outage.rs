@@ -174,11 +174,11 @@ impl Failing {
 
 /// Says how often something may be said that could be said all the time: once in ten seconds.
 #[derive(Debug, Default)]
-pub struct Seldom(Option<Instant>);
+pub struct LogThrottle(Option<Instant>);
 
-impl Seldom {
+impl LogThrottle {
     /// Whether it is time to say it.
-    pub fn now(&mut self) -> bool {
+    pub fn is_due(&mut self) -> bool {
         let due = self.0.is_none_or(|last| last.elapsed() >= EVERY);
         if due {
             self.0 = Some(Instant::now());

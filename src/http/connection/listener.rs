@@ -14,7 +14,7 @@ use super::{Arriving, ConnectionSettings, serve_connection};
 use crate::http::answers::Answers;
 use crate::http::request::client_address::FromPeer;
 use crate::telemetry::Metrics;
-use crate::telemetry::outage::Seldom;
+use crate::telemetry::outage::LogThrottle;
 
 /// How long a request that was sent before the server stopped may take to arrive.
 const ARRIVAL_LIMIT: Duration = Duration::from_millis(50);
@@ -45,7 +45,7 @@ pub async fn serve<S>(listener: TcpListener, served: Served<S>, stop: Cancellati
 where
     S: Answers<FromPeer<Arriving>>,
 {
-    let (connections, mut said) = (Arc::new(Connections::default()), Seldom::default());
+    let (connections, mut throttle) = (Arc::new(Connections::default()), LogThrottle::default());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -61,7 +61,7 @@ where
                 }
                 begin(stream, peer, &served, &connections);
             }
-            Err(error) => pause_if_out_of_descriptors(&error, &mut said).await,
+            Err(error) => pause_if_out_of_descriptors(&error, &mut throttle).await,
         }
     }
     // Clients that have connected by now are answered too: reset, a proxy could not tell whether its request was done.
@@ -104,10 +104,10 @@ where
     });
 }
 
-async fn pause_if_out_of_descriptors(error: &io::Error, said: &mut Seldom) {
+async fn pause_if_out_of_descriptors(error: &io::Error, throttle: &mut LogThrottle) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if !matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset) {
-        if said.now() {
+        if throttle.is_due() {
             tracing::error!(%error, "cannot accept connections");
         }
         tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -16,7 +16,7 @@ use super::address::{Address, Host};
 use super::deadline::DEADLINE;
 use crate::domain::entropy::{Entropy as _, SystemEntropy};
 use crate::telemetry::notices::{Notice, watch};
-use crate::telemetry::outage::Seldom;
+use crate::telemetry::outage::LogThrottle;
 
 /// The oldest version that is known to do, as the server numbers them.
 const OLDEST: u32 = 15_00_00;
@@ -48,16 +48,16 @@ enum Driver {
 
 /// The warnings of a database, which are logged whichever connection they came on.
 #[derive(Default)]
-pub(super) struct Warnings(Mutex<(String, Seldom)>);
+pub(super) struct Warnings(Mutex<(String, LogThrottle)>);
 
 impl Warnings {
     /// Logs one, unless it was a moment ago: a server that goes down says so on every connection.
     fn log(&self, words: &str) {
         let mut last = self.0.lock();
         if last.0 != words {
-            *last = (words.to_owned(), Seldom::default());
+            *last = (words.to_owned(), LogThrottle::default());
         }
-        if last.1.now() {
+        if last.1.is_due() {
             tracing::warn!("PostgreSQL warns: {words}");
         }
     }

@@ -12,7 +12,7 @@ use super::deadline::with_deadline;
 use super::gate::{Backoff, Gate};
 use super::{copy, migrate};
 use crate::domain::token::TokenKey;
-use crate::telemetry::outage::Seldom;
+use crate::telemetry::outage::LogThrottle;
 
 /// Why there is nothing to serve from.
 struct NotReady {
@@ -29,7 +29,7 @@ pub(super) async fn first(
     opening: &Opening,
     patience: Duration,
 ) -> std::result::Result<(Connection, TokenKey), ConnectError> {
-    let (mut backoff, mut waited, mut said) = (Backoff::default(), Duration::ZERO, Seldom::default());
+    let (mut backoff, mut waited, mut throttle) = (Backoff::default(), Duration::ZERO, LogThrottle::default());
     loop {
         let NotReady { error, again } = match attempt(gate, fresh_key, opening).await {
             Ok(ready) => {
@@ -50,7 +50,7 @@ pub(super) async fn first(
                 ConnectError::NotUp(waited.as_secs(), error.to_string())
             });
         }
-        if said.now() {
+        if throttle.is_due() {
             tracing::warn!(%error, ?waited, "the database is not there yet, and is waited for");
         }
         let since = Instant::now().checked_sub(waited).unwrap_or_else(Instant::now);

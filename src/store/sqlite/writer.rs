@@ -25,7 +25,7 @@ use super::{logout, revocations};
 use crate::domain::clock::Clock;
 use crate::domain::id::ReplicaId;
 use crate::domain::revocation::{Revocation, Seq};
-use crate::telemetry::outage::Seldom;
+use crate::telemetry::outage::LogThrottle;
 
 /// How often a server looks for changes made by commands beside it.
 const LOOK: Duration = Duration::from_millis(20);
@@ -90,7 +90,7 @@ impl Writer {
         let mut task = Task {
             around,
             connection: Some(connection),
-            failing: Seldom::default(),
+            failing: LogThrottle::default(),
             applied: Seq::default(),
             version: None,
             committed: Arc::default(),
@@ -134,7 +134,7 @@ struct Task {
     /// None after a failure that leaves its state in doubt; opened again when next needed.
     connection: Option<SqliteConnection>,
     /// When to say again that a look for changes made by commands failed.
-    failing: Seldom,
+    failing: LogThrottle,
     /// The newest number that the sink has applied.
     applied: Seq,
     /// `PRAGMA data_version` when last looked at: it moves when another process commits.
@@ -162,7 +162,7 @@ impl Task {
                 },
                 _ = look.tick(), if self.serves() => {
                     if let Err(error) = self.apply_commands().await
-                        && self.failing.now()
+                        && self.failing.is_due()
                     {
                         tracing::warn!(%error, "cannot look for changes made by commands, and will try on");
                     }
