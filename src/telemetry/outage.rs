@@ -16,14 +16,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// How often a line says that it still fails.
-const EVERY: Duration = Duration::from_secs(10);
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// For how long nothing may fail, once the store answers again, before the failure counts as over. Requests that were
 /// under way then belong to it still.
-const SETTLE: Duration = Duration::from_secs(1);
+const RECOVERY: Duration = Duration::from_secs(1);
 /// The same for a store that has failed again and again: twice as long each time, up to this.
-const LONGEST_SETTLE: Duration = Duration::from_secs(16);
+const LONGEST_RECOVERY: Duration = Duration::from_secs(16);
 /// After this long without a failure the next one is a new matter.
-const PEACE: Duration = Duration::from_mins(1);
+const NEW_OUTAGE_AFTER: Duration = Duration::from_mins(1);
 
 /// Why the store did not do what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -100,7 +100,7 @@ impl Line {
 
 /// Whether the store fails, and what is to be said of it. Times are since some fixed moment.
 #[derive(Debug, Default)]
-struct Machine {
+struct State {
     failing: Option<Failing>,
     /// When it last was over, and how long nothing was to fail before that.
     over: Option<(Duration, Duration)>,
@@ -110,7 +110,7 @@ struct Machine {
 struct Failing {
     since: Duration,
     /// How long nothing may fail before it is over.
-    settle: Duration,
+    recovery: Duration,
     failed: Failed,
     why: String,
     last_failure: Duration,
@@ -119,7 +119,7 @@ struct Failing {
     answered: Option<Duration>,
 }
 
-impl Machine {
+impl State {
     /// Takes in a failure, of a request or of one of the service's own tasks.
     fn failed(&mut self, cause: StoreCause, why: &dyn Display, of_request: bool, now: Duration) -> Option<Line> {
         let why = why.to_string();
@@ -131,9 +131,11 @@ impl Machine {
             }
             return self.tick(now);
         }
-        let settle = match self.over {
-            Some((over, settle)) if now.saturating_sub(over) < PEACE => (settle * 2).min(LONGEST_SETTLE),
-            Some(_) | None => SETTLE,
+        let recovery = match self.over {
+            Some((over, recovery)) if now.saturating_sub(over) < NEW_OUTAGE_AFTER => {
+                (recovery * 2).min(LONGEST_RECOVERY)
+            }
+            Some(_) | None => RECOVERY,
         };
         let mut failed = Failed::default();
         if of_request {
@@ -141,7 +143,7 @@ impl Machine {
         }
         let line = Line::Begun { cause, why: why.clone() };
         let (last_failure, last_line) = (now, now);
-        self.failing = Some(Failing { since: now, settle, failed, why, last_failure, last_line, answered: None });
+        self.failing = Some(Failing { since: now, recovery, failed, why, last_failure, last_line, answered: None });
         Some(line)
     }
 
@@ -149,18 +151,18 @@ impl Machine {
     fn answered(&mut self, asked: Duration, now: Duration) -> Option<Line> {
         let failing = self.failing.as_mut().filter(|failing| failing.last_failure <= asked)?;
         let answered = *failing.answered.get_or_insert(now);
-        if now.saturating_sub(failing.last_failure) < failing.settle {
+        if now.saturating_sub(failing.last_failure) < failing.recovery {
             return None;
         }
         let line = Line::Over { lasted: answered.saturating_sub(failing.since), failed: failing.failed };
-        self.over = Some((now, failing.settle));
+        self.over = Some((now, failing.recovery));
         self.failing = None;
         Some(line)
     }
 
     /// Says that it still fails, where that is due.
     fn tick(&mut self, now: Duration) -> Option<Line> {
-        let failing = self.failing.as_mut().filter(|failing| now.saturating_sub(failing.last_line) >= EVERY)?;
+        let failing = self.failing.as_mut().filter(|failing| now.saturating_sub(failing.last_line) >= LINE_INTERVAL)?;
         failing.last_line = now;
         Some(failing.still(now))
     }
@@ -179,7 +181,7 @@ pub struct LogThrottle(Option<Instant>);
 impl LogThrottle {
     /// Whether it is time to say it.
     pub fn is_due(&mut self) -> bool {
-        let due = self.0.is_none_or(|last| last.elapsed() >= EVERY);
+        let due = self.0.is_none_or(|last| last.elapsed() >= LINE_INTERVAL);
         if due {
             self.0 = Some(Instant::now());
         }
@@ -191,7 +193,7 @@ impl LogThrottle {
 #[derive(Debug)]
 pub struct Outage {
     begin: Instant,
-    machine: Mutex<Machine>,
+    state: Mutex<State>,
     on: watch::Sender<bool>,
     failures: Family<FailureLabels, Counter>,
     failing: Gauge,
@@ -203,8 +205,8 @@ impl Outage {
         let (failures, failing) = (Family::default(), Gauge::default());
         registry.register("store_failures", "Requests that failed because of the store, by cause", failures.clone());
         registry.register("store_failing", "Whether the store fails: 1, or 0", failing.clone());
-        let (begin, machine, on) = (Instant::now(), Mutex::default(), watch::Sender::new(false));
-        Self { begin, machine, on, failures, failing }
+        let (begin, state, on) = (Instant::now(), Mutex::default(), watch::Sender::new(false));
+        Self { begin, state, on, failures, failing }
     }
 
     /// Counts a request that failed because of the store.
@@ -212,35 +214,35 @@ impl Outage {
         self.failures.get_or_create(&FailureLabels { cause }).inc();
         // One that makes no sense may be the only one, and has a line of its own.
         if cause != StoreCause::inconsistent {
-            self.change(|machine, now| machine.failed(cause, why, true, now));
+            self.change(|state, now| state.failed(cause, why, true, now));
         }
     }
 
     /// Takes in that one of the service's own tasks has failed because of the store.
     pub fn noticed(&self, cause: StoreCause, why: &dyn Display) {
-        self.change(|machine, now| machine.failed(cause, why, false, now));
+        self.change(|state, now| state.failed(cause, why, false, now));
     }
 
     /// Takes in that the store can be read and written, as it was asked at `asked`.
     pub fn answered(&self, asked: Instant) {
         let asked = asked.saturating_duration_since(self.begin);
-        self.change(|machine, now| machine.answered(asked, now));
+        self.change(|state, now| state.answered(asked, now));
     }
 
     /// Writes the line that says that the store still fails, where that is due.
     pub fn tick(&self) {
-        self.change(Machine::tick);
+        self.change(State::tick);
     }
 
     /// Writes the last line where the store fails while the service stops, so that no count is lost.
     pub fn close(&self) {
-        self.change(|machine, now| machine.failing.as_ref().map(|failing| failing.still(now)));
+        self.change(|state, now| state.failing.as_ref().map(|failing| failing.still(now)));
     }
 
     /// Whether something has failed since `then`.
     pub fn failed_since(&self, then: Instant) -> bool {
         let then = then.saturating_duration_since(self.begin);
-        self.machine.lock().failing.as_ref().is_some_and(|failing| failing.last_failure >= then)
+        self.state.lock().failing.as_ref().is_some_and(|failing| failing.last_failure >= then)
     }
 
     /// Waits until the store fails.
@@ -249,13 +251,13 @@ impl Outage {
         let _ = self.on.subscribe().wait_for(|on| *on).await;
     }
 
-    fn change(&self, change: impl FnOnce(&mut Machine, Duration) -> Option<Line>) {
+    fn change(&self, change: impl FnOnce(&mut State, Duration) -> Option<Line>) {
         let line = {
-            let mut machine = self.machine.lock();
-            let line = change(&mut machine, self.begin.elapsed());
+            let mut state = self.state.lock();
+            let line = change(&mut state, self.begin.elapsed());
             // Nothing turns it without a line.
             if line.is_some() {
-                let on = machine.failing.is_some();
+                let on = state.failing.is_some();
                 self.on.send_if_modified(|was| std::mem::replace(was, on) != on);
                 self.failing.set(on.into());
             }
@@ -285,18 +287,18 @@ mod tests {
 
     #[test]
     fn an_outage_is_told_at_once_then_every_ten_seconds_then_at_its_end() {
-        let (mut machine, mut lines) = (Machine::default(), Vec::new());
+        let (mut state, mut lines) = (State::default(), Vec::new());
         // 5,000 requests a second for 28 s.
         for tick in 0..140_000_u64 {
             let now = Duration::from_micros(200 * tick);
-            lines.extend(machine.failed(UNREACHABLE, &"refused", true, now));
+            lines.extend(state.failed(UNREACHABLE, &"refused", true, now));
             assert!(!lines.is_empty(), "at once");
         }
-        assert_eq!(machine.answered(ms(28_100), ms(28_101)), None, "requests may be under way still");
-        assert_eq!(machine.failed(StoreCause::too_slow, &"late", true, ms(28_300)), None);
-        assert_eq!(machine.answered(ms(28_200), ms(28_400)), None, "asked before the last failure");
-        assert_eq!(machine.answered(ms(28_500), ms(28_501)), None);
-        lines.extend(machine.answered(ms(29_400), ms(29_401)));
+        assert_eq!(state.answered(ms(28_100), ms(28_101)), None, "requests may be under way still");
+        assert_eq!(state.failed(StoreCause::too_slow, &"late", true, ms(28_300)), None);
+        assert_eq!(state.answered(ms(28_200), ms(28_400)), None, "asked before the last failure");
+        assert_eq!(state.answered(ms(28_500), ms(28_501)), None);
+        lines.extend(state.answered(ms(29_400), ms(29_401)));
         let failed = |unreachable| Failed { unreachable, too_slow: 0, inconsistent: 0 };
         let still = |seconds: u64, count| Line::Still {
             lasted: ms(seconds * 1000),
@@ -310,39 +312,39 @@ mod tests {
             Line::Over { lasted: ms(28_501), failed: Failed { unreachable: 140_000, too_slow: 1, inconsistent: 0 } },
         ];
         assert_eq!(lines, expected);
-        assert!(machine.failing.is_none());
+        assert!(state.failing.is_none());
     }
 
     #[test]
     fn an_outage_that_only_tasks_notice_is_counted_as_none() {
-        let mut machine = Machine::default();
-        assert!(matches!(machine.failed(UNREACHABLE, &"refused", false, ms(0)), Some(Line::Begun { .. })));
-        assert_eq!(machine.tick(ms(9_999)), None);
-        let still = machine.tick(ms(10_000));
+        let mut state = State::default();
+        assert!(matches!(state.failed(UNREACHABLE, &"refused", false, ms(0)), Some(Line::Begun { .. })));
+        assert_eq!(state.tick(ms(9_999)), None);
+        let still = state.tick(ms(10_000));
         assert!(matches!(still, Some(Line::Still { failed, .. }) if failed.total() == 0), "{still:?}");
-        let over = machine.answered(ms(12_000), ms(12_001));
+        let over = state.answered(ms(12_000), ms(12_001));
         assert!(matches!(over, Some(Line::Over { failed, .. }) if failed.total() == 0), "{over:?}");
     }
 
     #[test]
     fn a_store_that_comes_and_goes_is_told_of_ever_less_often_until_there_is_peace() {
         for (down, up) in [(1, 10), (10, 500), (100, 1_000), (300, 1_300), (700, 2_500), (1_000, 20_000)] {
-            let (mut machine, mut lines) = (Machine::default(), Vec::new());
+            let (mut state, mut lines) = (State::default(), Vec::new());
             let mut now = ms(0);
             while now < ms(300_000) {
                 let fails = now.as_millis() % (down + up) < down;
                 let line = if fails {
-                    machine.failed(UNREACHABLE, &"refused", true, now)
+                    state.failed(UNREACHABLE, &"refused", true, now)
                 } else {
-                    machine.answered(now, now).or_else(|| machine.tick(now))
+                    state.answered(now, now).or_else(|| state.tick(now))
                 };
                 lines.extend(line.map(|_| now));
                 now += ms(1);
             }
             assert!((2..=20).contains(&most_in_thirty_seconds(&lines)), "{down} down, {up} up: {lines:?}");
         }
-        let mut machine = Machine { over: Some((ms(0), LONGEST_SETTLE)), ..Machine::default() };
-        machine.failed(UNREACHABLE, &"refused", true, PEACE);
-        assert_eq!(machine.failing.map(|failing| failing.settle), Some(SETTLE));
+        let mut state = State { over: Some((ms(0), LONGEST_RECOVERY)), ..State::default() };
+        state.failed(UNREACHABLE, &"refused", true, NEW_OUTAGE_AFTER);
+        assert_eq!(state.failing.map(|failing| failing.recovery), Some(RECOVERY));
     }
 }
