@@ -54,7 +54,7 @@ async fn in_batches<F: Future<Output = Result<u64>>>(metrics: &Metrics, delete: 
             Ok(deleted) if deleted < u64::from(BATCH) => return,
             Ok(_) => {}
             Err(error) => {
-                metrics.store.noticed(error.cause(), &format_args!("cannot purge: {}", Causes(&error)));
+                metrics.store.task_failed(error.cause(), &format_args!("cannot purge: {}", Causes(&error)));
                 return;
             }
         }

@@ -107,7 +107,7 @@ impl Flusher {
                     let room = BACKLOG.saturating_sub(self.backlog.len());
                     self.backlog.extend(chunk.iter().take(room));
                     let why = format_args!("cannot store last-seen times: {}", Causes(&error));
-                    self.metrics.store.noticed(error.cause(), &why);
+                    self.metrics.store.task_failed(error.cause(), &why);
                     tracing::debug!(%error, waiting = self.backlog.len(), "cannot store last-seen times");
                 }
             }

@@ -23,7 +23,7 @@ pub fn answered(status: StatusCode, failure: Option<&Failure>, metrics: &Metrics
     match failure {
         Some(Failure::Store(cause, why)) => {
             tracing::debug!(status, why, "failed");
-            metrics.store.failed(*cause, why);
+            metrics.store.request_failed(*cause, why);
         }
         Some(Failure::Bug(why)) => tracing::error!(status, why, "failed"),
         None => tracing::debug!(status, "answered"),

@@ -56,7 +56,7 @@ impl Health {
         let answer = timeout(PATIENCE, self.store.ping()).await.unwrap_or_else(late);
         match &answer {
             Ok(()) => self.metrics.store.answered(asked),
-            Err(error) => self.metrics.store.noticed(error.cause(), &Causes(error)),
+            Err(error) => self.metrics.store.task_failed(error.cause(), &Causes(error)),
         }
         *last = Some(Answer { at: asked, answer: answer.clone() });
         answer

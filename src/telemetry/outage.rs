@@ -210,7 +210,7 @@ impl Outage {
     }
 
     /// Counts a request that failed because of the store.
-    pub fn failed(&self, cause: StoreCause, why: &dyn Display) {
+    pub fn request_failed(&self, cause: StoreCause, why: &dyn Display) {
         self.failures.get_or_create(&FailureLabels { cause }).inc();
         // One that makes no sense may be the only one, and has a line of its own.
         if cause != StoreCause::inconsistent {
@@ -219,7 +219,7 @@ impl Outage {
     }
 
     /// Takes in that one of the service's own tasks has failed because of the store.
-    pub fn noticed(&self, cause: StoreCause, why: &dyn Display) {
+    pub fn task_failed(&self, cause: StoreCause, why: &dyn Display) {
         self.change(|state, now| state.failed(cause, why, false, now));
     }
 
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_told_at_once_then_every_ten_seconds_then_at_its_end() {
+    fn an_outage_is_logged_at_once_then_every_ten_seconds_then_at_its_end() {
         let (mut state, mut lines) = (State::default(), Vec::new());
         // 5,000 requests a second for 28 s.
         for tick in 0..140_000_u64 {
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_comes_and_goes_is_told_of_ever_less_often_until_there_is_peace() {
+    fn a_store_that_comes_and_goes_is_logged_ever_less_often_until_it_stays() {
         for (down, up) in [(1, 10), (10, 500), (100, 1_000), (300, 1_300), (700, 2_500), (1_000, 20_000)] {
             let (mut state, mut lines) = (State::default(), Vec::new());
             let mut now = ms(0);

@@ -327,7 +327,7 @@ impl Beats {
             self.retry = Instant::now() + RETRY;
             self.coherence.note(&error.to_string());
             let why = format_args!("cannot read the log of revocations: {}", Causes(error));
-            self.coherence.metrics.store.noticed(error.cause(), &why);
+            self.coherence.metrics.store.task_failed(error.cause(), &why);
         }
         answer.ok()
     }
