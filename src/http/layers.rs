@@ -116,17 +116,17 @@ pub fn log_answer<B>(app: &App) -> impl FnOnce(&http::Response<B>, Duration, &Sp
 }
 
 /// Lets pages of listed origins read the answer, refusals included, so that a front end can tell why.
-pub async fn let_listed_origins_read(State(app): State<App>, request: Request, next: Next) -> Response {
+pub async fn allow_listed_origins_to_read(State(app): State<App>, request: Request, next: Next) -> Response {
     let reader = app.origins.may_read(request.headers());
     let mut response = next.run(request).await;
     if let Some(origin) = reader {
-        let_read(response.headers_mut(), origin);
+        allow_reading(response.headers_mut(), origin);
     }
     response
 }
 
 /// Lets pages of `origin` read an answer.
-pub fn let_read(headers: &mut HeaderMap, origin: HeaderValue) {
+pub fn allow_reading(headers: &mut HeaderMap, origin: HeaderValue) {
     const EXPOSED: HeaderValue =
         HeaderValue::from_static("X-Api-Commit, X-Request-Id, Retry-After, RateLimit, RateLimit-Policy");
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);

@@ -18,7 +18,7 @@ use tower::Service;
 use tracing::{Instrument as _, Level, Span};
 
 use self::identity::allowed;
-use super::layers::{BadHead, let_read};
+use super::layers::{BadHead, allow_reading};
 use super::refusal::{Dialect as _, Failure, Refusal, words_of_panic};
 use super::request::client_address::{FromPeer, is_trusted};
 use super::request::credential::{Credential, read_ours};
@@ -172,7 +172,7 @@ impl Checks {
         }
         stamp_all(&mut response, asked.id, &self.app);
         if let Some(origin) = asked.reader {
-            let_read(response.headers_mut(), origin);
+            allow_reading(response.headers_mut(), origin);
         }
         response
     }

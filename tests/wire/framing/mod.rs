@@ -19,7 +19,7 @@ use sessiond::http::request::client_address::FromPeer;
 use sessiond::http::request::state::{App, Timeouts};
 use sessiond::http::routes::Routes;
 use sessiond::http::verify::StatusOnly;
-use sessiond::http::{ops_routes, routes, service_speaking};
+use sessiond::http::{ops_routes, routes, service_in_dialect};
 use sessiond::telemetry::{COMMIT, Metrics};
 use sessiond_needs::on_both_stores;
 use sessiond_support::wait::until;
@@ -362,7 +362,7 @@ async fn panic_in<D: Dialect>(app: &App, path: &str) -> Reply {
     let routes = Routes::<D>::default().get("/panics", async || -> &'static str { panic!("a secret of ours") });
     let request = Request::get("/panics").header("Host", "localhost").body(Body::empty()).expect("a request");
     let peer = IpAddr::from([127, 0, 0, 1]);
-    let response = service_speaking(app, routes).oneshot(FromPeer { peer, request }).await.expect("an answer");
+    let response = service_in_dialect(app, routes).oneshot(FromPeer { peer, request }).await.expect("an answer");
     let (parts, sent) = response.into_parts();
     let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         (name.to_string(), value.to_str().expect("text").to_owned())
