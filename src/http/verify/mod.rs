@@ -86,11 +86,11 @@ where
         if request.uri().path() != PATH || request.extensions().get::<BadHead>().is_some() {
             return Either::Right(Either::Right(rest.clone().call(from)));
         }
-        let asked = checks.asked(&from);
+        let context = checks.context(&from);
         match catch_unwind(AssertUnwindSafe(|| checks.check(request.headers()))) {
-            Ok(Check::Decided(decision)) => Either::Left(ready(Ok(checks.answer(decision, asked)))),
+            Ok(Check::Decided(decision)) => Either::Left(ready(Ok(checks.answer(decision, context)))),
             Ok(Check::Undecided(undecided)) => {
-                let (checks, span) = (checks.clone(), asked.span());
+                let (checks, span) = (checks.clone(), context.span());
                 let answer = async move {
                     let looked_up = AssertUnwindSafe(checks.app.service.look_up(undecided)).catch_unwind();
                     let decision = match timeout(checks.app.timeouts.answer, looked_up).await {
@@ -98,11 +98,11 @@ where
                         Ok(Err(panic)) => Err(bug(panic)),
                         Err(elapsed) => Err(Error::StoreTooSlow(elapsed.to_string().into())),
                     };
-                    Ok(checks.answer(decision, asked))
+                    Ok(checks.answer(decision, context))
                 };
                 Either::Right(Either::Left(Box::pin(answer.instrument(span))))
             }
-            Err(panic) => Either::Left(ready(Ok(checks.answer(Err(bug(panic)), asked)))),
+            Err(panic) => Either::Left(ready(Ok(checks.answer(Err(bug(panic)), context)))),
         }
     }
 }
@@ -120,28 +120,28 @@ struct Checks {
 }
 
 /// What is kept of a request for its answer.
-struct Asked {
+struct CheckContext {
     id: HeaderValue,
     set_aside: Option<HeaderValue>,
     reader: Option<HeaderValue>,
     method: Method,
 }
 
-impl Asked {
+impl CheckContext {
     fn span(&self) -> Span {
         trace::span(Some(&self.id), self.set_aside.as_ref(), &self.method, PATH)
     }
 }
 
 impl Checks {
-    fn asked<B>(&self, FromPeer { peer, request }: &FromPeer<B>) -> Asked {
+    fn context<B>(&self, FromPeer { peer, request }: &FromPeer<B>) -> CheckContext {
         let headers = request.headers();
         let (id, set_aside) = match id::judge(headers, || is_trusted(*peer, &self.app)) {
             ClientsId::Kept(id) => (id.clone(), None),
             ClientsId::SetAside(id) => (new_id(), Some(id.clone())),
             ClientsId::Unfit => (new_id(), None),
         };
-        Asked { id, set_aside, reader: self.app.origins.may_read(headers), method: request.method().clone() }
+        CheckContext { id, set_aside, reader: self.app.origins.may_read(headers), method: request.method().clone() }
     }
 
     fn check(&self, headers: &HeaderMap) -> Check {
@@ -155,7 +155,7 @@ impl Checks {
     }
 
     /// Makes the answer, counts it, logs it and stamps it.
-    fn answer(&self, decision: Result<Principal>, asked: Asked) -> Response {
+    fn answer(&self, decision: Result<Principal>, context: CheckContext) -> Response {
         let (mut response, failure) = match decision {
             Ok(principal) => (allowed(&principal), None),
             Err(error) => {
@@ -167,11 +167,11 @@ impl Checks {
         self.answers.count(status.as_u16());
         if failure.is_some() || tracing::enabled!(Level::DEBUG) {
             // Spans cost more than a check: there is one where there is a line.
-            let span = if Span::current().is_none() { asked.span() } else { Span::current() };
+            let span = if Span::current().is_none() { context.span() } else { Span::current() };
             span.in_scope(|| trace::answered(status, failure.as_ref(), &self.app.metrics));
         }
-        stamp_all(&mut response, asked.id, &self.app);
-        if let Some(origin) = asked.reader {
+        stamp_all(&mut response, context.id, &self.app);
+        if let Some(origin) = context.reader {
             allow_reading(response.headers_mut(), origin);
         }
         response
