@@ -14,17 +14,17 @@ use crate::service::first_password::FirstPassword;
 /// What the operator has yet to be shown.
 pub(super) struct FirstAdmin {
     username: String,
-    password: Learns,
+    password: ShownPassword,
 }
 
 /// How the operator learns the first password.
-enum Learns {
+enum ShownPassword {
     /// They chose it themselves.
-    Already,
+    Configured,
     /// They can read it now, this once.
-    Now(String),
+    OnTerminal(String),
     /// They find it there.
-    Kept(PathBuf),
+    InFile(PathBuf),
 }
 
 impl FirstAdmin {
@@ -39,13 +39,13 @@ impl FirstAdmin {
         }
         let username = config.first_admin.username.clone();
         let (password, shown) = match &config.first_admin.password {
-            Some(chosen) => (chosen.reveal().to_owned(), Learns::Already),
+            Some(chosen) => (chosen.reveal().to_owned(), ShownPassword::Configured),
             None => {
                 let random = random_password()?;
                 let shown = if io::stdout().is_terminal() {
-                    Learns::Now(random.clone())
+                    ShownPassword::OnTerminal(random.clone())
                 } else {
-                    Learns::Kept(keep(config, &random)?)
+                    ShownPassword::InFile(keep(config, &random)?)
                 };
                 (random, shown)
             }
@@ -53,14 +53,16 @@ impl FirstAdmin {
         match operator.add_user(&username, None, None, true, password).await {
             Ok(user) => {
                 match &shown {
-                    Learns::Already => {}
-                    Learns::Now(_) | Learns::Kept(_) => operator.mark_first_password(user.id).await?,
+                    ShownPassword::Configured => {}
+                    ShownPassword::OnTerminal(_) | ShownPassword::InFile(_) => {
+                        operator.mark_first_password(user.id).await?;
+                    }
                 }
                 Ok(Some(Self { username, password: shown }))
             }
             // Of servers that start at once on an empty database one makes the first user.
             Err(Error::Conflict(_)) => {
-                if let Learns::Kept(path) = shown {
+                if let ShownPassword::InFile(path) = shown {
                     // It is no user's password.
                     let _ = fs::remove_file(path);
                 }
@@ -93,11 +95,11 @@ impl FirstAdmin {
     pub(super) fn announce(self, origin: &str, say: impl Fn(&str) -> Result<(), Failed>) -> Result<(), Failed> {
         let Self { username, password } = self;
         match password {
-            Learns::Already => tracing::info!(username, "made the first user"),
-            Learns::Kept(path) => {
+            ShownPassword::Configured => tracing::info!(username, "made the first user"),
+            ShownPassword::InFile(path) => {
                 tracing::info!(username, password_file = %path.display(), "made the first user; change the password, and the file is deleted");
             }
-            Learns::Now(password) => say(&format!(
+            ShownPassword::OnTerminal(password) => say(&format!(
                 "\nMade the first user. The password is shown this once:\n\n    username  {username}\n    password  {password}\n\n\
                  Log in:\n\n    curl -i {origin}/api/v1/auth/login -H 'Content-Type: application/json' \\\n        \
                  -d '{{\"username\":\"{username}\",\"password\":\"{password}\"}}'\n"
@@ -122,11 +124,11 @@ fn keep(config: &Config, password: &str) -> Result<PathBuf, Failed> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     // A file that lies there already may be open to others, and so would be its next content.
-    let gone = match fs::remove_file(&path) {
+    let removed = match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),
     };
-    let written = gone.and_then(|()| options.open(&path)).and_then(|mut file| {
+    let written = removed.and_then(|()| options.open(&path)).and_then(|mut file| {
         writeln!(file, "{password}")?;
         file.sync_all()
     });

@@ -56,14 +56,14 @@ pub(super) struct NameArgs {
 impl NameArgs {
     /// Finds them.
     pub(super) async fn find(&self, core: &Core) -> Result<User, Failed> {
-        let nobody = |error: Error| {
+        let explained = |error: Error| {
             if matches!(error, Error::NotFound) {
                 Failed::Sentence(format!("there is no user `{}`", self.username))
             } else {
                 error.into()
             }
         };
-        core.service.operator().user(&self.username).await.map_err(nobody)
+        core.service.operator().user(&self.username).await.map_err(explained)
     }
 }
 
