@@ -32,8 +32,8 @@ static LINES: LazyLock<Lines> = LazyLock::new(Lines::default);
 pub fn start(format: LogFormat) -> io::Result<()> {
     // Not by way of std's own handle, whose lock would be held for as long as a write takes.
     let error_output = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-    let say = |count| tracing::warn!("{count} log lines were dropped");
-    std::thread::Builder::new().name(String::from("log")).spawn(move || LINES.write(error_output, say))?;
+    let report = |count| tracing::warn!("{count} log lines were dropped");
+    std::thread::Builder::new().name(String::from("log")).spawn(move || LINES.write(error_output, report))?;
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
         let at = panic.location().map(ToString::to_string).unwrap_or_default();
