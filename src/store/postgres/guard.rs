@@ -18,10 +18,10 @@ use crate::domain::entropy::{Entropy as _, SystemEntropy};
 
 /// The request for TLS that begins a connection, and the answers to it.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
-const WILLING: u8 = b'S';
-const UNWILLING: u8 = b'N';
+const TLS_ACCEPTED: u8 = b'S';
+const TLS_DECLINED: u8 = b'N';
 /// How long the driver may take to come to the socket that was made for it.
-const COMING: Duration = Duration::from_secs(1);
+const ARRIVAL: Duration = Duration::from_secs(1);
 /// The longest message of a server that the client is not in yet. The driver would make room for whatever is announced.
 const LONGEST: usize = 64 * 1024;
 
@@ -45,8 +45,8 @@ pub(super) async fn guarded(options: &PgConnectOptions, negotiation: Negotiation
         Negotiation::Prefer => {
             server.write_all(&SSL_REQUEST).await?;
             match server.read_u8().await? {
-                WILLING => return Ok(options.clone().ssl_mode(PgSslMode::Require)),
-                UNWILLING => {}
+                TLS_ACCEPTED => return Ok(options.clone().ssl_mode(PgSslMode::Require)),
+                TLS_DECLINED => {}
                 _ => return Err(sqlx::Error::Protocol(String::from("this is no PostgreSQL server"))),
             }
         }
@@ -58,7 +58,7 @@ pub(super) async fn guarded(options: &PgConnectOptions, negotiation: Negotiation
     let listener = UnixListener::bind(folder.join(format!(".s.PGSQL.{port}")))?;
     #[expect(clippy::disallowed_methods, reason = "ends when either side of the connection does, or nobody comes")]
     tokio::spawn(async move {
-        if let Ok(Ok(client)) = timeout(COMING, ours(listener)).await {
+        if let Ok(Ok(client)) = timeout(ARRIVAL, ours(listener)).await {
             // Either side's end is the other's, at once.
             let _ = pass_on(client, server).await;
         }
@@ -115,7 +115,7 @@ struct Watch {
     /// Bytes until the next message begins.
     rest: usize,
     /// Whether the client is in: nothing is asked of it any more.
-    over: bool,
+    client_is_in: bool,
 }
 
 impl Watch {
@@ -124,7 +124,7 @@ impl Watch {
         const OK: usize = 0;
         const CLEARTEXT: usize = 3;
         const MD5: usize = 5;
-        while let (false, Some((&byte, behind))) = (self.over, bytes.split_first()) {
+        while let (false, Some((&byte, behind))) = (self.client_is_in, bytes.split_first()) {
             if self.rest > 0 {
                 let skipped = self.rest.min(bytes.len());
                 (self.rest, bytes) = (self.rest - skipped, bytes.get(skipped..).unwrap_or_default());
@@ -145,7 +145,7 @@ impl Watch {
                              give it a certificate and use sslmode=verify-full, or have it ask by scram-sha-256",
                         );
                     }
-                    self.over = what == OK;
+                    self.client_is_in = what == OK;
                 }
                 [kind, length @ ..] if *kind != b'R' && length.len() == 4 => {
                     self.rest = number(length).saturating_sub(4);
