@@ -56,7 +56,7 @@ impl Service {
             }
             Err(_) => Verdict::Wrong,
         };
-        self.tell_of_unusable(&verdict, Some(user));
+        self.log_unusable_hash(&verdict, Some(user));
         if !matches!(verdict, Verdict::Right { .. }) {
             let (session, now) = (principal.session_id(), self.parts.clock.now());
             self.refusals.password_change(&known.user, session, client, now).await?;

@@ -64,7 +64,7 @@ impl Service {
         let hash = enabled.map(|known| known.password_hash.clone());
         let right = self.hashed(self.parts.hasher.verify(password, hash).await)?;
         let now = self.parts.clock.now();
-        self.tell_of_unusable(&right, user.map(|user| user.id));
+        self.log_unusable_hash(&right, user.map(|user| user.id));
         let (Some(known), Verdict::Right { rehashed }) = (&known, right) else {
             self.refusals.login(&name, user, &client, now).await?;
             return Err(Error::BadCredentials);
@@ -155,7 +155,7 @@ impl Service {
     }
 
     /// Says once which user has a stored hash that is never computed, so that somebody sets them a new password.
-    pub(super) fn tell_of_unusable(&self, verdict: &Verdict, user: Option<UserId>) {
+    pub(super) fn log_unusable_hash(&self, verdict: &Verdict, user: Option<UserId>) {
         let (Verdict::Unusable { why }, Some(user)) = (verdict, user) else { return };
         if self.unusable.lock().insert(user) {
             tracing::warn!(user = user.as_str(), "a stored hash {why}: set the user a new password");

@@ -198,8 +198,8 @@ impl Service {
         // The next check from memory would store it; perhaps there is none before the deadline, or none at all.
         let (life, Expiry { idle, absolute }) = (lifetimes.of(session.remembered), session.expiry);
         let interval = life.flush_interval();
-        let hurry = idle.since(now) < interval * 2 || !self.parts.coherence.trusted();
-        if hurry && now.since(session.last_seen_at) >= interval {
+        let is_urgent = idle.since(now) < interval * 2 || !self.parts.coherence.trusted();
+        if is_urgent && now.since(session.last_seen_at) >= interval {
             touches.urgent(Seen { token_hash: *token, at: now, idle_until: life.idle_until(now, absolute) });
         }
         Ok(identity)

@@ -25,7 +25,7 @@ const AGE: Duration = Duration::from_mins(20);
 /// For how long after an answer a connection is believed to be there without a question.
 const FRESH: Duration = Duration::from_secs(1);
 /// What a server says to show that it is heard.
-const PROOF: &str = "sessiond hears notices";
+const PROOF: &str = "sessiond sees notices";
 
 /// A connection to a primary whose commits are durable when they are answered. Dropped, its socket is closed at once.
 pub(super) struct Connection {
@@ -80,9 +80,10 @@ impl From<sqlx::Error> for NotOpened {
 
 /// Wrong passwords and unknown databases stay so; a server that does not answer, or says that it cannot yet, may.
 fn may_pass(error: &sqlx::Error) -> bool {
-    if let Some(told) = refusal(error) {
+    if let Some(refused) = refusal(error) {
         // It is shut down, has crashed, cannot yet; or it is about connections, or resources, too many clients among them.
-        return matches!(told.code(), "57P01" | "57P02" | "57P03") || matches!(told.code().get(..2), Some("08" | "53"));
+        return matches!(refused.code(), "57P01" | "57P02" | "57P03")
+            || matches!(refused.code().get(..2), Some("08" | "53"));
     }
     if let sqlx::Error::Io(cause) = error {
         // But a socket that may not be opened, and what TLS finds, such as a certificate that is not to be believed.
@@ -288,7 +289,7 @@ async fn prove(driver: &mut PgConnection) -> std::result::Result<(), NotOpened> 
     // A notice and not a warning, which would stand in the server's log: whatever lets this through lets those through.
     let settings = sqlx::raw_sql(
         "SET client_min_messages = notice;
-         DO $$ BEGIN RAISE NOTICE 'sessiond hears notices'; END $$;
+         DO $$ BEGIN RAISE NOTICE 'sessiond sees notices'; END $$;
          SET client_min_messages = warning;
          SET statement_timeout = 800; SET lock_timeout = 800; SET idle_in_transaction_session_timeout = 2000;
          SET enable_seqscan = off; SET jit = off;
@@ -315,7 +316,7 @@ async fn prove(driver: &mut PgConnection) -> std::result::Result<(), NotOpened> 
     }
     if !notices.iter().any(|notice| notice.words == PROOF) {
         return unfit(
-            "the database's warnings would go unheard, among them that a commit is not on its standby: \
+            "the database's warnings would be missed, among them that a commit is not on its standby: \
              this process's tracing subscriber lacks sessiond's layer for them, or has a filter before it",
             false,
         );
@@ -329,21 +330,22 @@ async fn prove(driver: &mut PgConnection) -> std::result::Result<(), NotOpened> 
 
 /// What the server itself says is wrong.
 fn refusal(error: &sqlx::Error) -> Option<&PgDatabaseError> {
-    error.as_database_error().and_then(|told| told.try_downcast_ref())
+    error.as_database_error().and_then(|refused| refused.try_downcast_ref())
 }
 
 /// Whether the server has refused a statement, which says nothing about the connection.
 fn is_mere_refusal(error: &sqlx::Error) -> bool {
     // A constraint, a deadlock, no room on the disk, a lock or an answer that was waited for too long. Not that only
     // reading is possible: elsewhere there may be a primary by now. Nor that a prepared statement is of no use.
-    refusal(error).is_some_and(|told| {
-        told.severity() == PgSeverity::Error && matches!(told.code().get(..2), Some("23" | "40" | "53" | "55" | "57"))
+    refusal(error).is_some_and(|refused| {
+        refused.severity() == PgSeverity::Error
+            && matches!(refused.code().get(..2), Some("23" | "40" | "53" | "55" | "57"))
     })
 }
 
 /// What a failure means for the store. Details, which may hold values, are left out.
 pub(super) fn failed(error: sqlx::Error) -> StoreError {
-    let Some(told) = refusal(&error) else {
+    let Some(refused) = refusal(&error) else {
         let (words, cause) = (error.to_string(), error);
         // What was read, or was to be written, makes no sense.
         let impossible = matches!(
@@ -365,8 +367,8 @@ pub(super) fn failed(error: sqlx::Error) -> StoreError {
         // Whatever else the driver says is about connections.
         return StoreError::Unreachable(Cause::new(words, cause));
     };
-    let code = told.code();
-    let words = format!("{} ({code})", told.message());
+    let code = refused.code();
+    let words = format!("{} ({code})", refused.message());
     match (code, code.get(..2)) {
         // Cancelled, locked, a deadlock, not to be put in an order.
         ("57014" | "55P03" | "40P01" | "40001", _) => StoreError::TooSlow(Cause::new(words, error)),
