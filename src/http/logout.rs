@@ -14,14 +14,14 @@ use crate::domain::session::Client;
 use crate::service::Error;
 use crate::service::sessions::Scope;
 
-/// Which logouts write the cookie.
+/// Which logouts clear the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClearCookie {
-    /// Every one, and the refused ones of browsers: a POST in a dialect that knows the cookie.
+    /// Every one that succeeds, and those of browsers that are refused: a POST in a dialect that knows the cookie.
     Always,
-    /// Those that come with one, and the refused ones of browsers.
+    /// Those that succeed and came with a cookie, and those of browsers that are refused.
     IfSent,
-    /// None, and only header credentials count: a GET, which any page can have a browser send.
+    /// No logout, and only header credentials count: a GET, which any page can have a browser send.
     Never,
 }
 
@@ -55,7 +55,7 @@ pub async fn log_out<D: Dialect>(
         }
     };
     if !http_body::Body::is_end_stream(&body) {
-        // Only clients that may log out are told what is wrong with their body; its content does not matter.
+        // Only clients that may log out learn what is wrong with their body. Its content does not matter.
         let live = app.service.live_principals(&presented).await.map_err(|error| refused(error, via))?;
         if live.is_empty() {
             return Err(refused(Error::NoSession, via));
@@ -69,13 +69,13 @@ pub async fn log_out<D: Dialect>(
         (ClearCookie::Always | ClearCookie::IfSent, Via::Header) => {
             let in_cookies = app.service.live_principals(&cookies.presented()).await?;
             let ends = |live: &Principal| presented.iter().any(|ours| ours.token.hash() == live.token_hash);
-            // Cookies that stand for nothing but other live sessions stay.
+            // The cookies stay if all of them stand for other live sessions.
             in_cookies.is_empty() || in_cookies.iter().any(ends)
         }
     };
     app.service.logout(&presented, &client).await.map_err(|error| refused(error, via))?;
     if via == Via::Cookie && cookies.too_many() {
-        // Some ended, and perhaps not all.
+        // The sessions that were looked up have ended, but there may be more.
         return Err(refused(Error::NoSession, via));
     }
     Ok(if clears { cookies.clear(app) } else { Vec::new() })
@@ -113,23 +113,24 @@ pub async fn revoke_many(
     Ok((revoked, in_cookies.after_many(caller, scope, app)))
 }
 
-/// Whose sessions the cookies of a request stand for, before some sessions are ended.
+/// The live sessions that the cookies of a request stand for, looked up before a request ends sessions.
 pub struct CookieSessions<'r> {
     cookies: &'r Cookies,
     principals: Vec<Principal>,
 }
 
 impl<'r> CookieSessions<'r> {
-    /// Looks at the cookies of a request, whatever else it presents.
+    /// Looks up the cookies of a request, whatever else it presents.
     ///
     /// # Errors
-    /// As the store says, when that cannot be known: then nothing may be ended, since a cookie could not be judged.
+    /// As the store says. No session may be ended then, since it is unknown whether the cookie would have to be
+    /// cleared.
     pub async fn from_cookies(cookies: &'r Cookies, app: &App) -> Result<Self, Error> {
         let principals = app.service.live_principals(&cookies.presented()).await?;
         Ok(Self { cookies, principals })
     }
 
-    /// `Set-Cookie` values for an answer that ended many of the caller's.
+    /// The `Set-Cookie` values for an answer that ended many of the caller's sessions.
     pub fn after_many(&self, caller: &Principal, scope: Scope, app: &App) -> Vec<HeaderValue> {
         let ended = |live: &Principal| match scope {
             Scope::All => true,

@@ -156,7 +156,7 @@ pub trait AnyBody: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send +
 
 impl<B> AnyBody for B where B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static {}
 
-/// Dialects, each under its prefix: their routes, and their words for heads that come to no route.
+/// Dialects, each under its prefix: their routes, and their words for requests whose head is refused.
 #[derive(Default)]
 struct Mounts {
     list: Vec<Route>,
@@ -174,7 +174,7 @@ impl Mounts {
     }
 
     fn into_service(self, app: &App) -> ByHead {
-        // The prefix with a slash behind it is not under it for `nest`.
+        // `nest` does not cover the prefix with a slash behind it.
         let under = |router: Router, prefix, routes: Router| match prefix {
             "" => router.merge(routes),
             prefix => router.nest(prefix, routes.clone()).route(&format!("{prefix}/"), any_service(routes)),

@@ -20,7 +20,8 @@ use crate::telemetry::outage::LogThrottle;
 const ARRIVAL_LIMIT: Duration = Duration::from_millis(50);
 /// How long a client whose connection has no request under way may take to close it, once the server is to stop.
 const CLOSING_LIMIT: Duration = Duration::from_secs(1);
-/// Connections of operations open at a time: theirs alone, so that clients cannot keep a health check out.
+/// How many connections of operations may be open at a time. They are counted apart from those of clients, so that
+/// clients cannot keep a health check out.
 pub const OPS_CONNECTIONS: usize = 32;
 /// How long to wait when the operating system has no more file descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -28,13 +29,13 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What a listener needs beside its socket.
 #[derive(Clone)]
 pub struct Served<S> {
-    /// What answers.
+    /// The service that answers requests.
     pub service: S,
     /// How many connections may be open at a time.
     pub most: usize,
-    /// How patient it is with its clients.
+    /// How long its clients may take.
     pub settings: ConnectionSettings,
-    /// What is counted.
+    /// The metrics that connections are counted in.
     pub metrics: Arc<Metrics>,
 }
 
@@ -124,7 +125,7 @@ impl Deadline {
         let _ = self.0.set(at);
     }
 
-    /// When it is. Now, where it was not set.
+    /// Returns the deadline, or the present moment where none was set.
     pub fn at(&self) -> Instant {
         self.0.get().copied().unwrap_or_else(Instant::now)
     }

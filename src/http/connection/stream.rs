@@ -33,7 +33,7 @@ pub(super) struct ClientStream<S> {
     discard: Option<Discard>,
 }
 
-/// How much longer, and how much more, is read of a client that was answered for the last time.
+/// For how much longer, and how much more, is read from a client after its last answer.
 #[derive(Debug)]
 struct Discard {
     end: Pin<Box<Sleep>>,
@@ -86,7 +86,7 @@ impl<S: Read + Unpin> Read for ClientStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(context, to);
         if read.is_ready() {
-            // Until a request takes it in.
+            // It counts as unread until a request reads it.
             self.connection.set_unread(true);
         }
         read

@@ -227,7 +227,8 @@ pub async fn sessions(State(app): State<App>, caller: Caller<Canonical>, uri: Ur
     Ok(json(StatusCode::OK, &Page { sessions, next_cursor }))
 }
 
-/// Where a session stands in the list. A cursor is the place of the last one shown, so it outlives that session.
+/// The place of a session in the list. A cursor is the place of the last session shown, so it stays valid when that
+/// session ends.
 fn place(session: &Session) -> (i64, SessionId) {
     (session.created_at.millis(), session.id)
 }
@@ -251,7 +252,7 @@ pub async fn revoke_one(
     id: Result<Path<String>, PathRejection>,
     cookies: Cookies,
 ) -> Answer<Canonical> {
-    // What is not even UTF-8 is no session's id either.
+    // A parameter that is not UTF-8 is no session's id.
     let id: SessionId = id.ok().and_then(|Path(id)| id.parse().ok()).ok_or(Error::NotFound)?;
     let cookies = logout::revoke_one(&app, &caller.principal, id, &client, &cookies).await?;
     Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked: 1 }), cookies))

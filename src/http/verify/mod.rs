@@ -52,7 +52,7 @@ struct Shared<S> {
 }
 
 impl<S> Verify<S> {
-    /// Puts it before `rest`.
+    /// Makes the service that hands what is not a check to `rest`.
     pub fn before(rest: S, app: App) -> Self {
         let answers = app.metrics.answers_of(PATH);
         Self(Arc::new(Shared { checks: Checks { app, answers }, rest }))
@@ -75,7 +75,7 @@ where
     type Error = Infallible;
     type Future = Either<Ready<Answered>, Either<BoxFuture<'static, Answered>, S::Future>>;
 
-    /// Always: neither it nor what is behind it holds anything back.
+    /// It is always ready, as is the service behind it.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
@@ -112,14 +112,14 @@ fn bug(panic: Box<dyn Any + Send>) -> Error {
     Error::Bug(words_of_panic(panic).into())
 }
 
-/// What checks need, and all that is done about one.
+/// What every check needs, and the steps of one.
 #[derive(Clone)]
 struct Checks {
     app: App,
     answers: RouteAnswers,
 }
 
-/// What is kept of a request for its answer.
+/// What the answer to a request needs to know of it.
 struct CheckContext {
     id: HeaderValue,
     set_aside: Option<HeaderValue>,
@@ -166,7 +166,7 @@ impl Checks {
         let status = response.status();
         self.answers.count(status.as_u16());
         if failure.is_some() || tracing::enabled!(Level::DEBUG) {
-            // Spans cost more than a check: there is one where there is a line.
+            // A span costs more than a check, so it is only made where a line is written.
             let span = if Span::current().is_none() { context.span() } else { Span::current() };
             span.in_scope(|| trace::answered(status, failure.as_ref(), &self.app.metrics));
         }

@@ -68,7 +68,7 @@ pub async fn logout_me(
     Ok(with_cookies(json(StatusCode::OK, &shown), cookies))
 }
 
-/// The fields of a body. An empty one has none, whatever it says it is.
+/// The fields of a body. An empty body has none, whatever its content type.
 fn fields(body: &Payload<RocketChat>) -> Result<Fields, Refusal> {
     if body.is_empty() { Ok(Fields::default()) } else { body.json_or_form() }
 }

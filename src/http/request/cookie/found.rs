@@ -1,4 +1,4 @@
-//! The session cookie, read: from the raw header bytes, and those of one name told apart.
+//! Reads the session cookie from the raw header bytes, and chooses among several of the same name.
 
 use http::HeaderMap;
 use http::header::COOKIE;
@@ -17,16 +17,17 @@ pub struct Found {
     pub differ: bool,
 }
 
-/// What of a request's cookies can stand for a session. Equal values are one.
+/// Which of a request's cookies can stand for a session. Equal values count once.
 #[derive(Debug)]
 pub enum Tokens {
     /// No cookie of the name came.
     Absent,
     /// None of them is ours.
     Foreign,
-    /// One is ours, or may be: the only one of that form, it is looked up, whether it was issued or not.
+    /// Exactly one has the form of a token of ours. It is looked up, whether it was issued or not.
     One(Token),
-    /// Two to four are ours: a stale one with a narrower `Path`, a parent domain's, one tossed in by a neighbour.
+    /// Two to four are ours: a stale one with a narrower `Path`, one of a parent domain, or one set by a neighbouring
+    /// host.
     Several(Vec<Token>),
     /// More than four are ours; these are the last four. Browsers send cookies with longer paths first (RFC 6265
     /// section 5.4), and the one that a login sets has the shortest.
@@ -45,8 +46,8 @@ impl Tokens {
 }
 
 /// Looks for the cookie `name`. A garbage or non-ASCII neighbour does not hide it; nothing is decoded, no quotes are
-/// removed, only spaces and tabs are trimmed. Values without the form of a token do not count, nor, where several
-/// have it, those that were never `issued`: so what a neighbour tosses in costs no look-up and locks no user out.
+/// removed, only spaces and tabs are trimmed. Values without the form of a token do not count, nor, where several have
+/// it, those that were never `issued`: so a cookie set by a neighbouring host costs no look-up and locks no user out.
 pub fn find(headers: &HeaderMap, name: &str, issued: impl Fn(&Token) -> bool) -> Found {
     let mut first: Option<&[u8]> = None;
     let mut differ = false;
