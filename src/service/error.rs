@@ -1,4 +1,4 @@
-//! All that an operation can come to but success. Closed: each dialect has words for every one.
+//! Every outcome of an operation other than success. The list is closed: each dialect has words for every one.
 
 use crate::cache::coherence::NotSettled;
 use crate::domain::entropy::NoEntropy;
@@ -19,10 +19,10 @@ pub enum Error {
     /// A live session whose user may not do this.
     #[error("forbidden")]
     Forbidden,
-    /// What was named is not there, or is somebody else's: alike.
+    /// What was named does not exist, or belongs to another user: the two are not distinguished.
     #[error("not found")]
     NotFound,
-    /// The named field's value is somebody else's already.
+    /// The value of the named field is taken.
     #[error("the {0} is taken")]
     Conflict(&'static str),
     /// A field's value cannot be used: which field, and a sentence that goes behind its name.
@@ -42,7 +42,7 @@ pub enum Error {
     /// The store did not answer in time, or a revocation could not be confirmed in time.
     #[error("store too slow: {0}")]
     StoreTooSlow(#[source] Cause),
-    /// Something that cannot be.
+    /// Something that should be impossible.
     #[error("bug: {0}")]
     Bug(#[source] Cause),
 }

@@ -14,29 +14,29 @@ use crate::domain::user::User;
 use crate::password::{HashError, Verdict};
 use crate::store::{Created, Logout, NewSession};
 
-/// Somebody who wants to log in.
+/// A request to log in.
 #[derive(Debug)]
 pub struct Login {
-    /// Who they say they are.
+    /// The username or e-mail address that was typed.
     pub name: LoginName,
-    /// What they typed, of any length.
+    /// The password that was typed, of any length.
     pub password: String,
     /// Whether the session is to outlive the browser, or travels in headers.
     pub remembered: bool,
     /// The tokens that came along in the cookies which this login will overwrite.
     pub replaces: Vec<Token>,
-    /// Where they are.
+    /// The address and user agent of the client.
     pub client: Client,
 }
 
-/// Somebody who is logged in.
+/// The result of a login.
 #[derive(Debug)]
 pub struct LoggedIn {
-    /// Shown to them now and never again.
+    /// The session's token, which is shown now and never again.
     pub token: Token,
-    /// Their new session.
+    /// The new session.
     pub session: Session,
-    /// They themselves.
+    /// The user who logged in.
     pub user: User,
 }
 
@@ -47,7 +47,7 @@ impl Service {
     /// [`Error::BadCredentials`] for every refusal alike; [`Error::Overloaded`] at once when too many wait.
     pub async fn login(&self, login: Login) -> Result<LoggedIn> {
         let Login { name, password, remembered, replaces, client } = login;
-        // A name that no user can have is looked up nowhere, and costs what an unknown one does.
+        // A name that no user can have is not looked up, and costs the same as an unknown one.
         let known = match name {
             LoginName::Impossible(_) => None,
             LoginName::Username(_) | LoginName::Email(_) => self.parts.store.credentials(&name).await?,
@@ -111,7 +111,7 @@ impl Service {
         };
         let others = async { Ok(self.parts.coherence.flushed(seq).await?) };
         try_join(self.flush(&sessions), others).await?;
-        // It begins when its login is answered, and not before others were waited for.
+        // The session begins when its login is answered, which is after the wait for other replicas.
         let (now, session) = (clock.now(), &mut new.session);
         session.created_at = now;
         session.last_seen_at = now;
@@ -154,7 +154,7 @@ impl Service {
         if ended { Ok(()) } else { Err(Error::NoSession) }
     }
 
-    /// Says once which user has a stored hash that is never computed, so that somebody sets them a new password.
+    /// Logs once which user has a stored hash that is never computed, so that an operator can set a new password.
     pub(super) fn log_unusable_hash(&self, verdict: &Verdict, user: Option<UserId>) {
         let (Verdict::Unusable { why }, Some(user)) = (verdict, user) else { return };
         if self.unusable.lock().insert(user) {
@@ -162,7 +162,7 @@ impl Service {
         }
     }
 
-    /// Counts a password that was turned away.
+    /// Counts a password that was refused because the queue was full.
     pub(super) fn hashed<T>(&self, result: std::result::Result<T, HashError>) -> Result<T> {
         result.map_err(|error| {
             if matches!(error, HashError::Overloaded) {
