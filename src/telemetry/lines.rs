@@ -26,9 +26,9 @@ thread_local! {
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     state: Mutex<State>,
-    /// Rung when a line was put in.
+    /// Notified when a line was put in.
     filled: Condvar,
-    /// Rung when everything was written.
+    /// Notified when everything was written.
     emptied: Condvar,
     /// Lines dropped since the start.
     dropped: Counter<u64, AtomicU64>,
@@ -63,17 +63,17 @@ impl Lines {
         }
     }
 
-    /// Waits until everything was written, but no longer than this.
+    /// Waits until everything was written, for `limit` at most.
     pub(super) fn flush(&self, limit: Duration) {
         let mut state = self.state.lock();
         let busy = |state: &mut State| state.writing || !state.waiting.is_empty();
         let _ = self.emptied.wait_while_for(&mut state, busy, limit);
     }
 
-    /// Writes whatever is put in, for ever. `report` puts in a line about so many that were dropped.
+    /// Writes the lines that are put in, for ever. `report` puts in a line that says how many were dropped.
     pub(super) fn write(&self, mut to: impl Write, report: impl Fn(u64)) {
         WRITES.set(true);
-        // Of a line that could be written only in part, the next one keeps clear.
+        // After a line that was written only in part, the next one begins on a line of its own.
         let mut torn = false;
         let mut since_report = 0;
         loop {
@@ -90,7 +90,7 @@ impl Lines {
                 self.count_dropped(&mut state);
             }
             let empty = state.waiting.is_empty();
-            // More may be dropped the whole time: then once for as many lines as can wait.
+            // Lines may be dropped all the time. The report then comes once for every queue of lines.
             let unreported =
                 if done && (empty || since_report >= MOST_LINES) { std::mem::take(&mut state.unreported) } else { 0 };
             drop(state);
@@ -120,7 +120,7 @@ impl Lines {
     }
 }
 
-/// Writes all of it, however long that takes. On failure, how much was written.
+/// Writes all of it, however long that takes. A failure says how much was written.
 fn write(to: &mut impl Write, bytes: &[u8]) -> Result<usize, usize> {
     let mut written = 0;
     while let Some(rest @ [_, ..]) = bytes.get(written..) {

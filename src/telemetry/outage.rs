@@ -1,5 +1,5 @@
-//! That the store fails is one fact, however many notice it: one line when it begins, a count every ten seconds, and one
-//! line when it is over. What failed is counted by cause, and logged one by one at `debug` only.
+//! An outage of the store in the log: one line when it begins, a count every ten seconds, and one line when it is over,
+//! however many requests it fails. Those are counted by cause, and logged one by one at `debug` only.
 //!
 //! A line for each request would make an outage worse: log collectors drop what comes too fast, the cause among it.
 
@@ -15,14 +15,14 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// How often a line says that it still fails.
+/// How often a line says that the store still fails.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// For how long nothing may fail, once the store answers again, before the failure counts as over. Requests that were
-/// under way then belong to it still.
+/// under way at that time still belong to the outage.
 const RECOVERY: Duration = Duration::from_secs(1);
 /// The same for a store that has failed again and again: twice as long each time, up to this.
 const LONGEST_RECOVERY: Duration = Duration::from_secs(16);
-/// After this long without a failure the next one is a new matter.
+/// After this long without a failure, the next one is a new outage.
 const NEW_OUTAGE_AFTER: Duration = Duration::from_mins(1);
 
 /// Why the store did not do what it was asked.
@@ -68,11 +68,11 @@ impl Failed {
 /// What is to be written to the log.
 #[derive(Debug, PartialEq, Eq)]
 enum Line {
-    /// It fails, and did not before.
+    /// The store fails, and did not before.
     Begun { cause: StoreCause, why: String },
-    /// It fails on.
+    /// The store still fails.
     Still { lasted: Duration, failed: Failed, why: String },
-    /// It does not fail any more. `lasted` is up to its first good answer.
+    /// The store does not fail any more. `lasted` is up to its first good answer.
     Over { lasted: Duration, failed: Failed },
 }
 
@@ -98,18 +98,18 @@ impl Line {
     }
 }
 
-/// Whether the store fails, and what is to be said of it. Times are since some fixed moment.
+/// Whether the store fails, and when that was last logged. Times are since some fixed moment.
 #[derive(Debug, Default)]
 struct State {
     failing: Option<Failing>,
-    /// When it last was over, and how long nothing was to fail before that.
+    /// When the last outage was over, and the recovery time of that outage.
     over: Option<(Duration, Duration)>,
 }
 
 #[derive(Debug)]
 struct Failing {
     since: Duration,
-    /// How long nothing may fail before it is over.
+    /// For how long nothing may fail before the outage is over.
     recovery: Duration,
     failed: Failed,
     why: String,
@@ -120,7 +120,7 @@ struct Failing {
 }
 
 impl State {
-    /// Takes in a failure, of a request or of one of the service's own tasks.
+    /// Records a failure of a request or of one of the service's own tasks.
     fn failed(&mut self, cause: StoreCause, why: &dyn Display, of_request: bool, now: Duration) -> Option<Line> {
         let why = why.to_string();
         if let Some(failing) = &mut self.failing {
@@ -147,7 +147,7 @@ impl State {
         Some(line)
     }
 
-    /// Takes in that the store has answered what it was asked at `asked`.
+    /// Records that the store has answered what it was asked at `asked`.
     fn answered(&mut self, asked: Duration, now: Duration) -> Option<Line> {
         let failing = self.failing.as_mut().filter(|failing| failing.last_failure <= asked)?;
         let answered = *failing.answered.get_or_insert(now);
@@ -160,7 +160,7 @@ impl State {
         Some(line)
     }
 
-    /// Says that it still fails, where that is due.
+    /// Returns the line that says that the store still fails, where it is due.
     fn tick(&mut self, now: Duration) -> Option<Line> {
         let failing = self.failing.as_mut().filter(|failing| now.saturating_sub(failing.last_line) >= LINE_INTERVAL)?;
         failing.last_line = now;
@@ -174,12 +174,12 @@ impl Failing {
     }
 }
 
-/// Says how often something may be said that could be said all the time: once in ten seconds.
+/// Limits a line that could be logged all the time to once in ten seconds.
 #[derive(Debug, Default)]
 pub struct LogThrottle(Option<Instant>);
 
 impl LogThrottle {
-    /// Whether it is time to say it.
+    /// Whether the line is due. If so, the next one is due in ten seconds.
     pub fn is_due(&mut self) -> bool {
         let due = self.0.is_none_or(|last| last.elapsed() >= LINE_INTERVAL);
         if due {
@@ -189,7 +189,7 @@ impl LogThrottle {
     }
 }
 
-/// The fact, its lines and its metrics.
+/// The outage of a store, if there is one: its state, its log lines and its metrics.
 #[derive(Debug)]
 pub struct Outage {
     begin: Instant,
@@ -200,7 +200,7 @@ pub struct Outage {
 }
 
 impl Outage {
-    /// The store is taken to be well.
+    /// Begins without an outage.
     pub(super) fn new(registry: &mut Registry) -> Self {
         let (failures, failing) = (Family::default(), Gauge::default());
         registry.register("store_failures", "Requests that failed because of the store, by cause", failures.clone());
@@ -212,18 +212,18 @@ impl Outage {
     /// Counts a request that failed because of the store.
     pub fn request_failed(&self, cause: StoreCause, why: &dyn Display) {
         self.failures.get_or_create(&FailureLabels { cause }).inc();
-        // One that makes no sense may be the only one, and has a line of its own.
+        // An inconsistency may concern one request only, so it is no outage and has a line of its own.
         if cause != StoreCause::inconsistent {
             self.change(|state, now| state.failed(cause, why, true, now));
         }
     }
 
-    /// Takes in that one of the service's own tasks has failed because of the store.
+    /// Records that one of the service's own tasks has failed because of the store.
     pub fn task_failed(&self, cause: StoreCause, why: &dyn Display) {
         self.change(|state, now| state.failed(cause, why, false, now));
     }
 
-    /// Takes in that the store can be read and written, as it was asked at `asked`.
+    /// Records that the store can be read and written, as it was asked at `asked`.
     pub fn answered(&self, asked: Instant) {
         let asked = asked.saturating_duration_since(self.begin);
         self.change(|state, now| state.answered(asked, now));
@@ -234,7 +234,7 @@ impl Outage {
         self.change(State::tick);
     }
 
-    /// Writes the last line where the store fails while the service stops, so that no count is lost.
+    /// Writes a last line if the store fails while the service stops, so that no count is lost.
     pub fn close(&self) {
         self.change(|state, now| state.failing.as_ref().map(|failing| failing.still(now)));
     }
@@ -247,7 +247,7 @@ impl Outage {
 
     /// Waits until the store fails.
     pub async fn begun(&self) {
-        // It fails when its other end is gone, which is held here.
+        // This fails only when the sender is dropped, and that is held here.
         let _ = self.on.subscribe().wait_for(|on| *on).await;
     }
 
@@ -255,7 +255,7 @@ impl Outage {
         let line = {
             let mut state = self.state.lock();
             let line = change(&mut state, self.begin.elapsed());
-            // Nothing turns it without a line.
+            // The state never changes without a line.
             if line.is_some() {
                 let on = state.failing.is_some();
                 self.on.send_if_modified(|was| std::mem::replace(was, on) != on);
