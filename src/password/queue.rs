@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use parking_lot::{Condvar, Mutex};
 
-/// The queue between those who ask and those who work.
+/// The queue between requests and workers.
 pub(super) struct Queue<J> {
     workers: usize,
     capacity: usize,
@@ -14,7 +14,7 @@ pub(super) struct Queue<J> {
 
 struct State<J> {
     jobs: VecDeque<J>,
-    /// Workers that have a job in hand.
+    /// The number of workers that have a job.
     busy: usize,
     closed: bool,
 }
@@ -68,7 +68,7 @@ impl<J> Queue<J> {
         self.state.lock().jobs.len()
     }
 
-    /// Takes no more jobs, and lets the workers go when none is left.
+    /// Takes no more jobs, and has the workers end when none is left.
     pub(super) fn close(&self) {
         self.state.lock().closed = true;
         self.changed.notify_all();

@@ -13,7 +13,7 @@ const LANES_MOST: u32 = 4;
 /// The most passes. With many over little memory, work takes much less time than with few over much.
 const PASSES_MOST: u32 = 16;
 
-/// Memory times passes: what the time of a hash goes by.
+/// Memory times passes, to which the time of a hash is proportional.
 pub(super) fn work(params: &Params) -> u64 {
     u64::from(params.m_cost()) * u64::from(params.t_cost())
 }
@@ -30,7 +30,7 @@ impl Stored {
     /// Reads `$argon2id$v=19$m=…,t=…,p=…$salt$output`, every part as the PHC format has it and in this order.
     ///
     /// # Errors
-    /// Why it is never computed, in words that go behind "a stored hash".
+    /// The reason why it is never computed, in words that go behind "a stored hash".
     pub(super) fn parse(phc: &str) -> Result<Self, &'static str> {
         const FORM: &str = "is not a PHC string";
         let mut parts = phc.split('$');
