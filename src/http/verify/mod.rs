@@ -1,4 +1,4 @@
-//! Who is calling? Asked by services and proxies, answered with a status and identity headers, never with a body.
+//! The check: services and proxies ask who is calling, and get a status and identity headers, never a body.
 //!
 //! One decision for all; a proxy family gets a file of its own for what differs.
 
