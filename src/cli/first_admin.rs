@@ -11,26 +11,26 @@ use crate::domain::entropy::{Entropy as _, SystemEntropy};
 use crate::service::Error;
 use crate::service::first_password::FirstPassword;
 
-/// What the operator has yet to be shown.
+/// The first user, who has been made, and how to show the operator the password.
 pub(super) struct FirstAdmin {
     username: String,
     password: ShownPassword,
 }
 
-/// How the operator learns the first password.
+/// How the operator is shown the first password.
 enum ShownPassword {
-    /// They chose it themselves.
+    /// It was configured, so it is not shown.
     Configured,
-    /// They can read it now, this once.
+    /// It is printed to the terminal, once.
     OnTerminal(String),
-    /// They find it there.
+    /// It is in this file.
     InFile(PathBuf),
 }
 
 impl FirstAdmin {
-    /// Makes the first user. If there is one already, says at most that their password is still the one that was made up.
-    /// Without a configured password a random one is made; where there is no terminal to show it on, it is kept in a file
-    /// that only its owner can read, written before the user is.
+    /// Makes the first user. If there is a user already, it only reminds the operator where the first password was not
+    /// changed yet. Without a configured password a random one is made; where there is no terminal to show it on, it is
+    /// kept in a file that only its owner can read, written before the user is.
     pub(super) async fn make(config: &Config, core: &Core) -> Result<Option<Self>, Failed> {
         let operator = core.service.operator();
         if !operator.is_first_start().await? {
@@ -60,10 +60,10 @@ impl FirstAdmin {
                 }
                 Ok(Some(Self { username, password: shown }))
             }
-            // Of servers that start at once on an empty database one makes the first user.
+            // Of several servers that start at the same time on an empty database, one makes the first user.
             Err(Error::Conflict(_)) => {
                 if let ShownPassword::InFile(path) = shown {
-                    // It is no user's password.
+                    // The password in the file belongs to no user.
                     let _ = fs::remove_file(path);
                 }
                 Ok(None)
@@ -74,7 +74,7 @@ impl FirstAdmin {
         }
     }
 
-    /// Says at each later start that the password is still the one that was made up at the first.
+    /// Logs at each later start that the first password is still the one that was made up.
     async fn remind(core: &Core) -> Result<(), Failed> {
         let (user, file) = match core.service.operator().first_password().await? {
             (FirstPassword::InUse(user), file) => (user, file),
@@ -91,7 +91,7 @@ impl FirstAdmin {
         Ok(())
     }
 
-    /// Says how to log in.
+    /// Shows how to log in.
     pub(super) fn announce(self, origin: &str, say: impl Fn(&str) -> Result<(), Failed>) -> Result<(), Failed> {
         let Self { username, password } = self;
         match password {
@@ -123,7 +123,7 @@ fn keep(config: &Config, password: &str) -> Result<PathBuf, Failed> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    // A file that lies there already may be open to others, and so would be its next content.
+    // A file that exists already may be readable by others, and would stay so.
     let removed = match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),

@@ -54,7 +54,7 @@ pub(super) struct NameArgs {
 }
 
 impl NameArgs {
-    /// Finds them.
+    /// Finds the user.
     pub(super) async fn find(&self, core: &Core) -> Result<User, Failed> {
         let explained = |error: Error| {
             if matches!(error, Error::NotFound) {
@@ -67,7 +67,7 @@ impl NameArgs {
     }
 }
 
-/// Runs one.
+/// Runs the command.
 pub(super) async fn run(command: Command, core: &Core) -> Result<(), Failed> {
     let operator = core.service.operator();
     match command {
