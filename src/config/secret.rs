@@ -51,7 +51,8 @@ impl DatabaseUrl {
         &self.0
     }
 
-    /// Where a password that is made up at the first start is kept: beside a file, else in the working directory.
+    /// Where a password that is made up at the first start is kept: beside the database if that is a file, else in the
+    /// working directory.
     pub fn first_password_file(&self) -> PathBuf {
         PathBuf::from(format!("{}.first-password", self.0.strip_prefix("sqlite://").unwrap_or("sessiond")))
     }
@@ -91,7 +92,8 @@ impl fmt::Debug for DatabaseUrl {
 /// The most that a file of settings or with a secret may hold, in bytes.
 const LARGEST_FILE: u64 = 64 * 1024;
 
-/// Reads a file of settings or with a secret. What could be read for ever is refused: a pipe, and whatever has no end.
+/// Reads a file of settings or with a secret. A pipe, and anything else without an end, is refused, since it could be
+/// read for ever.
 pub(super) fn read_small(path: &Path) -> io::Result<String> {
     use std::os::unix::fs::FileTypeExt as _;
     if std::fs::metadata(path)?.file_type().is_fifo() {

@@ -67,7 +67,7 @@ pub enum LogFormat {
 /// Which requests from other sites carry the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SameSite {
-    /// Navigations alone.
+    /// Only navigations.
     Lax,
     /// None.
     Strict,
