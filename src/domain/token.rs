@@ -1,4 +1,4 @@
-//! Session tokens: what a client keeps secret, and the hash that is all the store keeps.
+//! Session tokens, which clients keep secret, and their hashes, which are all that the store keeps.
 
 use std::fmt;
 
