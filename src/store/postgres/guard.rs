@@ -1,9 +1,10 @@
-//! The way to a server without TLS that must not learn the password.
+//! Keeps the password from a server that is reached without TLS.
 //!
-//! The driver answers whatever authentication a server asks for, and cannot be told otherwise. Where no TLS is between, one
-//! that asks for the password in clear, or as an MD5 hash, which is as good as it, would get it, even an impostor. So the
-//! driver is given a socket of this process, whose other end passes messages on and ends the connection when that is asked.
-//! SCRAM (RFC 5802), which proves that the password is known and does not tell it, goes on.
+//! The driver answers any kind of authentication that a server asks for, and has no option against that. Without TLS, a
+//! server that asks for the password in clear, or as an MD5 hash, which is as good as the password, would get it, even
+//! if it is an impostor. So the driver is given a socket of this process, whose other end passes messages on and ends
+//! the connection when a server asks for that. SCRAM (RFC 5802), which proves that the password is known without
+//! revealing it, passes.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,9 +21,10 @@ use crate::domain::entropy::{Entropy as _, SystemEntropy};
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 const TLS_ACCEPTED: u8 = b'S';
 const TLS_DECLINED: u8 = b'N';
-/// How long the driver may take to come to the socket that was made for it.
+/// How long the driver may take to connect to the socket that was made for it.
 const ARRIVAL: Duration = Duration::from_secs(1);
-/// The longest message of a server that the client is not in yet. The driver would make room for whatever is announced.
+/// The longest message of a server before the client is authenticated. The driver would reserve memory for any length
+/// that is announced.
 const LONGEST: usize = 64 * 1024;
 
 /// Whether TLS is asked for first.
@@ -34,8 +36,8 @@ pub(super) enum Negotiation {
     Disable,
 }
 
-/// What the driver is to connect with, so that the password stays here: TLS that cannot fall back, or a socket whose
-/// other end is already connected to the server.
+/// The options that the driver connects with, so that the password is kept safe: TLS that cannot fall back, or a socket
+/// whose other end is already connected to the server.
 pub(super) async fn guarded(options: &PgConnectOptions, negotiation: Negotiation) -> sqlx::Result<PgConnectOptions> {
     let port = options.get_port();
     let mut server = TcpStream::connect((options.get_host(), port)).await?;
@@ -59,14 +61,14 @@ pub(super) async fn guarded(options: &PgConnectOptions, negotiation: Negotiation
     #[expect(clippy::disallowed_methods, reason = "ends when either side of the connection does, or nobody comes")]
     tokio::spawn(async move {
         if let Ok(Ok(client)) = timeout(ARRIVAL, ours(listener)).await {
-            // Either side's end is the other's, at once.
+            // When either side closes, the other is closed at once.
             let _ = pass_on(client, server).await;
         }
     });
     Ok(options.clone().socket(folder).ssl_mode(PgSslMode::Disable))
 }
 
-/// Waits for this process to come. Any other that has found the name is turned away.
+/// Waits for this process to connect. Any other process that has found the name is refused.
 async fn ours(listener: UnixListener) -> io::Result<UnixStream> {
     let us = i32::try_from(std::process::id()).map_err(io::Error::other)?;
     loop {
@@ -77,7 +79,7 @@ async fn ours(listener: UnixListener) -> io::Result<UnixStream> {
     }
 }
 
-/// Passes on what either side says, until one has nothing more to say.
+/// Passes on bytes both ways, until one side closes.
 async fn pass_on(mut client: UnixStream, mut server: TcpStream) -> io::Result<()> {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
@@ -87,7 +89,7 @@ async fn pass_on(mut client: UnixStream, mut server: TcpStream) -> io::Result<()
     }
 }
 
-/// Passes on what the server says, unless it asks for the password.
+/// Passes on the server's messages, unless it asks for the password.
 async fn answers(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
     let (mut watch, mut bytes) = (Watch::default(), vec![0; 16 * 1024]);
     loop {
@@ -107,19 +109,20 @@ fn refusal(why: &str) -> Vec<u8> {
     [&b"E"[..], &length.to_be_bytes(), fields.as_bytes()].concat()
 }
 
-/// What of the server's messages is known, up to the one that lets the client in.
+/// The state of reading the server's messages, up to the one that authenticates the client.
 #[derive(Default)]
 struct Watch {
     /// The beginning of the message under way: its type, its length and, of one about authentication, what it says.
     begun: Vec<u8>,
     /// Bytes until the next message begins.
     rest: usize,
-    /// Whether the client is in: nothing is asked of it any more.
+    /// Whether the client is authenticated, so that nothing more is asked of it.
     client_is_in: bool,
 }
 
 impl Watch {
-    /// Why the server is not answered: it has asked for a password by the end of these bytes, or is none.
+    /// Why the connection must end, if by the end of these bytes the server has asked for a password, or is no
+    /// PostgreSQL server.
     fn refuses(&mut self, mut bytes: &[u8]) -> Option<&'static str> {
         const OK: usize = 0;
         const CLEARTEXT: usize = 3;
@@ -194,7 +197,7 @@ mod tests {
             (notice, false),
             (b"N\x7f\xff\xff\xff".to_vec(), true),
             ([sasl, asks(11, b"R\0\0\0\x08\0\0\0\x03"), asks(12, b"v=x"), asks(0, b"")].concat(), false),
-            // Once it is in, data may look like anything.
+            // Once the client is authenticated, data may look like anything.
             ([asks(0, b""), asks(3, b"")].concat(), false),
         ] {
             for piece in 1..=bytes.len() {

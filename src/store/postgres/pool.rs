@@ -1,5 +1,5 @@
-//! A bounded number of connections, opened when needed. One that broke, or was not waited for, is closed; one whose server
-//! merely refused a statement is not. While no other can be opened, those that are open do.
+//! A bounded number of connections, opened when needed. One that broke, or whose statement was abandoned, is closed.
+//! One whose server merely refused a statement is not. While no other can be opened, the open ones are shared.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ pub(super) struct Pool {
     gate: Arc<Gate>,
     turns: Semaphore,
     idle: Mutex<Vec<Connection>>,
-    /// How many are in use, and who is told when one is not any more.
+    /// How many are in use, and the notification when one is returned.
     lent: AtomicUsize,
     returned: Notify,
-    /// How often everything was forgotten.
+    /// How often all connections were discarded.
     age: AtomicU64,
 }
 
-/// A connection that its holder has alone. Closed when dropped, unless it was given back.
+/// A connection in exclusive use. It is closed when dropped, unless it was put back.
 pub(super) struct Lease<'p> {
     pool: &'p Pool,
     age: u64,
@@ -70,7 +70,7 @@ impl Pool {
         }
     }
 
-    /// Takes in a connection that somebody has no further use for.
+    /// Puts a connection into the pool that was opened for something else.
     pub(super) fn keep(&self, connection: Connection) {
         self.idle.lock().push(connection);
     }
@@ -88,7 +88,7 @@ impl Pool {
                 Ok(opened) => break (opened, Lent::begin(self)),
                 Err(error) => error,
             };
-            // Before the look, so that none that is returned after it is missed.
+            // This comes before the look into the pool, so that a connection returned after it is not missed.
             let mut returned = pin!(self.returned.notified());
             returned.as_mut().enable();
             match self.idle().await {
@@ -100,7 +100,7 @@ impl Pool {
         Ok(Lease { pool: self, age, connection, _lent: lent, _turn: turn })
     }
 
-    /// Takes one that is idle and there still. Where there is none, says how many will yet be returned, or closed.
+    /// Takes a connection that is idle and still alive. Where there is none, returns how many are still in use.
     async fn idle(&self) -> std::result::Result<(Connection, Lent<'_>), InUse> {
         loop {
             let (mut connection, lent) = {
@@ -135,7 +135,7 @@ impl Pool {
         self.with(async |connection| connection.execute(query).await).await
     }
 
-    /// Does what leaves no transaction open, whatever comes of it.
+    /// Does work that leaves no transaction open, whether or not it succeeds.
     pub(super) async fn with<T>(&self, work: impl AsyncFnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         with_deadline(async {
             let mut lease = self.take().await?;
@@ -146,7 +146,7 @@ impl Pool {
         .await
     }
 
-    /// Closes what is idle, and whatever is in use once it is given back: another server is the primary now.
+    /// Closes the idle connections at once, and those in use when they are returned: another server is the primary now.
     pub(super) fn forget(&self) {
         self.age.fetch_add(1, Ordering::AcqRel);
         self.idle.lock().clear();
@@ -160,7 +160,7 @@ impl Pool {
 }
 
 impl Lease<'_> {
-    /// Puts the connection back after what has come to an end, well or not, and is no part of a transaction.
+    /// Puts the connection back after a statement that ended, with success or not, and is no part of a transaction.
     pub(super) fn give_back_if_sound(self) {
         if self.connection.is_sound() {
             self.give_back();

@@ -1,4 +1,4 @@
-//! The first connection: what it is used for before anything is served, and the wait for a database that is not up yet.
+//! Opens the store: the wait for a database that is not up yet, the migrations, and the key of tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use super::{copy, migrate};
 use crate::domain::token::TokenKey;
 use crate::telemetry::outage::LogThrottle;
 
-/// Why there is nothing to serve from.
+/// Why the store could not be opened.
 struct NotReady {
     error: ConnectError,
-    /// Whether to try again, and whether the time since the attempt began counts as waited: what a database was there for
-    /// and has migrated does not.
+    /// Whether to try again, and whether the time since the attempt began counts towards the wait. Time that a
+    /// reachable database spent on migrations does not.
     again: Option<Duration>,
 }
 

@@ -66,7 +66,7 @@ async fn run(path: PathBuf, committed: Arc<AtomicUsize>, mut stopped: oneshot::R
         }
     }
     if let Some(connection) = open {
-        // What is not folded by now is by the writer when it closes.
+        // The writer folds the rest when it closes.
         let _ = connection.close().await;
     }
 }

@@ -1,4 +1,4 @@
-//! What a file says of itself: whether it was ever in use, and whether it is a backup that waits to be restored.
+//! The mark in a file's header: whether it was ever in use, and whether it is a backup that was not restored yet.
 //!
 //! SQLite keeps a number for the application in the file's header. It is read there without opening the database, since
 //! opening a database with the write-ahead log of another one beside it mixes the two.

@@ -1,7 +1,7 @@
 //! The one task that writes: it commits what is queued together, has the sink apply what ended, and then answers.
 //!
 //! The logouts of a batch are one transaction, and everything else in it is another. Nothing that runs here is ever
-//! cancelled: a deadline ends the waiting for an outcome, which is unknown then, and not the work.
+//! cancelled: a deadline ends only the wait for an outcome, which is then unknown, and not the work.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,24 +29,24 @@ use crate::telemetry::outage::LogThrottle;
 
 /// How often a server looks for changes made by commands beside it.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long an outcome is waited for; after that it is unknown.
+/// How long an outcome is waited for, before it counts as unknown.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// What a writer works with.
+/// What a writer is made of.
 pub(super) struct Surroundings {
-    /// The database's.
+    /// The path of the database.
     pub path: PathBuf,
-    /// Watched before anything is done.
+    /// The files, which are checked before every batch.
     pub files: Arc<Files>,
-    /// What the serving process calls itself.
+    /// The id of the serving process.
     pub replica: ReplicaId,
-    /// Says what is live.
+    /// The clock that decides which sessions are live.
     pub clock: Arc<dyn Clock>,
     /// Applies every revocation, where this is the serving process.
     pub sink: Option<Arc<dyn RevocationSink>>,
 }
 
-/// What is queued.
+/// A message in the queue.
 enum Work {
     Logout(Pending<Logout, Revoked>),
     Other(Box<dyn Queued>),
@@ -55,10 +55,10 @@ enum Work {
 /// An operation in the queue, whatever its outcome.
 #[async_trait]
 trait Queued: Send {
-    /// Does it, and keeps what it comes to.
+    /// Runs the operation, and keeps its result.
     async fn apply(&mut self, transaction: &mut Transaction<'_>) -> sqlx::Result<()>;
 
-    /// Hands out what it came to, once that was committed, or why it was not.
+    /// Answers with the result once it was committed, or with the reason why it was not.
     fn answer(self: Box<Self>, committed: Result<()>);
 }
 
@@ -81,11 +81,11 @@ impl<O: Operation> Queued for Job<O> {
     }
 }
 
-/// The side of those who ask. The task ends once this is closed, or dropped, and the queue is empty.
+/// The handle by which operations are queued. The task ends once this is closed, or dropped, and the queue is empty.
 pub(super) struct Writer(Queue<Work>);
 
 impl Writer {
-    /// Starts the task. The serving process says in the file that it is there.
+    /// Starts the task. The serving process registers itself in the file.
     pub(super) async fn start(around: Surroundings, connection: SqliteConnection) -> Result<Self> {
         let mut task = Task {
             around,
@@ -118,7 +118,7 @@ impl Writer {
         self::outcome(outcome).await
     }
 
-    /// Commits what is queued, takes this process off the file and closes the connection.
+    /// Commits what is queued, deregisters this process and closes the connection.
     pub(super) async fn close(&self) {
         self.0.close().await;
     }
@@ -131,9 +131,10 @@ async fn outcome<T>(outcome: oneshot::Receiver<Result<T>>) -> Result<T> {
 
 struct Task {
     around: Surroundings,
-    /// None after a failure that leaves its state in doubt; opened again when next needed.
+    /// The connection. There is none after a failure that leaves its state in doubt, and it is opened again when next
+    /// needed.
     connection: Option<SqliteConnection>,
-    /// When to say again that a look for changes made by commands failed.
+    /// Limits the line that says that changes made by commands cannot be read.
     failing: LogThrottle,
     /// The newest number that the sink has applied.
     applied: Seq,
@@ -141,7 +142,7 @@ struct Task {
     version: Option<i64>,
     /// How many operations were committed, for the checkpointer.
     committed: Arc<AtomicUsize>,
-    /// A server's.
+    /// The checkpointer, if this is the serving process.
     checkpointer: Option<Checkpointer>,
 }
 
@@ -154,7 +155,7 @@ impl Task {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            // The next batch is never ready at once, so under any load there is a look when it is due.
+            // The next batch is never ready at once, so the look for changes happens when it is due, under any load.
             tokio::select! {
                 batch = batches.next() => match batch {
                     Some(batch) => self.commit(batch).await,
@@ -262,7 +263,7 @@ impl Task {
             // then. A connection that is dropped is rolled back by SQLite.
             let ended = sqlx::query("ROLLBACK").execute(&mut connection);
             let ended = tokio::time::timeout(BUSY, ended).await.map(|ended| ended.map_err(failed));
-            // It makes no sense where none is open, which is as well.
+            // It fails where no transaction is open, which does not matter.
             if matches!(ended, Ok(Ok(_) | Err(StoreError::Inconsistent(_)))) {
                 self.connection = Some(connection);
             }
@@ -278,7 +279,7 @@ impl Task {
         self.committed.fetch_add(operations, Ordering::Relaxed);
         let Some(revocation) = revocation else { return Ok(()) };
         if self.serves() && revocation.seq.0 > self.applied.0 + 1 {
-            // A failure here is not one to commit, and must not be taken for it.
+            // A failure here comes after the commit, and must not be taken for a failed commit.
             let unapplied = |error| StoreError::too_slow(format!("committed, but not applied: {error}"));
             self.apply_others(revocation.seq).await.map_err(unapplied)?;
         }
@@ -303,7 +304,7 @@ impl Task {
         }
     }
 
-    /// Has the sink apply what commands have ended, and says so to them.
+    /// Has the sink apply what commands have ended, and acknowledges it.
     async fn apply_commands(&mut self) -> Result<()> {
         let version = sqlx::query_scalar("PRAGMA data_version").fetch_one(self.connection().await?).await;
         let version = self.rolled_back(version).await?;
@@ -311,8 +312,8 @@ impl Task {
             return Ok(());
         }
         self.apply_others(Seq(i64::MAX)).await?;
-        // Whatever was committed beside: a command may also wait for a number of this process, or for one that was applied
-        // while committing.
+        // This is stored whenever another process has committed: a command may also wait for a number of this process,
+        // or for one that was applied while committing.
         let applied = sqlx::query("UPDATE replicas SET beat = beat + 1, applied = ?1").bind(self.applied);
         let applied = applied.execute(self.connection().await?).await;
         self.rolled_back(applied).await?;
@@ -320,7 +321,7 @@ impl Task {
         Ok(())
     }
 
-    /// A server begins with an empty cache, so it has applied all there is.
+    /// A server begins with an empty cache, so everything in the log counts as applied.
     async fn register(&mut self) -> Result<()> {
         let replica = self.around.replica;
         let register = sqlx::query_scalar(
