@@ -98,7 +98,7 @@ pub(in super::super) async fn restore(
     if let Some(damage) = damage(&part.path).await {
         return Err(BackupError::Damaged(file, damage));
     }
-    let restored = revive(&part.path, keep_sessions, Actor::CommandLine, clock).await?;
+    let restored = restore_marked(&part.path, keep_sessions, Actor::CommandLine, clock).await?;
     part.publish(&database)?;
     Ok(restored)
 }
@@ -126,7 +126,7 @@ async fn check(backup: &Path) -> sqlx::Result<(i64, String)> {
 }
 
 /// Restores a backup that was put in the place of a database by other means. Does nothing to any other file.
-pub(super) async fn revive_in_place(database: &Path, clock: &dyn Clock) -> std::result::Result<(), ConnectError> {
+pub(super) async fn restore_in_place(database: &Path, clock: &dyn Clock) -> std::result::Result<(), ConnectError> {
     if Mark::of(database).map_err(|error| unreachable_file(database, &error))? != Mark::Backup {
         return Ok(());
     }
@@ -135,14 +135,14 @@ pub(super) async fn revive_in_place(database: &Path, clock: &dyn Clock) -> std::
         let what = format!("{} is a backup that is damaged ({damage}): restore another", database.display());
         return Err(StoreError::inconsistent(what).into());
     }
-    let Restored { sessions, .. } = revive(database, false, Actor::System, clock).await?;
+    let Restored { sessions, .. } = restore_marked(database, false, Actor::System, clock).await?;
     tracing::warn!(sessions, "a backup was put in the database's place: every session in it was ended");
     Ok(())
 }
 
 /// Ends every session in a backup, unless they are to be kept, and removes its mark, in one transaction. The mark must
 /// be in the file itself and not in a write-ahead log, so there must be no such log.
-async fn revive(backup: &Path, keep_sessions: bool, by: Actor, clock: &dyn Clock) -> Result<Restored> {
+async fn restore_marked(backup: &Path, keep_sessions: bool, by: Actor, clock: &dyn Clock) -> Result<Restored> {
     let mut connection = connection::without_log(backup).await.map_err(failed)?;
     migrate::migrate(&mut connection).await?;
     let restored = end_all(&mut connection, keep_sessions, by, clock).await.map_err(failed)?;

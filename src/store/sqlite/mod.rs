@@ -157,7 +157,7 @@ async fn start(
     fresh_key: [u8; 32],
     opening: &Opening,
 ) -> std::result::Result<Started, ConnectError> {
-    backup::revive_in_place(&around.path, &*around.clock).await?;
+    backup::restore_in_place(&around.path, &*around.clock).await?;
     // Opened without a write-ahead log, since the file may still turn out to belong to another program.
     let mut connection = connection::beside_the_writer(&around.path).await.map_err(failed)?;
     opening.is(Stage::Migrating);
