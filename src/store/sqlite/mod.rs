@@ -46,7 +46,7 @@ use self::operations::sessions::{Purge, PurgeEvents, Revoke, Touch};
 use self::operations::{Beat, KeepSecret, MarkInUse};
 use self::paths::{LOCK, beside, unreachable_file};
 use self::readers::Readers;
-use self::writer::{Surroundings, Writer};
+use self::writer::{Writer, WriterParts};
 use super::opening::{ConnectError, Opening, Role, Stage};
 use super::rows::{CredentialsRow, ListedRow, LookupRow, ReplicaRow, Secret, UserRow};
 use super::{
@@ -100,8 +100,8 @@ impl Sqlite {
         let lock_file = lock.as_ref().map(|_| beside(&path, LOCK));
         let watched: Vec<_> = [Some(&path), lock_file.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
         let files = Arc::new(Files::remember(&watched)?);
-        let around = Surroundings { path: path.clone(), files: Arc::clone(&files), replica, clock, sink };
-        let Started { writer, token_key, used } = start(around, fresh_key, opening).await?;
+        let parts = WriterParts { path: path.clone(), files: Arc::clone(&files), replica, clock, sink };
+        let Started { writer, token_key, used } = start(parts, fresh_key, opening).await?;
         let readers = Readers::new(path.clone(), files);
         let this = Self { path, writer, readers, token_key, lock, noted: AtomicBool::new(false) };
         if used {
@@ -153,28 +153,28 @@ struct Started {
 
 /// Migrates the file and starts the writer.
 async fn start(
-    around: Surroundings,
+    parts: WriterParts,
     fresh_key: [u8; 32],
     opening: &Opening,
 ) -> std::result::Result<Started, ConnectError> {
-    backup::restore_in_place(&around.path, &*around.clock).await?;
+    backup::restore_in_place(&parts.path, &*parts.clock).await?;
     // Opened without a write-ahead log, since the file may still turn out to belong to another program.
-    let mut connection = connection::beside_the_writer(&around.path).await.map_err(failed)?;
+    let mut connection = connection::beside_the_writer(&parts.path).await.map_err(failed)?;
     opening.is(Stage::Migrating);
     migrate::migrate(&mut connection).await?;
     opening.is(Stage::Opening);
     let token_key = token_key(&mut connection, fresh_key).await.map_err(failed)?;
     // Commands check this too, since they can also make the first user.
-    let used = is_in_use(&mut connection, &around.path).await?;
+    let used = is_in_use(&mut connection, &parts.path).await?;
     // Closing folds and removes the log there is; beside an empty database SQLite would remove the new one too.
     connection.close().await.map_err(failed)?;
-    if around.sink.is_some() {
-        let path = around.path.clone();
+    if parts.sink.is_some() {
+        let path = parts.path.clone();
         let made = tokio::task::spawn_blocking(move || log::make_room(&path)).await;
         made.map_err(|error| StoreError::unreachable(error.to_string()))?;
     }
-    let connection = connection::writer(&around.path).await?;
-    Ok(Started { writer: Writer::start(around, connection).await?, token_key, used })
+    let connection = connection::writer(&parts.path).await?;
+    Ok(Started { writer: Writer::start(parts, connection).await?, token_key, used })
 }
 
 /// Whether a database has users, which is written into it then. One that had some and has none is refused.

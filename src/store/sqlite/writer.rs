@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const DEADLINE: Duration = Duration::from_secs(3);
 
 /// What a writer is made of.
-pub(super) struct Surroundings {
+pub(super) struct WriterParts {
     /// The path of the database.
     pub path: PathBuf,
     /// The files, which are checked before every batch.
@@ -86,9 +86,9 @@ pub(super) struct Writer(Queue<Work>);
 
 impl Writer {
     /// Starts the task. The serving process registers itself in the file.
-    pub(super) async fn start(around: Surroundings, connection: SqliteConnection) -> Result<Self> {
+    pub(super) async fn start(parts: WriterParts, connection: SqliteConnection) -> Result<Self> {
         let mut task = Task {
-            around,
+            parts,
             connection: Some(connection),
             failing: LogThrottle::default(),
             applied: Seq::default(),
@@ -98,7 +98,7 @@ impl Writer {
         };
         if task.serves() {
             task.register().await?;
-            let beside = Checkpointer::start(task.around.path.clone(), Arc::clone(&task.committed));
+            let beside = Checkpointer::start(task.parts.path.clone(), Arc::clone(&task.committed));
             task.checkpointer = Some(beside);
         }
         Ok(Self(Queue::start(|batches| task.run(batches))))
@@ -130,7 +130,7 @@ async fn outcome<T>(outcome: oneshot::Receiver<Result<T>>) -> Result<T> {
 }
 
 struct Task {
-    around: Surroundings,
+    parts: WriterParts,
     /// The connection. There is none after a failure that leaves its state in doubt, and it is opened again when next
     /// needed.
     connection: Option<SqliteConnection>,
@@ -148,7 +148,7 @@ struct Task {
 
 impl Task {
     const fn serves(&self) -> bool {
-        self.around.sink.is_some()
+        self.parts.sink.is_some()
     }
 
     async fn run(mut self, mut batches: Batches<Work>) {
@@ -206,7 +206,7 @@ impl Task {
     }
 
     async fn try_logouts(&mut self, batch: &[Pending<Logout, Revoked>]) -> Result<Vec<Revoked>> {
-        let clock = Arc::clone(&self.around.clock);
+        let clock = Arc::clone(&self.parts.clock);
         let logouts: Vec<_> = batch.iter().map(|pending| &pending.work).collect();
         let ended = logout::commit(self.connection().await?, &*clock, &logouts).await;
         let (revoked, revocation) = self.rolled_back(ended).await?;
@@ -229,7 +229,7 @@ impl Task {
     }
 
     async fn try_jobs(&mut self, jobs: &mut [Box<dyn Queued>]) -> Result<()> {
-        let clock = Arc::clone(&self.around.clock);
+        let clock = Arc::clone(&self.parts.clock);
         let committed = transact(self.connection().await?, &*clock, jobs).await;
         let revocation = self.rolled_back(committed).await?;
         self.publish(jobs.len(), revocation).await
@@ -237,14 +237,14 @@ impl Task {
 
     /// The connection, opened if there is none. Fails once the files were removed or replaced.
     async fn connection(&mut self) -> Result<&mut SqliteConnection> {
-        let checked = self.around.files.check();
-        if let (Err(_), Some(sink)) = (&checked, &self.around.sink) {
+        let checked = self.parts.files.check();
+        if let (Err(_), Some(sink)) = (&checked, &self.parts.sink) {
             sink.clear();
         }
         checked?;
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connection::writer(&self.around.path).await?,
+            None => connection::writer(&self.parts.path).await?,
         };
         Ok(self.connection.insert(connection))
     }
@@ -298,7 +298,7 @@ impl Task {
     }
 
     fn apply(&mut self, revocation: &Revocation) {
-        if let Some(sink) = &self.around.sink {
+        if let Some(sink) = &self.parts.sink {
             sink.apply(revocation);
             self.applied = revocation.seq;
         }
@@ -323,7 +323,7 @@ impl Task {
 
     /// A server begins with an empty cache, so everything in the log counts as applied.
     async fn register(&mut self) -> Result<()> {
-        let replica = self.around.replica;
+        let replica = self.parts.replica;
         let register = sqlx::query_scalar(
             "BEGIN IMMEDIATE;
              DELETE FROM replicas;
