@@ -22,7 +22,7 @@ pub(super) struct Pool {
     turns: Semaphore,
     idle: Mutex<Vec<Connection>>,
     /// How many are in use, and the notification when one is returned.
-    lent: AtomicUsize,
+    in_use: AtomicUsize,
     returned: Notify,
     /// How often all connections were discarded.
     age: AtomicU64,
@@ -33,7 +33,7 @@ pub(super) struct Lease<'p> {
     pool: &'p Pool,
     age: u64,
     pub(super) connection: Connection,
-    _lent: Lent<'p>,
+    _in_use: UseCount<'p>,
     _turn: SemaphorePermit<'p>,
 }
 
@@ -41,18 +41,18 @@ pub(super) struct Lease<'p> {
 struct InUse(usize);
 
 /// Counts a connection in use for as long as it lives.
-struct Lent<'p>(&'p Pool);
+struct UseCount<'p>(&'p Pool);
 
-impl<'p> Lent<'p> {
+impl<'p> UseCount<'p> {
     fn begin(pool: &'p Pool) -> Self {
-        pool.lent.fetch_add(1, Ordering::AcqRel);
+        pool.in_use.fetch_add(1, Ordering::AcqRel);
         Self(pool)
     }
 }
 
-impl Drop for Lent<'_> {
+impl Drop for UseCount<'_> {
     fn drop(&mut self) {
-        self.0.lent.fetch_sub(1, Ordering::AcqRel);
+        self.0.in_use.fetch_sub(1, Ordering::AcqRel);
         self.0.returned.notify_waiters();
     }
 }
@@ -64,7 +64,7 @@ impl Pool {
             gate,
             turns: Semaphore::new(most),
             idle: Mutex::default(),
-            lent: AtomicUsize::new(0),
+            in_use: AtomicUsize::new(0),
             returned: Notify::new(),
             age: AtomicU64::new(0),
         }
@@ -80,12 +80,12 @@ impl Pool {
         let closed = |_| StoreError::unreachable("the store is closed");
         let turn = self.turns.acquire().await.map_err(closed)?;
         let age = self.age.load(Ordering::Acquire);
-        let (connection, lent) = loop {
+        let (connection, in_use) = loop {
             if let Ok(idle) = self.idle().await {
                 break idle;
             }
             let error = match self.gate.open().await {
-                Ok(opened) => break (opened, Lent::begin(self)),
+                Ok(opened) => break (opened, UseCount::begin(self)),
                 Err(error) => error,
             };
             // This comes before the look into the pool, so that a connection returned after it is not missed.
@@ -97,19 +97,19 @@ impl Pool {
                 Err(InUse(_)) => returned.await,
             }
         };
-        Ok(Lease { pool: self, age, connection, _lent: lent, _turn: turn })
+        Ok(Lease { pool: self, age, connection, _in_use: in_use, _turn: turn })
     }
 
     /// Takes a connection that is idle and still alive. Where there is none, returns how many are still in use.
-    async fn idle(&self) -> std::result::Result<(Connection, Lent<'_>), InUse> {
+    async fn idle(&self) -> std::result::Result<(Connection, UseCount<'_>), InUse> {
         loop {
-            let (mut connection, lent) = {
+            let (mut connection, in_use) = {
                 let mut idle = self.idle.lock();
-                let connection = idle.pop().ok_or_else(|| InUse(self.lent.load(Ordering::Acquire)))?;
-                (connection, Lent::begin(self))
+                let connection = idle.pop().ok_or_else(|| InUse(self.in_use.load(Ordering::Acquire)))?;
+                (connection, UseCount::begin(self))
             };
             if connection.lives().await {
-                return Ok((connection, lent));
+                return Ok((connection, in_use));
             }
         }
     }
