@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_the_form_of_a_link_in_its_name_or_value_alone_is_none() {
+    fn what_has_the_form_of_a_link_in_only_its_name_or_value_is_none() {
         for (name, value) in [
             ("SESSIOND_PORT", "8080"),
             ("SESSIOND_PORT", "http://10.96.12.7:8080"),

@@ -39,7 +39,7 @@ mod tests {
     use crate::domain::token::TokenKey;
 
     #[test]
-    fn a_hash_is_the_same_for_the_same_name_and_key_alone() {
+    fn a_hash_is_the_same_for_the_same_name_and_key_only() {
         let key = TokenKey::new([7; 32]).name_key();
         // Reference: python3 -c 'import hmac; label = b"sessiond: names that are no user\x27s"
         // key = hmac.digest(bytes([7] * 32), label, "sha256"); print(hmac.digest(key, b"nobody", "sha256").hex()[:16])'

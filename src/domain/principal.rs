@@ -124,7 +124,7 @@ mod tests {
     use crate::domain::text::{Name, Username};
 
     #[test]
-    fn what_was_packed_is_what_is_told() {
+    fn what_was_packed_is_what_is_read() {
         let session = SessionId::random(&SystemEntropy).expect("entropy");
         let long = format!("{}@example.com", "ü".repeat(100));
         for (email, admin) in [(None, true), (Some("ünn@example.com"), false), (Some(long.as_str()), false)] {

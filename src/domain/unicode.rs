@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn twins_that_no_eye_can_tell_apart_are_one() {
+    fn look_alikes_are_one_name() {
         for (text, one) in [
             ("νικος", "νικοσ"),
             ("adm\u{69}\u{307}n", "admin"),

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_ten_in_a_minute_are_told_and_the_others_counted() {
+    fn the_first_ten_in_a_minute_are_recorded_and_the_others_counted() {
         let (mut windows, end) = (Windows::default(), BEGIN.after(WINDOW));
         assert_eq!(refuse(&mut windows, "a", 1000, BEGIN), 10);
         assert_eq!(refuse(&mut windows, "b", 10, BEGIN), 10, "another name is another kind");

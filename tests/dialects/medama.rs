@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use sessiond_needs::on_both_stores;
 
 use crate::harness::{
-    ALICE, Ask, BEGIN, BOB, BOB_EMAIL, PASSWORD, Reply, Server, StoreKind, ask, attributes, get, nobodys_credentials,
-    post,
+    ALICE, Ask, BEGIN, BOB, BOB_EMAIL, PASSWORD, Reply, Server, StoreKind, ask, attributes, credentials_of_no_user,
+    get, post,
 };
 
 const MOUNTS: [&str; 2] = ["", "/api"];
@@ -87,7 +87,7 @@ async fn a_logout_without_a_live_session_is_401_and_clears_a_browsers_cookie(sto
 async fn bad_credentials_are_answered_alike(store: StoreKind) {
     let server = Server::start(store).await;
     server.disable(BOB).await;
-    for (username, password) in nobodys_credentials() {
+    for (username, password) in credentials_of_no_user() {
         let reply = server.send(login("", username, &password)).await;
         assert_refused(&reply, 401, "invalid username or password");
         let names: Vec<_> = reply.headers.iter().map(|(name, _)| name.as_str()).collect();
@@ -219,7 +219,7 @@ async fn the_user_is_shown_as_the_dashboard_knows_them(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn nobody_is_shown_without_a_live_session(store: StoreKind) {
+async fn no_user_is_shown_without_a_live_session(store: StoreKind) {
     let server = Server::start(store).await;
     let dead = logged_in(&server, BOB).await;
     server.send(post("/auth/logout").cookie(&dead)).await;
@@ -293,7 +293,7 @@ async fn a_login_makes_a_new_token_and_ends_the_session_of_the_old_cookie(store:
 }
 
 #[on_both_stores]
-async fn two_live_cookies_are_nobodys_and_a_logout_or_a_login_ends_both(store: StoreKind) {
+async fn two_live_cookies_stand_for_no_user_and_a_logout_or_a_login_ends_both(store: StoreKind) {
     let server = Server::start(store).await;
     let two = async || [logged_in(&server, BOB).await, logged_in(&server, ALICE).await];
     let both = |ask: Ask, [mine, tossed]: &[String; 2]| {

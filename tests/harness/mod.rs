@@ -46,7 +46,7 @@ pub const BOB_EMAIL: &str = "bob@example.com";
 pub const BEGIN: Timestamp = Timestamp::from_millis(1_767_323_045_678);
 
 /// Names and passwords that log nobody in, once Bob is disabled.
-pub fn nobodys_credentials() -> [(&'static str, String); 10] {
+pub fn credentials_of_no_user() -> [(&'static str, String); 10] {
     let long = "x".repeat(1025);
     [
         (ALICE, "wrong horse battery staple"),

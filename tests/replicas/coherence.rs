@@ -59,7 +59,7 @@ fn numbers(revocations: &[Revocation]) -> Vec<i64> {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn whoever_joins_has_applied_the_newest_number() {
+async fn a_replica_that_registers_has_applied_the_newest_number() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         sessions(fresh, 1..2).await;
         let [first, second] = [somebody(), somebody()];
@@ -101,7 +101,7 @@ async fn a_beat_counts_up_stores_what_was_applied_and_brings_what_came_after_it(
 
 #[needs(postgres)]
 #[tokio::test]
-async fn the_beat_of_a_row_that_is_gone_is_none_and_brings_it_not_back() {
+async fn the_beat_of_a_deleted_row_is_none_and_does_not_restore_it() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         let (id, other) = (somebody(), somebody());
         shared(fresh).register(id, true).await.expect("a store");
@@ -117,7 +117,7 @@ async fn the_beat_of_a_row_that_is_gone_is_none_and_brings_it_not_back() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn reading_news_changes_nothing_and_tells_whole_users() {
+async fn reading_news_changes_nothing_and_names_whole_users() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         sessions(fresh, 1..3).await;
         let id = somebody();
@@ -154,7 +154,7 @@ async fn what_is_acknowledged_is_read_by_others_and_is_no_sign_of_life() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn nobody_is_reaped_who_has_beaten_since() {
+async fn no_replica_is_reaped_that_has_beaten_since() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         let (alive, dead) = (somebody(), somebody());
         for id in [alive, dead] {
@@ -345,7 +345,7 @@ async fn a_command_waits_for_everybody_who_serves() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn what_somebody_has_not_applied_is_kept_in_the_log() {
+async fn what_a_replica_has_not_applied_is_kept_in_the_log() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         sessions(fresh, 1..4).await;
         let id = somebody();
@@ -363,7 +363,7 @@ async fn what_somebody_has_not_applied_is_kept_in_the_log() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn a_last_seen_time_that_waits_for_a_lock_past_the_deadline_brings_nobody_back() {
+async fn a_last_seen_time_that_waits_for_a_lock_past_the_deadline_revives_no_session() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         sessions(fresh, 1..2).await;
         let mut lock = Connection::open(&fresh.database.url()).await.expect("connected");

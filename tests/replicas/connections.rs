@@ -133,11 +133,11 @@ async fn memory_that_is_not_believed_for_a_while_is_kept() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn a_server_that_hears_nothing_on_its_listening_connection_reads_the_store_until_it_hears_again() {
-    join_all([Ways::Both, Ways::Asked, Ways::Answered].map(deaf_for_a_while)).await;
+async fn a_server_whose_listening_connection_hangs_reads_the_store_until_it_recovers() {
+    join_all([Ways::Both, Ways::Asked, Ways::Answered].map(silent_for_a_while)).await;
 }
 
-async fn deaf_for_a_while(ways: Ways) {
+async fn silent_for_a_while(ways: Ways) {
     let home = Home::new(StoreKind::Postgres);
     let proxy = Proxy::to(&home.database.url()).await;
     let (deaf, other) = (serve_through(&home, &proxy.url()).await, home.serve().await);

@@ -137,7 +137,7 @@ async fn a_frozen_server_delays_a_login_at_the_cap_and_does_not_prevent_it() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn a_login_at_the_cap_asks_nobody_where_what_is_stored_decides() {
+async fn a_login_at_the_cap_asks_no_replica_where_stored_times_decide() {
     let home = Home::new(StoreKind::Postgres);
     let (a, b) = tokio::join!(serve(&home, 3), serve(&home, 3));
     let sessions = filled(&[&a, &b], 3).await;

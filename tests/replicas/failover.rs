@@ -111,7 +111,7 @@ async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
 }
 
 #[tokio::test]
-async fn a_process_that_would_not_hear_such_a_warning_is_refused_with_a_sentence() {
+async fn a_process_that_would_miss_such_a_warning_is_refused_with_a_sentence() {
     let database = Database::new(StoreKind::Postgres);
     let deaf = tracing_subscriber::registry().with(notices::layer()).with(LevelFilter::ERROR);
     let _guard = tracing::subscriber::set_default(deaf);
@@ -144,7 +144,7 @@ impl Gone {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn a_host_that_is_gone_without_a_word_is_passed_over() {
+async fn a_host_that_does_not_answer_is_passed_over() {
     let home = Home::new(StoreKind::Postgres);
     let gone = Gone::new().await;
     let mut url = Url::parse(&home.database.url()).expect("a URL");

@@ -154,7 +154,7 @@ async fn a_store_is_restored_with_its_sessions_when_asked_to() {
 }
 
 #[tokio::test]
-async fn a_backup_that_was_copied_into_place_ends_its_sessions_at_the_first_start_alone() {
+async fn a_backup_that_was_copied_into_place_ends_its_sessions_at_the_first_start_only() {
     let (home, _server, bob) = backed_up().await;
     let other = Home::new(StoreKind::Sqlite);
     std::fs::copy(file(&home), other.database.path()).expect("copied");

@@ -72,7 +72,7 @@ fn logged_out(status: u16) -> bool {
 }
 
 #[on_both_stores]
-async fn a_stale_cookie_locks_nobody_out_wherever_it_lies(store: StoreKind) {
+async fn a_stale_cookie_locks_no_user_out_whatever_its_path(store: StoreKind) {
     for setting in ["", "cache = 'off'", "cookie_domain = 'example.com'"] {
         let server = Server::with(store, setting).await;
         let stale = server.log_in(ALICE).await.token;
@@ -114,7 +114,7 @@ fn places(path: &str) -> Vec<(Option<&'static str>, &str)> {
 }
 
 #[on_both_stores]
-async fn a_logout_ends_every_session_that_the_browser_presents_and_leaves_it_no_cookie(store: StoreKind) {
+async fn a_logout_ends_every_session_that_the_browser_presents_and_clears_every_cookie(store: StoreKind) {
     let server = Server::start(store).await;
     let stays = server.log_in(BOB).await;
     for path in LOGOUTS {
@@ -137,7 +137,7 @@ async fn a_logout_ends_every_session_that_the_browser_presents_and_leaves_it_no_
 }
 
 #[on_both_stores]
-async fn a_login_ends_every_session_that_the_browser_presents_and_leaves_it_one_cookie(store: StoreKind) {
+async fn a_login_ends_every_session_that_the_browser_presents_and_sets_one_cookie(store: StoreKind) {
     for setting in ["", "cookie_domain = 'example.com'"] {
         let server = Server::with(store, setting).await;
         let stays = server.log_in(BOB).await;
@@ -243,7 +243,7 @@ async fn whatever_ends_one_of_the_sessions_that_the_cookies_stand_for_clears_the
 }
 
 #[on_both_stores]
-async fn a_logout_by_header_leaves_cookies_that_stand_for_other_sessions_alone(store: StoreKind) {
+async fn a_logout_by_header_keeps_cookies_that_stand_for_other_sessions(store: StoreKind) {
     let server = Server::start(store).await;
     for path in LOGOUTS {
         let [mine, one, two] = [server.log_in(BOB).await, server.log_in(BOB).await, server.log_in(ALICE).await];
@@ -269,7 +269,7 @@ async fn a_logout_by_header_leaves_cookies_that_stand_for_other_sessions_alone(s
 }
 
 #[on_both_stores]
-async fn a_cookie_that_nobody_can_judge_is_no_reason_to_say_that_all_ended(store: StoreKind) {
+async fn a_cookie_that_cannot_be_looked_up_is_no_reason_to_answer_that_all_ended(store: StoreKind) {
     let server = Server::start(store).await;
     let (mine, unreadable) = (server.log_in(BOB).await, server.log_in(BOB).await);
     let spoil = format!("UPDATE sessions SET id = 'spoilt' WHERE id = '{}'", unreadable.session);

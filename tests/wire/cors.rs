@@ -76,7 +76,7 @@ async fn asks(server: &Server) -> Vec<(Ask, u16)> {
 }
 
 #[on_both_stores]
-async fn every_answer_is_readable_by_listed_origins_and_nobody_else(store: StoreKind) {
+async fn every_answer_is_readable_by_listed_origins_only(store: StoreKind) {
     let server = Server::with(store, SETTINGS).await;
     for origin in LISTED.into_iter().chain(OTHERS) {
         for (ask, status) in asks(&server).await {
@@ -96,7 +96,7 @@ async fn every_answer_is_readable_by_listed_origins_and_nobody_else(store: Store
 }
 
 #[on_both_stores]
-async fn a_preflight_tells_listed_origins_what_they_may_send(store: StoreKind) {
+async fn a_preflight_answers_listed_origins_what_they_may_send(store: StoreKind) {
     let server = Server::with(store, SETTINGS).await;
     for (path, method) in [
         ("/auth/login", "POST"),
@@ -205,7 +205,7 @@ async fn a_refused_page_of_another_origin_reads_nothing_and_a_listed_one_logs_in
 }
 
 #[on_both_stores]
-async fn two_origins_are_nobody(store: StoreKind) {
+async fn two_origins_are_refused(store: StoreKind) {
     let server = Server::with(store, SETTINGS).await;
     let reply = server.send(get("/user").header("Origin", LISTED[0]).header("Origin", LISTED[1])).await;
     assert_readable_by(&reply, None, "two origins");
@@ -213,7 +213,7 @@ async fn two_origins_are_nobody(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn without_listed_origins_nobody_reads_and_answers_do_not_vary(store: StoreKind) {
+async fn without_listed_origins_no_page_reads_and_answers_do_not_vary(store: StoreKind) {
     let server = Server::start(store).await;
     for origin in LISTED.into_iter().chain(OTHERS) {
         for ask in [get("/user").header("Origin", origin), preflight("/auth/login", origin, "POST")] {

@@ -203,7 +203,7 @@ async fn a_link_an_image_and_a_head_from_another_site_change_nothing(store: Stor
 }
 
 #[on_both_stores]
-async fn a_get_logs_out_by_header_alone_and_never_writes_the_cookie(store: StoreKind) {
+async fn a_get_logs_out_by_header_only_and_never_writes_the_cookie(store: StoreKind) {
     let server = Server::start(store).await;
     let mine = server.log_in(BOB).await;
     let dead = "A".repeat(43);
@@ -307,7 +307,7 @@ async fn a_header_credential_may_come_from_anywhere(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn without_a_public_url_our_origin_is_the_host_that_was_asked(store: StoreKind) {
+async fn without_a_public_url_our_origin_is_the_host_of_the_request(store: StoreKind) {
     let server = Server::start(store).await;
     for (origin, may) in [
         ("https://login.example:8443", true),
@@ -328,7 +328,7 @@ async fn without_a_public_url_our_origin_is_the_host_that_was_asked(store: Store
 }
 
 #[on_both_stores]
-async fn with_a_public_url_the_host_that_was_asked_says_nothing(store: StoreKind) {
+async fn with_a_public_url_the_host_of_the_request_does_not_matter(store: StoreKind) {
     let server = Server::with(store, SETTINGS).await;
     let mine = server.log_in(BOB).await;
     for origin in
@@ -396,7 +396,7 @@ async fn with_a_public_url_a_request_of_no_host_is_not_of_the_same_origin(store:
 }
 
 #[on_both_stores]
-async fn a_wrong_place_is_told_after_the_route_and_before_all_else(store: StoreKind) {
+async fn a_wrong_place_is_refused_after_the_route_and_before_all_else(store: StoreKind) {
     let server = Server::start(store).await;
     let (_, form) = FOREIGN[0];
     for (method, path, status) in [

@@ -35,7 +35,7 @@ impl Server {
     }
 
     /// Has it log many lines, over one connection.
-    async fn has_much_to_say(&self) {
+    async fn log_many_lines(&self) {
         let stream = TcpStream::connect(&self.listen).await.expect("a connection");
         let (mut read, mut write) = stream.into_split();
         let request = format!("GET /auth/nowhere HTTP/1.1\r\nHost: {}\r\n\r\n", self.listen);
@@ -113,7 +113,7 @@ async fn into_a_pipe(home: &Home, nonblocking: bool) -> (Server, PipeReader) {
 async fn a_log_that_is_not_read_stops_nothing(store: StoreKind, nonblocking: bool) {
     let home = Home::new(store);
     let (server, mut reader) = into_a_pipe(&home, nonblocking).await;
-    server.has_much_to_say().await;
+    server.log_many_lines().await;
     until("lines are dropped", async || server.dropped().await > 0).await;
     server.answers_everything().await;
 
@@ -135,7 +135,7 @@ async fn a_log_that_is_not_read_stops_nothing(store: StoreKind, nonblocking: boo
     assert!(said >= before, "{said} of {before}");
 
     // And when it is not read again, it can be stopped.
-    server.has_much_to_say().await;
+    server.log_many_lines().await;
     server.answers_everything().await;
     assert!(server.stops().await.success());
     drop(reader);
@@ -152,11 +152,11 @@ async fn a_log_in_a_pipe_that_does_not_block_stops_nothing_either(store: StoreKi
 }
 
 #[on_both_stores]
-async fn a_log_whose_reader_is_gone_stops_nothing(store: StoreKind) {
+async fn a_log_whose_reader_has_closed_stops_nothing(store: StoreKind) {
     let home = Home::new(store);
     let (server, reader) = into_a_pipe(&home, false).await;
     drop(reader);
-    server.has_much_to_say().await;
+    server.log_many_lines().await;
     until("lines are dropped", async || server.dropped().await > 0).await;
     server.answers_everything().await;
     assert!(server.stops().await.success());
@@ -211,7 +211,7 @@ async fn a_request_that_the_database_fails_is_logged_with_all_its_causes_and_ans
 }
 
 /// A server that cannot say where it listens, so that it is told.
-async fn told_where(home: &Home, change: impl Fn(Command, &[&str; 2]) -> Command) -> Server {
+async fn with_free_ports(home: &Home, change: impl Fn(Command, &[&str; 2]) -> Command) -> Server {
     let mut attempts = 0;
     loop {
         // Somebody else may take one before the server does.
@@ -236,14 +236,14 @@ async fn told_where(home: &Home, change: impl Fn(Command, &[&str; 2]) -> Command
 #[on_both_stores]
 async fn a_log_on_a_full_disk_stops_nothing(store: StoreKind) {
     let home = Home::new(store);
-    let server = told_where(&home, |mut command, [listen, ops]| {
+    let server = with_free_ports(&home, |mut command, [listen, ops]| {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a device");
         command.env("SESSIOND_LISTEN", listen).env("SESSIOND_OPS_LISTEN", ops);
         command.env("RUST_LOG", "debug").stderr(full);
         command
     })
     .await;
-    server.has_much_to_say().await;
+    server.log_many_lines().await;
     until("lines are dropped", async || server.dropped().await > 0).await;
     server.answers_everything().await;
     assert!(server.stops().await.success());
@@ -252,7 +252,7 @@ async fn a_log_on_a_full_disk_stops_nothing(store: StoreKind) {
 #[on_both_stores]
 async fn a_log_that_is_closed_stops_nothing(store: StoreKind) {
     let home = Home::new(store);
-    let server = told_where(&home, |command, [listen, ops]| {
+    let server = with_free_ports(&home, |command, [listen, ops]| {
         let program = command.as_std();
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", r#"exec "$0" serve 2>&-"#]).arg(env!("CARGO_BIN_EXE_sessiond")).env_clear();
@@ -262,7 +262,7 @@ async fn a_log_that_is_closed_stops_nothing(store: StoreKind) {
         shell
     })
     .await;
-    server.has_much_to_say().await;
+    server.log_many_lines().await;
     server.answers_everything().await;
     assert!(server.stops().await.success());
 }

@@ -36,7 +36,7 @@ async fn interrupted(server: &Server, ask: Ask, meanwhile: impl AsyncFnOnce()) -
 }
 
 #[on_both_stores]
-async fn whoever_is_logged_out_while_they_send_a_body_changes_nothing(store: StoreKind) {
+async fn a_user_who_is_logged_out_while_they_send_a_body_changes_nothing(store: StoreKind) {
     let server = Server::start(store).await;
     let others = server.log_in(BOB).await;
     let requests: [(&str, Value); 5] = [

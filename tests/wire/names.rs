@@ -158,7 +158,7 @@ async fn a_stored_hash_that_costs_too_much_is_refused_like_a_wrong_password(stor
 }
 
 #[on_both_stores]
-async fn a_stored_hash_that_is_never_computed_is_said_once_with_the_users_id(store: StoreKind) {
+async fn a_stored_hash_that_is_never_computed_is_logged_once_with_the_users_id(store: StoreKind) {
     let home = Home::new(store);
     let server = home.serve().await;
     add(&home, BOB, PASSWORD).await.done().unwrap();

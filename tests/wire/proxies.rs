@@ -123,7 +123,7 @@ async fn behind_one_proxy_behind_another_the_client_is_who_called_the_first(stor
 }
 
 /// Behind `proxy` our own page logs in, and a page that DNS rebinding moved here does not.
-async fn assert_lets_our_page_alone_log_in(proxy: &ReverseProxy, how: &str) {
+async fn assert_lets_only_our_page_log_in(proxy: &ReverseProxy, how: &str) {
     let page = |host: &str, origin: &str| {
         let login = post("/auth/login").json(&json!({"username": BOB, "password": PASSWORD}));
         login.header("Host", host).header("Origin", origin).header("Sec-Fetch-Site", "same-origin")
@@ -150,7 +150,7 @@ async fn behind_nginx_our_own_page_logs_in_whatever_host_it_passes_on(store: Sto
             )
         })
         .await;
-        assert_lets_our_page_alone_log_in(&proxy, host).await;
+        assert_lets_only_our_page_log_in(&proxy, host).await;
     }
     server.stop().await;
 }
@@ -159,7 +159,7 @@ async fn behind_nginx_our_own_page_logs_in_whatever_host_it_passes_on(store: Sto
 #[on_both_stores]
 async fn behind_haproxy_our_own_page_logs_in(store: StoreKind) {
     let server = Server::with(store, "public_url = 'https://login.example'").await;
-    assert_lets_our_page_alone_log_in(&haproxy_before(&server.address()).await, "as it came").await;
+    assert_lets_only_our_page_log_in(&haproxy_before(&server.address()).await, "as it came").await;
     server.stop().await;
 }
 

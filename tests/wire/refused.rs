@@ -91,7 +91,7 @@ async fn a_refused_login_is_a_line_of_json_and_an_event(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn many_in_a_row_are_told_as_a_count_once_their_minute_is_over(store: StoreKind) {
+async fn many_in_a_row_are_recorded_as_a_count_once_their_minute_is_over(store: StoreKind) {
     let server = Server::start(store).await;
     for _ in 0..12 {
         assert_eq!(server.send(login(ALICE, WRONG)).await.status, 401);

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_that_nobody_reads_fails_in_time() {
+    async fn a_write_that_is_not_read_fails_in_time() {
         let (mut ours, _theirs) = pair();
         assert_eq!(write(&mut ours).await.expect("room"), 4);
         let begin = Instant::now();

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn listed_origins_may_change_and_read_and_nobody_else_may_read() {
+    fn listed_origins_may_change_and_read_and_no_others_may_read() {
         let origins = origins("cors_origins = ['https://app.example']\npublic_url = 'https://login.example'");
         let from = |origin| request(&[("host", "login.example"), ("origin", origin), ("sec-fetch-site", "cross-site")]);
         assert!(origins.may_change(&from("https://app.example")));

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use sessiond_needs::on_both_stores;
 
 use crate::harness::{
-    ALICE, Ask, BEGIN, BOB, BOB_EMAIL, LoggedIn, PASSWORD, Reply, Server, StoreKind, ask, attributes, delete, get,
-    nobodys_credentials, post,
+    ALICE, Ask, BEGIN, BOB, BOB_EMAIL, LoggedIn, PASSWORD, Reply, Server, StoreKind, ask, attributes,
+    credentials_of_no_user, delete, get, post,
 };
 
 mod lifetime;
@@ -180,7 +180,7 @@ async fn a_form_logs_in_like_json(store: StoreKind) {
 async fn bad_credentials_are_answered_alike(store: StoreKind) {
     let server = Server::start(store).await;
     server.disable(BOB).await;
-    for (username, password) in nobodys_credentials() {
+    for (username, password) in credentials_of_no_user() {
         let reply = server.send(login(username, &password)).await;
         assert_unauthenticated(&reply);
         assert!(reply.all("set-cookie").is_empty());
@@ -190,7 +190,7 @@ async fn bad_credentials_are_answered_alike(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn what_is_not_a_login_is_told_apart(store: StoreKind) {
+async fn what_is_not_a_login_is_distinguished(store: StoreKind) {
     let server = Server::start(store).await;
     let malformed = "The request cannot be read";
     let (json, form) = ("application/json", "application/x-www-form-urlencoded");
@@ -304,7 +304,7 @@ async fn a_logout_with_too_large_a_body_ends_nothing(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn a_logout_by_header_leaves_the_cookie_of_another_live_session(store: StoreKind) {
+async fn a_logout_by_header_keeps_the_cookie_of_another_live_session(store: StoreKind) {
     let server = Server::start(store).await;
     let (mine, cookie) = (server.log_in(BOB).await, server.log_in(BOB).await);
     let logout = || post(LOGOUT).pair(&mine.user, &mine.token).cookie(&cookie.token);
@@ -322,7 +322,7 @@ async fn a_logout_by_header_leaves_the_cookie_of_another_live_session(store: Sto
 }
 
 #[on_both_stores]
-async fn a_cookie_that_nobody_can_judge_stops_the_change_and_stays(store: StoreKind) {
+async fn a_cookie_that_cannot_be_looked_up_stops_the_change_and_stays(store: StoreKind) {
     let server = Server::start(store).await;
     let (mine, other, unreadable) = (server.log_in(BOB).await, server.log_in(BOB).await, server.log_in(BOB).await);
     let spoil = format!("UPDATE sessions SET id = 'spoilt' WHERE id = '{}'", unreadable.session);
@@ -344,7 +344,7 @@ async fn a_cookie_that_nobody_can_judge_stops_the_change_and_stays(store: StoreK
 }
 
 #[on_both_stores]
-async fn nobody_is_told_anything_without_a_live_session(store: StoreKind) {
+async fn nothing_is_revealed_without_a_live_session(store: StoreKind) {
     let server = Server::start(store).await;
     let dead = server.log_in(BOB).await;
     server.send(post(LOGOUT).bearer(&dead.token)).await;

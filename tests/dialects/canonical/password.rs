@@ -45,7 +45,7 @@ async fn a_new_password_ends_every_other_session_and_gives_this_one_a_new_token(
 }
 
 #[on_both_stores]
-async fn by_cookie_the_new_token_comes_in_the_cookie_alone(store: StoreKind) {
+async fn by_cookie_the_new_token_comes_in_the_cookie_only(store: StoreKind) {
     let server = Server::start(store).await;
     for (remember, current, next) in [(false, PASSWORD, NEW), (true, NEW, PASSWORD)] {
         let credentials = json!({"username": BOB, "password": current, "remember": remember});
@@ -136,7 +136,7 @@ async fn of_changes_at_once_one_is_made_and_its_token_lives(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn the_audit_tells_through_which_session_a_password_was_changed(store: StoreKind) {
+async fn the_audit_names_the_session_that_changed_a_password(store: StoreKind) {
     let server = Server::start(store).await;
     let mine = server.log_in(BOB).await;
     server.send(change(PASSWORD, NEW).bearer(&mine.token)).await;

@@ -103,7 +103,7 @@ async fn a_page_is_fifty_and_a_bad_one_is_400(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn one_session_is_ended_by_its_owner_alone(store: StoreKind) {
+async fn one_session_is_ended_by_its_owner_only(store: StoreKind) {
     let server = Server::start(store).await;
     let (mine, other, alice) = (server.log_in(BOB).await, server.log_in(BOB).await, server.log_in(ALICE).await);
     let reply = server.send(one(&other.session).cookie(&mine.token)).await;

@@ -54,7 +54,7 @@ async fn logout_me_clears_the_cookie_of_the_session_it_ends(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn logout_me_tells_nobody_whether_somebody_elses_session_exists(store: StoreKind) {
+async fn logout_me_does_not_reveal_whether_another_users_session_exists(store: StoreKind) {
     let server = Server::start(store).await;
     let (bob, alice) = (log_in(&server, BOB, CURL).await, log_in(&server, ALICE, CURL).await);
     let unknown = "23456789ABCDEFGHJ";
@@ -137,7 +137,7 @@ async fn users_logout_ends_every_session_of_the_caller(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn users_logout_ends_nothing_when_it_is_asked_wrongly_or_for_somebody_else(store: StoreKind) {
+async fn users_logout_ends_nothing_when_it_is_malformed_or_for_another_user(store: StoreKind) {
     let server = Server::start(store).await;
     let (bob, alice) = (log_in(&server, BOB, CURL).await, log_in(&server, ALICE, CURL).await);
     let forbidden = r#"{"success":false,"error":"User does not have the permissions required for this action [error-unauthorized]"}"#;
@@ -163,7 +163,7 @@ async fn users_logout_ends_nothing_when_it_is_asked_wrongly_or_for_somebody_else
 }
 
 #[on_both_stores]
-async fn ending_the_others_keeps_this_session_alone(store: StoreKind) {
+async fn ending_the_others_keeps_only_this_session(store: StoreKind) {
     let server = Server::start(store).await;
     let alice = log_in(&server, ALICE, CURL).await;
     for path in ["/api/v1/users.removeOtherTokens", "/api/v1/users.logoutOtherClients"] {

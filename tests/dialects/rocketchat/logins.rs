@@ -46,7 +46,7 @@ async fn every_form_of_login_begins_a_session_of_its_own(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn me_tells_an_ordinary_user_from_an_admin_without_an_address(store: StoreKind) {
+async fn me_distinguishes_an_ordinary_user_from_an_admin_without_an_address(store: StoreKind) {
     let server = Server::start(store).await;
     for user in [BOB, ALICE] {
         let login = log_in(&server, user, CURL).await;

@@ -194,7 +194,7 @@ async fn logout_by_get_needs_header_credentials_and_writes_no_cookie(store: Stor
 }
 
 #[on_both_stores]
-async fn whoever_is_not_logged_in_is_told_so_in_the_same_words_everywhere(store: StoreKind) {
+async fn a_client_that_is_not_logged_in_gets_the_same_words_everywhere(store: StoreKind) {
     let server = Server::start(store).await;
     let expired = log_in(&server, BOB, CURL).await;
     server.advance(Duration::from_hours(14 * 24));

@@ -27,7 +27,7 @@ async fn a_session_is_logged_out_once_and_only_as_its_owner(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn what_was_asked_for_through_a_session_is_not_done_once_that_has_ended(store: StoreKind) {
+async fn what_a_session_asked_for_is_not_done_once_it_has_ended(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         let ann = fresh.user("ann").await;
         let others = fresh.session(ann, 1).await;
@@ -60,7 +60,7 @@ async fn what_was_asked_for_through_a_session_is_not_done_once_that_has_ended(st
 }
 
 #[on_both_stores]
-async fn a_last_seen_time_that_waited_past_the_deadline_brings_nobody_back(store: StoreKind) {
+async fn a_last_seen_time_that_waited_past_the_deadline_revives_no_session(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         fresh.session(fresh.user("ann").await, 1).await;
         fresh.wait_until(BEGIN.after(IDLE));

@@ -5,7 +5,7 @@ use sessiond_needs::on_both_stores;
 use super::*;
 
 #[on_both_stores]
-async fn a_login_outrun_by_what_it_was_checked_against_makes_no_session(store: StoreKind) {
+async fn a_superseded_login_makes_no_session(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         for (number, what) in (10..).zip(["password", "own password", "disabled", "enabled", "revoked"]) {
             let user = fresh.user(&format!("user{number}")).await;
@@ -35,7 +35,7 @@ async fn a_login_outrun_by_what_it_was_checked_against_makes_no_session(store: S
 }
 
 #[on_both_stores]
-async fn an_outrun_login_ends_nothing(store: StoreKind) {
+async fn a_superseded_login_ends_nothing(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         let ann = fresh.user("ann").await;
         fresh.session(ann, 1).await;
@@ -90,7 +90,7 @@ async fn a_login_ends_every_session_whose_cookie_it_overwrites(store: StoreKind)
 }
 
 #[on_both_stores]
-async fn a_fresh_hash_takes_the_old_ones_place_and_outruns_nobody(store: StoreKind) {
+async fn a_fresh_hash_replaces_the_old_one_and_supersedes_no_login(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         let ann = fresh.user("ann").await;
         fresh.create(NewSession { rehashed: Some(hash("stronger")), ..login_of(ann, 1) }).await;
@@ -123,7 +123,7 @@ async fn at_the_cap_the_session_not_seen_for_longest_makes_room(store: StoreKind
 }
 
 #[on_both_stores]
-async fn where_stored_times_cannot_tell_which_session_makes_room_a_login_changes_nothing_and_asks(store: StoreKind) {
+async fn where_stored_times_cannot_decide_which_session_ends_a_login_changes_nothing_and_asks(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         let ann = fresh.user("ann").await;
         let mut ids = Vec::new();

@@ -136,7 +136,7 @@ async fn everything_is_there_after_closing_and_opening_again(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn without_a_server_there_is_nobody_to_confirm(store: StoreKind) {
+async fn without_a_server_there_is_nothing_to_confirm(store: StoreKind) {
     let database = Database::new(store);
     let alone = open(&database, Role::Command).await.expect("a store");
     assert_eq!(confirm(&*alone, Seq(1)).await.expect("a store"), Confirmed::NoServer);

@@ -43,7 +43,7 @@ async fn one_touch_stores_many_sessions(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn a_list_shows_live_sessions_newest_login_first_and_tells_what_it_reveals(store: StoreKind) {
+async fn a_list_shows_live_sessions_newest_login_first_and_the_number_it_reveals(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         let (ann, bob) = (fresh.user("ann").await, fresh.user("bob").await);
         let list = async |at| fresh.store.sessions(ann, at).await.expect("a store");

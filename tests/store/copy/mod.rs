@@ -57,7 +57,7 @@ async fn unfinished(home: &Home) -> (Old, &'static str) {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn everybody_stays_logged_in_and_whoever_was_not_is_not() {
+async fn everybody_stays_logged_in_and_a_session_that_had_ended_stays_ended() {
     let (home, old) = (Home::new(StoreKind::Postgres), Old::new());
     let before = old.serve(&home).await;
     let beside = async |arguments: &[&str]| finish(old.command(&home, arguments), PASSWORD).await.done().unwrap();
@@ -147,7 +147,7 @@ async fn whatever_a_column_may_hold_is_copied_as_it_is() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn a_store_with_nobody_logged_in_is_copied_and_numbers_begin_at_one() {
+async fn a_store_without_sessions_is_copied_and_numbers_begin_at_one() {
     let home = Home::new(StoreKind::Postgres);
     let old = Old::with(&home, "").await;
     // The settings say where to, as they say it to the server.
@@ -172,7 +172,7 @@ async fn every_table_is_copied_or_known_to_be_left_out() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn a_target_that_is_not_empty_is_refused_and_left_alone() {
+async fn a_target_that_is_not_empty_is_refused_and_unchanged() {
     let home = Home::new(StoreKind::Postgres);
     let old = Old::with(&home, "").await;
     for sql in [
@@ -197,7 +197,7 @@ async fn a_target_that_is_not_empty_is_refused_and_left_alone() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn a_finished_copy_may_be_started_again_until_somebody_uses_it() {
+async fn a_finished_copy_may_be_started_again_until_it_is_used() {
     let home = Home::new(StoreKind::Postgres);
     let old = Old::with(&home, "").await;
     let told = finish(copying(&home, &old), "").await.done().unwrap();
@@ -270,7 +270,7 @@ async fn any_other_way_is_refused_and_no_secret_is_repeated() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn nobody_opens_a_part_and_the_same_copy_goes_on_from_there() {
+async fn no_process_opens_a_partial_copy_and_the_same_copy_goes_on_from_there() {
     let home = Home::new(StoreKind::Postgres);
     let (old, cure) = unfinished(&home).await;
     let part = home.database.contents().await;
@@ -309,7 +309,7 @@ async fn a_copy_does_not_go_on_with_a_source_that_has_changed() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn a_target_that_somebody_else_has_changed_meanwhile_is_never_finished() {
+async fn a_target_that_was_changed_meanwhile_is_never_finished() {
     for change in [
         "INSERT INTO replicas VALUES ('23456789ABCDEFGHJ', 1, 1)",
         "INSERT INTO users VALUES ('1', '', '', NULL, NULL, '', false, '', 0, NULL, 0, 0)",
@@ -330,7 +330,7 @@ async fn a_target_that_somebody_else_has_changed_meanwhile_is_never_finished() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn while_one_copies_nobody_else_does_and_the_source_stays_as_it_is() {
+async fn while_one_copies_no_other_does_and_the_source_stays_as_it_is() {
     let home = Home::new(StoreKind::Postgres);
     let old = Old::with(&home, "").await;
     home.run(&["migrate"]).await.done().unwrap();

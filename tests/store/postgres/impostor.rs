@@ -77,7 +77,7 @@ async fn ask(client: &mut TcpStream, question: &[u8]) -> std::io::Result<Vec<u8>
 }
 
 #[tokio::test]
-async fn a_password_is_never_told_in_clear_nor_as_md5() {
+async fn a_password_is_never_sent_in_clear_nor_as_md5() {
     for question in [CLEARTEXT, MD5, NOTICE_FIRST] {
         for query in ["", "?sslmode=prefer", "?sslmode=disable"] {
             let impostor = Impostor::asking(question).await;
@@ -91,7 +91,7 @@ async fn a_password_is_never_told_in_clear_nor_as_md5() {
 }
 
 #[tokio::test]
-async fn a_password_is_proved_by_scram_without_being_told() {
+async fn a_password_is_proved_by_scram_without_being_sent() {
     let impostor = Impostor::asking(SCRAM).await;
     let query = impostor.pass_for_the_database("127.0.0.1", "?sslmode=disable");
     query.await.refused().unwrap();

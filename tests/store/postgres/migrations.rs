@@ -192,7 +192,7 @@ async fn a_newer_schema_that_does_not_cover_this_release_is_refused_and_left_as_
 
 #[needs(postgres)]
 #[tokio::test]
-async fn somebody_elses_tables_are_refused_and_left_alone() {
+async fn tables_of_another_program_are_refused_and_unchanged() {
     let database = Database::new(StoreKind::Postgres);
     database.execute("CREATE TABLE notes (text text); INSERT INTO notes VALUES ('mine')").await;
     let Err(ConnectError::Store(StoreError::Inconsistent(refused))) = migrate(&database).await else { panic!("taken") };

@@ -134,7 +134,7 @@ async fn what_does_not_pass_by_itself_is_refused_at_once() {
 
 #[needs(initdb)]
 #[tokio::test]
-async fn a_server_that_waits_for_its_database_ends_as_soon_as_it_is_told() {
+async fn a_server_that_waits_for_its_database_ends_on_sigterm_at_once() {
     let home = home_at(&format!("postgres://sessiond@127.0.0.1:{}/postgres", free_port().expect("a port")));
     for signal in [Signal::TERM, Signal::INT] {
         let (command, ops) = server(&home);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn sqlite_writes_ahead_in_files_that_are_its_owners_alone() {
+async fn sqlite_writes_ahead_in_files_that_only_their_owner_can_read() {
     on_a_fresh_store(StoreKind::Sqlite, async |fresh| {
         fresh.user("ann").await;
         let mut names = Vec::new();
@@ -55,7 +55,7 @@ async fn sqlite_is_one_database_under_whatever_name() {
 }
 
 #[tokio::test]
-async fn sqlite_keeps_what_was_restored_beside_it_for_its_owner_alone() {
+async fn sqlite_keeps_what_was_restored_beside_it_for_its_owner_only() {
     let database = Database::new(StoreKind::Sqlite);
     for name in ["test.db", "test.db.lock"] {
         std::fs::write(database.dir().join(name), "").expect("written");

@@ -49,7 +49,7 @@ impl RevocationSink for Slow {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_answered_before_the_sink_has_heard() {
+async fn no_logout_is_answered_before_the_sink_has_applied_it() {
     let (slow, clock, database) = (Arc::new(Slow::default()), clock(), Database::new(StoreKind::Sqlite));
     let (url, role) = (DatabaseUrl::new(database.url()), Role::Serve(slow.clone()));
     let store = connect(&url, role, clock.clone(), &SystemEntropy).await.expect("a store");
@@ -68,7 +68,7 @@ fn heard(fresh: &Fresh) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn the_sink_hears_every_number_once_from_the_newest_at_the_start_on() {
+async fn the_sink_gets_every_number_once_from_the_newest_at_the_start_on() {
     let fresh = Fresh::new(StoreKind::Sqlite).await;
     let ann = fresh.user("ann").await;
     for number in 0..40 {
@@ -106,7 +106,7 @@ async fn many_logouts_at_once_share_commits() {
 }
 
 #[tokio::test]
-async fn a_server_hears_what_a_command_beside_it_ends_and_says_so() {
+async fn a_server_applies_what_a_command_beside_it_ends_and_acknowledges_it() {
     on_a_fresh_store(StoreKind::Sqlite, async |fresh| {
         let ann = fresh.user("ann").await;
         let id = fresh.session(ann, 1).await;

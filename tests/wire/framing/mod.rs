@@ -323,7 +323,7 @@ async fn chunks_win_over_a_length_and_nothing_after_them_is_answered(store: Stor
 }
 
 #[on_both_stores]
-async fn a_path_that_only_resembles_a_route_is_nobodys(store: StoreKind) {
+async fn a_path_that_only_resembles_a_route_is_unknown(store: StoreKind) {
     let server = Server::start(store).await;
     let alice = server.log_in(ALICE).await;
     for path in [
