@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use sessiond_needs::on_both_stores;
 
 use crate::harness::{
-    ALICE, Ask, BEGIN, BOB, BOB_EMAIL, PASSWORD, Reply, Server, StoreKind, ask, attributes, credentials_of_no_user,
-    get, post,
+    ALICE, BEGIN, BOB, BOB_EMAIL, PASSWORD, Reply, Server, StoreKind, TestRequest, ask, attributes,
+    credentials_of_no_user, get, post,
 };
 
 const MOUNTS: [&str; 2] = ["", "/api"];
 
-fn login(mount: &str, username: &str, password: &str) -> Ask {
+fn login(mount: &str, username: &str, password: &str) -> TestRequest {
     post(&format!("{mount}/auth/login")).json(&json!({"username": username, "password": password}))
 }
 
@@ -43,10 +43,12 @@ async fn a_login_sets_the_cookie_and_says_nothing_else(store: StoreKind) {
 #[on_both_stores]
 async fn a_logout_destroys_the_cookie_and_the_session(store: StoreKind) {
     let server = Server::start(store).await;
-    let bare = |ask: Ask| ask;
-    let dashboard = |ask: Ask| ask.header("Content-Type", "application/json");
-    let empty = |ask: Ask| ask.json(&json!({}));
-    for (mount, body) in [("", bare as fn(Ask) -> Ask), ("/api", bare), ("/api", dashboard), ("", empty)] {
+    let bare = |ask: TestRequest| ask;
+    let dashboard = |ask: TestRequest| ask.header("Content-Type", "application/json");
+    let empty = |ask: TestRequest| ask.json(&json!({}));
+    for (mount, body) in
+        [("", bare as fn(TestRequest) -> TestRequest), ("/api", bare), ("/api", dashboard), ("", empty)]
+    {
         let token = logged_in(&server, BOB).await;
         let logout = || body(post(&format!("{mount}/auth/logout")).cookie(&token));
         let reply = server.send(logout()).await;
@@ -296,7 +298,7 @@ async fn a_login_makes_a_new_token_and_ends_the_session_of_the_old_cookie(store:
 async fn two_live_cookies_stand_for_no_user_and_a_logout_or_a_login_ends_both(store: StoreKind) {
     let server = Server::start(store).await;
     let two = async || [logged_in(&server, BOB).await, logged_in(&server, ALICE).await];
-    let both = |ask: Ask, [mine, tossed]: &[String; 2]| {
+    let both = |ask: TestRequest, [mine, tossed]: &[String; 2]| {
         ask.header("Host", "login.example.com").header("Cookie", &format!("_me_sess={tossed}; _me_sess={mine}"))
     };
     let (out, over) = (two().await, two().await);

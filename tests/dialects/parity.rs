@@ -6,23 +6,23 @@ use std::time::Duration;
 use serde_json::json;
 use sessiond_needs::on_both_stores;
 
-use crate::harness::{ALICE, Ask, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, delete, get, post};
+use crate::harness::{ALICE, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, delete, get, post};
 
 /// What a dialect decides. A new one is one row more in [`DIALECTS`].
 struct Dialect {
     name: &'static str,
-    log_in: fn(username: &str) -> Ask,
+    log_in: fn(username: &str) -> TestRequest,
     /// The token in the answer to a login.
     token: fn(&Reply) -> Option<String>,
     /// How its clients present a login.
-    present: fn(Ask, &LoggedIn) -> Ask,
+    present: fn(TestRequest, &LoggedIn) -> TestRequest,
     who_am_i: &'static str,
     /// Where the answer to that holds the username.
     username: &'static str,
     list: &'static str,
     /// What names the session in one row of `sessions`.
     row_id: &'static str,
-    log_out_other: fn(session: &str) -> Ask,
+    log_out_other: fn(session: &str) -> TestRequest,
     log_out: &'static str,
     logged_out: u16,
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::database::Database;
 use crate::harness::process::{Process, attempt};
-use crate::harness::{Ask, LoggedIn, delete, get, post};
+use crate::harness::{LoggedIn, TestRequest, delete, get, post};
 
 const CLIENTS: usize = 8;
 /// Much longer than any server may take for an answer.
@@ -208,7 +208,7 @@ impl Client {
     }
 
     /// The status of an answer, if there is one.
-    async fn ask(&self, server: usize, ask: &Ask) -> Option<u16> {
+    async fn ask(&self, server: usize, ask: &TestRequest) -> Option<u16> {
         let address = &self.servers[server % self.servers.len()];
         let reply = tokio::time::timeout(PATIENCE, attempt(address, ask)).await.expect("an answer in time");
         let status = reply.map(|reply| reply.status);

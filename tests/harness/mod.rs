@@ -142,7 +142,7 @@ impl Server {
     }
 
     /// Sends a request over a connection of its own, and holds the answer against `openapi.yaml`.
-    pub async fn send(&self, ask: Ask) -> Reply {
+    pub async fn send(&self, ask: TestRequest) -> Reply {
         let (method, target) = (ask.method.clone(), ask.target.clone());
         let reply = exchange(&self.address(), &ask.bytes(&self.address())).await;
         crate::dialects::openapi::check(&method, &target, &reply);
@@ -231,7 +231,7 @@ pub struct LoggedIn {
 
 /// A request to be sent.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct TestRequest {
     /// Its method.
     pub method: String,
     /// Its path and query.
@@ -242,26 +242,26 @@ pub struct Ask {
 }
 
 /// A request with any method.
-pub fn ask(method: &str, target: &str) -> Ask {
-    Ask { method: method.into(), target: target.into(), headers: Vec::new(), body: None, host: true }
+pub fn ask(method: &str, target: &str) -> TestRequest {
+    TestRequest { method: method.into(), target: target.into(), headers: Vec::new(), body: None, host: true }
 }
 
 /// A GET.
-pub fn get(target: &str) -> Ask {
+pub fn get(target: &str) -> TestRequest {
     ask("GET", target)
 }
 
 /// A POST without a body.
-pub fn post(target: &str) -> Ask {
+pub fn post(target: &str) -> TestRequest {
     ask("POST", target)
 }
 
 /// A DELETE.
-pub fn delete(target: &str) -> Ask {
+pub fn delete(target: &str) -> TestRequest {
     ask("DELETE", target)
 }
 
-impl Ask {
+impl TestRequest {
     /// Adds a header, even if there is one of that name. `Host` given here takes the place of the usual one.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.host &= !name.eq_ignore_ascii_case("host");

@@ -8,13 +8,13 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::harness::process::{Home, Process, attempt, logged_in, login};
-use crate::harness::{ALICE, Ask, PASSWORD, Reply, StoreKind, exchange, get, post};
+use crate::harness::{ALICE, PASSWORD, Reply, StoreKind, TestRequest, exchange, get, post};
 
 const ROUNDS: usize = 10;
 const AT_ONCE: usize = 6;
 
 /// Sends all requests at once, kills the server after `answers` of them were answered, and returns every answer.
-async fn kill_amid(server: Process, requests: Vec<Ask>, answers: usize) -> Vec<Option<Reply>> {
+async fn kill_amid(server: Process, requests: Vec<TestRequest>, answers: usize) -> Vec<Option<Reply>> {
     let mut under_way = JoinSet::new();
     let count = requests.len();
     for (at, request) in requests.into_iter().enumerate() {

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sessiond_needs::on_both_stores;
 
-use crate::harness::{ALICE, Ask, BOB, PASSWORD, Reply, Server, StoreKind, ask, get, post};
+use crate::harness::{ALICE, BOB, PASSWORD, Reply, Server, StoreKind, TestRequest, ask, get, post};
 
 const LOGINS: [&str; 3] = ["/auth/login", "/api/auth/login", "/api/v1/auth/login"];
 const LOGOUTS: [&str; 4] = ["/auth/logout", "/api/auth/logout", "/api/v1/logout", "/api/v1/auth/logout"];
@@ -41,7 +41,7 @@ impl Browser {
     }
 
     /// Sends a request, and does with the answer's cookies as told.
-    async fn send(&mut self, server: &Server, ask: Ask) -> Reply {
+    async fn send(&mut self, server: &Server, ask: TestRequest) -> Reply {
         let path = ask.target.split('?').next().unwrap_or_default();
         let sent: Vec<_> = self.sent(path).into_iter().map(|value| format!("_me_sess={value}")).collect();
         let ask = ask.header("Host", HOST);
@@ -63,7 +63,7 @@ impl Browser {
     }
 }
 
-fn login(path: &str) -> Ask {
+fn login(path: &str) -> TestRequest {
     post(path).json(&json!({"username": BOB, "password": PASSWORD}))
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sessiond_needs::on_both_stores;
 
-use crate::harness::{Ask, BOB, PASSWORD, Reply, Server, StoreKind, ask, delete, get, post};
+use crate::harness::{BOB, PASSWORD, Reply, Server, StoreKind, TestRequest, ask, delete, get, post};
 
 const LISTED: [&str; 2] = ["https://app.example", "http://localhost:5173"];
 const SETTINGS: &str =
@@ -20,7 +20,7 @@ const OTHERS: [&str; 8] = [
 ];
 const EXPOSED: &str = "X-Api-Commit, X-Request-Id, Retry-After, RateLimit, RateLimit-Policy";
 
-fn preflight(path: &str, origin: &str, method: &str) -> Ask {
+fn preflight(path: &str, origin: &str, method: &str) -> TestRequest {
     ask("OPTIONS", path)
         .header("Origin", origin)
         .header("Access-Control-Request-Method", method)
@@ -38,7 +38,7 @@ fn assert_readable_by(reply: &Reply, origin: Option<&str>, what: &str) {
 }
 
 /// One request for every status that a page may have to read.
-async fn asks(server: &Server) -> Vec<(Ask, u16)> {
+async fn asks(server: &Server) -> Vec<(TestRequest, u16)> {
     let login = || post("/api/v1/auth/login");
     let mut asks = Vec::new();
     for path in ["/auth/logout", "/api/v1/auth/logout", "/api/v1/logout"] {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sessiond::http::routes;
 use sessiond_needs::on_both_stores;
 
-use crate::harness::{ALICE, Ask, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, ask, exchange, post};
+use crate::harness::{ALICE, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, ask, exchange, post};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const LOGOUTS: [&str; 4] = ["/auth/logout", "/api/auth/logout", "/api/v1/logout", "/api/v1/auth/logout"];
@@ -77,7 +77,7 @@ const FOREIGN: &[(&str, Headers)] = &[
 
 const SETTINGS: &str = "cors_origins = ['https://app.example']\npublic_url = 'https://login.example'";
 
-fn with(ask: Ask, headers: Headers) -> Ask {
+fn with(ask: TestRequest, headers: Headers) -> TestRequest {
     headers.iter().fold(ask, |ask, (name, value)| ask.header(name, value))
 }
 
@@ -286,9 +286,9 @@ async fn a_header_credential_may_come_from_anywhere(store: StoreKind) {
     let server = Server::start(store).await;
     for (why, headers) in FOREIGN {
         for path in LOGOUTS {
-            let pair = |ask: Ask, login: &LoggedIn| ask.pair(&login.user, &login.token);
-            let bearer = |ask: Ask, login: &LoggedIn| ask.bearer(&login.token);
-            for present in [pair as fn(Ask, &LoggedIn) -> Ask, bearer] {
+            let pair = |ask: TestRequest, login: &LoggedIn| ask.pair(&login.user, &login.token);
+            let bearer = |ask: TestRequest, login: &LoggedIn| ask.bearer(&login.token);
+            for present in [pair as fn(TestRequest, &LoggedIn) -> TestRequest, bearer] {
                 let mine = server.log_in(BOB).await;
                 let reply = server.send(present(with(post(path), headers), &mine)).await;
                 assert!(matches!(reply.status, 200 | 204), "{why}: {path} {}", reply.text());
@@ -363,7 +363,7 @@ async fn with_a_public_url_the_same_origin_is_that_one_by_whatever_name_a_page_w
         let server = Server::with(store, &format!("cookie_secure = false\npublic_url = '{public}'")).await;
         let login = json!({"username": BOB, "password": PASSWORD});
         // What a browser sends along from a page at that host.
-        let page = |ask: Ask, origin: &str| {
+        let page = |ask: TestRequest, origin: &str| {
             ask.header("Host", host).header("Origin", origin).header("Sec-Fetch-Site", "same-origin")
         };
         let theirs = format!("http://{host}");

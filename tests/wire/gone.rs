@@ -8,7 +8,7 @@ use sessiond_support::wait::until;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::harness::{Ask, BOB, LoggedIn, PASSWORD, Server, StoreKind, delete, get, post};
+use crate::harness::{BOB, LoggedIn, PASSWORD, Server, StoreKind, TestRequest, delete, get, post};
 
 /// Sends a request and goes away without waiting for the answer.
 async fn send_and_go(server: &Server, bytes: &[u8]) {
@@ -19,7 +19,7 @@ async fn send_and_go(server: &Server, bytes: &[u8]) {
 }
 
 /// How a session that is about to end is asked to.
-type Ending = fn(&LoggedIn, &LoggedIn) -> Ask;
+type Ending = fn(&LoggedIn, &LoggedIn) -> TestRequest;
 
 /// Every route that ends sessions, and whether it ends the one it was asked through, or the other one.
 const ENDINGS: [(&str, bool, Ending); 12] = [

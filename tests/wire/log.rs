@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::harness::process::{Home, Process, field, logged_in, login};
-use crate::harness::{ALICE, Ask, PASSWORD, Reply, StoreKind, exchange, get, post};
+use crate::harness::{ALICE, PASSWORD, Reply, StoreKind, TestRequest, exchange, get, post};
 
 /// More lines at `debug` than a pipe and the queue before it hold together.
 const MANY: usize = 8_000;
@@ -30,7 +30,7 @@ struct Server {
 }
 
 impl Server {
-    async fn send(&self, ask: Ask) -> Reply {
+    async fn send(&self, ask: TestRequest) -> Reply {
         exchange(&self.listen, &ask.bytes(&self.listen)).await
     }
 

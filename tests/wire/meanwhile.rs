@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::dialects::openapi;
-use crate::harness::{Ask, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, delete, post};
+use crate::harness::{BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, delete, post};
 
 /// How many credentials were found good so far.
 async fn accepted(server: &Server) -> u64 {
@@ -18,7 +18,7 @@ async fn accepted(server: &Server) -> u64 {
 }
 
 /// Sends a request but the last byte of its body; runs `meanwhile` once its credential was checked; sends the rest.
-async fn interrupted(server: &Server, ask: Ask, meanwhile: impl AsyncFnOnce()) -> Reply {
+async fn interrupted(server: &Server, ask: TestRequest, meanwhile: impl AsyncFnOnce()) -> Reply {
     let (method, target) = (ask.method.clone(), ask.target.clone());
     let bytes = ask.bytes(&server.address());
     let (last, most) = bytes.split_last().expect("a body");

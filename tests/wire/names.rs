@@ -5,13 +5,13 @@ use sessiond_needs::on_both_stores;
 use sessiond_support::wait::until;
 
 use crate::harness::process::{Home, Process, field, login};
-use crate::harness::{ALICE, Ask, BOB, PASSWORD, Reply, Server, StoreKind, get, post};
+use crate::harness::{ALICE, BOB, PASSWORD, Reply, Server, StoreKind, TestRequest, get, post};
 
 /// A password as people compose it, and as some keyboards send it.
 const COMPOSED: &str = "Grüße aus Köln";
 const DECOMPOSED: &str = "Gru\u{308}ße\u{a0}aus Ko\u{308}ln";
 
-fn change(current: &str, new: &str) -> Ask {
+fn change(current: &str, new: &str) -> TestRequest {
     post("/api/v1/auth/password").json(&json!({"current_password": current, "new_password": new}))
 }
 

@@ -4,7 +4,7 @@
 use serde_json::json;
 use sessiond_needs::on_both_stores;
 
-use crate::harness::{ALICE, Ask, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, delete, get, post};
+use crate::harness::{ALICE, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, delete, get, post};
 
 const CANONICAL_500: &str = r#"{"code":500,"detail":"Internal server error","type":"internal_server_error"}"#;
 const CANONICAL_502: &str = r#"{"code":502,"detail":"The session store cannot be reached","type":"bad_gateway_error"}"#;
@@ -25,23 +25,23 @@ pub const TOO_SLOW: [(u16, &str); 4] = [(504, CANONICAL_504), (500, MEDAMA_500),
 const NONSENSE: [(u16, &str); 4] = [(500, CANONICAL_500), (500, MEDAMA_500), (500, ROCKETCHAT_500), (500, "")];
 
 /// A login in each dialect.
-pub fn logins() -> [Ask; 3] {
+pub fn logins() -> [TestRequest; 3] {
     let body = json!({"username": BOB, "password": PASSWORD});
     ["/api/v1/auth/login", "/auth/login", "/api/v1/login"].map(|path| post(path).json(&body))
 }
 
 /// A logout in each dialect.
-pub fn logouts(bob: &LoggedIn) -> [Ask; 3] {
+pub fn logouts(bob: &LoggedIn) -> [TestRequest; 3] {
     ["/api/v1/auth/logout", "/auth/logout", "/api/v1/logout"].map(|path| post(path).pair(&bob.user, &bob.token))
 }
 
 /// A check in each dialect, and the neutral one.
-pub fn checks(bob: &LoggedIn) -> [Ask; 4] {
+pub fn checks(bob: &LoggedIn) -> [TestRequest; 4] {
     ["/api/v1/auth/session", "/user", "/api/v1/me", "/verify"].map(|path| get(path).bearer(&bob.token))
 }
 
 /// Sends all of them at once.
-pub async fn send_all<const N: usize>(server: &Server, asks: [Ask; N]) -> Vec<Reply> {
+pub async fn send_all<const N: usize>(server: &Server, asks: [TestRequest; N]) -> Vec<Reply> {
     futures_util::future::join_all(asks.map(|ask| server.send(ask))).await
 }
 

@@ -9,7 +9,7 @@ use tokio::net::TcpSocket;
 
 use crate::harness::process::login;
 use crate::harness::reverse_proxy::ReverseProxy;
-use crate::harness::{Ask, BOB, PASSWORD, Reply, Server, StoreKind, exchange, get, post};
+use crate::harness::{BOB, PASSWORD, Reply, Server, StoreKind, TestRequest, exchange, get, post};
 
 /// The proxies connect from the first of these; the second stands for a gateway before them.
 const TRUSTING: &str = "trusted_proxies = ['127.0.0.1/32', '127.0.0.3/32']";
@@ -17,7 +17,7 @@ const GATEWAY: &str = "127.0.0.3";
 const CLIENT: &str = "127.0.0.2";
 
 /// Sends a request to `address` from another address of this machine.
-async fn exchange_from(source: &str, address: &str, ask: &Ask) -> Reply {
+async fn exchange_from(source: &str, address: &str, ask: &TestRequest) -> Reply {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(format!("{source}:0").parse().expect("an address")).expect("bound");
     let mut stream = socket.connect(address.parse().expect("an address")).await.expect("a connection");

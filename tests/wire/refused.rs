@@ -6,7 +6,7 @@ use sessiond_needs::on_both_stores;
 use sessiond_support::wait::until;
 
 use crate::harness::process::{Home, Process, field, login};
-use crate::harness::{ALICE, Ask, BOB, BOB_EMAIL, Database, PASSWORD, Server, StoreKind, post};
+use crate::harness::{ALICE, BOB, BOB_EMAIL, Database, PASSWORD, Server, StoreKind, TestRequest, post};
 
 const WRONG: &str = "wrong-password-of-somebody";
 /// What somebody typed where a name belongs.
@@ -26,7 +26,7 @@ async fn total(database: &Database) -> i64 {
     database.number("SELECT CAST(coalesce(sum(count), 0) AS bigint) FROM events WHERE kind = 'login_failed'").await
 }
 
-fn wrong(name: &str) -> Ask {
+fn wrong(name: &str) -> TestRequest {
     login(name, WRONG).header("User-Agent", USER_AGENT)
 }
 

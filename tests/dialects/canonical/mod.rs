@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sessiond_needs::on_both_stores;
 
 use crate::harness::{
-    ALICE, Ask, BEGIN, BOB, BOB_EMAIL, LoggedIn, PASSWORD, Reply, Server, StoreKind, ask, attributes,
+    ALICE, BEGIN, BOB, BOB_EMAIL, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, ask, attributes,
     credentials_of_no_user, delete, get, post,
 };
 
@@ -28,7 +28,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MOMENT: Duration = Duration::from_millis(1);
 
-fn login(username: &str, password: &str) -> Ask {
+fn login(username: &str, password: &str) -> TestRequest {
     post(LOGIN).json(&json!({"username": username, "password": password}))
 }
 
@@ -36,11 +36,11 @@ async fn cookie_of(server: &Server, username: &str) -> String {
     server.send(login(username, PASSWORD)).await.cookie().expect("a cookie")
 }
 
-fn one(id: &str) -> Ask {
+fn one(id: &str) -> TestRequest {
     delete(&format!("{SESSIONS}/{id}"))
 }
 
-fn change(current: &str, new: &str) -> Ask {
+fn change(current: &str, new: &str) -> TestRequest {
     post(CHANGE).json(&json!({"current_password": current, "new_password": new}))
 }
 
@@ -293,7 +293,7 @@ async fn a_logout_has_a_json_body_and_ends_the_session(store: StoreKind) {
 async fn a_logout_with_too_large_a_body_ends_nothing(store: StoreKind) {
     let server = Server::start(store).await;
     let token = cookie_of(&server, BOB).await;
-    let large = |ask: Ask| ask.body("text/plain", &[b'x'; 8 * 1024 + 1]);
+    let large = |ask: TestRequest| ask.body("text/plain", &[b'x'; 8 * 1024 + 1]);
     let reply = server.send(large(post(LOGOUT).cookie(&token))).await;
     assert_refused(&reply, 413, "payload_too_large_error", "The body is too large");
     assert_eq!((reply.all("set-cookie").len(), server.check(&token).await), (0, 200));

@@ -10,7 +10,7 @@ use sessiond_needs::on_both_stores;
 use sha2::{Digest as _, Sha256};
 
 use crate::harness::{
-    ALICE, Ask, BOB, BOB_EMAIL, LoggedIn, PASSWORD, Reply, Server, StoreKind, ask, delete, get, post,
+    ALICE, BOB, BOB_EMAIL, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, ask, delete, get, post,
 };
 
 mod endings;
@@ -72,11 +72,11 @@ async fn several<const N: usize>(server: &Server) -> [LoggedIn; N] {
 
 trait Present {
     /// Presents a login as this dialect's clients do.
-    fn by(self, login: &LoggedIn) -> Ask;
+    fn by(self, login: &LoggedIn) -> TestRequest;
 }
 
-impl Present for Ask {
-    fn by(self, login: &LoggedIn) -> Ask {
+impl Present for TestRequest {
+    fn by(self, login: &LoggedIn) -> TestRequest {
         self.pair(&login.user, &login.token)
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Adds credentials to a request.
-pub type Present = fn(Ask, &World) -> Ask;
+pub type Present = fn(TestRequest, &World) -> TestRequest;
 
 /// What a request presents, and as whom it is taken: everywhere, and by `/verify`.
 pub type Case = (&'static str, Present, Option<&'static str>, Option<&'static str>);

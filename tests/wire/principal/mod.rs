@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use sessiond_needs::on_both_stores;
 
 use self::cases::{AS_ALICE, AS_BOB, CASES, ENDED_BY_A_LOGOUT, Present, THEIRS};
-use crate::harness::{ALICE, Ask, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, ask, delete, exchange, get, post};
+use crate::harness::{
+    ALICE, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, ask, delete, exchange, get, post,
+};
 
 mod cases;
 mod trusted;
@@ -16,7 +18,7 @@ struct Route {
     method: &'static str,
     path: &'static str,
     /// Makes it succeed, given the caller's session id.
-    fill: fn(Ask, session: &str) -> Ask,
+    fill: fn(TestRequest, session: &str) -> TestRequest,
     /// When it succeeds.
     status: u16,
     /// Whether it ends the session it came through.
@@ -77,7 +79,7 @@ fn passwords(current: &str, new: &str) -> Value {
 }
 
 impl Route {
-    fn ask(&self, session: &str) -> Ask {
+    fn ask(&self, session: &str) -> TestRequest {
         (self.fill)(ask(self.method, self.path), session)
     }
 
@@ -310,7 +312,7 @@ async fn any_dialects_session_can_be_presented_any_way_to_any_dialect(store: Sto
 }
 
 /// Sends a request with a header line of raw bytes.
-async fn send_raw(server: &Server, ask: &Ask, line: &[u8]) -> Reply {
+async fn send_raw(server: &Server, ask: &TestRequest, line: &[u8]) -> Reply {
     let bytes = ask.bytes(&server.address());
     let end = bytes.windows(2).position(|pair| pair == b"\r\n").expect("a request line") + 2;
     let (first, rest) = bytes.split_at(end);
@@ -393,7 +395,7 @@ async fn without_cookie_tossing_one_line_sets_or_clears_the_cookie(store: StoreK
     for (setting, domain) in [("", None), ("cookie_domain = 'example.com'", Some("example.com"))] {
         let server = Server::with(store, setting).await;
         let body = json!({"username": BOB, "password": PASSWORD});
-        let from = |ask: Ask| ask.header("Host", "login.example.com");
+        let from = |ask: TestRequest| ask.header("Host", "login.example.com");
         let mut carried: Option<String> = None;
         for (log_in, log_out) in [
             ("/auth/login", "/auth/logout"),
