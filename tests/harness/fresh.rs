@@ -38,11 +38,11 @@ pub async fn open(database: &Database, role: Role) -> Result<SharedStore, Connec
     connect(&DatabaseUrl::new(database.url()), role, clock(), &SystemEntropy).await
 }
 
-/// A store that serves, and what its sink has heard.
+/// A store that serves, and the revocations that its sink was given.
 pub struct Fresh {
     pub store: SharedStore,
     pub clock: Arc<ManualClock>,
-    pub heard: Arc<Heard>,
+    pub sink: Arc<RecordingSink>,
     pub database: Database,
 }
 
@@ -56,11 +56,11 @@ pub struct Line {
     pub detail: Option<String>,
 }
 
-/// A sink that keeps what it hears, where the store tells one.
+/// A sink that records every revocation it is given.
 #[derive(Default)]
-pub struct Heard(Mutex<Vec<Revocation>>);
+pub struct RecordingSink(Mutex<Vec<Revocation>>);
 
-impl RevocationSink for Heard {
+impl RevocationSink for RecordingSink {
     fn apply(&self, revocation: &Revocation) {
         self.0.lock().expect("no panic").push(revocation.clone());
     }
@@ -70,7 +70,7 @@ impl RevocationSink for Heard {
     }
 }
 
-impl Heard {
+impl RecordingSink {
     pub fn all(&self) -> Vec<Revocation> {
         self.0.lock().expect("no panic").clone()
     }
@@ -148,10 +148,10 @@ impl Fresh {
 
     pub async fn over(database: Database) -> Self {
         notices::install();
-        let (clock, heard) = (clock(), Arc::new(Heard::default()));
-        let (url, role) = (DatabaseUrl::new(database.url()), Role::Serve(heard.clone()));
+        let (clock, sink) = (clock(), Arc::new(RecordingSink::default()));
+        let (url, role) = (DatabaseUrl::new(database.url()), Role::Serve(sink.clone()));
         let store = connect(&url, role, clock.clone(), &SystemEntropy).await.expect("a store");
-        Self { store, clock, heard, database }
+        Self { store, clock, sink, database }
     }
 
     /// A command's store beside it.
@@ -272,7 +272,7 @@ impl Fresh {
     /// The log of revocations, as caches learn of it: read where replicas share it, else as it was told.
     pub async fn log(&self) -> Vec<Revocation> {
         let Some(shared) = self.store.shared() else {
-            return self.heard.all().into_iter().filter(|revocation| revocation.seq > Seq(0)).collect();
+            return self.sink.all().into_iter().filter(|revocation| revocation.seq > Seq(0)).collect();
         };
         let mut log: Vec<Revocation> = Vec::new();
         loop {

@@ -18,7 +18,7 @@ use sessiond_support::wait::until;
 use tokio::task::JoinSet;
 
 use crate::harness::fresh::{
-    Fresh, Heard, IDLE, because, later, login_of, logout_of, made, on_a_fresh_store, open, token,
+    Fresh, IDLE, RecordingSink, because, later, login_of, logout_of, made, on_a_fresh_store, open, token,
 };
 use crate::harness::{BEGIN, StoreKind};
 
@@ -32,7 +32,7 @@ fn somebody() -> ReplicaId {
 
 /// Another process that serves from the same database.
 async fn another(fresh: &Fresh) -> SharedStore {
-    open(&fresh.database, Role::Serve(Arc::new(Heard::default()))).await.expect("a store")
+    open(&fresh.database, Role::Serve(Arc::new(RecordingSink::default()))).await.expect("a store")
 }
 
 async fn replicas(fresh: &Fresh) -> Vec<Replica> {

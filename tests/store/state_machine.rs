@@ -94,7 +94,7 @@ impl Model {
         session.checked_rem(self.sessions.len())
     }
 
-    fn living(&self, user: usize) -> Vec<usize> {
+    fn live_sessions(&self, user: usize) -> Vec<usize> {
         (0..self.sessions.len()).filter(|&session| self.sessions[session].user == user && self.live(session)).collect()
     }
 
@@ -158,9 +158,9 @@ impl ReferenceStateMachine for Model {
                 if let Some(replaced) = replaces.and_then(|replaced| state.place(replaced)) {
                     state.end(|session, _| session == replaced);
                 }
-                let mut living = state.living(user);
-                living.sort_by_key(|&session| (state.sessions[session].seen, session));
-                for over in living.iter().take((living.len() + 1).saturating_sub(CAP)) {
+                let mut live_sessions = state.live_sessions(user);
+                live_sessions.sort_by_key(|&session| (state.sessions[session].seen, session));
+                for over in live_sessions.iter().take((live_sessions.len() + 1).saturating_sub(CAP)) {
                     state.sessions[*over].ended = true;
                 }
                 state.sessions.push(Made { user, at: state.now, seen: state.now, ended: false });
@@ -236,10 +236,10 @@ impl Real {
     /// Waits until the store knows what the model says was seen.
     async fn settle(&self, model: &Model) {
         for user in 0..USERS.len() {
-            let living = model.living(user);
+            let live_sessions = model.live_sessions(user);
             until("it is stored who was seen", async || {
                 let stored = self.core.service.operator().sessions(self.users[user]).await.expect("a store");
-                living.iter().all(|&session| {
+                live_sessions.iter().all(|&session| {
                     let id = self.sessions[session].session.id;
                     stored.iter().any(|stored| stored.id == id && stored.last_seen_at == model.sessions[session].seen)
                 })
@@ -319,10 +319,10 @@ impl Real {
             Step::SetDisabled(user, disabled) => {
                 let revoked = service.operator().set_disabled(self.users[user], disabled).await.expect("done");
                 assert_eq!(revoked.sessions.len(), ended(model, after));
-                // A command tells it only once whoever serves has heard of it.
+                // A command answers only once the server has applied it.
                 for session in (0..model.sessions.len()).filter(|&session| model.live(session) && !after.live(session))
                 {
-                    until("it was heard of", async || self.check(session).await.is_err()).await;
+                    until("it is applied", async || self.check(session).await.is_err()).await;
                 }
             }
             Step::Wait(span) => {
@@ -407,10 +407,11 @@ impl<const POSTGRES: bool> StateMachineTest for Service<POSTGRES> {
                 // A list does not count as a check.
                 let listed = real.core.service.operator().sessions(real.users[user]).await.expect("a store");
                 let mut listed: Vec<_> = listed.iter().map(|session| session.id).collect();
-                let mut living: Vec<_> = model.living(user).iter().map(|&at| real.sessions[at].session.id).collect();
+                let mut live_sessions: Vec<_> =
+                    model.live_sessions(user).iter().map(|&at| real.sessions[at].session.id).collect();
                 listed.sort();
-                living.sort();
-                assert_eq!(listed, living);
+                live_sessions.sort();
+                assert_eq!(listed, live_sessions);
             }
         });
     }

@@ -32,11 +32,11 @@ impl Impostor {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let port = listener.local_addr().expect("an address").port();
         let answers = Arc::<Mutex<Vec<Vec<u8>>>>::default();
-        let (heard, mut tasks) = (Arc::clone(&answers), JoinSet::new());
+        let (recorded, mut tasks) = (Arc::clone(&answers), JoinSet::new());
         tasks.spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
                 let answer = ask(&mut client, question).await.unwrap_or_default();
-                heard.lock().expect("no panic").push(answer);
+                recorded.lock().expect("no panic").push(answer);
             }
         });
         Self { port, answers, _tasks: tasks }

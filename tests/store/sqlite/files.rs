@@ -22,7 +22,7 @@ async fn sqlite_writes_ahead_in_files_that_only_their_owner_can_read() {
 #[tokio::test]
 async fn sqlite_is_served_by_one_at_a_time() {
     let database = Database::new(StoreKind::Sqlite);
-    let serve = || open(&database, Role::Serve(Arc::new(Heard::default())));
+    let serve = || open(&database, Role::Serve(Arc::new(RecordingSink::default())));
     let first = serve().await.expect("a store");
     assert!(matches!(serve().await, Err(ConnectError::AlreadyServed(_))));
     first.close().await;
@@ -40,7 +40,7 @@ async fn sqlite_is_served_by_one_at_a_time() {
 #[tokio::test]
 async fn sqlite_is_one_database_under_whatever_name() {
     let database = Database::new(StoreKind::Sqlite);
-    let sink = || Role::Serve(Arc::new(Heard::default()));
+    let sink = || Role::Serve(Arc::new(RecordingSink::default()));
     let store = open(&database, sink()).await.expect("a store");
     let named = |name: &str| DatabaseUrl::new(format!("sqlite://{}", database.dir().join(name).display()));
     std::os::unix::fs::symlink(database.dir().join("test.db"), database.dir().join("alias.db")).expect("linked");
@@ -82,7 +82,7 @@ async fn a_file_that_is_no_database_is_refused() {
 #[tokio::test]
 async fn sqlite_has_room_for_its_log_from_the_first_start_on() {
     let database = Database::new(StoreKind::Sqlite);
-    let sink = Role::Serve(Arc::new(Heard::default()));
+    let sink = Role::Serve(Arc::new(RecordingSink::default()));
     let store = open(&database, sink).await.expect("a store");
     let log = std::fs::metadata(database.dir().join("test.db-wal")).expect("a log").len();
     assert!(log > 16 << 20, "{log} bytes");

@@ -18,7 +18,7 @@ use sessiond::store::connect::{ConnectError, Role, connect};
 use sessiond::store::{RevocationSink, StoreError, Target};
 use sessiond_support::wait::until;
 
-use crate::harness::fresh::{Fresh, Heard, because, clock, logout_of, made, on_a_fresh_store, open, token};
+use crate::harness::fresh::{Fresh, RecordingSink, because, clock, logout_of, made, on_a_fresh_store, open, token};
 use crate::harness::process::serving;
 use crate::harness::process::{Home, field, finish};
 use crate::harness::{ALICE, BOB, Database, Server, StoreKind, delete, exchange, get, post};
@@ -53,7 +53,7 @@ async fn no_logout_is_answered_before_the_sink_has_applied_it() {
     let (slow, clock, database) = (Arc::new(Slow::default()), clock(), Database::new(StoreKind::Sqlite));
     let (url, role) = (DatabaseUrl::new(database.url()), Role::Serve(slow.clone()));
     let store = connect(&url, role, clock.clone(), &SystemEntropy).await.expect("a store");
-    let fresh = Fresh { store, clock, heard: Arc::default(), database };
+    let fresh = Fresh { store, clock, sink: Arc::default(), database };
     let ann = fresh.user("ann").await;
     let id = fresh.session(ann, 1).await;
     fresh.revoke(Target::Id(id, None)).await;
@@ -62,9 +62,9 @@ async fn no_logout_is_answered_before_the_sink_has_applied_it() {
     assert!(!slow.too_late.load(Ordering::SeqCst));
 }
 
-/// The numbers a sink has heard, from the start on.
-fn heard(fresh: &Fresh) -> Vec<i64> {
-    fresh.heard.all().iter().map(|revocation| revocation.seq.0).collect()
+/// The numbers that the sink was given, from the start on.
+fn applied_numbers(fresh: &Fresh) -> Vec<i64> {
+    fresh.sink.all().iter().map(|revocation| revocation.seq.0).collect()
 }
 
 #[tokio::test]
@@ -83,13 +83,13 @@ async fn the_sink_gets_every_number_once_from_the_newest_at_the_start_on() {
     });
     join_all(logouts).await;
     let newest = fresh.revoke(Target::All(ann)).await.seq;
-    assert_eq!(heard(&fresh), (0..=newest.0).collect::<Vec<_>>());
+    assert_eq!(applied_numbers(&fresh), (0..=newest.0).collect::<Vec<_>>());
     fresh.store.close().await;
     let Fresh { store, database, .. } = fresh;
     drop(store);
 
     let fresh = Fresh::over(database).await;
-    assert_eq!(heard(&fresh), [newest.0]);
+    assert_eq!(applied_numbers(&fresh), [newest.0]);
     fresh.store.close().await;
 }
 
@@ -152,7 +152,7 @@ async fn a_command_is_confirmed_by_a_server_busy_with_logouts() {
             fresh.logout(logout_of(number)).await;
             assert_eq!(confirm(&*beside, ended.seq).await.expect("a store"), Confirmed::Applied);
         }
-        assert_eq!(heard(fresh), (0..=10).collect::<Vec<_>>(), "in order, whoever ended them");
+        assert_eq!(applied_numbers(fresh), (0..=10).collect::<Vec<_>>(), "in order, whoever ended them");
         beside.close().await;
     })
     .await;
