@@ -12,7 +12,7 @@ use sessiond_needs::on_both_stores;
 use crate::harness::{Reply, Server, StoreKind, ask, get};
 
 /// Sent only where the document says so.
-const TELLING: [&str; 6] = ["set-cookie", "retry-after", "allow", "www-authenticate", "location", "upgrade"];
+const ONLY_IF_DOCUMENTED: [&str; 6] = ["set-cookie", "retry-after", "allow", "www-authenticate", "location", "upgrade"];
 /// What every answer carries, beside its own.
 const STAMPS: [(&str, &str); 3] =
     [("cache-control", "no-store"), ("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer")];
@@ -162,7 +162,7 @@ impl Document {
             }
         }
         let silent = |name: &&&str| !documented.keys().any(|known| known.eq_ignore_ascii_case(name));
-        match TELLING.iter().filter(|name| !reply.all(name).is_empty()).find(silent) {
+        match ONLY_IF_DOCUMENTED.iter().filter(|name| !reply.all(name).is_empty()).find(silent) {
             Some(name) => Err(format!("{name} is not documented: {:?}", reply.all(name))),
             None => Ok(()),
         }

@@ -140,8 +140,8 @@ async fn a_server_whose_listening_connection_hangs_reads_the_store_until_it_reco
 async fn silent_for_a_while(ways: Ways) {
     let home = Home::new(StoreKind::Postgres);
     let proxy = Proxy::to(&home.database.url()).await;
-    let (deaf, other) = (serve_through(&home, &proxy.url()).await, home.serve().await);
-    let servers = [&deaf, &other];
+    let (silenced, other) = (serve_through(&home, &proxy.url()).await, home.serve().await);
+    let servers = [&silenced, &other];
     let pairs = seed::sessions::<2>(&home.database.url(), 3).await;
     until_trusted(&servers).await;
     for session in pairs.as_flattened() {
@@ -152,30 +152,30 @@ async fn silent_for_a_while(ways: Ways) {
     // While it is trusted still, and others do not know that it hears nothing.
     let [[first_kept, first], [kept, doomed], [last_kept, last]] = &pairs[..] else { panic!("three") };
     log_out(&other, &first.token).await;
-    assert_eq!(deaf.check(&first.token).await, 401, "{ways:?}");
-    assert_eq!(deaf.check(&first_kept.token).await, 200);
-    until("it is not trusted", async || !is_trusted(&deaf).await).await;
+    assert_eq!(silenced.check(&first.token).await, 401, "{ways:?}");
+    assert_eq!(silenced.check(&first_kept.token).await, 200);
+    until("it is not trusted", async || !is_trusted(&silenced).await).await;
     assert!(proxy.held() > 0, "{ways:?}");
-    let ready = ops(&deaf, "/readyz").await;
+    let ready = ops(&silenced, "/readyz").await;
     assert_eq!(ready.status, 200);
     assert!(ready.text().contains("cache: not trusted, each check reads the store ("), "{}", ready.text());
-    let before = (accepted(&deaf, "memory").await, accepted(&deaf, "store").await);
+    let before = (accepted(&silenced, "memory").await, accepted(&silenced, "store").await);
     for _ in 0..3 {
-        assert_eq!(deaf.check(&kept.token).await, 200);
+        assert_eq!(silenced.check(&kept.token).await, 200);
     }
-    assert_eq!((accepted(&deaf, "memory").await, accepted(&deaf, "store").await), (before.0, before.1 + 3));
+    assert_eq!((accepted(&silenced, "memory").await, accepted(&silenced, "store").await), (before.0, before.1 + 3));
     log_out(&other, &doomed.token).await;
-    assert_eq!(deaf.check(&doomed.token).await, 401, "{ways:?}");
-    log_out(&deaf, &last.token).await;
+    assert_eq!(silenced.check(&doomed.token).await, 401, "{ways:?}");
+    log_out(&silenced, &last.token).await;
     assert_eq!(other.check(&last.token).await, 401, "{ways:?}");
-    assert!(!is_trusted(&deaf).await, "all the time");
+    assert!(!is_trusted(&silenced).await, "all the time");
 
     // What was held up arrives late.
     proxy.turn(Weather::Fair);
     until_trusted(&servers).await;
     until_in_memory(&servers, &last_kept.token).await;
     for [kept, ended] in &pairs {
-        assert_eq!((deaf.check(&kept.token).await, deaf.check(&ended.token).await), (200, 401), "{ways:?}");
+        assert_eq!((silenced.check(&kept.token).await, silenced.check(&ended.token).await), (200, 401), "{ways:?}");
     }
     assert_is_over(&servers[..1]).await;
 }

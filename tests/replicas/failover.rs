@@ -113,21 +113,21 @@ async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
 #[tokio::test]
 async fn a_process_that_would_miss_such_a_warning_is_refused_with_a_sentence() {
     let database = Database::new(StoreKind::Postgres);
-    let deaf = tracing_subscriber::registry().with(notices::layer()).with(LevelFilter::ERROR);
-    let _guard = tracing::subscriber::set_default(deaf);
+    let filtered = tracing_subscriber::registry().with(notices::layer()).with(LevelFilter::ERROR);
+    let _guard = tracing::subscriber::set_default(filtered);
     let refused = open(&database, Role::Command).await.err().expect("refused").to_string();
     assert!(refused.contains("tracing subscriber lacks sessiond's layer"), "{refused}");
     assert!(database.is_untouched().await, "{:?}", database.tables().await);
 }
 
 /// A port where connections are neither accepted nor refused, as those of a machine that is gone.
-struct Gone {
+struct UnresponsivePort {
     port: u16,
     _listener: TcpListener,
     _waiting: Vec<TcpStream>,
 }
 
-impl Gone {
+impl UnresponsivePort {
     async fn new() -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
@@ -146,12 +146,13 @@ impl Gone {
 #[tokio::test]
 async fn a_host_that_does_not_answer_is_passed_over() {
     let home = Home::new(StoreKind::Postgres);
-    let gone = Gone::new().await;
+    let unresponsive = UnresponsivePort::new().await;
     let mut url = Url::parse(&home.database.url()).expect("a URL");
     let live = url.port().unwrap_or(5432);
-    url.set_port(Some(gone.port)).expect("a port");
+    url.set_port(Some(unresponsive.port)).expect("a port");
     let hosts = format!("{}:{}", url.host_str().expect("a host"), live);
-    let both = url.as_str().replacen(&format!(":{}/", gone.port), &format!(":{},{hosts}/", gone.port), 1);
+    let both =
+        url.as_str().replacen(&format!(":{}/", unresponsive.port), &format!(":{},{hosts}/", unresponsive.port), 1);
     let server = serve_through(&home, &both).await;
     until_trusted(&[&server]).await;
     let alice = server.log_in(ALICE).await;

@@ -121,28 +121,28 @@ async fn a_directory_that_everybody_shares_is_warned_of() {
 
 #[tokio::test]
 async fn what_belongs_to_another_user_is_refused_and_root_is_warned_of_it() {
-    const SOMEBODY: u32 = 4711;
+    const ANOTHER_USER: u32 = 4711;
     if !rustix::process::geteuid().is_root() {
         // Only root can give a file away.
         return;
     }
     let home = Home::new(StoreKind::Sqlite);
     home.run(&["migrate"]).await.done().unwrap();
-    std::os::unix::fs::chown(home.database.path(), Some(SOMEBODY), None).expect("given away");
+    std::os::unix::fs::chown(home.database.path(), Some(ANOTHER_USER), None).expect("given away");
     let server = home.serve().await;
     until("it warns", async || server.log().contains("test.db belongs to another user")).await;
     server.stop().await;
 
     // To any other user it is refused.
     let theirs = tempfile::tempdir().expect("a directory");
-    std::os::unix::fs::chown(theirs.path(), Some(SOMEBODY), None).expect("given away");
+    std::os::unix::fs::chown(theirs.path(), Some(ANOTHER_USER), None).expect("given away");
     set_mode(theirs.path(), 0o755);
     let program = theirs.path().join("sessiond");
     std::fs::copy(env!("CARGO_BIN_EXE_sessiond"), &program).expect("copied");
     let database = theirs.path().join("mine.db");
     let mut command = tokio::process::Command::new(&program);
     let url = format!("sqlite://{}", database.display());
-    command.args(["user", "list", "--database-url", &url]).env_clear().uid(SOMEBODY + 1);
+    command.args(["user", "list", "--database-url", &url]).env_clear().uid(ANOTHER_USER + 1);
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let sentence = finish(command, "").await.refused().unwrap();
     assert!(sentence.contains("belongs to another user, who can change it"), "{sentence}");

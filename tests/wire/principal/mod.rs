@@ -382,12 +382,12 @@ async fn verify_takes_only_the_credentials_it_is_set_to(store: StoreKind) {
 }
 
 const ATTRIBUTES: &str = "HttpOnly; SameSite=Lax; Secure; Path=/";
-const GONE: &str = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+const CLEARED: &str = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
 
 /// The line that clears the cookie for a domain, or for this host alone.
 fn cleared(domain: Option<&str>) -> String {
     let domain = domain.map(|domain| format!("; Domain={domain}")).unwrap_or_default();
-    format!("_me_sess=; {ATTRIBUTES}{domain}; {GONE}")
+    format!("_me_sess=; {ATTRIBUTES}{domain}; {CLEARED}")
 }
 
 #[on_both_stores]

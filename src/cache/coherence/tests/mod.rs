@@ -291,10 +291,10 @@ async fn a_row_that_never_applies_it_delays_a_number_by_a_lease() {
     let seq = store.revoke(token(1));
     let began = Instant::now();
     // It beats, and does not read.
-    let deaf = store.stranger(Seq(0));
+    let lagging = store.stranger(Seq(0));
     let beating = async {
         loop {
-            store.set(|state| state.rows.get_mut(&deaf).expect("a row").0 += 1);
+            store.set(|state| state.rows.get_mut(&lagging).expect("a row").0 += 1);
             sleep(ms(300)).await;
         }
     };
@@ -435,8 +435,8 @@ async fn no_revocation_waits_for_a_process_without_a_cache() {
     let store = Arc::new(Memory::default());
     for caching in [false, true] {
         let process = if caching { Process::trusted(&store).await } else { uncached(&store).await };
-        let deaf = store.stranger(Seq(0));
-        store.set(|state| state.uncached.insert(deaf));
+        let lagging = store.stranger(Seq(0));
+        store.set(|state| state.uncached.insert(lagging));
         let began = Instant::now();
         for _ in 0..10 {
             let seq = store.revoke(token(1));

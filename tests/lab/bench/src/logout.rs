@@ -15,12 +15,12 @@ use crate::{
 
 /// Sessions set aside for each second of a round; a round that ends them all ends early.
 const TOGETHER: usize = 30_000;
-const ALONE: usize = 5_000;
+const SINGLE: usize = 5_000;
 
 pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let seconds = usize::try_from(stage.round.as_secs())?;
     let rounds = stage.rounds as usize + 1;
-    let size = seconds * (rounds * (TOGETHER + ALONE) + TOGETHER);
+    let size = seconds * (rounds * (TOGETHER + SINGLE) + TOGETHER);
     let population = stage.at_least(size).await?;
     // The bare writer has the same rows to itself.
     let bare = match stage.store {
@@ -42,7 +42,7 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
         let triple = Triple {
             limit,
             together: sessions.end(CONNECTIONS, seconds * TOGETHER, true).await?,
-            alone: sessions.end(1, seconds * ALONE, true).await?,
+            alone: sessions.end(1, seconds * SINGLE, true).await?,
         };
         if turn > 0 {
             triple.print(turn);

@@ -73,7 +73,7 @@ async fn beside_revocations(stage: &mut Stage, report: &mut Report) -> Result<()
 
 /// Checks of tokens that were never issued, and of tokens whose session is long gone.
 pub async fn unknown(stage: &mut Stage, report: &mut Report) -> Result<()> {
-    const GONE: usize = 200_000;
+    const EXPIRED: usize = 200_000;
     let population = stage.population(1_000).await?;
     let server = stage.serve(&population).await?;
     let hello = hello_like(&server, &MADE_UP, 401).await?;
@@ -85,7 +85,7 @@ pub async fn unknown(stage: &mut Stage, report: &mut Report) -> Result<()> {
     .await?;
     pairs.report(report, "verify, never issued", Target::AtLeast(0.60), Target::None);
 
-    let gone = Checks::over(&population.gone(GONE), 0..GONE);
+    let gone = Checks::over(&population.gone(EXPIRED), 0..EXPIRED);
     let pairs = beside_hello(stage, &hello, &gone, async || {
         let load = Load::new(server.address, &[401]).closed(stage.round, &gone);
         charged(server.pid, load).await

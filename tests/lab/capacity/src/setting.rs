@@ -87,10 +87,10 @@ impl Setting {
     /// What is set unless something else is.
     pub fn usual() -> Self {
         #[derive(clap::Parser)]
-        struct Alone {
+        struct Defaults {
             #[command(flatten)]
             setting: Setting,
         }
-        <Alone as clap::Parser>::parse_from([""]).setting
+        <Defaults as clap::Parser>::parse_from([""]).setting
     }
 }
