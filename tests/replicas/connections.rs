@@ -9,7 +9,7 @@ use sessiond_support::wait::until;
 use crate::harness::fleet::{accepted, is_trusted, log_out, named, ops, serve_through, until_in_memory, until_trusted};
 use crate::harness::load::Load;
 use crate::harness::process::{Home, Process};
-use crate::harness::proxy::{Proxy, Ways, Weather};
+use crate::harness::proxy::{Direction, Proxy, Traffic};
 use crate::harness::seed;
 use crate::harness::{ALICE, StoreKind};
 
@@ -67,9 +67,9 @@ async fn no_end_is_forgotten_while_answers_are_late_and_connections_break() {
     let pairs = seed::sessions(&home.database.url(), 400).await;
     until_trusted(&servers).await;
     let load = Load::on(&servers, pairs);
-    proxies.iter().for_each(|proxy| proxy.turn(Weather::Stormy));
+    proxies.iter().for_each(|proxy| proxy.set_traffic(Traffic::Faulty));
     tokio::time::sleep(Duration::from_secs(8)).await;
-    proxies.iter().for_each(|proxy| proxy.turn(Weather::Fair));
+    proxies.iter().for_each(|proxy| proxy.set_traffic(Traffic::Undisturbed));
     for proxy in &proxies {
         assert!(proxy.late() > 10 && proxy.broken() > 3, "{} late, {} broken", proxy.late(), proxy.broken());
     }
@@ -123,9 +123,9 @@ async fn memory_that_is_not_believed_for_a_while_is_kept() {
     until_trusted(&[&server]).await;
     let alice = server.log_in(ALICE).await;
     until_in_memory(&[&server], &alice.token).await;
-    proxy.turn(Weather::Deaf(Ways::Both));
+    proxy.set_traffic(Traffic::ListenersSilent(Direction::Both));
     until("it is not trusted", async || !is_trusted(&server).await).await;
-    proxy.turn(Weather::Fair);
+    proxy.set_traffic(Traffic::Undisturbed);
     until_trusted(&[&server]).await;
     let read = accepted(&server, "store").await;
     assert_eq!((server.check(&alice.token).await, accepted(&server, "store").await), (200, read), "from memory");
@@ -134,10 +134,10 @@ async fn memory_that_is_not_believed_for_a_while_is_kept() {
 #[needs(postgres)]
 #[tokio::test]
 async fn a_server_whose_listening_connection_hangs_reads_the_store_until_it_recovers() {
-    join_all([Ways::Both, Ways::Asked, Ways::Answered].map(silent_for_a_while)).await;
+    join_all([Direction::Both, Direction::ToDatabase, Direction::ToServer].map(silent_for_a_while)).await;
 }
 
-async fn silent_for_a_while(ways: Ways) {
+async fn silent_for_a_while(direction: Direction) {
     let home = Home::new(StoreKind::Postgres);
     let proxy = Proxy::to(&home.database.url()).await;
     let (silenced, other) = (serve_through(&home, &proxy.url()).await, home.serve().await);
@@ -148,14 +148,14 @@ async fn silent_for_a_while(ways: Ways) {
         until_in_memory(&servers, &session.token).await;
     }
 
-    proxy.turn(Weather::Deaf(ways));
+    proxy.set_traffic(Traffic::ListenersSilent(direction));
     // While it is trusted still, and others do not know that it hears nothing.
     let [[first_kept, first], [kept, doomed], [last_kept, last]] = &pairs[..] else { panic!("three") };
     log_out(&other, &first.token).await;
-    assert_eq!(silenced.check(&first.token).await, 401, "{ways:?}");
+    assert_eq!(silenced.check(&first.token).await, 401, "{direction:?}");
     assert_eq!(silenced.check(&first_kept.token).await, 200);
     until("it is not trusted", async || !is_trusted(&silenced).await).await;
-    assert!(proxy.held() > 0, "{ways:?}");
+    assert!(proxy.held() > 0, "{direction:?}");
     let ready = ops(&silenced, "/readyz").await;
     assert_eq!(ready.status, 200);
     assert!(ready.text().contains("cache: not trusted, each check reads the store ("), "{}", ready.text());
@@ -165,17 +165,21 @@ async fn silent_for_a_while(ways: Ways) {
     }
     assert_eq!((accepted(&silenced, "memory").await, accepted(&silenced, "store").await), (before.0, before.1 + 3));
     log_out(&other, &doomed.token).await;
-    assert_eq!(silenced.check(&doomed.token).await, 401, "{ways:?}");
+    assert_eq!(silenced.check(&doomed.token).await, 401, "{direction:?}");
     log_out(&silenced, &last.token).await;
-    assert_eq!(other.check(&last.token).await, 401, "{ways:?}");
+    assert_eq!(other.check(&last.token).await, 401, "{direction:?}");
     assert!(!is_trusted(&silenced).await, "all the time");
 
     // What was held up arrives late.
-    proxy.turn(Weather::Fair);
+    proxy.set_traffic(Traffic::Undisturbed);
     until_trusted(&servers).await;
     until_in_memory(&servers, &last_kept.token).await;
     for [kept, ended] in &pairs {
-        assert_eq!((silenced.check(&kept.token).await, silenced.check(&ended.token).await), (200, 401), "{ways:?}");
+        assert_eq!(
+            (silenced.check(&kept.token).await, silenced.check(&ended.token).await),
+            (200, 401),
+            "{direction:?}"
+        );
     }
     assert_is_over(&servers[..1]).await;
 }
