@@ -279,14 +279,14 @@ async fn unknown_paths_and_wrong_methods_are_refused_in_the_same_shape(store: St
 async fn a_login_makes_a_new_token_and_ends_the_session_of_the_old_cookie(store: StoreKind) {
     let server = Server::start(store).await;
     let (first, bystander) = (logged_in(&server, BOB).await, logged_in(&server, BOB).await);
-    // Whoever's it is: the browser that logs in as Alice no longer has Bob's cookie.
+    // It ends whichever user it belongs to: the browser that logs in as Alice no longer has Bob's cookie.
     let second = server.send(login("", ALICE, PASSWORD).cookie(&first)).await.cookie().expect("a cookie");
     assert_ne!(first, second);
     assert_eq!(
         (server.check(&first).await, server.check(&second).await, server.check(&bystander).await),
         (401, 200, 200)
     );
-    // A refused login leaves the old session alone, and a planted value never becomes a token.
+    // A refused login does not end the old session, and a planted value never becomes a token.
     let refused = server.send(login("", ALICE, "wrong horse battery staple").cookie(&second)).await;
     assert_eq!((refused.status, server.check(&second).await), (401, 200));
     let planted = server.send(login("", ALICE, PASSWORD).cookie(&first)).await.cookie().expect("a cookie");

@@ -1,4 +1,4 @@
-//! One life of three logins, lived through every dialect: the words differ, the effects do not.
+//! The same course of three logins through every dialect: the words differ, the effects do not.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -77,7 +77,7 @@ const CURL: &str = "curl/8.5.0";
 /// A step, the sessions that live after it, and the audit's words for it: kind, whose session, why.
 type Effect = (&'static str, String, Vec<String>);
 
-/// What every dialect must come to.
+/// The effects that every dialect must have.
 const EFFECTS: [(&str, &str, &[&str]); 9] = [
     ("others are there", "alice bob", &["login_ok alice", "login_ok bob"]),
     ("three logins", "alice bob one two three", &["login_ok one", "login_ok two", "login_ok three"]),
@@ -138,7 +138,7 @@ async fn log_in(server: &Server, dialect: &Dialect, username: &str, agent: &str)
     LoggedIn { session: header("remote-session-id"), user: header("remote-user-id"), token }
 }
 
-/// Whether a login is known as `username` through every dialect's way of presenting, asked of every dialect.
+/// Whether every dialect recognises a login as `username`, presented in the manner of every dialect.
 async fn known_everywhere(server: &Server, login: &LoggedIn, username: Option<&str>) {
     for way in &DIALECTS {
         for asked in &DIALECTS {

@@ -1,4 +1,4 @@
-//! A store of a test's own, with the short words in which its contract is told.
+//! A store of a test's own, with short functions in which the tests of its contract are written.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -32,7 +32,7 @@ pub async fn on_a_fresh_store(store: StoreKind, test: impl AsyncFn(&Fresh)) {
     fresh.store.close().await;
 }
 
-/// Opens what lies in a database, to serve from it or to run a command.
+/// Opens a database, to serve from it or to run a command.
 pub async fn open(database: &Database, role: Role) -> Result<SharedStore, ConnectError> {
     notices::install();
     connect(&DatabaseUrl::new(database.url()), role, clock(), &SystemEntropy).await
@@ -83,7 +83,7 @@ pub fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::new(BEGIN))
 }
 
-/// What ended by a change that was made.
+/// The sessions that a change has ended.
 pub fn made(changed: Changed) -> Revoked {
     match changed {
         Changed::Yes(revoked) => revoked,
@@ -131,7 +131,7 @@ pub fn login_of(user: UserId, number: u64) -> NewSession {
     }
 }
 
-/// What gives a session another token, found by `token(number)`.
+/// A renewal that gives a session the token `token(number)`.
 pub fn renewal_of(session: SessionId, number: u64) -> Renewal {
     let tombstone = SessionId::random(&SystemEntropy).expect("entropy");
     Renewal { session, token_hash: token(number), tombstone, idle_until: BEGIN.after(IDLE) }
@@ -154,7 +154,7 @@ impl Fresh {
         Self { store, clock, sink, database }
     }
 
-    /// A command's store beside it.
+    /// Opens the store as a command beside the server does.
     pub async fn beside(&self) -> SharedStore {
         open(&self.database, Role::Command).await.expect("a store")
     }
@@ -269,7 +269,7 @@ impl Fresh {
         counts
     }
 
-    /// The log of revocations, as caches learn of it: read where replicas share it, else as it was told.
+    /// The revocation log as caches get it: read from the store where replicas share it, else as the sink was given it.
     pub async fn log(&self) -> Vec<Revocation> {
         let Some(shared) = self.store.shared() else {
             return self.sink.all().into_iter().filter(|revocation| revocation.seq > Seq(0)).collect();

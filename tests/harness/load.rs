@@ -1,5 +1,5 @@
-//! Clients who end sessions on some server and check them on all, and what they may never be told, whatever goes wrong
-//! meanwhile: that an ended session is accepted, or that one is ended which nobody has ended.
+//! Clients that end sessions on some server and check them on all, and the answers that they must never get, whatever
+//! goes wrong meanwhile: that an ended session is accepted, or that a session has ended that no client has ended.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,33 +19,33 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client does nothing after each session.
 const PAUSE: Duration = Duration::from_millis(60);
 
-/// What all clients were answered so far.
+/// Counts of the answers that all clients got so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     /// Checks of a session that was live, or may have been.
     pub accepted: usize,
     /// Checks of a session that had ended.
     pub refused: usize,
-    /// Requests that came to nothing: 5xx, or not answered.
+    /// Requests that failed: 5xx, or no answer.
     pub failed: usize,
     /// Sessions that were ended, and this was answered.
     pub ended: usize,
-    /// Sessions of which nobody was told whether they were ended.
+    /// Sessions whose logout has an unknown outcome.
     pub in_doubt: usize,
 }
 
 /// What is known of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
-    /// Nobody has asked to end it.
+    /// No client has asked to end it.
     Live,
-    /// Somebody has, and was not told whether that was done.
+    /// A client has, and the outcome is unknown.
     InDoubt,
-    /// Somebody has and was told so, or it was refused since.
+    /// A client has and was answered with success, or the session was refused since.
     Ended,
 }
 
-/// A session and what became of it.
+/// A session and its state.
 struct Story {
     session: LoggedIn,
     known: Known,
@@ -53,7 +53,7 @@ struct Story {
     answered: bool,
 }
 
-/// Clients at work.
+/// The running clients.
 pub struct Load {
     clients: JoinSet<Vec<Story>>,
     tally: Arc<Mutex<Tally>>,
@@ -86,7 +86,7 @@ impl Load {
         *self.tally.lock().expect("no panic")
     }
 
-    /// Lets them finish what they are at. Panics when any of them was told what may not be.
+    /// Lets them finish. Panics if any of them got an answer that must not be.
     pub async fn end(mut self) -> Stories {
         self.enough.cancel();
         let mut stories = Vec::new();
@@ -97,11 +97,11 @@ impl Load {
     }
 }
 
-/// What became of every session that was touched.
+/// The state of every session that a client used.
 pub struct Stories(Vec<Story>);
 
 impl Stories {
-    /// Panics unless the database has what was answered, and all servers tell the same of each session.
+    /// Panics unless the database agrees with the answers, and all servers give the same answer for each session.
     pub async fn assert_true(&self, servers: &[&Process], database: &Database) {
         assert_eq!(database.half_done().await, 0, "half done");
         let dead = database.rows("SELECT id FROM sessions WHERE revoked_at IS NOT NULL").await;
@@ -131,7 +131,7 @@ impl Client {
                 Some([kept, doomed]) => stories.extend(self.end(kept, doomed).await),
                 None => assert!(!stories.is_empty(), "too few sessions"),
             }
-            // What was true stays so.
+            // Answers stay true.
             let count = stories.len();
             for back in [1, 5, 20, 60] {
                 let old = &mut stories[(count - 1).saturating_sub(back + self.turn % 5)];

@@ -45,7 +45,7 @@ pub const BOB_EMAIL: &str = "bob@example.com";
 /// When every test begins: 2026-01-02T03:04:05.678Z.
 pub const BEGIN: Timestamp = Timestamp::from_millis(1_767_323_045_678);
 
-/// Names and passwords that log nobody in, once Bob is disabled.
+/// Names and passwords that are refused, once Bob is disabled.
 pub fn credentials_of_no_user() -> [(&'static str, String); 10] {
     let long = "x".repeat(1025);
     [
@@ -65,9 +65,9 @@ pub fn credentials_of_no_user() -> [(&'static str, String); 10] {
 
 /// A server of this test's own.
 pub struct Server {
-    /// Moves when told to.
+    /// A clock that the test moves.
     pub clock: Arc<ManualClock>,
-    /// What it serves from.
+    /// The database that it serves from.
     pub database: Database,
     running: Running,
 }
@@ -84,7 +84,7 @@ impl Server {
         Self::over(Database::new(store), clock, toml, Timeouts::default()).await
     }
 
-    /// Starts with little patience for slow clients.
+    /// Starts with short timeouts for slow clients.
     pub async fn impatient(store: StoreKind, timeouts: Timeouts) -> Self {
         Self::over(Database::new(store), Arc::new(ManualClock::new(BEGIN)), "", timeouts).await
     }
@@ -141,7 +141,7 @@ impl Server {
         self.clock.now()
     }
 
-    /// Sends a request over a connection of its own, and holds the answer against `openapi.yaml`.
+    /// Sends a request over a connection of its own, and checks the answer against `openapi.yaml`.
     pub async fn send(&self, ask: TestRequest) -> Reply {
         let (method, target) = (ask.method.clone(), ask.target.clone());
         let reply = exchange(&self.address(), &ask.bytes(&self.address())).await;
@@ -171,14 +171,14 @@ impl Server {
         LoggedIn { token: text("/token"), session: text("/session/id"), user: text("/user/id") }
     }
 
-    /// Waits until no request is under way: the handlers of clients that have gone have come to their end.
+    /// Waits until no request is under way, including the handlers of clients that have disconnected.
     pub async fn database_is_at_rest(&self) {
         let connections = async || {
             let metrics = self.ops("/metrics").await.text();
             let open = metrics.lines().find_map(|line| line.strip_prefix("sessiond_connections "));
             open.and_then(|open| open.parse::<u32>().ok()).expect("a gauge")
         };
-        // The one that asks.
+        // The request for this number itself.
         until("only one connection is open", async || connections().await == 1).await;
     }
 
@@ -262,14 +262,14 @@ pub fn delete(target: &str) -> TestRequest {
 }
 
 impl TestRequest {
-    /// Adds a header, even if there is one of that name. `Host` given here takes the place of the usual one.
+    /// Adds a header, even if there is one of that name. A `Host` given here replaces the usual one.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.host &= !name.eq_ignore_ascii_case("host");
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// Leaves `Host` out.
+    /// Omits `Host`.
     pub fn without_host(mut self) -> Self {
         self.host = false;
         self
@@ -411,7 +411,7 @@ impl Reply {
 }
 
 impl Server {
-    /// Lets a user log in no more, as the command line does it beside a running server.
+    /// Disables a user, as the command line does beside a running server.
     pub async fn disable(&self, username: &str) {
         let database = format!("database_url = '{}'\npassword_workers = 1", self.database.url());
         let config = Config::new(&toml::from_str(&database).expect("settings")).expect("a configuration");

@@ -144,7 +144,7 @@ async fn what_is_acknowledged_is_read_by_others_and_is_no_sign_of_life() {
         shared(fresh).acknowledge(id, Seq(5)).await.expect("a store");
         let news = beside.shared().expect("shared").news(Seq(0)).await.expect("a store");
         assert_eq!(news.replicas, [Replica { applied: Seq(5), ..before }]);
-        // It may come late, behind a beat that says more.
+        // It may arrive late, behind a beat with a higher number.
         shared(fresh).acknowledge(id, Seq(4)).await.expect("a store");
         assert_eq!(replica(fresh, id).await.expect("there").applied, Seq(5), "never back");
         beside.close().await;
@@ -233,7 +233,7 @@ async fn numbers_have_no_gap_and_no_number_is_read_before_its_tombstones() {
     for (at, store) in (0..).zip([another(&fresh).await, another(&fresh).await]) {
         writers.spawn(async move {
             let mut told = BTreeSet::new();
-            // Batched, alone, by making room, and whole users in doubt.
+            // Revocations in a batch, one by one, for the cap, and of whole users.
             for five in 0..EACH / 5 {
                 let first = at * EACH + five * 5;
                 let batch = join_all((first..first + 3).map(|number| store.logout(logout_of(number)))).await;
@@ -253,7 +253,7 @@ async fn numbers_have_no_gap_and_no_number_is_read_before_its_tombstones() {
     let (reader, mut read, mut finished) = (shared(&fresh), Seq(0), false);
     let mut told = BTreeSet::new();
     while !finished {
-        // Once they have all ended, one look more sees everything.
+        // Once all have ended, one more read sees everything.
         finished = loop {
             match writers.try_join_next() {
                 Some(ended) => told.extend(ended.expect("no panic")),
@@ -431,7 +431,7 @@ async fn the_log_is_read_by_its_index_though_it_was_short_when_that_was_planned(
         for _ in 0..20 {
             reader.shared().expect("shared").news(Seq(0)).await.expect("a store");
         }
-        // What it did is told once it is gone.
+        // Its changes become visible once it is closed.
         reader.close().await;
         drop(reader);
         let told = "SELECT idx_scan FROM pg_stat_user_tables WHERE relname = 'revocations'";

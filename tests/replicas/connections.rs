@@ -1,4 +1,4 @@
-//! What becomes of servers whose connections to the database are cut, held up or delayed.
+//! Servers whose connections to the database are cut, held up or delayed.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::harness::{ALICE, StoreKind};
 /// What the log says once a beat has failed.
 const TROUBLE: &str = "the store fails";
 
-/// Panics unless the trouble is over: sessions begin and end as ever.
+/// Panics unless the disturbance is over: sessions begin and end as usual.
 async fn assert_is_over(servers: &[&Process]) {
     until_trusted(servers).await;
     for (at, server) in servers.iter().enumerate() {
@@ -118,7 +118,7 @@ async fn a_server_whose_listening_connection_is_cut_again_and_again_accepts_noth
 async fn memory_that_is_not_believed_for_a_while_is_kept() {
     let home = Home::new(StoreKind::Postgres);
     let proxy = Proxy::to(&home.database.url()).await;
-    // Nobody else is there to give it up.
+    // There is no other server that could reap it.
     let server = serve_through(&home, &proxy.url()).await;
     until_trusted(&[&server]).await;
     let alice = server.log_in(ALICE).await;
@@ -149,7 +149,7 @@ async fn silent_for_a_while(direction: Direction) {
     }
 
     proxy.set_traffic(Traffic::ListenersSilent(direction));
-    // While it is trusted still, and others do not know that it hears nothing.
+    // It is still trusted, and other servers do not know that its connection hangs.
     let [[first_kept, first], [kept, doomed], [last_kept, last]] = &pairs[..] else { panic!("three") };
     log_out(&other, &first.token).await;
     assert_eq!(silenced.check(&first.token).await, 401, "{direction:?}");

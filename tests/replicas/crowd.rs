@@ -1,4 +1,4 @@
-//! The most sessions of a user, where many servers see them: whichever of them has seen a session lately, it stays.
+//! The cap on a user's sessions with many servers: a session that was seen lately stays, whichever server has seen it.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn server(home: &Home, cap: usize) -> Command {
     server
 }
 
-/// The same, which answers no check from memory. Returns once it takes part.
+/// The same, which answers no check from memory. Returns once it is registered.
 async fn serve_without_cache(home: &Home, cap: usize) -> Process {
     let mut server = server(home, cap);
     server.env("SESSIOND_CACHE", "off");

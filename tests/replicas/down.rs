@@ -1,5 +1,5 @@
-//! A database that is down under load is one fact: a few lines in the log, a few attempts to connect, and counts that add
-//! up. And one that only refuses further connections costs nobody who has one.
+//! A database that is down under load makes for a few lines in the log, a few attempts to connect, and counts that add
+//! up. One that only refuses further connections is still used over the open ones.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -58,7 +58,7 @@ async fn no_answered_end_is_lost_when_a_standby_takes_over() {
     until("sessions end again", async || load.tally().ended > again.ended + 10).await;
     let stories = load.end().await;
     stories.assert_true(&servers, &Database::at(&standby.url("postgres"))).await;
-    // None is given out that the lost one may have given out as well.
+    // No number is assigned that the lost primary may have assigned as well.
     let numbers = standby.rows("postgres", "SELECT seq >> 40 FROM coherence").await.unwrap();
     assert_eq!(numbers, [[Some(String::from("1"))]], "those of the second timeline");
 
@@ -81,13 +81,13 @@ async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
     let server = serve_through(&home, &primary.url("postgres")).await;
     until_trusted(&[&server]).await;
     let warned = || server.log().contains("canceling wait for synchronous replication");
-    // On a busy machine the answer may be given up before anybody sees it wait.
+    // On a busy machine the deadline may pass before the commit is seen to wait.
     for _ in 0..10 {
         let alice = server.log_in(ALICE).await;
         standby.freeze().unwrap();
         let logout = post("/api/v1/auth/logout").bearer(&alice.token);
         let cancel = async {
-            // As an operator would who has lost the standby.
+            // As an operator would do after the loss of the standby.
             let waits = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
                          WHERE wait_event = 'SyncRep' AND query LIKE 'WITH locked%'";
             let none = [[Some(String::from("0"))]];
@@ -120,7 +120,7 @@ async fn a_process_that_would_miss_such_a_warning_is_refused_with_a_sentence() {
     assert!(database.is_untouched().await, "{:?}", database.tables().await);
 }
 
-/// A port where connections are neither accepted nor refused, as those of a machine that is gone.
+/// A port where connections are neither accepted nor refused, as on a machine that is off.
 struct UnresponsivePort {
     port: u16,
     _listener: TcpListener,
@@ -134,7 +134,7 @@ impl UnresponsivePort {
         let listener = socket.listen(1).expect("listening");
         let address = listener.local_addr().expect("bound");
         let mut waiting = Vec::new();
-        // Nobody takes them, until there is no more room.
+        // No connection is accepted, until the queue is full.
         while let Ok(connected) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
             waiting.push(connected.expect("connected"));
         }

@@ -1,4 +1,4 @@
-//! A new version comes: three servers behind a real proxy are restarted one after the other, and no client notices.
+//! A rolling upgrade: three servers behind a real proxy are restarted one after the other, and no client notices.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

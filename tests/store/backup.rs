@@ -309,7 +309,7 @@ async fn a_database_that_was_deleted_is_missed() {
     assert_no_first_user(&home).await;
     assert!(home.database.is_untouched().await, "none is made");
 
-    // What is left of its log may be all there is.
+    // The rest of its log may be all that is left of the data.
     let home = Home::new(StoreKind::Sqlite);
     home.serve().await.kill().await;
     std::fs::remove_file(home.database.path()).expect("removed");

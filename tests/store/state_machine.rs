@@ -364,8 +364,8 @@ impl<const POSTGRES: bool> StateMachineTest for Service<POSTGRES> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let database = Database::new(if POSTGRES { StoreKind::Postgres } else { StoreKind::Sqlite });
         let clock = Arc::new(ManualClock::new(BEGIN));
-        // Remembered sessions, which nobody here has, decide how often last-seen times are stored: as often as can be.
-        // A single cache entry a shard makes room now and then.
+        // Remembered sessions, of which there are none here, decide how often last-seen times are stored: as often as
+        // possible. A single cache entry a shard makes room now and then.
         let toml = format!(
             "database_url = '{}'\nremembered_idle = '1s'\nsessions_per_user = {CAP}\ncache_entries = 1\n\
              cache = '{}'\nsession_idle = '2h'\nsession_absolute = '24h'",
@@ -387,7 +387,7 @@ impl<const POSTGRES: bool> StateMachineTest for Service<POSTGRES> {
         (runtime, Real { clock, core, users, sessions: vec![], outdated: vec![], _database: database }, model.clone())
     }
 
-    /// Here `after` is what the model has come to.
+    /// Here `after` is the model's state after the step.
     fn apply((runtime, mut real, before): (Runtime, Real, Model), after: &Model, step: Step) -> (Runtime, Real, Model) {
         runtime.block_on(real.step(&before, after, &step));
         (runtime, real, after.clone())

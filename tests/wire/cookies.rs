@@ -40,7 +40,7 @@ impl Browser {
         sent.into_iter().map(|cookie| cookie.value.as_str()).collect()
     }
 
-    /// Sends a request, and does with the answer's cookies as told.
+    /// Sends a request, and applies the cookies of the answer as a browser does.
     async fn send(&mut self, server: &Server, ask: TestRequest) -> Reply {
         let path = ask.target.split('?').next().unwrap_or_default();
         let sent: Vec<_> = self.sent(path).into_iter().map(|value| format!("_me_sess={value}")).collect();

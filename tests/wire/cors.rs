@@ -1,4 +1,4 @@
-//! Whose pages may read answers: listed origins, refusals included, and nobody else.
+//! Which pages may read answers, refusals included: those of listed origins, and no others.
 
 use serde_json::json;
 use sessiond_needs::on_both_stores;

@@ -15,7 +15,7 @@ const LOGINS: [&str; 4] = ["/auth/login", "/api/auth/login", "/api/v1/login", "/
 
 type Headers = &'static [(&'static str, &'static str)];
 
-/// What Chromium sends along from a page of somebody else's, by what the page does.
+/// The headers that Chromium sends from a page of another site, by what the page does.
 const FOREIGN: &[(&str, Headers)] = &[
     (
         "a form",
@@ -237,7 +237,7 @@ async fn a_get_logs_out_by_header_only_and_never_writes_the_cookie(store: StoreK
     server.stop().await;
 }
 
-/// Where a change may come from, by what says so.
+/// Origins that may make changes, by the header that names them.
 const OURS: &[(&str, Headers)] = &[
     (
         "our own page",

@@ -14,7 +14,7 @@ use crate::harness::{BOB, LoggedIn, PASSWORD, Server, StoreKind, TestRequest, de
 async fn send_and_go(server: &Server, bytes: &[u8]) {
     let mut stream = TcpStream::connect(server.address()).await.expect("a connection");
     stream.write_all(bytes).await.expect("sent");
-    // Long enough that the request is under way when the client goes; what follows must hold at any moment.
+    // Long enough that the request is under way when the client disconnects. What follows must hold at any moment.
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 

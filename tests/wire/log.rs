@@ -1,4 +1,5 @@
-//! A log that is read by nobody, or that cannot be written, stops nothing.
+//! The log: one that is not read, or cannot be written, stops nothing, and lines within a request have its id and the
+//! causes of its failure.
 
 use std::io::{PipeReader, Read as _, pipe};
 use std::net::TcpListener;
@@ -22,7 +23,7 @@ const MANY: usize = 8_000;
 /// A server that waits for its log never ends; one that does not needs a fraction of this.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server whose standard error is the test's own affair.
+/// A server whose standard error the test has chosen.
 struct Server {
     child: Child,
     listen: String,
@@ -55,7 +56,7 @@ impl Server {
                 tail.drain(..tail.len().saturating_sub(status_line.len() - 1));
             }
         };
-        tokio::time::timeout(PATIENCE, count).await.expect("answers, whoever reads the log");
+        tokio::time::timeout(PATIENCE, count).await.expect("answers, even if the log is not read");
         drop(written.await);
     }
 
@@ -117,7 +118,7 @@ async fn a_log_that_is_not_read_stops_nothing(store: StoreKind, nonblocking: boo
     until("lines are dropped", async || server.dropped().await > 0).await;
     server.answers_everything().await;
 
-    // Read again, it says what is missing.
+    // Once it is read again, a line says how many are missing.
     let before = server.dropped().await;
     let (mut log, reader) = tokio::task::spawn_blocking(move || {
         let mut log = String::new();
@@ -210,11 +211,11 @@ async fn a_request_that_the_database_fails_is_logged_with_all_its_causes_and_ans
     assert!(causes.starts_with(": error returned from database: "), "the driver's error behind it: {line}");
 }
 
-/// A server that cannot say where it listens, so that it is told.
+/// A server whose log cannot be read, so that the test chooses its ports.
 async fn with_free_ports(home: &Home, change: impl Fn(Command, &[&str; 2]) -> Command) -> Server {
     let mut attempts = 0;
     loop {
-        // Somebody else may take one before the server does.
+        // Another process may take one before the server does.
         let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
         let [listen, ops] = ports.map(|port| port.local_addr().expect("an address").to_string());
         let mut command = change(home.server(), &[&listen, &ops]);

@@ -1,4 +1,4 @@
-//! What happens between a request's head and its body: whoever was logged out meanwhile changes nothing any more.
+//! What happens between a request's head and its body: a session that was ended meanwhile changes nothing any more.
 
 use serde_json::{Value, json};
 use sessiond_needs::on_both_stores;

@@ -228,7 +228,7 @@ async fn made_up(home: &Home) -> (Process, String) {
 
 const REMINDER: &str = "made up at the first start is still in use";
 
-/// Whether the next start says that the password is still in use; it has then said all that it says at a start.
+/// Whether the next start logs that the password is still in use. By then it has logged all lines of a start.
 async fn reminds(home: &Home) -> bool {
     let mut server = first(home).await;
     assert_eq!(server.send(get("/verify")).await.status, 401);
@@ -280,7 +280,7 @@ async fn a_first_password_whose_file_was_deleted_is_still_reminded_of(store: Sto
     std::fs::remove_file(&file).expect("deleted");
     server.stop().await;
     assert!(reminds(&home).await && !file.exists());
-    // A change that this machine did not hear of: the next start clears up.
+    // The change was made without this machine, so its next start deletes the file.
     std::fs::write(&file, format!("{password}\n")).expect("written");
     home.database.execute(&format!("UPDATE users SET password_hash = 'x' WHERE username_key = '{ALICE}'")).await;
     assert!(!reminds(&home).await && !file.exists());

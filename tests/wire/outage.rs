@@ -17,11 +17,11 @@ const MEDAMA_503: &str = r#"{"error":{"code":503,"message":"too many logins at o
 const ROCKETCHAT_500: &str = r#"{"success":false,"error":"Internal server error"}"#;
 const ROCKETCHAT_503: &str = r#"{"success":false,"error":"Service unavailable"}"#;
 
-/// What a check says of a store that cannot be reached: in each dialect, and neutrally.
+/// The answers to a check where the store cannot be reached: in each dialect, and of the neutral check.
 pub const UNREACHABLE: [(u16, &str); 4] = [(502, CANONICAL_502), (500, MEDAMA_500), (503, ROCKETCHAT_503), (503, "")];
-/// Of one that does not answer in time.
+/// The answers where it does not answer in time.
 pub const TOO_SLOW: [(u16, &str); 4] = [(504, CANONICAL_504), (500, MEDAMA_500), (503, ROCKETCHAT_503), (503, "")];
-/// Of one that answers what makes no sense.
+/// The answers where what it holds makes no sense.
 const NONSENSE: [(u16, &str); 4] = [(500, CANONICAL_500), (500, MEDAMA_500), (500, ROCKETCHAT_500), (500, "")];
 
 /// A login in each dialect.

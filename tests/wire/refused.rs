@@ -9,7 +9,7 @@ use crate::harness::process::{Home, Process, field, login};
 use crate::harness::{ALICE, BOB, BOB_EMAIL, Database, PASSWORD, Server, StoreKind, TestRequest, post};
 
 const WRONG: &str = "wrong-password-of-somebody";
-/// What somebody typed where a name belongs.
+/// Text that was typed where a name belongs.
 const NO_NAME: &str = "my secret password\u{202e}\"";
 const USER_AGENT: &str = "browser \"1.0\" \u{202e} (of somebody)";
 

@@ -112,7 +112,7 @@ async fn an_old_token_is_dead_for_everything(store: StoreKind) {
         }
         let resumed = server.send(post("/api/v1/login").json(&json!({"resume": mine.token}))).await;
         assert_eq!(resumed.status, 401);
-        // A login that takes the old one's place ends nothing.
+        // A login that replaces the old session ends no other.
         server.send(login(BOB, NEW).cookie(&mine.token)).await;
         assert_eq!(server.check(&token).await, 200);
         assert_eq!(listed(&server, &token, "").await.0.len(), 2);

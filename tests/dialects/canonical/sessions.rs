@@ -19,7 +19,7 @@ async fn sessions_are_listed_newest_first_and_whole(store: StoreKind) {
     let reply = server.send(get(SESSIONS).bearer(&old.token)).await;
     let (begin, now) = (BEGIN.rfc3339(), server.now().rfc3339());
     let mut page = reply.json();
-    // When the list itself is stored as a sign of life is not its business.
+    // Whether listing the sessions counts as a touch does not matter here.
     page["sessions"][1]["last_seen_at"] = Value::Null;
     page["sessions"][1]["idle_expires_at"] = Value::Null;
     assert_eq!(
@@ -64,7 +64,7 @@ async fn pages_have_no_gaps_or_repeats_even_when_a_session_ends_in_between(store
 
     let (first, cursor) = listed(&server, &token, "?limit=3").await;
     assert_eq!(first, all[..3]);
-    // The one the cursor was made of, and one that nobody has seen yet.
+    // The session that the cursor was made of, and one that is on no page yet.
     for ended in [&all[2], &all[4]] {
         assert_eq!(server.send(one(ended).bearer(&token)).await.status, 200);
     }
@@ -167,13 +167,14 @@ async fn a_wrong_scope_ends_nothing(store: StoreKind) {
 async fn the_cookie_is_cleared_exactly_when_its_session_was_ended(store: StoreKind) {
     let server = Server::start(store).await;
     let (all, others) = (format!("{SESSIONS}?scope=all"), format!("{SESSIONS}?scope=others"));
-    // The caller comes by header, the cookie stands for the caller's session, another of theirs, or somebody else's.
+    // The caller presents a header. The cookie stands for the caller's session, for another one of theirs, or for
+    // another user's.
     for (request, own, other) in [
         ("own id", true, false),
         ("other id", false, true),
         ("all", true, true),
         ("others", false, true),
-        // The cookie's token is dead: the new one is for whoever sent a header.
+        // The cookie's token is dead, since the new one is given to the client that sent a header.
         ("password", true, true),
     ] {
         for (carried, cleared) in [("own", own), ("other", other), ("alice", false), ("dead", false), ("none", false)] {

@@ -17,7 +17,7 @@ async fn logout_me_ends_the_named_session_of_ones_own_and_no_other(store: StoreK
         let body = format!(r#"{{"sessionId":"{}","success":true}}"#, ended.session);
         assert_answer(&reply, 200, &body, "ended");
         assert!(reply.all("set-cookie").is_empty());
-        // It is dead however and wherever it is presented, and gone from the list.
+        // It is refused however it is presented, in every dialect, and not listed any more.
         for target in ["/user", "/api/user", "/api/v1/me", "/api/v1/auth/session", "/verify"] {
             for ask in [get(target).by(ended), get(target).bearer(&ended.token), get(target).cookie(&ended.token)] {
                 assert_eq!(server.send(ask).await.status, 401, "{target}");
@@ -59,7 +59,7 @@ async fn logout_me_does_not_reveal_whether_another_users_session_exists(store: S
     let (bob, alice) = (log_in(&server, BOB, CURL).await, log_in(&server, ALICE, CURL).await);
     let unknown = "23456789ABCDEFGHJ";
     let mut answers = Vec::new();
-    // The admin gets no other answer.
+    // An admin gets the same answer.
     for (caller, id) in [(&bob, alice.session.as_str()), (&bob, unknown), (&alice, &bob.session), (&alice, unknown)] {
         let reply = server.send(post("/api/v1/sessions/logout.me").json(&json!({"sessionId": id})).by(caller)).await;
         assert_answer(&reply, 400, NOT_FOUND, id);

@@ -39,7 +39,7 @@ fn missing() -> String {
     invalid("must have required property 'sessionId'")
 }
 
-/// Holds an answer against its whole body.
+/// Compares an answer's whole body.
 #[track_caller]
 fn assert_answer(reply: &Reply, status: u16, body: &str, what: &str) {
     assert_eq!((reply.status, reply.text().as_str()), (status, body), "{what}");

@@ -1,4 +1,4 @@
-//! The contract of `dyn Store`, which every store keeps. What is one store's own is told in a file of its own.
+//! The contract of `dyn Store`, which every store keeps. What only one store does is tested in files of its own.
 
 use futures_util::future::join_all;
 use sessiond::cache::coherence::{Confirmed, confirm};

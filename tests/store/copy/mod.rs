@@ -18,7 +18,7 @@ mod old;
 
 const TABLES: [&str; 4] = ["users", "sessions", "events", "revocations"];
 const UNFINISHED: &str = "the database holds an unfinished copy: start the same `sessiond copy` again";
-/// Kept by whoever fills a database.
+/// The lock that a copy holds on the database that it fills.
 const LOCK: &str = "SELECT pg_advisory_lock(8315179226436169849)";
 
 async fn all(database: &Database) -> Vec<Rows> {
@@ -29,7 +29,7 @@ async fn all(database: &Database) -> Vec<Rows> {
     all
 }
 
-/// What is told of large tables: how many rows, and a sum over all of them.
+/// How large tables are compared: by the number of rows, and a sum over all of them.
 async fn sums(database: &Database) -> Vec<Rows> {
     let mut all = Vec::new();
     for table in TABLES.into_iter().chain(["coherence", "secrets"]) {

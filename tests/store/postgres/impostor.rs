@@ -1,4 +1,4 @@
-//! A server that only passes for the database, and asks for its password: it does not get it.
+//! An impostor of the database that asks for its password does not get it.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +20,7 @@ const MD5: &[u8] = b"R\0\0\0\x0c\0\0\0\x05salt";
 const NOTICE_FIRST: &[u8] = b"N\0\0\0\x10SNOTICE\0Mx\0\0R\0\0\0\x08\0\0\0\x03";
 const SCRAM: &[u8] = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0";
 
-/// One that has no TLS, and asks in its own way. What comes behind the question is kept.
+/// An impostor without TLS that asks for the password in a given way. It records what is sent after the question.
 struct Impostor {
     port: u16,
     answers: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -50,7 +50,7 @@ impl Impostor {
         finish(command, "").await
     }
 
-    /// What it was told by a client that is gone.
+    /// What it was sent by a client that has disconnected.
     async fn told(&self) -> Vec<Vec<u8>> {
         let told = || self.answers.lock().expect("no panic").clone();
         until("it has noticed that the client is gone", async || !told().is_empty()).await;
@@ -58,7 +58,7 @@ impl Impostor {
     }
 }
 
-/// Refuses TLS, reads who it is, asks, and returns all that is said until the client is gone.
+/// Refuses TLS, reads the startup message, asks, and returns all bytes that the client sends until it disconnects.
 async fn ask(client: &mut TcpStream, question: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut begin = [0; 8];
     client.read_exact(&mut begin).await?;

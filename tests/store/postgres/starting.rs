@@ -1,4 +1,4 @@
-//! A server that starts before its database does, or while another migrates: it waits, and says so.
+//! A server that starts before its database does, or while another migrates, waits, and its readiness says so.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::harness::{ALICE, Reply, StoreKind, get};
 /// The key of the lock under which is migrated.
 const MIGRATING: &str = "SELECT pg_advisory_lock(8315180193920146286)";
 
-/// A server whose operations listener is known before it says so.
+/// A server whose operations address is known before it logs it.
 fn server(home: &Home) -> (Command, String) {
     let mut server = home.server();
     let ops = format!("127.0.0.1:{}", free_port().expect("a port"));

@@ -1,4 +1,4 @@
-//! The way to the database, encrypted: who is believed to be it, who is not, and what is said then.
+//! TLS to the database: which servers are trusted, which are not, and the error then.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,7 +17,7 @@ use crate::harness::process::finish;
 use sessiond_support::wait::until;
 
 const SECRET: &str = "s3cret-of-the-database";
-/// Whoever comes through the network needs TLS and a password, but for the tests themselves.
+/// Connections through the network need TLS and a password, except those of the tests themselves.
 const ACCESS: &str = "
 local   all all      trust
 host    all sessiond 127.0.0.1/32 trust

@@ -1,4 +1,5 @@
-//! What is SQLite's own: a sink that hears at once, commits that are shared, files, locks, and their ways to fail.
+//! What only the embedded store has: a sink that is given revocations at once, shared commits, files, locks, and their
+//! failures.
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -27,7 +28,7 @@ use crate::wire::outage::{TOO_SLOW, UNREACHABLE, assert_is_over, assert_words, c
 mod files;
 mod trouble;
 
-/// Hears slowly, and notices when somebody was answered meanwhile.
+/// A slow sink that records whether a logout was answered before it was done.
 #[derive(Default)]
 struct Slow {
     answered: AtomicBool,

@@ -1,4 +1,4 @@
-//! A file that is busy, damaged, replaced or full: nothing is half done, and it is said.
+//! A file that is busy, damaged, replaced, or on a full disk: nothing is done in part, and the failure is answered.
 
 use sessiond_needs::needs;
 
@@ -73,7 +73,7 @@ async fn a_database_that_was_replaced_while_in_use_serves_nothing() {
     }
 }
 
-/// A file system of its own with little room, gone when dropped.
+/// A small file system of its own, unmounted when dropped.
 struct Small(PathBuf);
 
 impl Small {

@@ -90,7 +90,7 @@ impl Wire {
         }
     }
 
-    /// Waits until the server closes, and returns what it still said.
+    /// Waits until the server closes, and returns what it still sent.
     pub async fn end(mut self) -> Vec<u8> {
         while self.more().await {}
         self.buffer
@@ -215,7 +215,7 @@ async fn a_body_that_stalls_is_refused_in_time_and_after_401(store: StoreKind) {
         for framing in ["Content-Length: 20\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"] {
             let send = async |credential: &str| {
                 let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{credential}");
-                // It ends by itself: nobody waits for the rest of such a body.
+                // The connection ends by itself: the rest of such a body is not waited for.
                 let reply = exchange(&server.address(), (head + framing).as_bytes()).await;
                 openapi::check("POST", path, &reply);
                 assert_eq!(reply.header("x-api-commit"), Some(COMMIT), "{path}");

@@ -12,7 +12,7 @@ pub const fn same(name: &'static str, present: Present, who: Option<&'static str
     (name, present, who, who)
 }
 
-/// Credentials of somebody else's application.
+/// Credentials of another application.
 pub const THEIRS: &str = "eyJhbGciOiJIUzI1NiJ9.e30.x";
 pub const BASIC: &str = "Basic Ym9iOng=";
 
@@ -185,7 +185,7 @@ pub const CASES: [Case; 60] = [
 pub const TWO: &str = "two good cookies";
 pub const TWO_OF_ONE: &str = "two good cookies of one user";
 pub const TWO_AND_STALE: &str = "two good cookies and a stale one";
-/// Nobody is logged in with these, and a logout ends them all the same.
+/// These stand for no user, and a logout still ends their sessions.
 pub const ENDED_BY_A_LOGOUT: [&str; 3] = [TWO, TWO_OF_ONE, TWO_AND_STALE];
 
 pub fn percent_encoded(token: &str) -> String {

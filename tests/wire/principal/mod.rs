@@ -13,7 +13,7 @@ use crate::harness::{
 mod cases;
 mod trusted;
 
-/// A route that wants somebody logged in.
+/// A route that needs a principal.
 struct Route {
     method: &'static str,
     path: &'static str,
@@ -83,7 +83,7 @@ impl Route {
         (self.fill)(ask(self.method, self.path), session)
     }
 
-    /// What it answers to whoever is not logged in.
+    /// Its answer to a client that is not logged in.
     fn refusal(&self) -> &'static str {
         if self.path == "/verify" {
             ""
@@ -384,7 +384,7 @@ async fn verify_takes_only_the_credentials_it_is_set_to(store: StoreKind) {
 const ATTRIBUTES: &str = "HttpOnly; SameSite=Lax; Secure; Path=/";
 const CLEARED: &str = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
 
-/// The line that clears the cookie for a domain, or for this host alone.
+/// The line that clears the cookie for a domain, or for this host only.
 fn cleared(domain: Option<&str>) -> String {
     let domain = domain.map(|domain| format!("; Domain={domain}")).unwrap_or_default();
     format!("_me_sess=; {ATTRIBUTES}{domain}; {CLEARED}")

@@ -1,4 +1,4 @@
-//! What is believed from trusted proxies alone.
+//! Headers that count only from trusted proxies.
 
 use sessiond_needs::on_both_stores;
 
