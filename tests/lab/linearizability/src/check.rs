@@ -22,7 +22,7 @@ pub enum Violation {
     StaleAccept { session: Session, accepted: usize, shown: usize },
     /// A session was shown to be dead, and no operation that ends it can have happened between its last use and that.
     FalseRefusal { session: Session, shown: usize },
-    /// Two operations each said that it was they who ended a session.
+    /// Two operations were each answered that they ended the same session.
     EndedTwice { session: Session, first: usize, second: usize },
     /// More sessions of a user have ended than there were.
     TooManyEnded { user: u16, ended: u64, there_were: u64 },

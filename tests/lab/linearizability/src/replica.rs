@@ -40,7 +40,7 @@ impl Replica {
         Ok(Self { sessiond: sessiond.clone(), server })
     }
 
-    /// Stops it where it is until the answer is dropped.
+    /// Freezes it until the returned value is dropped.
     pub fn freeze(&self) -> Result<Frozen<'_>> {
         self.server.process.freeze()
     }
@@ -53,7 +53,7 @@ impl Replica {
     }
 }
 
-/// A place among those who wait for an answer, until dropped.
+/// A place among the requests that wait for an answer, until dropped.
 pub struct Waiting<'d>(&'d Door);
 
 impl Door {

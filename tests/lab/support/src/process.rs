@@ -35,7 +35,7 @@ pub struct Finished {
     pub ok: bool,
     /// What it printed.
     pub out: String,
-    /// What it complained about.
+    /// What it wrote to standard error.
     pub err: String,
 }
 
@@ -60,7 +60,7 @@ impl Finished {
         Ok(self.out)
     }
 
-    /// What it complained about; an error when it succeeded.
+    /// What it wrote to standard error; an error when it succeeded.
     pub fn refused(self) -> Result<String> {
         ensure!(!self.ok, "{self:?}");
         Ok(self.err)
@@ -119,7 +119,7 @@ impl Process {
         Ok(())
     }
 
-    /// Stops it where it is. It goes on when the answer is dropped.
+    /// Freezes it. It goes on when the returned value is dropped.
     pub fn freeze(&self) -> Result<Frozen<'_>> {
         let frozen = Frozen(self);
         halt(self.pid)?;
