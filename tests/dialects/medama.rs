@@ -188,7 +188,7 @@ async fn a_login_takes_every_spelling_of_a_name_and_ignores_unknown_keys(store: 
             json!({"username": name, "password": PASSWORD, "remember": true, "transport": "token", "x": {"y": [1]}});
         let reply = server.send(post("/auth/login").json(&extra)).await;
         assert_eq!((reply.status, reply.body.len()), (200, 0), "{name}");
-        assert!(!reply.header("set-cookie").expect("a cookie").contains("Max-Age"), "nobody is remembered here");
+        assert!(!reply.header("set-cookie").expect("a cookie").contains("Max-Age"), "no session is remembered here");
         let token = reply.cookie().expect("a cookie");
         assert_eq!(server.send(get("/user").cookie(&token)).await.json()["username"], BOB, "{name}");
     }
@@ -314,7 +314,7 @@ async fn two_live_cookies_stand_for_no_user_and_a_logout_or_a_login_ends_both(st
         assert!(cleared("Domain=login.example.com") && cleared("Domain=example.com"), "{lines:?}");
     }
     assert!(!logout.all("set-cookie").last().expect("ours").contains("Domain"), "and the host's own");
-    assert!(login.cookie().is_some(), "nobody is locked out");
+    assert!(login.cookie().is_some(), "no user is locked out");
     for token in out.iter().chain(&over) {
         assert_eq!(server.check(token).await, 401);
     }

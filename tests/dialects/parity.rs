@@ -116,15 +116,15 @@ impl Audit {
             "SELECT number, kind, coalesce(session_id, ''), coalesce(detail, '') FROM events
              WHERE number > {read} ORDER BY number"
         );
-        let mut told = Vec::new();
+        let mut lines = Vec::new();
         for event in server.database.rows(&events).await {
             let [number, kind, session, detail] =
                 event.try_into().map(|row: [_; 4]| row.map(Option::unwrap)).expect("four");
             let whose = self.names.get(&session).copied().unwrap_or(&session);
             self.events_read = number.parse().expect("a number");
-            told.push(format!("{kind} {whose} {detail}").trim_end().to_owned());
+            lines.push(format!("{kind} {whose} {detail}").trim_end().to_owned());
         }
-        self.effects.push((step, live.join(" "), told));
+        self.effects.push((step, live.join(" "), lines));
     }
 }
 

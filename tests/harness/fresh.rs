@@ -66,7 +66,7 @@ impl RevocationSink for RecordingSink {
     }
 
     fn clear(&self) {
-        panic!("nobody touches these files");
+        panic!("only this test changes these files");
     }
 }
 

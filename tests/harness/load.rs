@@ -90,8 +90,8 @@ impl Load {
     pub async fn end(mut self) -> Stories {
         self.enough.cancel();
         let mut stories = Vec::new();
-        while let Some(told) = self.clients.join_next().await {
-            stories.extend(told.expect("no panic"));
+        while let Some(ended) = self.clients.join_next().await {
+            stories.extend(ended.expect("no panic"));
         }
         Stories(stories)
     }
@@ -110,7 +110,7 @@ impl Stories {
             let ended = dead.contains(&session.session);
             assert!(ended || !answered, "an end was answered that is not in the database: {session:?}");
             match known {
-                Known::Live => assert!(!ended, "nobody has ended {session:?}"),
+                Known::Live => assert!(!ended, "no client has ended {session:?}"),
                 Known::InDoubt => {}
                 Known::Ended => assert!(ended, "it was refused once: {session:?}"),
             }
@@ -198,7 +198,7 @@ impl Client {
                 self.counted().accepted += 1;
             }
             Some(401) => {
-                assert_ne!(*known, Known::Live, "nobody has ended {session:?}");
+                assert_ne!(*known, Known::Live, "no client has ended {session:?}");
                 *known = Known::Ended;
                 self.counted().refused += 1;
             }

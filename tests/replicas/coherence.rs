@@ -187,7 +187,7 @@ async fn of_a_reaping_and_a_beat_at_once_one_wins() {
             let (beaten, reaped) = tokio::join!(mine.beat(id, Seq(0)), others.reap(read));
             reaped.expect("a store");
             let there = replica(fresh, id).await.is_some();
-            assert_eq!(beaten.expect("a store").is_some(), there, "told what is");
+            assert_eq!(beaten.expect("a store").is_some(), there, "whether the row is there");
         }
         beside.close().await;
     })
@@ -232,31 +232,31 @@ async fn numbers_have_no_gap_and_no_number_is_read_before_its_tombstones() {
     let mut writers = JoinSet::new();
     for (at, store) in (0..).zip([another(&fresh).await, another(&fresh).await]) {
         writers.spawn(async move {
-            let mut told = BTreeSet::new();
+            let mut seqs = BTreeSet::new();
             // Revocations in a batch, one by one, for the cap, and of whole users.
             for five in 0..EACH / 5 {
                 let first = at * EACH + five * 5;
                 let batch = join_all((first..first + 3).map(|number| store.logout(logout_of(number)))).await;
-                told.extend(batch.into_iter().map(|revoked| revoked.expect("a store").seq));
+                seqs.extend(batch.into_iter().map(|revoked| revoked.expect("a store").seq));
                 let last = store.lookup(&token(first + 3)).await.expect("a store");
                 let Lookup::Found(found) = last else { panic!("{last:?}") };
                 let one = store.revoke(Target::Id(found.0.id, None), because(Why::Operator)).await.expect("a store");
-                told.insert(made(one).seq);
+                seqs.insert(made(one).seq);
                 let new = NewSession { replaces: vec![token(first + 4)], ..login_of(bob, 10_000 + first) };
                 store.create_session(new).await.expect("a store");
             }
             store.close().await;
-            told
+            seqs
         });
     }
 
     let (reader, mut read, mut finished) = (shared(&fresh), Seq(0), false);
-    let mut told = BTreeSet::new();
+    let mut seqs = BTreeSet::new();
     while !finished {
         // Once all have ended, one more read sees everything.
         finished = loop {
             match writers.try_join_next() {
-                Some(ended) => told.extend(ended.expect("no panic")),
+                Some(ended) => seqs.extend(ended.expect("no panic")),
                 None => break writers.is_empty(),
             }
         };
@@ -271,7 +271,7 @@ async fn numbers_have_no_gap_and_no_number_is_read_before_its_tombstones() {
         }
     }
     assert_eq!(reader.news(read).await.expect("a store").head, read, "up to the end");
-    assert!(told.iter().all(|seq| (Seq(1)..=read).contains(seq)));
+    assert!(seqs.iter().all(|seq| (Seq(1)..=read).contains(seq)));
     assert_eq!(fresh.audit().await["logout"], usize::try_from(2 * EACH / 5 * 3).expect("few"));
     assert!(fresh.states(0..2 * EACH).await.iter().all(|state| *state == "revoked"));
     fresh.store.close().await;
@@ -417,8 +417,8 @@ async fn a_session_that_became_idle_just_now_is_ended_for_good_and_not_counted()
         assert!(fresh.revoke(Target::All(ann)).await.sessions.is_empty(), "it was over");
         let ended = "SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL";
         assert_eq!(fresh.database.number(ended).await, 1, "and comes not back, whatever another's clock says");
-        let told = "SELECT count(*) FROM events WHERE kind = 'revoked'";
-        assert_eq!(fresh.database.number(told).await, 0);
+        let query = "SELECT count(*) FROM events WHERE kind = 'revoked'";
+        assert_eq!(fresh.database.number(query).await, 0);
     })
     .await;
 }
@@ -434,8 +434,8 @@ async fn the_log_is_read_by_its_index_though_it_was_short_when_that_was_planned(
         // Its changes become visible once it is closed.
         reader.close().await;
         drop(reader);
-        let told = "SELECT idx_scan FROM pg_stat_user_tables WHERE relname = 'revocations'";
-        until("it is told", async || fresh.database.number(told).await >= 20).await;
+        let query = "SELECT idx_scan FROM pg_stat_user_tables WHERE relname = 'revocations'";
+        until("the reads are counted", async || fresh.database.number(query).await >= 20).await;
         // Making the index goes through the table once.
         let scans = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'revocations'";
         assert!(fresh.database.number(scans).await <= 1);

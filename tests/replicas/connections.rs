@@ -73,7 +73,7 @@ async fn no_end_is_forgotten_while_answers_are_late_and_connections_break() {
     for proxy in &proxies {
         assert!(proxy.late() > 10 && proxy.broken() > 3, "{} late, {} broken", proxy.late(), proxy.broken());
     }
-    assert!(servers.iter().all(|server| server.log().contains(TROUBLE)), "nobody has noticed");
+    assert!(servers.iter().all(|server| server.log().contains(TROUBLE)), "no server has noticed");
     let tally = load.tally();
     assert!(tally.ended > 5 && tally.refused > 20 && tally.accepted > 50 && tally.failed > 0, "{tally:?}");
     let stories = load.end().await;

@@ -107,7 +107,7 @@ async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
             return;
         }
     }
-    panic!("nobody was warned: {}", server.log());
+    panic!("no warning was logged: {}", server.log());
 }
 
 #[tokio::test]

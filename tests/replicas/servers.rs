@@ -86,7 +86,7 @@ async fn replicas_lists_every_server_until_it_was_silent_for_a_while() {
     let left = listed().await;
     assert!(left.contains("  beating  ") && left.contains("  lag 0"), "{left}");
     first.stop().await;
-    assert_eq!(listed().await, "", "whoever stops says so");
+    assert_eq!(listed().await, "", "a server that stops deregisters");
 }
 
 /// What has to happen before a frozen server goes on.

@@ -122,7 +122,7 @@ async fn sigterm_lets_a_request_under_way_finish_and_exits_0(store: StoreKind) {
 
     server.signal(Signal::TERM);
     until("it is stopping", async || server.log().contains("stopping")).await;
-    until("nobody is let in", async || attempt(&server.listen, &get("/verify")).await.is_none()).await;
+    until("no process is let in", async || attempt(&server.listen, &get("/verify")).await.is_none()).await;
     stream.write_all(&request[body..]).await.expect("sent");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.expect("answered");

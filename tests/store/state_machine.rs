@@ -284,16 +284,16 @@ impl Real {
             Step::LogOut { session, named } => {
                 let Some(session) = model.place(session) else { return };
                 let presented = self.presented(session, named.map(|named| self.users[named]));
-                let told = service.logout(&[presented], &client).await;
+                let answer = service.logout(&[presented], &client).await;
                 let ended = model.live(session) && !after.live(session);
-                assert!(if ended { told.is_ok() } else { matches!(told, Err(Error::NoSession)) }, "{told:?}");
+                assert!(if ended { answer.is_ok() } else { matches!(answer, Err(Error::NoSession)) }, "{answer:?}");
             }
             Step::Revoke { by, session } => {
                 let (Some(by), Some(session)) = (model.place(by), model.place(session)) else { return };
                 let Some(principal) = self.assert_check(model, by).await else { return };
-                let told = service.revoke(&principal, self.sessions[session].session.id, &client).await;
+                let answer = service.revoke(&principal, self.sessions[session].session.id, &client).await;
                 let ended = model.live(session) && !after.live(session);
-                assert!(if ended { told.is_ok() } else { matches!(told, Err(Error::NotFound)) }, "{told:?}");
+                assert!(if ended { answer.is_ok() } else { matches!(answer, Err(Error::NotFound)) }, "{answer:?}");
             }
             Step::RevokeOthers(by) | Step::RevokeAll(by) => {
                 let Some(by) = model.place(by) else { return };
@@ -400,8 +400,8 @@ impl<const POSTGRES: bool> StateMachineTest for Service<POSTGRES> {
                 real.assert_check(model, session).await;
             }
             for token in &real.outdated {
-                let told = real.core.service.verify(&Presented { token: token.clone(), user: None }).await;
-                assert!(matches!(told, Err(Error::NoSession)), "an outdated token was accepted: {told:?}");
+                let answer = real.core.service.verify(&Presented { token: token.clone(), user: None }).await;
+                assert!(matches!(answer, Err(Error::NoSession)), "an outdated token was accepted: {answer:?}");
             }
             for user in 0..USERS.len() {
                 // A list does not count as a check.

@@ -189,7 +189,7 @@ async fn of_more_than_four_that_are_ours_four_are_ended_and_all_are_cleared(stor
             server.send(post("/auth/logout").bearer(token)).await;
         }
         assert_eq!(browser.sent(path).len(), usize::from(LOGINS.contains(&path)), "{path}");
-        assert_eq!(browser.send(&server, login("/auth/login")).await.status, 200, "nobody is locked out for good");
+        assert_eq!(browser.send(&server, login("/auth/login")).await.status, 200, "no user is locked out for good");
         assert_eq!(browser.send(&server, get("/verify")).await.status, 200);
     }
     server.stop().await;

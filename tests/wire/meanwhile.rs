@@ -55,7 +55,7 @@ async fn a_user_who_is_logged_out_while_they_send_a_body_changes_nothing(store: 
         })
         .await;
         assert_eq!(reply.status, 401, "{path}: {}", reply.text());
-        assert_eq!(server.check(&others.token).await, 200, "{path} ended somebody");
+        assert_eq!(server.check(&others.token).await, 200, "{path} ended a session");
     }
     server.log_in(BOB).await;
     server.stop().await;

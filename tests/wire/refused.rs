@@ -107,7 +107,7 @@ async fn many_in_a_row_are_recorded_as_a_count_once_their_minute_is_over(store: 
     assert_eq!(events[20..].iter().filter(|[_, name, ..]| name.as_deref() == Some(ALICE)).count(), 1);
 
     assert_eq!(server.send(login(ALICE, WRONG)).await.status, 401);
-    assert_eq!(refused(&server.database).await.len(), 23, "in the next minute they are told again");
+    assert_eq!(refused(&server.database).await.len(), 23, "in the next minute they are recorded again");
     server.stop().await;
 }
 

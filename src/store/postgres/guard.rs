@@ -58,7 +58,10 @@ pub(super) async fn guarded(options: &PgConnectOptions, negotiation: Negotiation
     // A name that begins with NUL is in no directory (unix(7)): nothing is left behind, and there are no rights to mistake.
     let folder = PathBuf::from(format!("\0sessiond-{:032x}", u128::from_ne_bytes(random)));
     let listener = UnixListener::bind(folder.join(format!(".s.PGSQL.{port}")))?;
-    #[expect(clippy::disallowed_methods, reason = "ends when either side of the connection does, or nobody comes")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "ends when either side of the connection does, or when the driver does not connect"
+    )]
     tokio::spawn(async move {
         if let Ok(Ok(client)) = timeout(ARRIVAL, ours(listener)).await {
             // When either side closes, the other is closed at once.

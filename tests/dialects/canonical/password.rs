@@ -38,7 +38,7 @@ async fn a_new_password_ends_every_other_session_and_gives_this_one_a_new_token(
 
     assert_unauthenticated(&server.send(login(BOB, PASSWORD)).await);
     assert_eq!(server.send(login(BOB, NEW)).await.status, 200);
-    assert_eq!(server.send(login(ALICE, PASSWORD)).await.status, 200, "nobody else's changed");
+    assert_eq!(server.send(login(ALICE, PASSWORD)).await.status, 200, "no other user's changed");
     let by_pair = server.send(change(NEW, PASSWORD).pair(&mine.user, &token)).await;
     assert_answer(&by_pair, 200, &json!({"revoked": 1, "token": token_of(&by_pair)}));
     server.stop().await;
@@ -140,9 +140,9 @@ async fn the_audit_names_the_session_that_changed_a_password(store: StoreKind) {
     let server = Server::start(store).await;
     let mine = server.log_in(BOB).await;
     server.send(change(PASSWORD, NEW).bearer(&mine.token)).await;
-    let told = "SELECT session_id, user_id, actor FROM events WHERE kind = 'password_changed'";
+    let query = "SELECT session_id, user_id, actor FROM events WHERE kind = 'password_changed'";
     let (session, user) = (Some(mine.session), Some(mine.user));
-    assert_eq!(server.database.rows(told).await, [[session, user.clone(), user]]);
+    assert_eq!(server.database.rows(query).await, [[session, user.clone(), user]]);
     let ended = "SELECT count(*) FROM events WHERE kind IN ('logout', 'revoked')";
     assert_eq!(server.database.number(ended).await, 0, "no session ended");
     server.stop().await;

@@ -17,7 +17,7 @@ async fn a_session_is_logged_out_once_and_only_as_its_owner(store: StoreKind) {
 
         assert_eq!(fresh.logout(by(ann)).await, Revoked { sessions: vec![id], seq: Seq(1) });
         assert!(matches!(fresh.lookup(1).await, Lookup::Revoked(Seq(1))));
-        assert_eq!(fresh.logout(by(ann)).await, nothing(1), "a second time: to be told once 1 is settled");
+        assert_eq!(fresh.logout(by(ann)).await, nothing(1), "a second time: published once 1 is settled");
 
         fresh.session(ann, 3).await;
         fresh.wait_until(BEGIN.after(IDLE));
@@ -146,7 +146,7 @@ async fn a_changed_password_ends_every_session_but_the_one_to_keep(store: StoreK
         let keep = Some(renewal_of(kept, 3));
         let change = PasswordChange { user: ann, hash: hash("second"), auth_epoch: Some(0), keep };
 
-        let revoked = fresh.change_password(change.clone()).await.expect("not outrun");
+        let revoked = fresh.change_password(change.clone()).await.expect("not superseded");
         assert_eq!(revoked, Revoked { sessions: vec![ended], seq: Seq(1) });
         assert_eq!(fresh.states(1..4).await, ["revoked", "revoked", "live"]);
         assert_eq!(fresh.credentials(ann).await.password_hash.as_str(), "second");
@@ -203,7 +203,7 @@ async fn a_session_goes_on_under_a_new_token_and_the_old_one_is_a_tombstone(stor
         assert_eq!(fresh.create(capped).await, Created::Yes(Seq(2)), "tombstones do not count towards the cap");
         assert_eq!(fresh.database.half_done().await, 0);
         renew(bobs, 10, later(150)).await;
-        assert_eq!(fresh.states(9..11).await, ["live", "missing"], "somebody else's stays as it is");
+        assert_eq!(fresh.states(9..11).await, ["live", "missing"], "another user's stays as it is");
         assert_eq!(fresh.store.purge(later(1001), 10).await.expect("a store"), 5, "purged with their session");
     })
     .await;
@@ -221,10 +221,11 @@ async fn of_many_changes_through_one_token_exactly_one_is_made(store: StoreKind)
                 let through = Reason { requested_by: Some(token(round)), ..because(Why::Password) };
                 fresh.store.change_password(change, through)
             });
-            let told: Vec<_> = join_all(changes).await.into_iter().map(|told| told.expect("a store")).collect();
-            let made = told.iter().filter(|told| matches!(told, Changed::Yes(_))).count();
-            let refused = told.iter().filter(|told| matches!(told, Changed::NoSession(_))).count();
-            assert_eq!((made, refused), (1, 3), "{told:?}");
+            let answers: Vec<_> =
+                join_all(changes).await.into_iter().map(|answers| answers.expect("a store")).collect();
+            let made = answers.iter().filter(|answers| matches!(answers, Changed::Yes(_))).count();
+            let refused = answers.iter().filter(|answers| matches!(answers, Changed::NoSession(_))).count();
+            assert_eq!((made, refused), (1, 3), "{answers:?}");
             let mut states = fresh.states(round..round + 5).await;
             assert_eq!(states.remove(0), "revoked");
             states.sort_unstable();
@@ -264,15 +265,15 @@ async fn numbers_rise_by_one_and_each_is_in_the_log_in_its_order(store: StoreKin
             }
             fresh.logout(logout_of(number)).await.seq
         }));
-        let told: Vec<Seq> = logouts.await;
+        let seqs: Vec<Seq> = logouts.await;
         fresh.revoke(Target::All(ann)).await;
 
         let numbers = fresh.numbers().await;
         let newest = *numbers.last().expect("some");
         assert_eq!(numbers, (1..=newest).collect::<Vec<_>>(), "from the start, without a gap");
-        assert!(told.iter().all(|seq| seq.0 >= 1 && seq.0 < newest));
+        assert!(seqs.iter().all(|seq| seq.0 >= 1 && seq.0 < newest));
         let revocations = fresh.log().await;
-        for (number, seq) in (0..).zip(told) {
+        for (number, seq) in (0..).zip(seqs) {
             let revocation = revocations.iter().find(|revocation| revocation.seq == seq).expect("in the log");
             assert!(revocation.sessions.contains(&token(number)));
             assert!(matches!(fresh.lookup(number).await, Lookup::Revoked(of) if of == seq), "on the tombstone too");

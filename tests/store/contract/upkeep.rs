@@ -183,8 +183,8 @@ async fn each_operation_writes_its_events(store: StoreKind) {
         assert!(all.iter().all(|line| line.user.as_deref() == Some(ann.as_str())));
         let mut ended: Vec<_> = all.iter().filter(|line| line.kind == "revoked").collect();
         ended.sort_by_key(|line| line.detail.clone());
-        let told = ended.iter().map(|line| (line.session.as_deref(), line.actor.as_str(), line.detail.as_deref()));
-        let told: Vec<_> = told.collect();
+        let found = ended.iter().map(|line| (line.session.as_deref(), line.actor.as_str(), line.detail.as_deref()));
+        let found: Vec<_> = found.collect();
         let revoked = |session: &'static str, by, why| (Some(session), by, Some(why));
         let [one, two, three, kept] = [one, two, three, kept].map(|id| &*String::leak(id.to_string()));
         let expected = [
@@ -193,7 +193,7 @@ async fn each_operation_writes_its_events(store: StoreKind) {
             revoked(three, "cli", "password"),
             revoked(one, ann.as_str().to_owned().leak(), "replaced"),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(found, expected);
     })
     .await;
 }

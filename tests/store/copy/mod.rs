@@ -81,10 +81,10 @@ async fn everybody_stays_logged_in_and_a_session_that_had_ended_stays_ended() {
     before.kill().await;
     let held = old.all().await;
 
-    let told = finish(copying(&home, &old), "").await;
+    let copied = finish(copying(&home, &old), "").await;
     let events = held[2].len();
-    assert_eq!(told.err, "", "nobody watches");
-    assert_eq!(told.done().unwrap(), format!("copied 3 users, 5 sessions, {events} events\n"));
+    assert_eq!(copied.err, "", "not on a terminal");
+    assert_eq!(copied.done().unwrap(), format!("copied 3 users, 5 sessions, {events} events\n"));
     assert_eq!(all(&home.database).await, held);
     assert_eq!(old.all().await, held, "and the old store is as it was");
     let head = held[3].last().and_then(|row| row[0].clone()).expect("a log");
@@ -151,8 +151,8 @@ async fn a_store_without_sessions_is_copied_and_numbers_begin_at_one() {
     let home = Home::new(StoreKind::Postgres);
     let old = Old::with(&home, "").await;
     // The settings say where to, as they say it to the server.
-    let told = finish(home.command(&["copy", "--from", &old.url()]), "").await.done().unwrap();
-    assert_eq!(told, "copied 1 users, 0 sessions, 1 events\n");
+    let printed = finish(home.command(&["copy", "--from", &old.url()]), "").await.done().unwrap();
+    assert_eq!(printed, "copied 1 users, 0 sessions, 1 events\n");
     let server = home.serve().await;
     server.log_in(ALICE).await;
     assert_eq!(home.database.number("SELECT number FROM sessions").await, 1);
@@ -200,9 +200,13 @@ async fn a_target_that_is_not_empty_is_refused_and_unchanged() {
 async fn a_finished_copy_may_be_started_again_until_it_is_used() {
     let home = Home::new(StoreKind::Postgres);
     let old = Old::with(&home, "").await;
-    let told = finish(copying(&home, &old), "").await.done().unwrap();
+    let printed = finish(copying(&home, &old), "").await.done().unwrap();
     let before = home.database.contents().await;
-    assert_eq!(finish(copying(&home, &old), "").await.done().unwrap(), told, "whoever was not told is told now");
+    assert_eq!(
+        finish(copying(&home, &old), "").await.done().unwrap(),
+        printed,
+        "an attempt whose answer was lost gets it now"
+    );
     assert_eq!(home.database.contents().await, before);
     home.add_user(BOB).await;
     let refused = finish(copying(&home, &old), "").await.refused().unwrap();
@@ -384,8 +388,8 @@ async fn killed_at_any_moment_it_comes_to_the_same_end() {
         parts += 1;
     }
     assert!(parts >= 4, "{parts}");
-    let told = finish(copying(&home, &old), "").await.done().unwrap();
-    assert_eq!(told, finish(copying(&whole, &old), "").await.done().unwrap());
+    let printed = finish(copying(&home, &old), "").await.done().unwrap();
+    assert_eq!(printed, finish(copying(&whole, &old), "").await.done().unwrap());
     assert_eq!(sums(&home.database).await, sums(&whole.database).await);
     home.serve().await.log_in(ALICE).await;
 }
@@ -403,8 +407,8 @@ async fn a_hundred_thousand_sessions_are_copied_or_as_many_as_are_asked_for() {
     let copied = home.command(&["copy", "--from", &old.url(), "--to", &url]).output().await.expect("an end");
     assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
     let some = sessions / 10 + 1;
-    let told = format!("copied {some} users, {sessions} sessions, {some} events\n");
-    assert_eq!(String::from_utf8_lossy(&copied.stdout), told);
+    let expected = format!("copied {some} users, {sessions} sessions, {some} events\n");
+    assert_eq!(String::from_utf8_lossy(&copied.stdout), expected);
     let whole = "SELECT count(*) FROM sessions WHERE user_agent = 'agent ' || number AND length(token_hash) = 32";
     assert_eq!(cluster.rows("postgres", whole).await.unwrap(), [[Some(sessions.to_string())]]);
     let mut server = home.server();

@@ -51,10 +51,10 @@ impl Impostor {
     }
 
     /// What it was sent by a client that has disconnected.
-    async fn told(&self) -> Vec<Vec<u8>> {
-        let told = || self.answers.lock().expect("no panic").clone();
-        until("it has noticed that the client is gone", async || !told().is_empty()).await;
-        told()
+    async fn received(&self) -> Vec<Vec<u8>> {
+        let received = || self.answers.lock().expect("no panic").clone();
+        until("it has noticed that the client is gone", async || !received().is_empty()).await;
+        received()
     }
 }
 
@@ -84,8 +84,8 @@ async fn a_password_is_never_sent_in_clear_nor_as_md5() {
             let refused = impostor.pass_for_the_database("127.0.0.1", query).await.refused().unwrap();
             assert!(refused.contains("without TLS") && refused.contains("sslmode=verify-full"), "{query}: {refused}");
             assert!(!refused.contains(SECRET), "{refused}");
-            let told = impostor.told().await;
-            assert!(told.iter().all(Vec::is_empty), "{query}: {told:?}");
+            let received = impostor.received().await;
+            assert!(received.iter().all(Vec::is_empty), "{query}: {received:?}");
         }
     }
 }
@@ -95,9 +95,9 @@ async fn a_password_is_proved_by_scram_without_being_sent() {
     let impostor = Impostor::asking(SCRAM).await;
     let query = impostor.pass_for_the_database("127.0.0.1", "?sslmode=disable");
     query.await.refused().unwrap();
-    let told = impostor.told().await.concat();
-    assert!(told.starts_with(b"p") && told.windows(13).any(|words| words == b"SCRAM-SHA-256"), "{told:?}");
-    assert!(!told.windows(SECRET.len()).any(|words| words == SECRET.as_bytes()), "{told:?}");
+    let received = impostor.received().await.concat();
+    assert!(received.starts_with(b"p") && received.windows(13).any(|words| words == b"SCRAM-SHA-256"), "{received:?}");
+    assert!(!received.windows(SECRET.len()).any(|words| words == SECRET.as_bytes()), "{received:?}");
 }
 
 #[tokio::test]
@@ -116,8 +116,8 @@ async fn another_machine_without_tls_learns_nothing_unless_the_url_names_a_mode(
         let impostor = Impostor::asking(CLEARTEXT).await;
         let refused = impostor.pass_for_the_database("0.0.0.0", &query).await.refused().unwrap();
         assert!(refused.contains(words), "{query}: {refused}");
-        let told = impostor.told().await;
-        assert!(told.iter().all(Vec::is_empty), "{query}: {told:?}");
+        let received = impostor.received().await;
+        assert!(received.iter().all(Vec::is_empty), "{query}: {received:?}");
         assert_eq!(refused.contains("scram-sha-256"), asked, "{query}: {refused}");
     }
 }
@@ -138,7 +138,7 @@ async fn what_the_environment_would_add_to_a_url_is_set_over_or_refused() {
     }
     assert!(impostor.answers.lock().expect("no panic").is_empty(), "it was not asked");
     asking("PGPASSWORD", SECRET).await.refused().unwrap();
-    assert!(impostor.told().await.concat().starts_with(b"p"), "it proves to know a password, which is empty");
+    assert!(impostor.received().await.concat().starts_with(b"p"), "it proves to know a password, which is empty");
 }
 
 #[tokio::test]

@@ -105,7 +105,7 @@ async fn servers_that_start_at_once_on_an_empty_database_all_come_up() {
         assert_eq!(home.database.number("SELECT count(*) FROM users").await, 1);
         let kept = [&a, &b, &c].map(|dir| std::fs::read_to_string(home.database.first_password(dir.path())));
         let mut kept: Vec<_> = kept.into_iter().flatten().collect();
-        assert_eq!(kept.len(), usize::from(!chosen), "only a password that somebody has is kept");
+        assert_eq!(kept.len(), usize::from(!chosen), "only a password that a user has is kept");
         let password = kept.pop().unwrap_or_else(|| PASSWORD.to_owned());
         for server in [&first, &second, &third] {
             let reply = server.send(login(ALICE, password.trim())).await;

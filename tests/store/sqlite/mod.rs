@@ -45,7 +45,7 @@ impl RevocationSink for Slow {
     }
 
     fn clear(&self) {
-        panic!("nobody touches these files");
+        panic!("only this test changes these files");
     }
 }
 
@@ -153,7 +153,7 @@ async fn a_command_is_confirmed_by_a_server_busy_with_logouts() {
             fresh.logout(logout_of(number)).await;
             assert_eq!(confirm(&*beside, ended.seq).await.expect("a store"), Confirmed::Applied);
         }
-        assert_eq!(applied_numbers(fresh), (0..=10).collect::<Vec<_>>(), "in order, whoever ended them");
+        assert_eq!(applied_numbers(fresh), (0..=10).collect::<Vec<_>>(), "in order, whichever process ended them");
         beside.close().await;
     })
     .await;

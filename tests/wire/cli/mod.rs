@@ -193,7 +193,7 @@ async fn a_first_start_without_a_terminal_keeps_the_password_in_a_file_that_work
     assert_eq!(server.send(login("admin", password)).await.status, 200);
     server.stop().await;
 
-    std::fs::remove_file(&path).expect("deleted, as told");
+    std::fs::remove_file(&path).expect("deleted, as the log advises");
     let again = Process::start(first()).await;
     assert_eq!(again.send(login("admin", password)).await.status, 200);
     assert!(!path.exists() && !again.log().contains("password_file"), "the first time only");

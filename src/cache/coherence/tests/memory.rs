@@ -148,8 +148,8 @@ impl Replicas for Memory {
         let slow = self.get(|state| state.slow);
         let answer = self.call(|state| {
             state.beats += 1;
-            let (beat, told) = state.rows.get_mut(&id)?;
-            (*beat, *told) = (*beat + 1, applied);
+            let (beat, stored) = state.rows.get_mut(&id)?;
+            (*beat, *stored) = (*beat + 1, applied);
             Some(state.news(applied))
         });
         let answer = answer.await;
@@ -168,8 +168,8 @@ impl Replicas for Memory {
     async fn acknowledge(&self, id: ReplicaId, applied: Seq) -> Result<()> {
         self.call(|state| {
             state.acknowledged += 1;
-            if let Some((_, told)) = state.rows.get_mut(&id) {
-                *told = applied;
+            if let Some((_, stored)) = state.rows.get_mut(&id) {
+                *stored = applied;
             }
         })
         .await

@@ -270,7 +270,7 @@ async fn a_number_is_settled_once_every_row_has_applied_it() {
     let reads = store.get(|state| state.reads);
     mine.coherence.settled(seq).await.expect("settled");
     sleep(ms(100)).await;
-    assert_eq!(store.get(|state| state.reads), reads, "nobody waits, nobody reads");
+    assert_eq!(store.get(|state| state.reads), reads, "nothing waits, nothing reads");
 }
 
 #[tokio::test(start_paused = true)]
@@ -448,7 +448,7 @@ async fn no_revocation_waits_for_a_process_without_a_cache() {
         assert!(began.elapsed() >= LEASE, "a question does");
         let reads = store.get(|state| state.reads);
         advance(ms(100)).await;
-        assert_eq!(store.get(|state| state.reads), reads, "nobody waits, nobody reads");
+        assert_eq!(store.get(|state| state.reads), reads, "nothing waits, nothing reads");
         process.stop().await;
     }
 }

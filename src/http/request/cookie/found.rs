@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn of_several_cookies_those_count_that_are_ours() {
-        for (letters, told, differ) in [
+        for (letters, expected, differ) in [
             ("a", "one a", false),
             ("aa", "one a", false),
             ("-", "foreign", false),
@@ -190,10 +190,10 @@ mod tests {
             ("abcde", "too many bcde", true),
             ("aBbCcDd-eaf", "too many deaf", true),
         ] {
-            assert_eq!(found(&[&line(letters)]), (told.into(), differ), "{letters}");
+            assert_eq!(found(&[&line(letters)]), (expected.into(), differ), "{letters}");
             let apart: Vec<_> = letters.chars().map(|letter| line(&letter.to_string())).collect();
             let apart: Vec<_> = apart.iter().map(Vec::as_slice).collect();
-            assert_eq!(found(&apart), (told.into(), differ), "{letters}, a header each");
+            assert_eq!(found(&apart), (expected.into(), differ), "{letters}, a header each");
         }
         let empty = [b"_me_sess=; ".to_vec(), line("a")].concat();
         assert_eq!(found(&[&empty]), ("one a".into(), true));
