@@ -15,7 +15,7 @@ pub enum Action {
     Cut,
 
     /// A row is made under a new id, durably.
-    Join(usize),
+    Register(usize),
     /// The replica gets the answer to that.
     JoinAnswered(usize),
     /// The replica does not get the answer, and abandons that id.

@@ -109,7 +109,7 @@ impl Model for Protocol {
             Action::Crash => self.crash(&mut state),
             Action::SetClock => self.set_clock(&mut state),
             Action::Cut => state.store.cut = state.store.head,
-            Action::Join(who) => self.join(&mut state, who),
+            Action::Register(who) => self.register(&mut state, who),
             Action::JoinAnswered(who) => self.join_answered(&mut state, who),
             Action::JoinLost(who) => state.replicas[who].standing = Standing::Out,
             Action::BeatSent(who) => self.beat_sent(&mut state, who),

@@ -24,7 +24,7 @@ impl Protocol {
     pub(crate) fn offer_replica(&self, state: &State, who: usize, actions: &mut Vec<Action>) {
         let (replica, row) = (&state.replicas[who], state.store.rows[who]);
         match replica.standing {
-            Standing::Out if row.is_none() => actions.push(Action::Join(who)),
+            Standing::Out if row.is_none() => actions.push(Action::Register(who)),
             Standing::Out => {}
             Standing::Joining(_) => actions.extend([Action::JoinAnswered(who), Action::JoinLost(who)]),
             Standing::In => {
@@ -74,7 +74,7 @@ impl Protocol {
             replica.clear();
         }
         replica.applied = head;
-        self.note(state, Event::Joined);
+        self.note(state, Event::Registered);
     }
 
     /// Reads the clock, then sends.

@@ -35,7 +35,7 @@ impl Protocol {
     }
 
     /// Makes a row: it has applied the newest number, and has not beaten yet.
-    pub(crate) fn join(&self, state: &mut State, who: usize) {
+    pub(crate) fn register(&self, state: &mut State, who: usize) {
         let head = state.store.head;
         let stored = Stored { beat: 0, applied: head };
         state.store.rows[who] = Some(Row { now: stored, durable: stored });

@@ -13,7 +13,7 @@ pub enum Event {
     Reaped,
     FoundGone,
     FoundCut,
-    Joined,
+    Registered,
     Ended,
     Trusted,
     /// Entries of the log came, but not up to the head.
@@ -51,12 +51,12 @@ pub const WITNESSES: &[Witness] = &[
     Witness { name: "a logout is answered by the passing of L", course: &[Event::Trusted, Event::AnsweredByTime] },
     Witness {
         name: "a replica that was reaped comes back and is trusted",
-        course: &[Event::Trusted, Event::Reaped, Event::FoundGone, Event::Joined, Event::Trusted],
+        course: &[Event::Trusted, Event::Reaped, Event::FoundGone, Event::Registered, Event::Trusted],
     },
     Witness { name: "a lapsed cache is trusted again", course: &[Event::Lapsed, Event::Trusted] },
     Witness {
-        name: "a process ends, another joins in its place and is trusted",
-        course: &[Event::Trusted, Event::Ended, Event::Joined, Event::Trusted],
+        name: "a process ends, another registers in its place and is trusted",
+        course: &[Event::Trusted, Event::Ended, Event::Registered, Event::Trusted],
     },
     Witness {
         name: "a replica for which the log was cut is trusted again",
