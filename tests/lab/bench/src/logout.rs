@@ -1,4 +1,4 @@
-//! Durable logouts, many at once and one at a time, against what the store does by itself.
+//! Durable logouts, many at once and one at a time, compared with what the store can do without the service.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -22,7 +22,7 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let rounds = stage.rounds as usize + 1;
     let size = seconds * (rounds * (TOGETHER + SINGLE) + TOGETHER);
     let population = stage.at_least(size).await?;
-    // The bare writer has the same rows to itself.
+    // The bare writer has a copy of the same rows.
     let bare = match stage.store {
         Store::Sqlite => Some(population.copy().await?),
         Store::Postgres => None,
@@ -54,8 +54,8 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
     server.stop().await
 }
 
-/// What the store does by itself: batches as large as the load has connections, or updates of as many clients; and how
-/// long one commit takes.
+/// What the store can do without the service: batches as large as the load has connections, or updates of as many
+/// clients; and how long one commit takes.
 struct Limit {
     rate: f64,
     p50: Option<Duration>,

@@ -28,11 +28,11 @@ pub enum Violation {
     TooManyEnded { user: u16, ended: u64, there_were: u64 },
     /// A check was answered with another session than it was made with.
     SomebodyElse { operation: usize },
-    /// An answer that this operation never has.
+    /// An answer that this operation cannot have.
     Unexpected { operation: usize },
 }
 
-/// How the dead were asked about: what the absence of stale accepts is worth.
+/// How often and how soon dead sessions were used: the significance of finding no stale accept.
 #[derive(Default)]
 pub struct Verdict {
     pub violations: Vec<Violation>,

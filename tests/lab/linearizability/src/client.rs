@@ -22,7 +22,7 @@ use crate::{
     replica::Door,
 };
 
-/// How long a client waits before it asks again, after an answer that says nothing.
+/// How long a client waits before its next request, after an answer without information.
 const AFTER_A_FAILURE: Duration = Duration::from_millis(50);
 /// How many servers there are.
 pub const REPLICAS: usize = 3;

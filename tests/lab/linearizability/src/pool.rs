@@ -1,4 +1,4 @@
-//! The sessions that all connections share, some of them dead: a session that ended is still asked about for a while.
+//! The sessions that all connections share, some of them dead: a session that ended is still used for a while.
 
 use std::{
     sync::{
@@ -18,7 +18,7 @@ use crate::history::{Created, Session, Span, Time};
 /// How many users there are, and how many sessions of each are in use at a time.
 pub const USERS: usize = 64;
 const SLOTS: usize = 12;
-/// How much longer than a lease the dead are asked about.
+/// For how much longer than a lease dead sessions are used.
 const LONGEST: usize = 1_500;
 /// How often in a hundred a client chooses the user that all clients prefer at the moment.
 const HOT: usize = 25;

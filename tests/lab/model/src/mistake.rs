@@ -55,7 +55,7 @@ pub enum Mistake {
 }
 
 impl Mistake {
-    /// Every one.
+    /// Every mistake.
     pub const ALL: &[Self] = &[
         Self::RevivedLeaseKeepsCache,
         Self::ClearedBeforeTheJoinOnly,

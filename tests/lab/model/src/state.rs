@@ -70,12 +70,12 @@ impl Store {
 /// Whether a replica has a row, as far as it knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Standing {
-    /// No.
+    /// It has none.
     #[default]
     Out,
     /// It was made, as of this head of the log, but the answer is under way.
     Joining(u8),
-    /// Yes.
+    /// It has one.
     In,
 }
 
