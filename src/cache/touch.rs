@@ -34,7 +34,7 @@ impl Touches {
 /// Stores last-seen times, and records in the cache that they are stored.
 ///
 /// # Errors
-/// As the store says. The last-seen times in the cache are then due again.
+/// When the store fails. The last-seen times in the cache are then due again.
 pub async fn store_seen(store: &dyn Store, cache: &Cache, seen: &[Seen]) -> Result<(), StoreError> {
     let deadlines = store.touch(seen.to_vec()).await?;
     cache.touched(seen, &deadlines);

@@ -69,7 +69,7 @@ pub enum LogFormat {
 pub enum SameSite {
     /// Only navigations.
     Lax,
-    /// None.
+    /// No requests from other sites.
     Strict,
     /// All; needs `Secure`.
     None,

@@ -84,7 +84,7 @@ pub async fn log_out<D: Dialect>(
 /// Ends one session of the caller's. Returns the `Set-Cookie` values that go with success.
 ///
 /// # Errors
-/// As the service says, and as [`CookieSessions::from_cookies`].
+/// As the service, and as [`CookieSessions::from_cookies`].
 pub async fn revoke_one(
     app: &App,
     caller: &Principal,
@@ -123,7 +123,7 @@ impl<'r> CookieSessions<'r> {
     /// Looks up the cookies of a request, whatever else it presents.
     ///
     /// # Errors
-    /// As the store says. No session may be ended then, since it is unknown whether the cookie would have to be
+    /// When the store fails. No session may be ended then, since it is unknown whether the cookie would have to be
     /// cleared.
     pub async fn from_cookies(cookies: &'r Cookies, app: &App) -> Result<Self, Error> {
         let principals = app.service.live_principals(&cookies.presented()).await?;

@@ -142,7 +142,7 @@ impl Operator<'_> {
     /// Whether there is no user yet.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn is_first_start(&self) -> Result<bool> {
         Ok(!self.0.parts.store.has_users().await?)
     }
@@ -150,7 +150,7 @@ impl Operator<'_> {
     /// Every user, by username.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn users(&self) -> Result<Vec<User>> {
         Ok(self.0.parts.store.users().await?)
     }
@@ -167,7 +167,7 @@ impl Operator<'_> {
     /// A user's live sessions.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn sessions(&self, user: UserId) -> Result<Vec<Session>> {
         Ok(self.0.parts.store.sessions(user, self.0.parts.clock.now()).await?.sessions)
     }
@@ -202,7 +202,7 @@ impl Operator<'_> {
     /// Ends one session.
     ///
     /// # Errors
-    /// As the store says; that nothing ended shows in the result.
+    /// When the store fails; that nothing ended shows in the result.
     pub async fn revoke(&self, session: SessionId) -> Result<Revoked> {
         ended(self.0.parts.store.revoke(Target::Id(session, None), because(Why::Operator)).await?)
     }
@@ -210,7 +210,7 @@ impl Operator<'_> {
     /// Ends every session of a user.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn revoke_all(&self, user: UserId) -> Result<Revoked> {
         ended(self.0.parts.store.revoke(Target::All(user), because(Why::Operator)).await?)
     }
@@ -218,7 +218,7 @@ impl Operator<'_> {
     /// Waits until a running server refuses what `seq` ended.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn confirm(&self, seq: Seq) -> Result<Confirmed> {
         Ok(confirm(&*self.0.parts.store, seq).await?)
     }

@@ -81,7 +81,7 @@ impl<'s> Operator<'s> {
     /// Records that `user` was given a password that was made up.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn mark_first_password(&self, user: UserId) -> Result<()> {
         let store = &self.service().parts.store;
         if let Some(known) = store.credentials_of(user).await? {
@@ -94,7 +94,7 @@ impl<'s> Operator<'s> {
     /// is deleted.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn first_password(&self) -> Result<(FirstPassword, Option<&'s Path>)> {
         let service = self.service();
         service.forget_first_password().await;

@@ -117,7 +117,7 @@ impl Service {
     /// Whether the store can be read, and its writer lives and can write.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn ready(&self) -> Result<()> {
         Ok(self.parts.health.ready().await?)
     }

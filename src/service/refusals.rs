@@ -133,7 +133,7 @@ impl Refusals {
     /// A login was refused, as `known` if there is such a user.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub(super) async fn login(
         &self,
         typed: &LoginName,
@@ -148,7 +148,7 @@ impl Refusals {
     /// A login was refused for what cannot be a password, and was not hashed.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub(super) async fn impossible_login(
         &self,
         typed: &LoginName,
@@ -163,7 +163,7 @@ impl Refusals {
     /// A change of password was refused, because the current one was wrong.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub(super) async fn password_change(
         &self,
         user: &User,

@@ -31,7 +31,7 @@ impl Operator<'_> {
     /// The processes that serve from the store. Where many may, this watches them for a lease.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn replicas(&self) -> Result<Vec<Standing>> {
         let Service { parts, .. } = self.service();
         match parts.store.shared() {

@@ -14,7 +14,7 @@ use crate::store::{Changed, Target};
 pub enum Scope {
     /// Every one but the one this request came through.
     Others,
-    /// Every one.
+    /// Every session of the user.
     All,
 }
 
@@ -30,7 +30,7 @@ impl Service {
     /// Every live session of the user, newest login first.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn sessions(&self, principal: &Principal) -> Result<Vec<Session>> {
         let listing = self.parts.store.sessions(principal.user_id(), self.parts.clock.now()).await?;
         self.settled(listing.seq).await?;

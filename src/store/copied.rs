@@ -22,7 +22,7 @@ pub enum Table {
 }
 
 impl Table {
-    /// Every one.
+    /// Every table, in the order in which they are copied.
     pub const ALL: [Self; 4] = [Self::Users, Self::Sessions, Self::Events, Self::Revocations];
 
     /// Its name in either store.

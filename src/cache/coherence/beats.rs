@@ -289,7 +289,7 @@ impl Beats {
                 return;
             }
             self.coherence.metrics.coherence.reaped();
-            tracing::warn!(replica = %row.id, beat = row.beat, "deleted the row of a replica that does not beat any more");
+            tracing::warn!(replica = %row.id, beat = row.beat, "reaped a replica that does not beat any more");
         }
     }
 
@@ -304,7 +304,7 @@ impl Beats {
         };
         self.coherence.distrust(sentence);
         self.coherence.metrics.coherence.cleared(why);
-        tracing::warn!("forgetting every cached session: {sentence}");
+        tracing::warn!("clearing the cache: {sentence}");
         match from {
             Some(head) => self.go_on_from(head),
             None => self.row = None,

@@ -26,7 +26,7 @@ pub enum Confirmed {
 /// Waits until every process that serves from `store` has applied `seq`, which was committed before.
 ///
 /// # Errors
-/// As the store says.
+/// When the store fails.
 pub async fn confirm(store: &dyn Store, seq: Seq) -> Result<Confirmed> {
     let began = Instant::now();
     loop {

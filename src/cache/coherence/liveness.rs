@@ -40,7 +40,7 @@ impl Watch {
 /// Watches the rows of all replicas for a lease. Returns what was read last, and the rows that were silent.
 ///
 /// # Errors
-/// As the store says.
+/// When the store fails.
 pub async fn watch(replicas: &dyn Replicas) -> Result<(News, Vec<Replica>)> {
     // Only the newest number is needed, and no entry of the log.
     let newest = Seq(i64::MAX);

@@ -12,7 +12,7 @@ use super::paths::{LOCK, beside, unreachable_file};
 /// What the lock's file records about the database, in case that is lost or replaced by a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Note {
-    /// Nothing.
+    /// Nothing is recorded.
     None,
     /// The first user is about to be made.
     Beginning,

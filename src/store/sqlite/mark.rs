@@ -17,7 +17,7 @@ const PLACE: std::ops::Range<usize> = 68..72;
 /// What the number says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
-    /// Nothing.
+    /// The file has no mark.
     None,
     /// There were users in it.
     InUse,

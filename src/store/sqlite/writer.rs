@@ -346,7 +346,7 @@ impl Task {
         if let Some(checkpointer) = self.checkpointer.take() {
             checkpointer.stop().await;
             if let Err(error) = self.deregister().await {
-                tracing::warn!(%error, "cannot take this server off the database");
+                tracing::warn!(%error, "cannot deregister this server");
             }
         }
         // The last connection that closes folds the log into the file.
