@@ -75,9 +75,9 @@ impl Hasher {
     /// When the operating system refuses a thread.
     pub fn start(workers: NonZeroUsize, capacity: usize, entropy: &Arc<dyn Entropy>) -> std::io::Result<Self> {
         let hasher = Self { queue: Arc::new(Queue::new(workers.get(), capacity)) };
-        let dearest = Arc::new(AtomicU64::new(0));
+        let highest_work = Arc::new(AtomicU64::new(0));
         for number in 0..workers.get() {
-            let worker = Worker::new(Arc::clone(entropy), Arc::clone(&dearest));
+            let worker = Worker::new(Arc::clone(entropy), Arc::clone(&highest_work));
             let queue = Arc::clone(&hasher.queue);
             std::thread::Builder::new().name(format!("password-{number}")).spawn(move || worker.run(&queue))?;
         }
@@ -130,14 +130,14 @@ struct Worker {
     blocks: Vec<Block>,
     entropy: Arc<dyn Entropy>,
     /// The work of the most expensive stored hash that any worker of this process was asked to compute.
-    dearest: Arc<AtomicU64>,
+    highest_work: Arc<AtomicU64>,
     /// All the work that this one has done.
     done: u64,
 }
 
 impl Worker {
-    fn new(entropy: Arc<dyn Entropy>, dearest: Arc<AtomicU64>) -> Self {
-        Self { blocks: Vec::new(), entropy, dearest, done: 0 }
+    fn new(entropy: Arc<dyn Entropy>, highest_work: Arc<AtomicU64>) -> Self {
+        Self { blocks: Vec::new(), entropy, highest_work, done: 0 }
     }
 
     fn run(mut self, queue: &Queue<Job>) {
@@ -167,7 +167,7 @@ impl Worker {
             None => None,
             Some(Err(why)) => Some(why),
             Some(Ok(stored)) => {
-                self.dearest.fetch_max(work(&stored.params), Ordering::Relaxed);
+                self.highest_work.fetch_max(work(&stored.params), Ordering::Relaxed);
                 let mut output = vec![0; stored.output.len()];
                 self.derive(&stored.params, password, &stored.salt, &mut output)?;
                 if output.ct_eq(&stored.output).into() {
@@ -183,7 +183,7 @@ impl Worker {
         };
         // The time of a refusal must not reveal which hash is cheap, which is expensive, and which account does not
         // exist.
-        let usual = work(&current()?).max(self.dearest.load(Ordering::Relaxed));
+        let usual = work(&current()?).max(self.highest_work.load(Ordering::Relaxed));
         self.idle_work(password, usual.saturating_sub(self.done - before))?;
         Ok(why.map_or(Verdict::Wrong, |why| Verdict::Unusable { why }))
     }

@@ -54,9 +54,15 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
         costs.push((milliseconds, name));
     }
     server.stop().await?;
-    let dearest = costs.iter().copied().max_by(|(a, _), (b, _)| a.total_cmp(b)).context("no shape")?;
-    let beside = format!("{} shapes, the dearest: {}", costs.len(), dearest.1);
-    report.figure("CPU of the dearest request", dearest.0, |ms| format!("{ms:.2} ms"), beside, Target::AtMost(MOST));
+    let most_expensive = costs.iter().copied().max_by(|(a, _), (b, _)| a.total_cmp(b)).context("no shape")?;
+    let beside = format!("{} shapes, the most expensive: {}", costs.len(), most_expensive.1);
+    report.figure(
+        "CPU of the most expensive request",
+        most_expensive.0,
+        |ms| format!("{ms:.2} ms"),
+        beside,
+        Target::AtMost(MOST),
+    );
     Ok(())
 }
 
