@@ -67,8 +67,8 @@ impl FromStr for DatabaseUrl {
 }
 
 impl fmt::Display for DatabaseUrl {
-    /// The whole of it where no part can be a secret, else its scheme alone: a password with an odd letter in it ends
-    /// up in any part.
+    /// The whole URL where no part can be a secret, else only its scheme: a password with an unescaped character can
+    /// end up in any part.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_scheme = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase());
         let Some((scheme, rest)) = self.0.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) else {

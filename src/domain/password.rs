@@ -144,8 +144,8 @@ fn is_common(word: &str) -> bool {
     false
 }
 
-/// Whether one of `words` is in `password`, forwards or backwards, whole or its letters alone, and nothing but digits and
-/// signs beside them. A word of digits makes only what repeats it.
+/// Whether one of `words` is in `password`, forwards or backwards, whole or only its letters, and nothing but digits
+/// and signs beside them. A word of digits makes only what repeats it.
 fn is_made_of(password: &str, words: &[&str]) -> bool {
     let alphanumeric = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
     let mut left = Zeroizing::new(alphanumeric(password));

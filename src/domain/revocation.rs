@@ -37,7 +37,7 @@ pub enum Why {
     Cap,
     /// The user's password changed.
     Password,
-    /// It goes on under a new token: what ended is the old token alone.
+    /// It goes on under a new token: only the old token has ended.
     Renewed,
     /// The user was disabled.
     Disabled,

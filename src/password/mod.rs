@@ -141,7 +141,7 @@ impl Worker {
     }
 
     fn run(mut self, queue: &Queue<Job>) {
-        // On Linux this acts on the calling thread alone; elsewhere it is refused or harmless.
+        // On Linux this acts on the calling thread only; elsewhere it is refused or harmless.
         #[cfg(target_os = "linux")]
         if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
             tracing::warn!(%error, "cannot lower the priority of a password worker");

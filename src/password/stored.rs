@@ -80,7 +80,7 @@ pub(super) fn write(params: &Params, salt: &[u8], output: &[u8]) -> String {
     format!("$argon2id$v={}$m={m},t={t},p={p}${salt}${output}", u32::from(Version::V0x13))
 }
 
-/// A number as the PHC format writes it: digits alone, none of them a zero in front.
+/// A number as the PHC format writes it: only digits, without leading zeros.
 fn number(text: &str) -> Option<u32> {
     let fit = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if fit { text.parse().ok() } else { None }

@@ -66,7 +66,7 @@ fn a_refusal_takes_the_same_work_whatever_the_stored_hash() {
     let wrong = password("open sesami");
     let usual = worker.hash(&password("open sesame")).expect("hashed");
     let too_expensive = PasswordHash::new(usual.as_str().replace("t=2", "t=20000"));
-    let (cheap, odd, dear) = (hash_of(8, 1, 1), hash_of(1001, 7, 3), hash_of(19_456, 5, 1));
+    let (cheap, odd, expensive) = (hash_of(8, 1, 1), hash_of(1001, 7, 3), hash_of(19_456, 5, 1));
     let broken = PasswordHash::new(String::new());
     let mut refuse = |hash: Option<&PasswordHash>| {
         let before = worker.done;
@@ -80,9 +80,9 @@ fn a_refusal_takes_the_same_work_whatever_the_stored_hash() {
         let work = refuse(hash);
         assert!(same(work, today), "{hash:?}: {work} instead of {today}");
     }
-    for hash in [Some(&dear), None, Some(&usual), Some(&cheap), Some(&odd), Some(&too_expensive), Some(&broken)] {
+    for hash in [Some(&expensive), None, Some(&usual), Some(&cheap), Some(&odd), Some(&too_expensive), Some(&broken)] {
         let (work, expected) = (refuse(hash), 19_456 * 5);
-        assert!(same(work, expected), "{hash:?}: {work} instead of {expected} once a dear one was seen");
+        assert!(same(work, expected), "{hash:?}: {work} instead of {expected} once an expensive one was seen");
     }
 }
 

@@ -1,7 +1,7 @@
 //! The password that was made up for the first user: whether it is still in use, and the file that it is kept in.
 //!
-//! The store keeps the id of its user and the digest of its hash, so that every start on this store can tell, wherever
-//! the password was shown, and whether or not the file was deleted.
+//! The store keeps the id of its user and the digest of its hash, so that every start on this store knows whether the
+//! password is in use, wherever it was shown, and whether or not the file was deleted.
 
 use std::io;
 use std::path::Path;

@@ -57,7 +57,7 @@ impl fmt::Display for Cause {
 }
 
 impl fmt::Debug for Cause {
-    /// The words alone: a driver's error may hold values in its details.
+    /// Shows only the words, since a driver's error may hold values in its details.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.words, f)
     }

@@ -95,7 +95,7 @@ impl Document {
             let owners = self.root["x-unknown-routes"].as_array().expect("owners").iter();
             let prefix = |owner: &Value| owner["prefix"].as_str().expect("a prefix").to_owned();
             let owner = owners.filter(|o| format!("{path}/").starts_with(&prefix(o)) || prefix(o) == "/");
-            let owner = owner.max_by_key(|o| prefix(o).len()).expect("somebody");
+            let owner = owner.max_by_key(|o| prefix(o).len()).expect("an owner");
             let component = owner["response"]["$ref"].as_str().expect("a reference").trim_start_matches('#');
             let words =
                 [400, 404, 405, 431, 501].contains(&status).then(|| component.replace("404", &status.to_string()));

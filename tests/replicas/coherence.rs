@@ -26,7 +26,7 @@ fn shared(fresh: &Fresh) -> Arc<dyn Replicas> {
     fresh.store.shared().expect("many may serve from it")
 }
 
-fn somebody() -> ReplicaId {
+fn new_id() -> ReplicaId {
     ReplicaId::random(&SystemEntropy).expect("entropy")
 }
 
@@ -62,13 +62,13 @@ fn numbers(revocations: &[Revocation]) -> Vec<i64> {
 async fn a_replica_that_registers_has_applied_the_newest_number() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         sessions(fresh, 1..2).await;
-        let [first, second] = [somebody(), somebody()];
+        let [first, second] = [new_id(), new_id()];
         assert_eq!(shared(fresh).register(first, true).await.expect("a store"), Seq(0));
         fresh.logout(logout_of(1)).await;
         assert_eq!(shared(fresh).register(second, true).await.expect("a store"), Seq(1));
         assert_eq!(replica(fresh, first).await.expect("there").applied, Seq(0));
         assert_eq!(replica(fresh, second).await.expect("there").applied, Seq(1));
-        assert!(shared(fresh).register(first, true).await.is_err(), "an id is one process's alone");
+        assert!(shared(fresh).register(first, true).await.is_err(), "an id belongs to one process only");
         assert_eq!(replicas(fresh).await.len(), 2);
     })
     .await;
@@ -79,7 +79,7 @@ async fn a_replica_that_registers_has_applied_the_newest_number() {
 async fn a_beat_counts_up_stores_what_was_applied_and_brings_what_came_after_it() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         sessions(fresh, 1..4).await;
-        let id = somebody();
+        let id = new_id();
         shared(fresh).register(id, true).await.expect("a store");
         let before = replica(fresh, id).await.expect("there");
         for number in 1..4 {
@@ -103,7 +103,7 @@ async fn a_beat_counts_up_stores_what_was_applied_and_brings_what_came_after_it(
 #[tokio::test]
 async fn the_beat_of_a_deleted_row_is_none_and_does_not_restore_it() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
-        let (id, other) = (somebody(), somebody());
+        let (id, other) = (new_id(), new_id());
         shared(fresh).register(id, true).await.expect("a store");
         shared(fresh).register(other, true).await.expect("a store");
         shared(fresh).deregister(id).await.expect("a store");
@@ -120,7 +120,7 @@ async fn the_beat_of_a_deleted_row_is_none_and_does_not_restore_it() {
 async fn reading_news_changes_nothing_and_names_whole_users() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         sessions(fresh, 1..3).await;
-        let id = somebody();
+        let id = new_id();
         shared(fresh).register(id, true).await.expect("a store");
         let before = replicas(fresh).await;
         let ann = fresh.found(1).await.1.id;
@@ -138,7 +138,7 @@ async fn reading_news_changes_nothing_and_names_whole_users() {
 #[tokio::test]
 async fn what_is_acknowledged_is_read_by_others_and_is_no_sign_of_life() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
-        let (id, beside) = (somebody(), another(fresh).await);
+        let (id, beside) = (new_id(), another(fresh).await);
         shared(fresh).register(id, true).await.expect("a store");
         let before = replica(fresh, id).await.expect("there");
         shared(fresh).acknowledge(id, Seq(5)).await.expect("a store");
@@ -156,7 +156,7 @@ async fn what_is_acknowledged_is_read_by_others_and_is_no_sign_of_life() {
 #[tokio::test]
 async fn no_replica_is_reaped_that_has_beaten_since() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
-        let (alive, dead) = (somebody(), somebody());
+        let (alive, dead) = (new_id(), new_id());
         for id in [alive, dead] {
             shared(fresh).register(id, true).await.expect("a store");
         }
@@ -180,7 +180,7 @@ async fn of_a_reaping_and_a_beat_at_once_one_wins() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         let beside = another(fresh).await;
         for _ in 0..30 {
-            let id = somebody();
+            let id = new_id();
             shared(fresh).register(id, true).await.expect("a store");
             let read = replica(fresh, id).await.expect("there");
             let (mine, others) = (shared(fresh), beside.shared().expect("shared"));
@@ -326,7 +326,7 @@ async fn a_log_longer_than_an_answer_is_read_in_pieces_without_a_gap() {
 async fn a_command_waits_for_everybody_who_serves() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         sessions(fresh, 1..2).await;
-        let [quick, slow] = [somebody(), somebody()];
+        let [quick, slow] = [new_id(), new_id()];
         for id in [quick, slow] {
             shared(fresh).register(id, true).await.expect("a store");
         }
@@ -348,7 +348,7 @@ async fn a_command_waits_for_everybody_who_serves() {
 async fn what_a_replica_has_not_applied_is_kept_in_the_log() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         sessions(fresh, 1..4).await;
-        let id = somebody();
+        let id = new_id();
         shared(fresh).register(id, true).await.expect("a store");
         for number in 1..4 {
             fresh.logout(logout_of(number)).await;

@@ -130,7 +130,7 @@ async fn a_thousand_in_a_row_are_eleven_events_even_if_the_server_stops_before_t
     assert_eq!(events.len(), 22, "{events:?}");
     let lines: Vec<_> = log.lines().filter(|line| line.contains("refused")).collect();
     assert_eq!(lines.len(), 22, "{log}");
-    let more = |line: &str| lines.iter().any(|told| told.contains("more logins refused") && told.contains(line));
+    let more = |line: &str| lines.iter().any(|logged| logged.contains("more logins refused") && logged.contains(line));
     assert!(more("more=990") && more("more=3") && more("username=\"alice\""), "{log}");
 }
 

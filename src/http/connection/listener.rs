@@ -65,7 +65,8 @@ where
             Err(error) => pause_if_out_of_descriptors(&error, &mut throttle).await,
         }
     }
-    // Clients that have connected by now are answered too: reset, a proxy could not tell whether its request was done.
+    // Clients that have connected by now are answered too: after a reset, a proxy would not know whether its request
+    // was done.
     if let Ok(listener) = listener.into_std() {
         while connections.count() < served.most
             && let Ok((stream, peer)) = listener.accept()

@@ -11,8 +11,9 @@ use tokio::time::Instant;
 
 /// Stands for "not at all" where there is a time otherwise.
 const NEVER: u64 = u64::MAX;
-/// After this long without a byte of a body that is waited for, or of an answer that the client should take, a connection
-/// may make room like an idle one: a head alone must not hold a place for as long as bodies may take.
+/// After this long without a byte of a body that is waited for, or of an answer that the client should take, a
+/// connection may make room like an idle one: a client that sends only a head must not hold a place for as long as
+/// bodies may take.
 const STALLED: Duration = Duration::from_secs(2);
 /// How many connections that may make room are looked up at a time, so that a flood of new clients does not go through
 /// all connections for each of them.

@@ -37,8 +37,8 @@ impl Target {
         let opening = Opening::default();
         let migrated = migrate::migrate(&mut connection, &address, &warnings, &opening);
         migrated.await.map_err(ConnectError::from)?;
-        // The number is ours alone: the letters of "sesscopy". The lock goes with the connection, and that of a copy that
-        // was killed goes a moment later.
+        // The number of this lock: the letters of "sesscopy". The lock ends with the connection, and that of a copy
+        // that was killed a moment later.
         let alone = connection.run(
             "SET statement_timeout = '5min'; SET lock_timeout = '5s'; SELECT pg_advisory_lock(8315179226436169849);
              SET lock_timeout = 0",

@@ -61,7 +61,7 @@ async fn in_transaction(driver: &mut PgConnection, limits: &'static str, opening
     let mut transaction = driver.begin().await.map_err(failed)?;
     sqlx::raw_sql(limits).execute(&mut *transaction).await.map_err(failed)?;
     loop {
-        // The number is ours alone: the first eight letters of "sessiond".
+        // The number of this lock: the first eight letters of "sessiond".
         let lock = sqlx::query_as("SELECT pg_try_advisory_xact_lock(8315180193920146286)");
         let (locked,): (bool,) = lock.fetch_one(&mut *transaction).await.map_err(failed)?;
         if locked {

@@ -121,14 +121,14 @@ async fn a_cookie_login_keeps_the_token_out_of_the_body(store: StoreKind) {
 #[on_both_stores]
 async fn a_token_login_shows_the_token_and_neither_reads_nor_writes_cookies(store: StoreKind) {
     let server = Server::start(store).await;
-    let carried = cookie_of(&server, ALICE).await;
+    let in_cookie = cookie_of(&server, ALICE).await;
     let body = json!({"username": ALICE, "password": PASSWORD, "transport": "token"});
-    let reply = server.send(post(LOGIN).json(&body).cookie(&carried)).await;
+    let reply = server.send(post(LOGIN).json(&body).cookie(&in_cookie)).await;
     assert!(reply.all("set-cookie").is_empty());
     let mut shown = reply.json();
     let token = shown.as_object_mut().expect("an object").remove("token").expect("a token");
     let token = token.as_str().expect("text").to_owned();
-    assert_eq!((reply.status, token.len(), server.check(&carried).await), (200, 43, 200));
+    assert_eq!((reply.status, token.len(), server.check(&in_cookie).await), (200, 43, 200));
     assert_eq!((&shown["user"]["email"], &shown["user"]["admin"]), (&Value::Null, &json!(true)));
     let expiry = |name: &str| shown["session"][name].clone();
     assert_eq!(expiry("expires_at"), BEGIN.after(30 * DAY).rfc3339());
@@ -283,9 +283,9 @@ async fn a_logout_has_a_json_body_and_ends_the_session(store: StoreKind) {
         assert_unauthenticated(&again);
         assert!(again.clears_exactly(), "{:?}", again.headers);
     }
-    let nobody = server.send(post(LOGOUT)).await;
-    assert_unauthenticated(&nobody);
-    assert!(nobody.clears_exactly());
+    let unauthenticated = server.send(post(LOGOUT)).await;
+    assert_unauthenticated(&unauthenticated);
+    assert!(unauthenticated.clears_exactly());
     server.stop().await;
 }
 
@@ -297,9 +297,9 @@ async fn a_logout_with_too_large_a_body_ends_nothing(store: StoreKind) {
     let reply = server.send(large(post(LOGOUT).cookie(&token))).await;
     assert_refused(&reply, 413, "payload_too_large_error", "The body is too large");
     assert_eq!((reply.all("set-cookie").len(), server.check(&token).await), (0, 200));
-    let nobody = server.send(large(post(LOGOUT))).await;
-    assert_unauthenticated(&nobody);
-    assert!(nobody.clears_exactly());
+    let unauthenticated = server.send(large(post(LOGOUT))).await;
+    assert_unauthenticated(&unauthenticated);
+    assert!(unauthenticated.clears_exactly());
     server.stop().await;
 }
 

@@ -177,7 +177,8 @@ async fn the_cookie_is_cleared_exactly_when_its_session_was_ended(store: StoreKi
         // The cookie's token is dead, since the new one is given to the client that sent a header.
         ("password", true, true),
     ] {
-        for (carried, cleared) in [("own", own), ("other", other), ("alice", false), ("dead", false), ("none", false)] {
+        for (in_cookie, cleared) in [("own", own), ("other", other), ("alice", false), ("dead", false), ("none", false)]
+        {
             let server = &server;
             let (mine, another, alice) =
                 (server.log_in(BOB).await, server.log_in(BOB).await, server.log_in(ALICE).await);
@@ -190,7 +191,7 @@ async fn the_cookie_is_cleared_exactly_when_its_session_was_ended(store: StoreKi
             };
             let ask = ask.bearer(&mine.token);
             let dead = "A".repeat(43);
-            let ask = match carried {
+            let ask = match in_cookie {
                 "own" => ask.cookie(&mine.token),
                 "other" => ask.cookie(&another.token),
                 "alice" => ask.cookie(&alice.token),
@@ -198,9 +199,9 @@ async fn the_cookie_is_cleared_exactly_when_its_session_was_ended(store: StoreKi
                 _ => ask,
             };
             let reply = server.send(ask).await;
-            assert_eq!(reply.status, 200, "{request} {carried}: {}", reply.text());
-            assert_eq!(reply.clears_exactly(), cleared, "{request} {carried}: {:?}", reply.headers);
-            assert_eq!(reply.all("set-cookie").len(), usize::from(cleared), "{request} {carried}");
+            assert_eq!(reply.status, 200, "{request} {in_cookie}: {}", reply.text());
+            assert_eq!(reply.clears_exactly(), cleared, "{request} {in_cookie}: {:?}", reply.headers);
+            assert_eq!(reply.all("set-cookie").len(), usize::from(cleared), "{request} {in_cookie}");
             if request == "password" {
                 let with_new = server.send(login(BOB, NEW)).await.cookie().expect("a cookie");
                 assert_eq!(server.send(change(NEW, PASSWORD).cookie(&with_new)).await.status, 200);

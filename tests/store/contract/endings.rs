@@ -12,7 +12,7 @@ async fn a_session_is_logged_out_once_and_only_as_its_owner(store: StoreKind) {
         let by = |user| Logout { user: Some(user), ..logout_of(1) };
         let nothing = |seq| Revoked { sessions: vec![], seq: Seq(seq) };
 
-        assert_eq!(fresh.logout(by(bob)).await, nothing(0), "somebody else's");
+        assert_eq!(fresh.logout(by(bob)).await, nothing(0), "another user's");
         assert_eq!(fresh.logout(logout_of(2)).await, nothing(0), "nobody's");
 
         assert_eq!(fresh.logout(by(ann)).await, Revoked { sessions: vec![id], seq: Seq(1) });
@@ -125,7 +125,7 @@ async fn sessions_are_revoked_by_id_all_at_once_and_all_but_one(store: StoreKind
         let anns = [fresh.session(ann, 1).await, fresh.session(ann, 2).await, fresh.session(ann, 3).await];
         let bobs = fresh.session(bob, 4).await;
 
-        assert!(fresh.revoke(Target::Id(bobs, Some(ann))).await.sessions.is_empty(), "somebody else's");
+        assert!(fresh.revoke(Target::Id(bobs, Some(ann))).await.sessions.is_empty(), "another user's");
         assert_eq!(fresh.revoke(Target::Id(anns[0], Some(ann))).await.sessions, [anns[0]]);
         assert!(fresh.revoke(Target::Id(anns[0], None)).await.sessions.is_empty(), "dead already");
         assert_eq!(fresh.revoke(Target::Others(ann, anns[1])).await.sessions, [anns[2]]);
@@ -160,8 +160,8 @@ async fn a_changed_password_ends_every_session_but_the_one_to_keep(store: StoreK
 
         let operators = PasswordChange { auth_epoch: None, hash: hash("fourth"), keep: None, ..change.clone() };
         assert!(fresh.change_password(operators.clone()).await.is_some(), "an operator may");
-        let nobody = PasswordChange { user: UserId::random(&SystemEntropy).expect("entropy"), ..operators };
-        assert_eq!(fresh.change_password(nobody).await, None);
+        let unknown_user = PasswordChange { user: UserId::random(&SystemEntropy).expect("entropy"), ..operators };
+        assert_eq!(fresh.change_password(unknown_user).await, None);
     })
     .await;
 }
@@ -245,8 +245,8 @@ async fn disabling_ends_every_session_and_enabling_brings_none_back(store: Store
         assert_eq!(fresh.set_disabled(ann, false).await, Some(Revoked { sessions: vec![], seq: Seq(1) }));
         assert_eq!(fresh.credentials(ann).await.user.disabled_at, None);
         assert_eq!(fresh.states(1..2).await, ["revoked"]);
-        let nobody = UserId::random(&SystemEntropy).expect("entropy");
-        assert_eq!(fresh.set_disabled(nobody, true).await, None);
+        let unknown_user = UserId::random(&SystemEntropy).expect("entropy");
+        assert_eq!(fresh.set_disabled(unknown_user, true).await, None);
     })
     .await;
 }

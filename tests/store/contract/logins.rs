@@ -28,8 +28,8 @@ async fn a_superseded_login_makes_no_session(store: StoreKind) {
             let again = fresh.create(NewSession { auth_epoch: epoch, ..checked }).await;
             assert_eq!(again == Created::Superseded, what == "disabled", "{what}: checked again");
         }
-        let nobody = UserId::random(&SystemEntropy).expect("entropy");
-        assert_eq!(fresh.create(login_of(nobody, 99)).await, Created::Superseded);
+        let unknown_user = UserId::random(&SystemEntropy).expect("entropy");
+        assert_eq!(fresh.create(login_of(unknown_user, 99)).await, Created::Superseded);
     })
     .await;
 }
@@ -39,8 +39,8 @@ async fn a_superseded_login_ends_nothing(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         let ann = fresh.user("ann").await;
         fresh.session(ann, 1).await;
-        let outrun = NewSession { auth_epoch: 7, cap: 1, replaces: vec![token(1)], ..login_of(ann, 2) };
-        assert_eq!(fresh.create(outrun).await, Created::Superseded);
+        let superseded = NewSession { auth_epoch: 7, cap: 1, replaces: vec![token(1)], ..login_of(ann, 2) };
+        assert_eq!(fresh.create(superseded).await, Created::Superseded);
         assert_eq!(fresh.states(1..3).await, ["live", "missing"]);
     })
     .await;

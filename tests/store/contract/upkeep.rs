@@ -203,12 +203,12 @@ async fn what_comes_to_nothing_writes_no_event_and_takes_no_number(store: StoreK
     on_a_fresh_store(store, async |fresh| {
         let ann = fresh.user("ann").await;
         let before = fresh.audit().await;
-        let nobody = UserId::random(&SystemEntropy).expect("entropy");
+        let unknown_user = UserId::random(&SystemEntropy).expect("entropy");
         fresh.add("ANN", None).await;
         fresh.create(NewSession { auth_epoch: 7, ..login_of(ann, 1) }).await;
         fresh.logout(logout_of(1)).await;
         fresh.revoke(Target::All(ann)).await;
-        fresh.set_disabled(nobody, true).await;
+        fresh.set_disabled(unknown_user, true).await;
         fresh.touch(1, BEGIN).await;
         fresh.store.purge(later(1), 10).await.expect("a store");
         assert_eq!(fresh.audit().await, before);

@@ -375,7 +375,7 @@ async fn verify_takes_only_the_credentials_it_is_set_to(store: StoreKind) {
         }
         for (path, pointer) in &WHO[..4] {
             let reply = server.send(get(path).bearer(&world.bob.token)).await;
-            assert_eq!(who(&reply, *pointer).as_deref(), AS_BOB, "the setting is for /verify alone: {path}");
+            assert_eq!(who(&reply, *pointer).as_deref(), AS_BOB, "the setting is for /verify only: {path}");
         }
         server.stop().await;
     }
@@ -396,7 +396,7 @@ async fn without_cookie_tossing_one_line_sets_or_clears_the_cookie(store: StoreK
         let server = Server::with(store, setting).await;
         let body = json!({"username": BOB, "password": PASSWORD});
         let from = |ask: TestRequest| ask.header("Host", "login.example.com");
-        let mut carried: Option<String> = None;
+        let mut in_cookie: Option<String> = None;
         for (log_in, log_out) in [
             ("/auth/login", "/auth/logout"),
             ("/api/auth/login", "/api/auth/logout"),
@@ -404,12 +404,12 @@ async fn without_cookie_tossing_one_line_sets_or_clears_the_cookie(store: StoreK
             ("/api/v1/auth/login", "/api/v1/logout"),
         ] {
             let ask = from(post(log_in).json(&body));
-            let ask = carried.iter().fold(ask, |ask, old| ask.header("Cookie", &cookies(&[old, old])));
+            let ask = in_cookie.iter().fold(ask, |ask, old| ask.header("Cookie", &cookies(&[old, old])));
             let reply = server.send(ask).await;
             let token = reply.cookie().expect("a cookie");
             let attributes = domain.map(|domain| format!("; Domain={domain}")).unwrap_or_default();
             assert_eq!(reply.all("set-cookie"), [format!("_me_sess={token}; {ATTRIBUTES}{attributes}")], "{log_in}");
-            if let Some(old) = carried.replace(token.clone()) {
+            if let Some(old) = in_cookie.replace(token.clone()) {
                 assert_eq!(server.check(&old).await, 401, "the login took its place");
             }
             // The next login replaces this one; a logout needs one that nothing else ends.

@@ -51,15 +51,15 @@ impl Tokens {
 pub fn find(headers: &HeaderMap, name: &str, issued: impl Fn(&Token) -> bool) -> Found {
     let mut first: Option<&[u8]> = None;
     let mut differ = false;
-    let mut alone: Option<(&[u8], Token)> = None;
+    let mut single: Option<(&[u8], Token)> = None;
     let mut ours: Option<Ours> = None;
     for value in values(headers, name) {
         differ |= *first.get_or_insert(value) != value;
         let Some(token) = Token::parse(value) else { continue };
-        match (&mut ours, alone.take()) {
+        match (&mut ours, single.take()) {
             (Some(ours), _) => ours.add(token, &issued),
-            (None, None) => alone = Some((value, token)),
-            (None, Some((same, token))) if same == value => alone = Some((same, token)),
+            (None, None) => single = Some((value, token)),
+            (None, Some((same, token))) if same == value => single = Some((same, token)),
             (None, Some((_, other))) => {
                 let ours = ours.insert(Ours::default());
                 ours.add(other, &issued);
@@ -67,7 +67,7 @@ pub fn find(headers: &HeaderMap, name: &str, issued: impl Fn(&Token) -> bool) ->
             }
         }
     }
-    let tokens = match (ours, alone) {
+    let tokens = match (ours, single) {
         (Some(ours), _) => ours.into_tokens(),
         (None, Some((_, token))) => Tokens::One(token),
         (None, None) if first.is_some() => Tokens::Foreign,
