@@ -161,7 +161,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
-/// Runs a command on the database, beside a server perhaps.
+/// Runs a command on the database. A server may be running on it.
 fn beside(config: &Config, command: impl AsyncFnOnce(&Core) -> Result<(), Failed>) -> Result<(), Failed> {
     telemetry::log::start(config.log_format)?;
     runtime()?.block_on(async {

@@ -107,7 +107,7 @@ pub(super) fn read_small(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// A secret given as such or in a file, not both.
+/// A secret that is given either directly or in a file, and not both.
 pub(super) fn one<S>(
     key: &str,
     given: Option<S>,

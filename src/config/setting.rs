@@ -1,4 +1,5 @@
-//! How each kind of setting is read, from a flag, a variable or a file alike, and what is said of one that cannot be.
+//! How each kind of setting is read, whether from a flag, a variable or a file, and the error for one that cannot be
+//! read.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,7 +15,7 @@ use super::origin::{HostName, Origin};
 use super::secret::{DatabaseUrl, Hidden};
 use super::values::{CacheMode, CredentialKind, Delay, LogFormat, SameSite, Span};
 
-/// A setting's type. What cannot be read is answered by a sentence that says what to write instead.
+/// A setting's type. A value that cannot be read is refused with a sentence that says what to write instead.
 pub(super) trait Setting: Sized {
     /// What to write instead, in words that go behind "write".
     const FORM: &'static str;

@@ -1,4 +1,4 @@
-//! Logging out, for every dialect: ends the sessions a request presents, and says what becomes of the cookie.
+//! Logging out, for every dialect: ends the sessions that a request presents, and decides whether to clear the cookie.
 
 use axum::extract::{FromRequestParts as _, Request};
 use http::HeaderValue;
@@ -64,7 +64,7 @@ pub async fn log_out<D: Dialect>(
     }
     let clears = match (clear_cookie, via) {
         (ClearCookie::Never, _) => false,
-        (ClearCookie::IfSent, _) if !cookies.came() => false,
+        (ClearCookie::IfSent, _) if !cookies.were_sent() => false,
         (ClearCookie::Always | ClearCookie::IfSent, Via::Cookie) => true,
         (ClearCookie::Always | ClearCookie::IfSent, Via::Header) => {
             let in_cookies = app.service.live_principals(&cookies.presented()).await?;
@@ -84,7 +84,7 @@ pub async fn log_out<D: Dialect>(
 /// Ends one session of the caller's. Returns the `Set-Cookie` values that go with success.
 ///
 /// # Errors
-/// As the service, and as [`CookieSessions::from_cookies`].
+/// When the service refuses, and as [`CookieSessions::from_cookies`].
 pub async fn revoke_one(
     app: &App,
     caller: &Principal,

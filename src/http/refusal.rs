@@ -113,7 +113,7 @@ impl From<service::Error> for Refusal {
     }
 }
 
-/// A refusal on its way out, in the words of dialect `D`.
+/// A refusal as a response, in the words of dialect `D`.
 #[derive(Debug)]
 pub struct Refused<D> {
     refusal: Refusal,

@@ -20,7 +20,7 @@ struct State<J> {
 }
 
 impl<J> Queue<J> {
-    /// For so many workers, with so many jobs waiting when all of them are busy.
+    /// Makes a queue for `workers` workers, in which `capacity` jobs may wait when all of them are busy.
     pub(super) fn new(workers: usize, capacity: usize) -> Self {
         let state = State { jobs: VecDeque::new(), busy: 0, closed: false };
         Self { workers, capacity, state: Mutex::new(state), changed: Condvar::new() }

@@ -1,4 +1,4 @@
-//! The password that was made up for the first user: whether it is still in use, and the file that it is kept in.
+//! The password that was made up for the first user: whether it is still in use, and the file that holds it.
 //!
 //! The store keeps the id of its user and the digest of its hash, so that every start on this store knows whether the
 //! password is in use, wherever it was shown, and whether or not the file was deleted.

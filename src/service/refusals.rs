@@ -24,7 +24,7 @@ const WINDOW: Duration = Duration::from_mins(1);
 const KINDS: usize = 1024;
 /// How many names that no user has are counted apart for an address.
 const UNKNOWN_NAMES: usize = 20;
-/// How often windows that have come to their end are looked for.
+/// How often windows that have ended are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 /// The word in the event where a change of password was refused, and not a login.
 const PASSWORD: &str = "password";
@@ -98,7 +98,7 @@ impl Windows {
         false
     }
 
-    /// The counts of windows that have come to their end, or of `all`.
+    /// The counts of windows that have ended, or of `all`.
     fn over(&mut self, now: Timestamp, all: bool) -> Vec<Event> {
         // A clock that was set back must not make a window longer.
         let is_over = |window: &Window| all || now < window.begun || now >= window.begun.after(WINDOW);

@@ -16,7 +16,7 @@ use crate::config::DatabaseUrl;
 /// of how many.
 ///
 /// # Errors
-/// [`CopyError`]; until a copy comes to its end, the target is refused by any other process that opens it.
+/// [`CopyError`]; until a copy is complete, any other process that opens the target refuses it.
 pub async fn copy(
     from: &DatabaseUrl,
     to: &DatabaseUrl,

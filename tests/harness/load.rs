@@ -46,7 +46,7 @@ enum Known {
 }
 
 /// A session and its state.
-struct Story {
+struct SessionState {
     session: LoggedIn,
     known: Known,
     /// Whether its end was answered with success.
@@ -55,7 +55,7 @@ struct Story {
 
 /// The running clients.
 pub struct Load {
-    clients: JoinSet<Vec<Story>>,
+    clients: JoinSet<Vec<SessionState>>,
     tally: Arc<Mutex<Tally>>,
     enough: CancellationToken,
 }
@@ -87,26 +87,26 @@ impl Load {
     }
 
     /// Lets them finish. Panics if any of them got an answer that must not be.
-    pub async fn end(mut self) -> Stories {
+    pub async fn end(mut self) -> SessionStates {
         self.enough.cancel();
-        let mut stories = Vec::new();
+        let mut states = Vec::new();
         while let Some(ended) = self.clients.join_next().await {
-            stories.extend(ended.expect("no panic"));
+            states.extend(ended.expect("no panic"));
         }
-        Stories(stories)
+        SessionStates(states)
     }
 }
 
 /// The state of every session that a client used.
-pub struct Stories(Vec<Story>);
+pub struct SessionStates(Vec<SessionState>);
 
-impl Stories {
+impl SessionStates {
     /// Panics unless the database agrees with the answers, and all servers give the same answer for each session.
     pub async fn assert_true(&self, servers: &[&Process], database: &Database) {
         assert_eq!(database.half_done().await, 0, "half done");
         let dead = database.rows("SELECT id FROM sessions WHERE revoked_at IS NOT NULL").await;
         let dead: HashSet<String> = dead.into_iter().flatten().flatten().collect();
-        for Story { session, known, answered } in &self.0 {
+        for SessionState { session, known, answered } in &self.0 {
             let ended = dead.contains(&session.session);
             assert!(ended || !answered, "an end was answered that is not in the database: {session:?}");
             match known {
@@ -122,29 +122,29 @@ impl Stories {
 }
 
 impl Client {
-    async fn run(mut self) -> Vec<Story> {
-        let mut stories: Vec<Story> = Vec::new();
+    async fn run(mut self) -> Vec<SessionState> {
+        let mut states: Vec<SessionState> = Vec::new();
         while !self.enough.is_cancelled() {
             self.turn += 1;
             let pair = self.pairs.lock().expect("no panic").pop();
             match pair {
-                Some([kept, doomed]) => stories.extend(self.end(kept, doomed).await),
-                None => assert!(!stories.is_empty(), "too few sessions"),
+                Some([kept, doomed]) => states.extend(self.end(kept, doomed).await),
+                None => assert!(!states.is_empty(), "too few sessions"),
             }
             // Answers stay true.
-            let count = stories.len();
+            let count = states.len();
             for back in [1, 5, 20, 60] {
-                let old = &mut stories[(count - 1).saturating_sub(back + self.turn % 5)];
+                let old = &mut states[(count - 1).saturating_sub(back + self.turn % 5)];
                 self.look(self.turn + back, old).await;
             }
             tokio::time::sleep(PAUSE).await;
         }
-        stories
+        states
     }
 
     /// Ends one of two sessions that each server has in memory, if it can.
-    async fn end(&self, kept: LoggedIn, doomed: LoggedIn) -> [Story; 2] {
-        let begin = |session| Story { session, known: Known::Live, answered: false };
+    async fn end(&self, kept: LoggedIn, doomed: LoggedIn) -> [SessionState; 2] {
+        let begin = |session| SessionState { session, known: Known::Live, answered: false };
         let (mut kept, mut doomed) = (begin(kept), begin(doomed));
         for _ in 0..2 {
             self.look_everywhere(&mut doomed).await;
@@ -175,20 +175,20 @@ impl Client {
     }
 
     /// Checks a session on all servers at once, with what is known of it before.
-    async fn look_everywhere(&self, story: &mut Story) {
-        let before = story.known;
+    async fn look_everywhere(&self, state: &mut SessionState) {
+        let before = state.known;
         let looks = (0..self.servers.len()).map(async |server| {
             let mut known = before;
-            self.judge(server, &story.session, &mut known).await;
+            self.judge(server, &state.session, &mut known).await;
             known
         });
         if join_all(looks).await.contains(&Known::Ended) {
-            story.known = Known::Ended;
+            state.known = Known::Ended;
         }
     }
 
-    async fn look(&self, server: usize, story: &mut Story) {
-        self.judge(server, &story.session, &mut story.known).await;
+    async fn look(&self, server: usize, state: &mut SessionState) {
+        self.judge(server, &state.session, &mut state.known).await;
     }
 
     async fn judge(&self, server: usize, session: &LoggedIn, known: &mut Known) {

@@ -48,9 +48,9 @@ async fn no_end_is_forgotten_while_connections_are_killed_again_and_again() {
     assert!(killed > 24, "each server has several: {killed}");
     let tally = load.tally();
     assert!(tally.ended > 40 && tally.refused > 200 && tally.accepted > 200 && tally.failed > 0, "{tally:?}");
-    let stories = load.end().await;
+    let states = load.end().await;
     assert_is_over(&servers).await;
-    stories.assert_true(&servers, &home.database).await;
+    states.assert_true(&servers, &home.database).await;
 }
 
 #[needs(postgres)]
@@ -76,9 +76,9 @@ async fn no_end_is_forgotten_while_answers_are_late_and_connections_break() {
     assert!(servers.iter().all(|server| server.log().contains(TROUBLE)), "no server has noticed");
     let tally = load.tally();
     assert!(tally.ended > 5 && tally.refused > 20 && tally.accepted > 50 && tally.failed > 0, "{tally:?}");
-    let stories = load.end().await;
+    let states = load.end().await;
     assert_is_over(&servers).await;
-    stories.assert_true(&servers, &home.database).await;
+    states.assert_true(&servers, &home.database).await;
 }
 
 #[needs(postgres)]

@@ -56,8 +56,8 @@ async fn no_answered_end_is_lost_when_a_standby_takes_over() {
     until_trusted(&servers).await;
     let again = load.tally();
     until("sessions end again", async || load.tally().ended > again.ended + 10).await;
-    let stories = load.end().await;
-    stories.assert_true(&servers, &Database::at(&standby.url("postgres"))).await;
+    let states = load.end().await;
+    states.assert_true(&servers, &Database::at(&standby.url("postgres"))).await;
     // No number is assigned that the lost primary may have assigned as well.
     let numbers = standby.rows("postgres", "SELECT seq >> 40 FROM coherence").await.unwrap();
     assert_eq!(numbers, [[Some(String::from("1"))]], "those of the second timeline");

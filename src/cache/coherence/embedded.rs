@@ -1,4 +1,4 @@
-//! Coherence where one process serves from the store, whose writer hands in every revocation: all of it is memory.
+//! Coherence where one process serves from the store, whose writer applies every revocation to the cache itself.
 
 use std::sync::Arc;
 use std::time::Duration;

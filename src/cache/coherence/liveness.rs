@@ -61,7 +61,8 @@ mod tests {
     use super::*;
     use crate::domain::entropy::SystemEntropy;
 
-    /// Looks every so many milliseconds at a row with a beat; returns after how many looks it was called silent.
+    /// Looks at a row at these intervals in milliseconds, with the beat of each look. Returns after how many looks it
+    /// was found silent.
     fn silent_after(every: &[u64], beat: impl Fn(i64) -> i64) -> Option<usize> {
         let id = ReplicaId::random(&SystemEntropy).expect("entropy");
         let mut watch = Watch::default();

@@ -1,8 +1,8 @@
 //! How a check can be served from memory and a logout still be final.
 //!
-//! `contract` is what the rest of the service relies on. Where one process serves, all of it is a matter of its own memory:
-//! `embedded`. Where many do, each has a row in the store and a task, `beats`, that says there that the replica lives and up
-//! to which number of the log it has removed from its cache what was revoked:
+//! `contract` is what the rest of the service relies on. Where one process serves, coherence concerns its own memory
+//! only: `embedded`. Where many do, each has a row in the store and a task, `beats`, that says there that the replica
+//! lives and up to which number of the log it has removed from its cache what was revoked:
 //! - an answered beat which leaves the cache up to date makes it trusted for a [`LEASE`] from before the beat was sent,
 //!   less a margin for clocks that go at different speeds (`trust`);
 //! - a number is settled once every row of a replica that answers from memory has applied it, or a lease after it was

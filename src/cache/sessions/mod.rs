@@ -1,7 +1,8 @@
 //! Live sessions in memory: from a token's hash to an identity, in one hash and one look-up.
 //!
-//! An entry may be used only while nothing that it was read from has been revoked since. Two marks see to that, both
-//! numbers of the revocation log: a load takes a [`Ticket`] (the newest number applied) *before* it reads the store,
+//! An entry may be used only while nothing that it was read from has been revoked since. Two marks ensure that, both of
+//! them numbers of the revocation log: a load takes a [`Ticket`] (the newest number applied) *before* it reads the
+//! store,
 //! - each shard remembers the newest revocation that hit it, and refuses an insert whose ticket is older, so a load
 //!   that began before a revocation cannot put the dead session back;
 //! - each user has a slot in a table of newest revocations, and an entry older than that slot is asked for anew.
@@ -34,7 +35,7 @@ const USER_MARKS: usize = 1 << 16;
 /// How many neighbours are looked at for the one not seen for longest, when a full shard makes room.
 const CANDIDATES: usize = 8;
 
-/// Taken before a load, handed in with what was loaded.
+/// The newest number that was applied when a load began. The load is inserted together with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticket {
     epoch: u64,
@@ -249,7 +250,7 @@ impl Cache {
     /// reflects all revocations up to it. Loads under way are not kept. Last-seen times that were not stored yet are
     /// lost, so that some sessions seem idle for longer than they are, by up to a flush interval.
     ///
-    /// One caller at a time, and not beside [`Self::apply`].
+    /// It must not run at the same time as itself or [`Self::apply`].
     pub fn clear(&self, seq: Seq) {
         let epoch = self.epoch.load(Ordering::Acquire).wrapping_add(1);
         for shard in &self.shards {

@@ -26,7 +26,7 @@ pub const OPS_CONNECTIONS: usize = 32;
 /// How long to wait when the operating system has no more file descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a listener needs beside its socket.
+/// What a listener needs in addition to its socket.
 #[derive(Clone)]
 pub struct Served<S> {
     /// The service that answers requests.

@@ -17,10 +17,10 @@ const DISCARD_LIMIT: Duration = Duration::from_secs(2);
 /// How much of it, in bytes.
 const DISCARD_BYTES: usize = 4 * 1024 * 1024;
 
-/// A stream on which every write makes some progress within so long, or fails.
+/// A stream on which every write makes some progress within a given time, or fails.
 ///
-/// hyper waits for ever for a client that sends requests and reads no answers. The timer is set only once the
-/// operating system takes no more, which an answer that is read never comes to.
+/// hyper waits for ever for a client that sends requests and reads no answers. The timer is set only once the operating
+/// system takes no more, which never happens with an answer that is read.
 ///
 /// A connection that is closed while something of it is unread is reset by the operating system, and a reset makes the
 /// client's system throw away the answer before the client has read it. So what is still sent is read for a moment.

@@ -75,7 +75,7 @@ impl<D: Dialect> FromRequest<App> for Unused<D> {
     }
 }
 
-/// Reads a body whole. How long it may take in all is up to the layer that made it.
+/// Reads a body whole. The time for the whole body is bounded by the layer that made it.
 ///
 /// # Errors
 /// [`Refusal::BodyTooLarge`], [`Refusal::BodyTimeout`], [`Refusal::ClientGone`] when the connection broke off, or

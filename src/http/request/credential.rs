@@ -173,7 +173,7 @@ impl Cookies {
     }
 
     /// Whether the request has any.
-    pub const fn came(&self) -> bool {
+    pub const fn were_sent(&self) -> bool {
         !matches!(self.tokens, Tokens::Absent)
     }
 

@@ -113,7 +113,7 @@ impl App {
         }
     }
 
-    /// Waits until every handler begun by `finish` has come to its end.
+    /// Waits until every handler that `finish` has started has ended.
     pub async fn finished(&self) {
         self.finishing.close();
         self.finishing.wait().await;

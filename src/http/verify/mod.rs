@@ -1,6 +1,6 @@
 //! The check: services and proxies ask who is calling, and get a status and identity headers, never a body.
 //!
-//! One decision for all; a proxy family gets a file of its own for what differs.
+//! All checks share one decision. A proxy family gets a file of its own for what differs.
 
 use std::any::Any;
 use std::convert::Infallible;

@@ -84,7 +84,7 @@ impl Gate {
             return Ok(spare);
         }
         let (this, (reply, opened)) = (Arc::clone(self), oneshot::channel());
-        #[expect(clippy::disallowed_methods, reason = "ends at its deadline; even if its caller is cancelled sooner")]
+        #[expect(clippy::disallowed_methods, reason = "ends at its deadline, even if its caller is cancelled sooner")]
         tokio::spawn(async move {
             let _turn = turn;
             let attempt = this.attempt().await.map_err(|NotOpened { error, .. }| error);

@@ -1,4 +1,4 @@
-//! A process that serves from the store, with a clock and a cache at hand.
+//! A process that serves from the store, whose clock and cache the test controls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +71,7 @@ impl Process {
         matches!(self.cache().check(token, NOW), Check::Live { .. })
     }
 
-    /// Checks a session, so many milliseconds after it was loaded.
+    /// Checks a session, this many milliseconds after it was loaded.
     pub(super) fn see(&self, token: &TokenHash, millis: u64) {
         assert!(matches!(self.cache().check(token, NOW.after(ms(millis))), Check::Live { .. }));
     }

@@ -125,11 +125,11 @@ fn prefixes(path: &str) -> Vec<String> {
 }
 
 enum Life {
-    /// Until the browser closes.
+    /// The cookie is kept until the browser closes.
     Browser,
-    /// For so long.
+    /// The cookie is kept for this long.
     Remembered(Duration),
-    /// No longer.
+    /// The cookie is cleared.
     Cleared,
 }
 

@@ -1,4 +1,4 @@
-//! What is committed besides logouts: `sessions` begin, end and are seen; `accounts` are made and changed.
+//! The operations other than logouts: those on `sessions` and those on `accounts`.
 
 pub(super) mod accounts;
 pub(super) mod sessions;
