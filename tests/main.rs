@@ -1,6 +1,6 @@
 //! What a user, a browser, a proxy or an operator would see, against the real server: every case on both stores.
 
-// The lints that keep panics out of the product are the way a test fails, and a deadline is not business time.
+// Tests fail by panics, which lints keep out of the product, and their deadlines are not business time.
 #![allow(
     clippy::disallowed_methods,
     clippy::expect_used,

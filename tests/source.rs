@@ -1,4 +1,4 @@
-//! Reads the source of the service: its files, what they say to the compiler, and the texts in them.
+//! Reads the source of the service: its files, their code without comments, and the string literals in them.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ pub fn files(folder: &Path) -> Vec<(String, String)> {
     found
 }
 
-/// The lines of a file without comments and without what only tests see.
+/// The lines of a file without comments and without test code.
 pub fn code(text: &str) -> Vec<String> {
     let mut testing = false;
     let lines = text.lines().map(|line| {

@@ -42,7 +42,7 @@ fn names(line: &str, name: &str) -> bool {
 }
 
 #[test]
-fn a_crate_is_named_by_its_own_name_alone() {
+fn a_crate_is_named_by_its_own_name_only() {
     for (line, named) in [
         ("use tower::ServiceBuilder;", true),
         ("fn f() -> tower::BoxError {", true),

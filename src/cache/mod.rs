@@ -1,4 +1,4 @@
-//! Live sessions in memory, and what keeps them as true as the store.
+//! Live sessions in memory, and what keeps them in agreement with the store.
 //!
 //! `sessions` leads from a token's hash to a live session. `coherence` says whether that may be
 //! trusted, and when a revocation is settled. `touch` stores last-seen times in batches, and `purge` deletes what expired.

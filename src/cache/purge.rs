@@ -1,4 +1,5 @@
-//! Deletes what ended for good, and events that are old, in small batches, so that no logout waits behind it.
+//! Deletes sessions whose tombstones are not needed any more, and old events, in small batches, so that no logout waits
+//! for long.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::store::{Result, SharedStore};
 use crate::telemetry::Metrics;
+use crate::telemetry::causes::Causes;
 
 const EVERY: Duration = Duration::from_mins(10);
 const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
@@ -15,7 +17,7 @@ const BATCH: u32 = 256;
 /// How long a tombstone stays after its session's absolute expiry, when its token could not be live anyway.
 const KEEP: Duration = Duration::from_hours(24);
 
-/// Purges every ten minutes until told to stop. Events are kept for `events_kept`.
+/// Purges every ten minutes until it is stopped. Events are kept for `events_kept`.
 pub async fn run(
     store: SharedStore,
     clock: Arc<dyn Clock>,
@@ -52,7 +54,7 @@ async fn in_batches<F: Future<Output = Result<u64>>>(metrics: &Metrics, delete: 
             Ok(deleted) if deleted < u64::from(BATCH) => return,
             Ok(_) => {}
             Err(error) => {
-                metrics.store.noticed(error.cause(), &format_args!("cannot purge: {error}"));
+                metrics.store.task_failed(error.cause(), &format_args!("cannot purge: {}", Causes(&error)));
                 return;
             }
         }

@@ -11,6 +11,7 @@ use super::sessions::Cache;
 use crate::domain::session::{Lifetimes, Seen};
 use crate::store::{SharedStore, Store, StoreError};
 use crate::telemetry::Metrics;
+use crate::telemetry::causes::Causes;
 
 /// The most last-seen times in one transaction, so that a logout never waits long behind them.
 const CHUNK: usize = 256;
@@ -18,35 +19,36 @@ const URGENT: usize = 8192;
 /// How many last-seen times are kept while the store takes none.
 const BACKLOG: usize = 65_536;
 
-/// Where checks drop what cannot wait for the next round.
+/// The handle by which checks hand in last-seen times that cannot wait for the next round.
 #[derive(Clone, Debug)]
 pub struct Touches(mpsc::Sender<Seen>);
 
 impl Touches {
-    /// Hands in one last-seen time. Never waits; under a flood some are dropped, and sessions then only seem idler.
+    /// Hands in one last-seen time. Never waits: under a flood some are dropped, and their sessions then only seem idle
+    /// for longer.
     pub fn urgent(&self, seen: Seen) {
         let _ = self.0.try_send(seen);
     }
 }
 
-/// Stores last-seen times, and has the cache know that it was done.
+/// Stores last-seen times, and records in the cache that they are stored.
 ///
 /// # Errors
-/// As the store says; what the cache knows is due again then.
+/// When the store fails. The last-seen times in the cache are then due again.
 pub async fn store_seen(store: &dyn Store, cache: &Cache, seen: &[Seen]) -> Result<(), StoreError> {
     let deadlines = store.touch(seen.to_vec()).await?;
     cache.touched(seen, &deadlines);
     Ok(())
 }
 
-/// Flushes last-seen times until told to stop.
+/// Flushes last-seen times until it is stopped.
 pub struct Flusher {
     store: SharedStore,
     cache: Arc<Cache>,
     lifetimes: Lifetimes,
     metrics: Arc<Metrics>,
     urgent: mpsc::Receiver<Seen>,
-    /// What the store did not take, for the next round.
+    /// What could not be stored, for the next round.
     backlog: Vec<Seen>,
 }
 
@@ -57,7 +59,7 @@ impl Flusher {
         (Self { store, cache, lifetimes, metrics, urgent, backlog: Vec::new() }, Touches(sender))
     }
 
-    /// Visits one shard after the other, all of them once a flush interval; at the end, all at once.
+    /// Flushes one shard after the other, each of them once a flush interval, and at the end all at once.
     pub async fn run(mut self, stop: CancellationToken) {
         let shards = self.cache.shards();
         let round = self.lifetimes.plain.flush_interval().min(self.lifetimes.remembered.flush_interval());
@@ -99,11 +101,13 @@ impl Flusher {
         for chunk in seen.chunks(CHUNK) {
             match store_seen(&*self.store, &self.cache, chunk).await {
                 Ok(()) => {}
-                // A session whose time is lost seems idler than it is: it can only end early, never late.
+                // A session whose last-seen time is lost seems idle for longer than it is: it can only end early, never
+                // late.
                 Err(error) => {
                     let room = BACKLOG.saturating_sub(self.backlog.len());
                     self.backlog.extend(chunk.iter().take(room));
-                    self.metrics.store.noticed(error.cause(), &format_args!("cannot store last-seen times: {error}"));
+                    let why = format_args!("cannot store last-seen times: {}", Causes(&error));
+                    self.metrics.store.task_failed(error.cause(), &why);
                     tracing::debug!(%error, waiting = self.backlog.len(), "cannot store last-seen times");
                 }
             }

@@ -25,13 +25,13 @@ pub(super) struct RestoreArgs {
     keep_sessions: bool,
 }
 
-/// Copies a store, beside a running server perhaps.
+/// Copies a store into a file. A server may be running on it.
 pub(super) async fn save(BackupArgs { file }: &BackupArgs, config: &Config) -> Result<(), Failed> {
     let saved = backup(&config.database_url, file, &SystemEntropy).await?;
     say(format_args!("saved {} users, {} sessions to {}", saved.users, saved.sessions, file.display()))
 }
 
-/// Puts a copy where no store is yet.
+/// Restores a store from a file, where there is no store yet.
 pub(super) async fn bring_back(args: RestoreArgs, config: &Config) -> Result<(), Failed> {
     let RestoreArgs { file, keep_sessions } = args;
     let url = &config.database_url;

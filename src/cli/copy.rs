@@ -30,7 +30,7 @@ pub(super) async fn run(CopyArgs { from, to }: CopyArgs, config: Config) -> Resu
     let contents = copy(&from, &to, |table, rows, all| {
         if watched && (rows == all || last.elapsed() > WORD) {
             last = Instant::now();
-            // Nothing is wrong with the copy if its progress cannot be printed.
+            // The copy goes on if its progress cannot be printed.
             let _ = writeln!(io::stderr(), "{rows} of {all} {}", table.name());
         }
     })

@@ -11,26 +11,26 @@ use crate::domain::entropy::{Entropy as _, SystemEntropy};
 use crate::service::Error;
 use crate::service::first_password::FirstPassword;
 
-/// What the operator has yet to be shown.
+/// The first user, who has been made, and how to show the operator the password.
 pub(super) struct FirstAdmin {
     username: String,
-    password: Learns,
+    password: ShownPassword,
 }
 
-/// How the operator learns the first password.
-enum Learns {
-    /// They chose it themselves.
-    Already,
-    /// They can read it now, this once.
-    Now(String),
-    /// They find it there.
-    Kept(PathBuf),
+/// How the operator is shown the first password.
+enum ShownPassword {
+    /// It was configured, so it is not shown.
+    Configured,
+    /// It is printed to the terminal, once.
+    OnTerminal(String),
+    /// It is in this file.
+    InFile(PathBuf),
 }
 
 impl FirstAdmin {
-    /// Makes the first user. If there is one already, says at most that their password is still the one that was made up.
-    /// Without a configured password a random one is made; where there is no terminal to show it on, it is kept in a file
-    /// that only its owner can read, written before the user is.
+    /// Makes the first user. If there is a user already, it only reminds the operator where the first password was not
+    /// changed yet. Without a configured password a random one is made; where there is no terminal to show it on, it is
+    /// kept in a file that only its owner can read, written before the user is.
     pub(super) async fn make(config: &Config, core: &Core) -> Result<Option<Self>, Failed> {
         let operator = core.service.operator();
         if !operator.is_first_start().await? {
@@ -39,13 +39,13 @@ impl FirstAdmin {
         }
         let username = config.first_admin.username.clone();
         let (password, shown) = match &config.first_admin.password {
-            Some(chosen) => (chosen.reveal().to_owned(), Learns::Already),
+            Some(chosen) => (chosen.reveal().to_owned(), ShownPassword::Configured),
             None => {
                 let random = random_password()?;
                 let shown = if io::stdout().is_terminal() {
-                    Learns::Now(random.clone())
+                    ShownPassword::OnTerminal(random.clone())
                 } else {
-                    Learns::Kept(keep(config, &random)?)
+                    ShownPassword::InFile(keep(config, &random)?)
                 };
                 (random, shown)
             }
@@ -53,15 +53,17 @@ impl FirstAdmin {
         match operator.add_user(&username, None, None, true, password).await {
             Ok(user) => {
                 match &shown {
-                    Learns::Already => {}
-                    Learns::Now(_) | Learns::Kept(_) => operator.mark_first_password(user.id).await?,
+                    ShownPassword::Configured => {}
+                    ShownPassword::OnTerminal(_) | ShownPassword::InFile(_) => {
+                        operator.mark_first_password(user.id).await?;
+                    }
                 }
                 Ok(Some(Self { username, password: shown }))
             }
-            // Of servers that start at once on an empty database one makes the first user.
+            // Of several servers that start at the same time on an empty database, one makes the first user.
             Err(Error::Conflict(_)) => {
-                if let Learns::Kept(path) = shown {
-                    // It is no user's password.
+                if let ShownPassword::InFile(path) = shown {
+                    // The password in the file belongs to no user.
                     let _ = fs::remove_file(path);
                 }
                 Ok(None)
@@ -72,7 +74,7 @@ impl FirstAdmin {
         }
     }
 
-    /// Says at each later start that the password is still the one that was made up at the first.
+    /// Logs at each later start that the first password is still the one that was made up.
     async fn remind(core: &Core) -> Result<(), Failed> {
         let (user, file) = match core.service.operator().first_password().await? {
             (FirstPassword::InUse(user), file) => (user, file),
@@ -89,15 +91,15 @@ impl FirstAdmin {
         Ok(())
     }
 
-    /// Says how to log in.
+    /// Shows how to log in.
     pub(super) fn announce(self, origin: &str, say: impl Fn(&str) -> Result<(), Failed>) -> Result<(), Failed> {
         let Self { username, password } = self;
         match password {
-            Learns::Already => tracing::info!(username, "made the first user"),
-            Learns::Kept(path) => {
+            ShownPassword::Configured => tracing::info!(username, "made the first user"),
+            ShownPassword::InFile(path) => {
                 tracing::info!(username, password_file = %path.display(), "made the first user; change the password, and the file is deleted");
             }
-            Learns::Now(password) => say(&format!(
+            ShownPassword::OnTerminal(password) => say(&format!(
                 "\nMade the first user. The password is shown this once:\n\n    username  {username}\n    password  {password}\n\n\
                  Log in:\n\n    curl -i {origin}/api/v1/auth/login -H 'Content-Type: application/json' \\\n        \
                  -d '{{\"username\":\"{username}\",\"password\":\"{password}\"}}'\n"
@@ -121,12 +123,12 @@ fn keep(config: &Config, password: &str) -> Result<PathBuf, Failed> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    // A file that lies there already may be open to others, and so would be its next content.
-    let gone = match fs::remove_file(&path) {
+    // A file that exists already may be readable by others, and would stay so.
+    let removed = match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),
     };
-    let written = gone.and_then(|()| options.open(&path)).and_then(|mut file| {
+    let written = removed.and_then(|()| options.open(&path)).and_then(|mut file| {
         writeln!(file, "{password}")?;
         file.sync_all()
     });

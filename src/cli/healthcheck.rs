@@ -9,7 +9,7 @@ use crate::config::Config;
 
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Asks. A container's health check runs this, so it needs nothing but the binary.
+/// Runs the command. Health checks of containers use it, so it needs nothing but the binary.
 pub(super) fn run(config: &Config) -> Result<(), Failed> {
     let mut address = config.http.ops_listen;
     match address.ip() {

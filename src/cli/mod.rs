@@ -1,6 +1,7 @@
 //! The command line: `serve`, and what an operator does beside a running server.
 //!
-//! One file a command, and `outcome` is what each ends with; `password` asks for one, `first_admin` makes the first user.
+//! There is one file for each command. `outcome` is what commands return, `password` asks for a password, and
+//! `first_admin` makes the first user.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -120,7 +121,7 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
     if let Some(Command::Completions(CompletionsArgs { shell })) = cli.command {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut command_line(), "sessiond", &mut script);
-        // A reader that closes the pipe early has had enough.
+        // A reader that closes the pipe early needs no more lines.
         let _ = io::Write::write_all(&mut io::stdout(), &script);
         return Ok(());
     }
@@ -132,7 +133,7 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
             telemetry::log::start(config.log_format)?;
             let runtime = runtime()?;
             let served = runtime.block_on(serve::run(&config, &warnings));
-            // A disk or a name server that hangs holds up a thread, and not the end.
+            // A disk or a name server that hangs delays a thread, but not the end of the process.
             runtime.shutdown_background();
             served
         }
@@ -160,7 +161,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
-/// Runs a command on the database, beside a server perhaps.
+/// Runs a command on the database. A server may be running on it.
 fn beside(config: &Config, command: impl AsyncFnOnce(&Core) -> Result<(), Failed>) -> Result<(), Failed> {
     telemetry::log::start(config.log_format)?;
     runtime()?.block_on(async {

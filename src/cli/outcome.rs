@@ -30,7 +30,7 @@ pub(super) enum Failed {
     Sentence(String),
 }
 
-/// Returns once a change is true for a running server too.
+/// Returns once a running server has applied the change.
 pub(super) async fn confirm(core: &Core, seq: Seq) -> Result<(), Failed> {
     match core.service.operator().confirm(seq).await? {
         Confirmed::Applied | Confirmed::NoServer => Ok(()),
@@ -38,7 +38,7 @@ pub(super) async fn confirm(core: &Core, seq: Seq) -> Result<(), Failed> {
     }
 }
 
-/// A line for people, or for a pipe.
+/// Prints a line to standard output.
 pub(super) fn say(line: impl std::fmt::Display) -> Result<(), Failed> {
     Ok(writeln!(io::stdout(), "{line}")?)
 }

@@ -15,7 +15,7 @@ pub(super) struct PasswordArgs {
 }
 
 impl PasswordArgs {
-    /// Asks.
+    /// Asks for the password.
     pub(super) fn ask(&self) -> Result<String, Failed> {
         if self.password_stdin {
             let mut line = String::new();

@@ -1,10 +1,10 @@
-//! `sessiond replicas`: who serves from this database, and whether they are alive.
+//! `sessiond replicas`: which processes serve from this database, and whether they are alive.
 
 use super::outcome::{Failed, say};
 use crate::app::Core;
 use crate::service::replicas::{Life, Standing};
 
-/// Lists them. Among many this takes a second, in which each that is alive has beaten.
+/// Lists the processes. Where there may be many, this takes a second, in which each that is alive has beaten.
 pub(super) async fn run(core: &Core) -> Result<(), Failed> {
     for Standing { replica, lag, life } in core.service.operator().replicas().await? {
         let life = match life {

@@ -21,7 +21,7 @@ pub(super) async fn run(config: &Config, warnings: &[String]) -> Result<(), Fail
     let opening = Opening::default();
     let start = async {
         let core = build_saying(config, true, Environment::default(), &opening).await?;
-        // Once nothing is left to go wrong, or the password would never be shown.
+        // This comes once nothing else can fail, or the password would never be shown.
         let first_admin = FirstAdmin::make(config, &core).await?;
         Ok::<_, Failed>((core, first_admin))
     };

@@ -25,7 +25,7 @@ pub(super) struct RevokeArgs {
     user: Option<String>,
 }
 
-/// Runs one.
+/// Runs the command.
 pub(super) async fn run(command: Command, core: &Core) -> Result<(), Failed> {
     let operator = core.service.operator();
     match command {

@@ -54,20 +54,20 @@ pub(super) struct NameArgs {
 }
 
 impl NameArgs {
-    /// Finds them.
+    /// Finds the user.
     pub(super) async fn find(&self, core: &Core) -> Result<User, Failed> {
-        let nobody = |error: Error| {
+        let explained = |error: Error| {
             if matches!(error, Error::NotFound) {
                 Failed::Sentence(format!("there is no user `{}`", self.username))
             } else {
                 error.into()
             }
         };
-        core.service.operator().user(&self.username).await.map_err(nobody)
+        core.service.operator().user(&self.username).await.map_err(explained)
     }
 }
 
-/// Runs one.
+/// Runs the command.
 pub(super) async fn run(command: Command, core: &Core) -> Result<(), Failed> {
     let operator = core.service.operator();
     match command {

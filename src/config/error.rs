@@ -1,4 +1,4 @@
-//! What is said of a configuration that cannot be used.
+//! The errors of a configuration that cannot be used.
 
 /// The longest text that is repeated in a message.
 const REPEATED: usize = 64;
@@ -13,7 +13,7 @@ pub(super) fn bad<T>(sentence: impl Into<String>) -> Result<T, BadConfig> {
     Err(BadConfig(sentence.into()))
 }
 
-/// A value for a message; only said to be there where it may be a secret in the wrong place, or no single word.
+/// A value as a message shows it. Where it may be a secret in the wrong place, or is not a single word, it is left out.
 pub(super) fn quoted(text: &str) -> String {
     if text.len() <= REPEATED && !text.contains('@') && !text.contains(char::is_control) {
         format!("`{text}`")

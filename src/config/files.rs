@@ -4,8 +4,8 @@ use std::path::Path;
 
 /// Says so when a file that holds a secret can be read by every user of the machine, or changed by another one.
 ///
-/// It is not refused: Kubernetes mounts secrets as 0644 unless told otherwise, where no other user is. A group that may
-/// read is common on purpose.
+/// Such a file is not refused: Kubernetes mounts secrets as 0644 by default, in containers that have no other user. A
+/// group that may read is often intended.
 pub(super) fn loose_file(key: &str, path: &Path, secret: bool) -> Option<String> {
     use std::os::unix::fs::MetadataExt as _;
     let found = std::fs::metadata(path).ok()?;

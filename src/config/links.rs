@@ -1,12 +1,12 @@
 //! Service links: the variables that Kubernetes makes from a Service of our name.
 //!
 //! A Service named `sessiond` or `sessiond-…` puts `SESSIOND_PORT=tcp://10.96.12.7:8080` and its like into the
-//! environment of every pod beside it. They are distinguished from settings by the form of both name and value, so that a misspelt
-//! setting is not taken for one. No setting may have such a name, whatever the Service is called.
+//! environment of every pod beside it. They are distinguished from settings by the form of both name and value, so that
+//! a misspelt setting is not taken for a service link. No setting may have such a name, whatever the Service is called.
 
 use std::net::IpAddr;
 
-/// What a link's value must be.
+/// What the value of a link must be.
 enum Form {
     /// An address.
     Host,
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_the_form_of_a_link_in_its_name_or_value_alone_is_none() {
+    fn what_has_the_form_of_a_link_in_only_its_name_or_value_is_none() {
         for (name, value) in [
             ("SESSIOND_PORT", "8080"),
             ("SESSIOND_PORT", "http://10.96.12.7:8080"),

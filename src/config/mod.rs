@@ -1,8 +1,8 @@
 //! Configuration: flags over environment over a TOML file over defaults, checked as a whole before anything starts.
 //!
-//! `settings` is where they come from and `setting` how each is read; `links` are variables that are none of them.
-//! `values`, `cookie`, `origin` and `secret` are what some of them mean, `error` is said of those that cannot be. `shown`
-//! prints the whole, and `warnings` and `files` are of what is unsafe.
+//! `settings` declares every setting and its sources, and `setting` reads each kind. `links` recognises variables that
+//! are not settings. `values`, `cookie`, `origin` and `secret` are the types of some settings, and `error` refuses bad
+//! ones. `shown` prints the whole configuration, and `warnings` and `files` find what is unsafe in it.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -47,7 +47,7 @@ pub struct Config {
     pub sessions: Sessions,
     /// Password workers.
     pub passwords: Passwords,
-    /// Who is made when there is no user yet.
+    /// The user that is made when there is none yet.
     pub first_admin: FirstAdmin,
     /// See [`Settings::events_kept`].
     pub events_kept: Duration,
@@ -115,9 +115,9 @@ pub struct FirstAdmin {
     pub password: Option<Hidden>,
 }
 
-/// More would need more memory than they save time.
+/// More workers would cost more memory than they save time.
 const MOST_WORKERS: usize = 64;
-/// Stopping ends within 10 s, so the rest of it needs what this leaves.
+/// Stopping ends within 10 s, and what follows the delay needs the rest of that.
 const LONGEST_SHUTDOWN_DELAY: Duration = Duration::from_secs(7);
 /// Far more than can be answered before the last of them gives up.
 const LONGEST_QUEUE: usize = 100_000;

@@ -51,7 +51,8 @@ impl DatabaseUrl {
         &self.0
     }
 
-    /// Where a password that is made up at the first start is kept: beside a file, else in the working directory.
+    /// Where a password that is made up at the first start is kept: beside the database if that is a file, else in the
+    /// working directory.
     pub fn first_password_file(&self) -> PathBuf {
         PathBuf::from(format!("{}.first-password", self.0.strip_prefix("sqlite://").unwrap_or("sessiond")))
     }
@@ -66,8 +67,8 @@ impl FromStr for DatabaseUrl {
 }
 
 impl fmt::Display for DatabaseUrl {
-    /// The whole of it where no part can be a secret, else its scheme alone: a password with an odd letter in it ends
-    /// up in any part.
+    /// The whole URL where no part can be a secret, else only its scheme: a password with an unescaped character can
+    /// end up in any part.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_scheme = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase());
         let Some((scheme, rest)) = self.0.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) else {
@@ -91,7 +92,8 @@ impl fmt::Debug for DatabaseUrl {
 /// The most that a file of settings or with a secret may hold, in bytes.
 const LARGEST_FILE: u64 = 64 * 1024;
 
-/// Reads a file of settings or with a secret. What could be read for ever is refused: a pipe, and whatever has no end.
+/// Reads a file of settings or with a secret. A pipe, and anything else without an end, is refused, since it could be
+/// read for ever.
 pub(super) fn read_small(path: &Path) -> io::Result<String> {
     use std::os::unix::fs::FileTypeExt as _;
     if std::fs::metadata(path)?.file_type().is_fifo() {
@@ -105,7 +107,7 @@ pub(super) fn read_small(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// A secret given as such or in a file, not both.
+/// A secret that is given either directly or in a file, and not both.
 pub(super) fn one<S>(
     key: &str,
     given: Option<S>,

@@ -1,4 +1,5 @@
-//! How each kind of setting is read, from a flag, a variable or a file alike, and what is said of one that cannot be.
+//! How each kind of setting is read, whether from a flag, a variable or a file, and the error for one that cannot be
+//! read.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,13 +15,13 @@ use super::origin::{HostName, Origin};
 use super::secret::{DatabaseUrl, Hidden};
 use super::values::{CacheMode, CredentialKind, Delay, LogFormat, SameSite, Span};
 
-/// A setting's type. What cannot be read is answered by a sentence that says what to write instead.
+/// A setting's type. A value that cannot be read is refused with a sentence that says what to write instead.
 pub(super) trait Setting: Sized {
-    /// What to write, behind "write".
+    /// What to write instead, in words that go behind "write".
     const FORM: &'static str;
     /// Whether it is several values with commas between them.
     const LIST: bool = false;
-    /// Whether a file must give it in quotes: a number or a truth value is none that was meant.
+    /// Whether a file must give it in quotes. A number or a boolean is a mistake then.
     const TEXT: bool = false;
 
     /// Reads it.
@@ -31,7 +32,7 @@ pub(super) trait Setting: Sized {
 enum Given {
     /// Text in quotes.
     Text(String),
-    /// A number or a truth value.
+    /// A number or a boolean.
     Bare(String),
     /// Several.
     List(Vec<Self>),
@@ -66,7 +67,7 @@ impl<'de> Deserialize<'de> for Given {
     }
 }
 
-/// Takes whatever stands there.
+/// Accepts any value of a file.
 struct Anything;
 
 impl<'de> Visitor<'de> for Anything {
@@ -135,7 +136,7 @@ words! {
         "cookie" => Self::Cookie, "headers" => Self::Headers, "bearer" => Self::Bearer,;
 }
 
-/// What says by itself what to write.
+/// A type whose parser says what to write instead.
 macro_rules! parsed {
     ($($type:ty: $form:literal;)*) => {$(
         impl Setting for $type {
@@ -155,7 +156,7 @@ parsed! {
     HostName: "a name without scheme and port, such as 'sessiond.internal'";
 }
 
-/// Text, in which every letter may be meant.
+/// Text, in which every character counts, blanks included.
 macro_rules! text {
     ($($type:ty: $new:expr;)*) => {$(
         impl Setting for $type {

@@ -35,13 +35,13 @@ macro_rules! settings {
             $(#[doc = $about] #[serde(default, deserialize_with = "from_toml")] pub $secret: Option<Hidden>,)*
         }
 
-        /// The settings that were given, and for the others their defaults. One without a default may be none.
+        /// The settings that were given, and for the others their defaults. A setting without a default may be `None`.
         pub(super) struct Complete {
             $(pub(super) $name: complete_type!($type $(, $default)?),)*
             $(pub(super) $secret: Option<Hidden>,)*
         }
 
-        /// The same as flags, not read yet, so that a wrong one is answered in the same words wherever it stands.
+        /// The same settings as flags, as text, so that a bad value is refused in the same words whatever its source.
         #[derive(Debug, Default, Clone, clap::Args)]
         #[command(next_help_heading = "Settings")]
         pub struct Flags {
@@ -74,12 +74,12 @@ macro_rules! settings {
         }
 
         impl Settings {
-            /// These, and for what they leave open, `other`.
+            /// These settings, and those of `other` where these are not set.
             pub(super) fn or(self, other: Self) -> Self {
                 Self { $($name: self.$name.or(other.$name),)* $($secret: self.$secret.or(other.$secret),)* }
             }
 
-            /// These, and for what they leave open, the defaults.
+            /// These settings, and the defaults where these are not set.
             pub(super) fn complete(&self) -> Result<Complete, BadConfig> {
                 Ok(Complete {
                     $($name: complete!(self.$name.clone(), $type, stringify!($name) $(, $default)?),)*
@@ -104,7 +104,7 @@ macro_rules! settings {
     };
 }
 
-/// What a setting is once defaults are in: one with a default always has a value.
+/// The type of a setting once defaults are filled in: one with a default always has a value.
 macro_rules! complete_type {
     ($type:ty) => { Option<$type> };
     ($type:ty, $default:literal) => { $type };
@@ -252,7 +252,7 @@ fn from_variables(
 
 /// The variable that names the configuration file.
 pub const FILE: &str = "SESSIOND_CONFIG";
-/// The variable that a build reads.
+/// The variable that the build reads, which is no setting.
 const COMMIT: &str = "SESSIOND_COMMIT";
 
 /// A misspelt variable would otherwise be a setting that silently does nothing. What Kubernetes makes from a Service of
@@ -266,7 +266,7 @@ fn refuse_unknown(name: &str, value: &OsStr) -> Result<(), BadConfig> {
     bad(format!("{name} is not a setting: did you mean {close}?"))
 }
 
-/// How many letters stand at the wrong place, roughly: enough to find the setting that was meant.
+/// Roughly how many letters differ, which is enough to find the setting that was meant.
 fn differing(a: &str, b: &str) -> usize {
     let same_start = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
     let same_end = a.bytes().rev().zip(b.bytes().rev()).take_while(|(a, b)| a == b).count();

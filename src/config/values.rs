@@ -67,9 +67,9 @@ pub enum LogFormat {
 /// Which requests from other sites carry the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SameSite {
-    /// Navigations alone.
+    /// Only navigations.
     Lax,
-    /// None.
+    /// No requests from other sites.
     Strict,
     /// All; needs `Secure`.
     None,

@@ -157,10 +157,10 @@ mod tests {
         ] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
             let warnings = warnings(&format!("admin_password_file = '{}'", path.display()));
-            let told: Vec<_> = words.into_iter().collect();
-            assert_eq!(warnings.len(), told.len(), "{mode:o}: {warnings:?}");
+            let expected: Vec<_> = words.into_iter().collect();
+            assert_eq!(warnings.len(), expected.len(), "{mode:o}: {warnings:?}");
             assert!(
-                warnings.iter().zip(told).all(|(warning, words)| warning.contains(words)),
+                warnings.iter().zip(expected).all(|(warning, words)| warning.contains(words)),
                 "{mode:o}: {warnings:?}"
             );
         }

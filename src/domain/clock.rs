@@ -54,7 +54,7 @@ fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Tells the wall-clock time. Passed in, so that tests jump through days without sleeping.
+/// A source of wall-clock time. It is passed in, so that tests jump through days without sleeping.
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;
@@ -72,7 +72,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that moves only when told to, for tests and models.
+/// A clock that moves only when it is advanced, for tests and models.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
 

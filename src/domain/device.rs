@@ -1,4 +1,4 @@
-//! What a `User-Agent` says of the device behind it, for people who look at their sessions.
+//! Reads from a `User-Agent` which device sent it, for people who look at their sessions.
 
 use woothee::parser::Parser;
 

@@ -1,4 +1,4 @@
-//! Audit events: what happened, to whom, by whom. Never a token, never a password.
+//! Audit events: what happened, to which user, and by which actor. They never hold a token or a password.
 
 use super::clock::Timestamp;
 use super::id::{SessionId, UserId};
@@ -40,16 +40,16 @@ impl EventKind {
     }
 }
 
-/// Who made it happen.
+/// The actor of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Actor {
-    /// Somebody logged in.
+    /// A user, by a session.
     User(UserId),
     /// The operator, by a command on the machine.
     CommandLine,
     /// A rule of the service, such as the cap on sessions.
     System,
-    /// Somebody not logged in.
+    /// A client that is not logged in.
     Anonymous,
 }
 
@@ -68,25 +68,25 @@ impl Actor {
 /// One line of the audit, written in the transaction of what it records.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// When.
+    /// The time of the event.
     pub at: Timestamp,
-    /// What.
+    /// What happened.
     pub kind: EventKind,
-    /// By whom.
+    /// The actor.
     pub actor: Actor,
-    /// To whom, when known.
+    /// The user it happened to, when known.
     pub user: Option<UserId>,
-    /// To which session, when it is one.
+    /// The session it happened to, when it is one.
     pub session: Option<SessionId>,
-    /// From which address, when known.
+    /// The address of the client, when known.
     pub ip: Option<String>,
-    /// Why, in a word, when there is more to say.
+    /// A word of detail, such as the reason, when there is one.
     pub detail: Option<&'static str>,
-    /// Of what was refused: the user's name, or where there is no such user, a hash of the name that was typed.
+    /// For a refusal: the user's name, or, where there is no such user, a hash of the name that was typed.
     pub name: Option<String>,
     /// The `User-Agent`, clipped, when known.
     pub user_agent: Option<String>,
-    /// How many there were of it, alike in all the rest.
+    /// How many such events this line stands for, equal in everything else.
     pub count: i64,
 }
 

@@ -7,7 +7,7 @@ const LONGEST_NAME: usize = 253;
 /// No part of a name between two dots is longer.
 const LONGEST_LABEL: usize = 63;
 
-/// A host and, where one is given, a port. Borrowed from where they stand, since every request is held against this.
+/// A host and, where one is given, a port. They are borrowed from the text, since every request is checked for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host<'h> {
     name: &'h [u8],

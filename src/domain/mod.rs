@@ -1,7 +1,7 @@
-//! The words of the product: ids, secrets, users, sessions, events and time. Imports nothing of the house.
+//! The types of the product: ids, secrets, users, sessions, events and time. Imports nothing from the other modules.
 //!
-//! `text` and `password` hold to `unicode`;
-//! `user`, `session`, `principal`, `event` and `revocation` are built from `id`, `token`, `text` and `clock`.
+//! `text` and `password` use `unicode`; `user`, `session`, `principal`, `event` and `revocation` are built from `id`,
+//! `token`, `text` and `clock`.
 
 pub mod clock;
 pub mod device;

@@ -1,4 +1,5 @@
-//! What stands for a name that is no user's: people type passwords where a name belongs, so the name itself is kept nowhere.
+//! A hash in place of a name that no user has. People type passwords where a name belongs, so the name itself is not
+//! kept.
 
 use std::fmt;
 
@@ -10,14 +11,15 @@ use sha2::Sha256;
 pub struct NameKey(Hmac<Sha256>);
 
 impl NameKey {
-    /// Takes a key that serves no other purpose.
+    /// Makes the key from bytes that serve no other purpose.
     pub(super) fn new(key: &[u8; 32]) -> Self {
         let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
         block.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
         Self(Hmac::new(&block))
     }
 
-    /// 16 letters that are the same for the same name on the same store, and say nothing else about it without the key.
+    /// 16 letters that are the same for the same name on the same store, and reveal nothing else about it without the
+    /// key.
     pub fn hash(&self, typed: &str) -> String {
         let mac = self.0.clone().chain_update(typed).finalize().into_bytes();
         let mut first = [0; 8];
@@ -37,7 +39,7 @@ mod tests {
     use crate::domain::token::TokenKey;
 
     #[test]
-    fn a_hash_is_the_same_for_the_same_name_and_key_alone() {
+    fn a_hash_is_the_same_for_the_same_name_and_key_only() {
         let key = TokenKey::new([7; 32]).name_key();
         // Reference: python3 -c 'import hmac; label = b"sessiond: names that are no user\x27s"
         // key = hmac.digest(bytes([7] * 32), label, "sha256"); print(hmac.digest(key, b"nobody", "sha256").hex()[:16])'

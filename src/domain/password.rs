@@ -13,7 +13,7 @@ use super::unicode::{DECOMPOSED, compatible_lower_case, is_invisible, is_joiner,
 pub const SHORTEST: usize = 8;
 /// The longest password that can be set or checked, in bytes (OWASP ASVS 6.2.9 asks for at least 64).
 pub const LONGEST: usize = 1024;
-/// What this program is called, which everybody tries (OWASP ASVS 6.2.11).
+/// The name of this program, which attackers try as a password (OWASP ASVS 6.2.11).
 const PRODUCT: &str = "sessiond";
 
 /// A password of a length worth hashing, in the form of RFC 8265's `OpaqueString`: composed and decomposed letters are one
@@ -37,7 +37,7 @@ pub enum Unfit {
     /// A character that shows nothing, which would be missed when it is typed again.
     #[error("must not contain invisible characters")]
     Invisible,
-    /// Nothing but spaces and what no eye can see.
+    /// Nothing but spaces and invisible characters.
     #[error("must not be spaces alone")]
     Blank,
     /// On the list of passwords that everybody tries first (OWASP ASVS 6.2.4).
@@ -82,7 +82,7 @@ impl Password {
     /// [`Unfit::Common`].
     pub fn chosen(text: String, username: &str) -> Result<Self, Unfit> {
         let password = Self::new(text)?;
-        // As one sees it: what is guessed first is not made better by a space at its end, or by what no eye can see.
+        // The visible form: a common password is not improved by a space at its end, or by invisible characters.
         let lower = Zeroizing::new(compatible_lower_case(&password.0));
         let visible = Zeroizing::new(lower.chars().filter(|c| !is_invisible(*c)).collect::<String>());
         let lower = visible.trim();
@@ -125,7 +125,7 @@ impl fmt::Debug for Password {
 /// Passwords that everybody tries first: in lower case, sorted by their bytes. Where they come from: see `docs/NOTICE`.
 const COMMON: &str = include_str!("common_passwords.txt");
 
-/// Whether `word` is a line of [`COMMON`]; searched where it lies, so that it takes no memory of its own.
+/// Whether `word` is a line of [`COMMON`]; the list is searched in place, so that it takes no memory of its own.
 fn is_common(word: &str) -> bool {
     let mut rest = COMMON.as_bytes();
     while !rest.is_empty() {
@@ -144,8 +144,8 @@ fn is_common(word: &str) -> bool {
     false
 }
 
-/// Whether one of `words` is in `password`, forwards or backwards, whole or its letters alone, and nothing but digits and
-/// signs beside them. A word of digits makes only what repeats it.
+/// Whether one of `words` is in `password`, forwards or backwards, whole or only its letters, and nothing but digits
+/// and signs beside them. A word of digits makes only what repeats it.
 fn is_made_of(password: &str, words: &[&str]) -> bool {
     let alphanumeric = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
     let mut left = Zeroizing::new(alphanumeric(password));

@@ -1,4 +1,4 @@
-//! The principal: who a checked request acts for.
+//! The principal: the user and session that a checked request was made by.
 
 use smallvec::SmallVec;
 
@@ -7,8 +7,8 @@ use super::text::Email;
 use super::token::TokenHash;
 use super::user::User;
 
-/// What a check says of a user and a session. Kept in memory for every cached session, so it is packed, and in
-/// place: behind a pointer it would cost every check a cache miss more.
+/// The identity that a check answers. It is kept in memory for every cached session, so it is packed, and stored in
+/// place: behind a pointer it would cost every check another cache miss.
 ///
 /// Behind one another: the user's id, the session's id, a letter for the rank, where each of three texts ends, and the
 /// texts: username, name and e-mail address.
@@ -98,7 +98,7 @@ impl std::fmt::Debug for Identity {
 /// Proof that a credential was checked and stands for a live session.
 #[derive(Clone, Debug)]
 pub struct Principal {
-    /// Whose session it is.
+    /// The user and session.
     pub identity: Identity,
     /// The hash of the token that was presented.
     pub token_hash: TokenHash,
@@ -124,7 +124,7 @@ mod tests {
     use crate::domain::text::{Name, Username};
 
     #[test]
-    fn what_was_packed_is_what_is_told() {
+    fn what_was_packed_is_what_is_read() {
         let session = SessionId::random(&SystemEntropy).expect("entropy");
         let long = format!("{}@example.com", "ü".repeat(100));
         for (email, admin) in [(None, true), (Some("ünn@example.com"), false), (Some(long.as_str()), false)] {

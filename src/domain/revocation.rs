@@ -1,4 +1,4 @@
-//! Revocations: what a session ended by, and the numbered log by which every cache learns of it.
+//! Revocations: why a session ended before its time, and the numbered log from which every cache learns it.
 
 use super::event::{Actor, EventKind};
 use super::id::UserId;
@@ -15,10 +15,10 @@ pub struct Revocation {
     pub seq: Seq,
     /// Sessions that ended one by one.
     pub sessions: Vec<TokenHash>,
-    /// Users of whom any session may have ended, or anything a check says may have changed.
+    /// Users any of whose sessions may have ended, or whose identity may have changed.
     pub users: Vec<UserId>,
-    /// Sessions of which a login has to know when they were last seen: a replica stores what it knows of them before it
-    /// says that it has applied this entry. They have not ended.
+    /// Sessions whose last-seen times a login asks for: a replica stores those it has in memory before it acknowledges
+    /// this entry. The sessions have not ended.
     pub flush: Vec<TokenHash>,
 }
 
@@ -37,7 +37,7 @@ pub enum Why {
     Cap,
     /// The user's password changed.
     Password,
-    /// It goes on under a new token: what ended is the old token alone.
+    /// It goes on under a new token: only the old token has ended.
     Renewed,
     /// The user was disabled.
     Disabled,
@@ -77,15 +77,15 @@ impl Why {
     }
 }
 
-/// Who ends a session, and why: written on the tombstone and into the audit.
+/// Which actor ends a session, and why. It is written to the tombstone and to the audit.
 #[derive(Clone, Debug)]
 pub struct Reason {
-    /// By whom.
+    /// The actor.
     pub by: Actor,
-    /// Through which session they asked for it. Only a live one may change anything, at the moment of the change.
+    /// The session that asked for it. It must be live at the moment of the change.
     pub requested_by: Option<TokenHash>,
-    /// Why.
+    /// The reason.
     pub why: Why,
-    /// From which address, when known.
+    /// The address of the client, when known.
     pub ip: Option<String>,
 }

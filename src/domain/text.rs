@@ -89,7 +89,7 @@ pub enum LoginName {
     Username(String),
     /// An e-mail address's key.
     Email(String),
-    /// What no user can be called, or the beginning of it: it is looked up nowhere.
+    /// A name that no user can have, or the beginning of it. It is not looked up.
     Impossible(String),
 }
 
@@ -134,7 +134,8 @@ text!(Username);
 text!(Email);
 text!(Name);
 
-/// The form under which two spellings of a username are the same: RFC 8265's, and then no twins that it leaves.
+/// The form in which two spellings of a username are equal: that of RFC 8265, with the remaining look-alikes made equal
+/// too.
 fn username_key(text: &str) -> Result<String, BadText> {
     let text = bounded(text, USERNAME)?;
     if text.chars().any(char::is_control) {
@@ -206,8 +207,8 @@ impl Name {
     }
 }
 
-/// At most `longest` bytes of `text`, cut between characters, with control characters left out:
-/// for what a client says of itself, which is never relied on.
+/// At most `longest` bytes of `text`, cut between characters, with control characters left out: for what a client says
+/// about itself, which nothing relies on.
 pub fn clip(text: &str, longest: usize) -> String {
     let mut clipped = String::with_capacity(text.len().min(longest));
     for c in text.chars().filter(|c| !c.is_control()) {

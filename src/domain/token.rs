@@ -1,4 +1,4 @@
-//! Session tokens: what a client keeps secret, and the hash that is all the store keeps.
+//! Session tokens, which clients keep secret, and their hashes, which are all that the store keeps.
 
 use std::fmt;
 
@@ -93,7 +93,8 @@ impl TokenHash {
 
 impl PartialEq for TokenHash {
     fn eq(&self, other: &Self) -> bool {
-        // Eight bytes at a time: byte by byte it would take so many steps that a processor cannot look past them.
+        // Eight bytes at a time: byte by byte, there would be too many steps for a processor to overlap them with other
+        // work.
         let pairs = self.0.as_chunks::<8>().0.iter().zip(other.0.as_chunks::<8>().0);
         let same = |(one, other): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*one).ct_eq(&u64::from_le_bytes(*other));
         pairs.map(same).fold(Choice::from(1), |all, same| all & same).into()

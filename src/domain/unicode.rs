@@ -1,4 +1,4 @@
-//! What Unicode does to names and passwords: which characters cannot be seen, and which spellings are one.
+//! The rules of Unicode for names and passwords: which characters are invisible, and which spellings are equal.
 //!
 //! Usernames follow RFC 8265's `UsernameCaseMapped`, passwords its `OpaqueString`. `precis-profiles` knows the letters of
 //! Unicode 6.3, as the registry of RFC 8264 does: a letter that came later is in no username yet.
@@ -32,7 +32,7 @@ pub(super) fn username_case_mapped(text: &str) -> Option<String> {
     None
 }
 
-/// One form for what lower case keeps apart and no reader can: a final sigma, and a dot above a letter that has one.
+/// Makes equal what lower case keeps apart and no reader can: a final sigma, and a dot above a letter that has one.
 pub(super) fn without_twins(text: &str) -> String {
     let soft_dotted = CodePointSetData::new::<SoftDotted>();
     let mut one = String::with_capacity(text.len());
@@ -72,7 +72,7 @@ pub(super) fn opaque(text: &str) -> String {
     text.chars().map(|c| if category.get(c) == GeneralCategory::SpaceSeparator { ' ' } else { c }).nfc().collect()
 }
 
-/// Whether `c` shows nothing, or means something to programs alone: what is ignored by default, formats (the marks that
+/// Whether `c` shows nothing, or means something only to programs: what is ignored by default, formats (the marks that
 /// turn a line around among them), private and unassigned characters, and blanks that are no spaces.
 pub(super) fn is_invisible(c: char) -> bool {
     const BRAILLE_BLANK: char = '\u{2800}';
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn twins_that_no_eye_can_tell_apart_are_one() {
+    fn look_alikes_are_one_name() {
         for (text, one) in [
             ("νικος", "νικοσ"),
             ("adm\u{69}\u{307}n", "admin"),

@@ -14,13 +14,13 @@ pub struct User {
     pub username: Username,
     /// Unique in the same way, when there is one.
     pub email: Option<Email>,
-    /// What they are called.
+    /// The user's display name.
     pub name: Name,
     /// May act on other users.
     pub admin: bool,
-    /// Set while they may not log in.
+    /// When the user was disabled, if they are.
     pub disabled_at: Option<Timestamp>,
-    /// When they were made.
+    /// When the user was made.
     pub created_at: Timestamp,
     /// When anything above last changed.
     pub updated_at: Timestamp,
@@ -29,11 +29,12 @@ pub struct User {
 /// What a login is checked against, read in one look-up.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// Whose they are.
+    /// The user.
     pub user: User,
     /// The hash the password must match.
     pub password_hash: PasswordHash,
-    /// Raised by whatever supersedes a login that is being checked: a session is made only while it is unchanged.
+    /// A counter that every change raises which supersedes logins under way: a session is made only while it is
+    /// unchanged.
     pub auth_epoch: i64,
 }
 

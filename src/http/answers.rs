@@ -1,11 +1,11 @@
-//! What every service of the wire side is: one that always has an answer.
+//! The kind of service that the wire side is made of: one that never fails, and answers every request.
 
 use std::convert::Infallible;
 
 use axum::response::Response;
 use tower::Service;
 
-/// A service that answers requests of type `R`, each of them, and is always ready.
+/// A service that is always ready, and has an answer to every request of type `R`.
 pub trait Answers<R>:
     Service<R, Response = Response, Error = Infallible, Future: Send + 'static> + Clone + Send + Sync + 'static
 {

@@ -1,7 +1,8 @@
 //! What is refused of a request's head before any route is looked for: what HTTP forbids and hyper lets through, and
 //! what is larger than it may be.
 //!
-//! Every request passes here, the check that is answered on the spot too, so nothing is allocated and no URL is parsed.
+//! Every request passes through here, including the checks that need no route, so nothing is allocated and no URL is
+//! parsed.
 
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
@@ -20,17 +21,17 @@ pub enum Listener {
     Operations,
 }
 
-/// What the head of every request is held against.
+/// The rules that the head of every request is checked against.
 #[derive(Clone, Debug)]
 pub struct HeadRules {
-    /// A larger one is refused, in bytes.
+    /// The size, in bytes, above which a head is refused.
     max: usize,
     /// The names by which the operations listener may be called.
     ops_hosts: Vec<HostName>,
 }
 
 impl HeadRules {
-    /// As `http` says.
+    /// Makes the rules that the configuration asks for.
     pub fn new(http: &config::Http) -> Self {
         Self { max: http.max_head, ops_hosts: http.ops_hosts.clone() }
     }
@@ -48,7 +49,7 @@ impl HeadRules {
         }
         let named = host(headers, request.version())?;
         let asked = if connect { named } else { target(request.uri())?.or(named) };
-        // Or a page of a name that now resolves to this address (DNS rebinding) could read the metrics.
+        // Otherwise a page under a name that now resolves to this address (DNS rebinding) could read the metrics.
         if listener == Listener::Operations && !asked.is_none_or(|host| self.is_for_operations(&host)) {
             return Err(Refusal::BadRequest("the Host header names no address, not localhost and none of ops_hosts"));
         }
@@ -63,7 +64,8 @@ impl HeadRules {
     }
 }
 
-/// Puts the host of an absolute target in the place of `Host` (RFC 9112 section 3.2.2), so that there is one to look at.
+/// Puts the host of an absolute target in the place of `Host` (RFC 9112 section 3.2.2), so that there is only one host
+/// to check.
 pub fn unify_host<B>(request: &mut Request<B>) {
     if let Some(authority) = request.uri().authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
@@ -74,7 +76,7 @@ pub fn unify_host<B>(request: &mut Request<B>) {
 
 fn size(headers: &HeaderMap, uri: &Uri) -> usize {
     let length = |part: Option<&str>| part.map_or(0, str::len);
-    // The whole of an absolute one, whose authority may be as long as the rest.
+    // An absolute target counts whole, since its authority may be as long as the rest.
     let target = length(uri.scheme_str())
         + length(uri.authority().map(Authority::as_str))
         + uri.path().len()
@@ -96,7 +98,7 @@ fn host(headers: &HeaderMap, version: Version) -> Result<Option<Host<'_>>, Refus
     }
 }
 
-/// The host in an absolute target. A host alone is a target of CONNECT and of nothing else (RFC 9112 section 3.2.3).
+/// The host in an absolute target. Only CONNECT has a target that is just a host (RFC 9112 section 3.2.3).
 fn target(uri: &Uri) -> Result<Option<Host<'_>>, Refusal> {
     match (uri.scheme(), uri.authority()) {
         (None, None) => Ok(None),
@@ -108,8 +110,8 @@ fn target(uri: &Uri) -> Result<Option<Host<'_>>, Refusal> {
     }
 }
 
-/// Only `chunked` is known here (RFC 9112 section 6.1), and it is applied once (section 7.1). Hyper has seen to it that
-/// it is the last; what else was done to the body, it ignores.
+/// Only `chunked` is known here (RFC 9112 section 6.1), and it is applied once (section 7.1). Hyper makes sure that it
+/// is the last coding, and ignores all others.
 fn transfer_coding(headers: &HeaderMap) -> Result<(), Refusal> {
     if !headers.contains_key(TRANSFER_ENCODING) {
         return Ok(());

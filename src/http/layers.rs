@@ -1,5 +1,5 @@
-//! What tower-http lacks of what goes around every request: the judgement of its head, a client's request id that is set
-//! aside, whose pages may read the answer, and the count of answers by route.
+//! The layers that tower-http lacks: checking a request's head, setting aside a request id that is not trusted, letting
+//! pages of listed origins read answers, and counting answers by route.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use tracing::Span;
 use super::framing::{self, Listener};
 use super::refusal::{Dialect, Failure, Refusal, refuse_head};
 use super::request::client_address::{FromPeer, Peer, is_trusted};
-use super::request::id::{self, SetAside, Theirs, X_REQUEST_ID};
+use super::request::id::{self, ClientsId, SetAside, X_REQUEST_ID};
 use super::request::state::App;
 use super::trace;
 
-/// Why a request may not go on to its route. Every head is judged once, before anything else; a bad one is carried to the
+/// Why a request may not go on to its route. Every head is checked once, before anything else. A bad one goes to the
 /// dialect that its path belongs to, which refuses it in its own words.
 #[derive(Clone, Debug)]
 pub struct BadHead(pub Arc<Refusal>);
@@ -35,8 +35,8 @@ pub fn refuse_bad_heads<D: Dialect>() -> Router {
     Router::new().fallback(refuse)
 }
 
-/// Routes for requests with a good head, and refusals for those with a bad one. They are apart because a route would say
-/// which methods it has even where the head is refused.
+/// Routes for requests with a good head, and refusals for those with a bad one. They are separate routers, since a
+/// route would answer with `Allow` even where the head is refused.
 #[derive(Clone, Debug, Default)]
 pub struct ByHead {
     /// The routes.
@@ -60,7 +60,7 @@ impl Service<Request> for ByHead {
     }
 }
 
-/// Judges the head of a request.
+/// Checks the head of a request.
 pub fn judge_head<B>(app: &App, listener: Listener) -> impl Fn(FromPeer<B>) -> FromPeer<B> + Clone + use<B> {
     let app = app.clone();
     move |mut from| {
@@ -84,15 +84,16 @@ where
     request
 }
 
-/// Removes a request id that does not count, so that a new one is made. A fit one is kept for the log.
+/// Removes a request id from a client that is not trusted, so that a new one is made. One of a valid form is kept for
+/// the log.
 pub fn set_aside_id(app: &App) -> impl Fn(Request) -> Request + Clone + use<> {
     let app = app.clone();
     move |mut request| {
         let trusted = || request.extensions().get::<Peer>().is_some_and(|peer| is_trusted(peer.0, &app));
         let set_aside = match id::judge(request.headers(), trusted) {
-            Theirs::Kept(_) => return request,
-            Theirs::SetAside(id) => Some(SetAside(id.clone())),
-            Theirs::Unfit => None,
+            ClientsId::Kept(_) => return request,
+            ClientsId::SetAside(id) => Some(SetAside(id.clone())),
+            ClientsId::Unfit => None,
         };
         request.headers_mut().remove(X_REQUEST_ID);
         if let Some(set_aside) = set_aside {
@@ -102,7 +103,7 @@ pub fn set_aside_id(app: &App) -> impl Fn(Request) -> Request + Clone + use<> {
     }
 }
 
-/// The span of a request that has an id by now.
+/// Makes the span of a request, which has an id by now.
 pub fn make_span<B>(request: &http::Request<B>) -> Span {
     let id = request.extensions().get::<RequestId>().map(RequestId::header_value);
     let set_aside = request.extensions().get::<SetAside>().map(|SetAside(id)| id);
@@ -115,18 +116,18 @@ pub fn log_answer<B>(app: &App) -> impl FnOnce(&http::Response<B>, Duration, &Sp
     move |response, _, _| trace::answered(response.status(), response.extensions().get::<Failure>(), &app.metrics)
 }
 
-/// Lets pages of listed origins read the answer, refusals included, so that a front end can tell why.
-pub async fn let_listed_origins_read(State(app): State<App>, request: Request, next: Next) -> Response {
+/// Lets pages of listed origins read the answer, refusals included, so that a front end can show the reason.
+pub async fn allow_listed_origins_to_read(State(app): State<App>, request: Request, next: Next) -> Response {
     let reader = app.origins.may_read(request.headers());
     let mut response = next.run(request).await;
     if let Some(origin) = reader {
-        let_read(response.headers_mut(), origin);
+        allow_reading(response.headers_mut(), origin);
     }
     response
 }
 
 /// Lets pages of `origin` read an answer.
-pub fn let_read(headers: &mut HeaderMap, origin: HeaderValue) {
+pub fn allow_reading(headers: &mut HeaderMap, origin: HeaderValue) {
     const EXPOSED: HeaderValue =
         HeaderValue::from_static("X-Api-Commit, X-Request-Id, Retry-After, RateLimit, RateLimit-Policy");
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);

@@ -1,4 +1,4 @@
-//! Logging out, for every dialect: ends the sessions a request presents, and says what becomes of the cookie.
+//! Logging out, for every dialect: ends the sessions that a request presents, and decides whether to clear the cookie.
 
 use axum::extract::{FromRequestParts as _, Request};
 use http::HeaderValue;
@@ -14,14 +14,14 @@ use crate::domain::session::Client;
 use crate::service::Error;
 use crate::service::sessions::Scope;
 
-/// Which logouts write the cookie.
+/// Which logouts clear the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Clearing {
-    /// Every one, and the refused ones of browsers: a POST in a dialect that knows the cookie.
+pub enum ClearCookie {
+    /// Every one that succeeds, and those of browsers that are refused: a POST in a dialect that knows the cookie.
     Always,
-    /// Those that come with one, and the refused ones of browsers.
-    IfCarried,
-    /// None, and only header credentials count: a GET, which any page can have a browser send.
+    /// Those that succeed and came with a cookie, and those of browsers that are refused.
+    IfSent,
+    /// No logout, and only header credentials count: a GET, which any page can have a browser send.
     Never,
 }
 
@@ -33,13 +33,13 @@ pub enum Clearing {
 pub async fn log_out<D: Dialect>(
     app: &App,
     request: Request,
-    clearing: Clearing,
+    clear_cookie: ClearCookie,
 ) -> Result<Vec<HeaderValue>, Refused<D>> {
     let (mut parts, body) = request.into_parts();
     let Ok(Sender(client)) = Sender::from_request_parts(&mut parts, app).await;
     let cookies = Cookies::from_parts(&parts, app);
     let refused = |error: Error, via: Via| {
-        let clears = clearing != Clearing::Never && via == Via::Cookie && matches!(error, Error::NoSession);
+        let clears = clear_cookie != ClearCookie::Never && via == Via::Cookie && matches!(error, Error::NoSession);
         Refused::from(error).with_cookies(if clears { cookies.clear(app) } else { Vec::new() })
     };
     let (presented, via) = match credential::read(&parts.headers, app.cookie.name(), |token| app.service.issued(token))
@@ -50,32 +50,32 @@ pub async fn log_out<D: Dialect>(
         | Credential::Invalid(Via::Cookie)
         | Credential::Presented(_, Via::Cookie)
         | Credential::Several(_) => {
-            let counts = clearing != Clearing::Never;
+            let counts = clear_cookie != ClearCookie::Never;
             (if counts { cookies.presented() } else { Vec::new() }, Via::Cookie)
         }
     };
     if !http_body::Body::is_end_stream(&body) {
-        // Only clients that may log out are told what is wrong with their body; its content does not matter.
-        let living = app.service.living(&presented).await.map_err(|error| refused(error, via))?;
-        if living.is_empty() {
+        // Only clients that may log out learn what is wrong with their body. Its content does not matter.
+        let live = app.service.live_principals(&presented).await.map_err(|error| refused(error, via))?;
+        if live.is_empty() {
             return Err(refused(Error::NoSession, via));
         }
         discard(body).await?;
     }
-    let clears = match (clearing, via) {
-        (Clearing::Never, _) => false,
-        (Clearing::IfCarried, _) if !cookies.came() => false,
-        (Clearing::Always | Clearing::IfCarried, Via::Cookie) => true,
-        (Clearing::Always | Clearing::IfCarried, Via::Header) => {
-            let carried = app.service.living(&cookies.presented()).await?;
-            let ends = |carried: &Principal| presented.iter().any(|ours| ours.token.hash() == carried.token_hash);
-            // Cookies that stand for nothing but other live sessions stay.
-            carried.is_empty() || carried.iter().any(ends)
+    let clears = match (clear_cookie, via) {
+        (ClearCookie::Never, _) => false,
+        (ClearCookie::IfSent, _) if !cookies.were_sent() => false,
+        (ClearCookie::Always | ClearCookie::IfSent, Via::Cookie) => true,
+        (ClearCookie::Always | ClearCookie::IfSent, Via::Header) => {
+            let in_cookies = app.service.live_principals(&cookies.presented()).await?;
+            let ends = |live: &Principal| presented.iter().any(|ours| ours.token.hash() == live.token_hash);
+            // The cookies stay if all of them stand for other live sessions.
+            in_cookies.is_empty() || in_cookies.iter().any(ends)
         }
     };
     app.service.logout(&presented, &client).await.map_err(|error| refused(error, via))?;
     if via == Via::Cookie && cookies.too_many() {
-        // Some ended, and perhaps not all.
+        // The sessions that were looked up have ended, but there may be more.
         return Err(refused(Error::NoSession, via));
     }
     Ok(if clears { cookies.clear(app) } else { Vec::new() })
@@ -84,7 +84,7 @@ pub async fn log_out<D: Dialect>(
 /// Ends one session of the caller's. Returns the `Set-Cookie` values that go with success.
 ///
 /// # Errors
-/// As the service says, and as [`Carried::from_cookies`].
+/// When the service refuses, and as [`CookieSessions::from_cookies`].
 pub async fn revoke_one(
     app: &App,
     caller: &Principal,
@@ -92,9 +92,9 @@ pub async fn revoke_one(
     client: &Client,
     cookies: &Cookies,
 ) -> Result<Vec<HeaderValue>, Error> {
-    let carried = Carried::from_cookies(cookies, app).await?;
+    let in_cookies = CookieSessions::from_cookies(cookies, app).await?;
     app.service.revoke(caller, session, client).await?;
-    Ok(carried.cleared(|carried| carried.session_id() == session, app))
+    Ok(in_cookies.cleared(|live| live.session_id() == session, app))
 }
 
 /// Ends many sessions of the caller's. Returns how many, and the `Set-Cookie` values that go with success.
@@ -108,34 +108,35 @@ pub async fn revoke_many(
     client: &Client,
     cookies: &Cookies,
 ) -> Result<(usize, Vec<HeaderValue>), Error> {
-    let carried = Carried::from_cookies(cookies, app).await?;
+    let in_cookies = CookieSessions::from_cookies(cookies, app).await?;
     let revoked = app.service.revoke_many(caller, scope, client).await?;
-    Ok((revoked, carried.after_many(caller, scope, app)))
+    Ok((revoked, in_cookies.after_many(caller, scope, app)))
 }
 
-/// Whose sessions the cookies of a request stand for, before some sessions are ended.
-pub struct Carried<'r> {
+/// The live sessions that the cookies of a request stand for, looked up before a request ends sessions.
+pub struct CookieSessions<'r> {
     cookies: &'r Cookies,
     principals: Vec<Principal>,
 }
 
-impl<'r> Carried<'r> {
-    /// Looks at the cookies of a request, whatever else it presents.
+impl<'r> CookieSessions<'r> {
+    /// Looks up the cookies of a request, whatever else it presents.
     ///
     /// # Errors
-    /// As the store says, when that cannot be known: then nothing may be ended, since a cookie could not be judged.
+    /// When the store fails. No session may be ended then, since it is unknown whether the cookie would have to be
+    /// cleared.
     pub async fn from_cookies(cookies: &'r Cookies, app: &App) -> Result<Self, Error> {
-        let principals = app.service.living(&cookies.presented()).await?;
+        let principals = app.service.live_principals(&cookies.presented()).await?;
         Ok(Self { cookies, principals })
     }
 
-    /// `Set-Cookie` values for an answer that ended many of the caller's.
+    /// The `Set-Cookie` values for an answer that ended many of the caller's sessions.
     pub fn after_many(&self, caller: &Principal, scope: Scope, app: &App) -> Vec<HeaderValue> {
-        let ended = |carried: &Principal| match scope {
+        let ended = |live: &Principal| match scope {
             Scope::All => true,
-            Scope::Others => carried.session_id() != caller.session_id(),
+            Scope::Others => live.session_id() != caller.session_id(),
         };
-        self.cleared(|carried| carried.user_id() == caller.user_id() && ended(carried), app)
+        self.cleared(|live| live.user_id() == caller.user_id() && ended(live), app)
     }
 
     fn cleared(&self, ended: impl Fn(&Principal) -> bool, app: &App) -> Vec<HeaderValue> {

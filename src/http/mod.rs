@@ -1,7 +1,7 @@
 //! The wire side: the stack of services around every route, on one screen.
 //!
 //! A [`connection`] hands each request to [`client_service`] or [`operations_service`]. There it goes down the
-//! `ServiceBuilder` of `stack`, to the dialect that its path belongs to, down the layers of `spoken`, and to a handler of
+//! `ServiceBuilder` of `stack`, to the dialect that its path belongs to, down the layers of `routes_in_dialect`, and to a handler of
 //! a [`dialect`], which parses, calls one method of the service and renders.
 
 use axum::body::{Body, Bytes};
@@ -34,7 +34,7 @@ use self::request::credential::X_AUTH_TOKEN;
 use self::request::id::NewId;
 use self::request::state::App;
 use self::routes::{Route, Routes};
-use self::verify::{Verify, Wordless};
+use self::verify::{StatusOnly, Verify};
 
 pub mod answers;
 pub mod connection;
@@ -58,7 +58,7 @@ fn dialects() -> Mounts {
         .mount("/api/v1", rocketchat::routes())
         .mount("/api/v1/auth", canonical::routes())
         .mount("/api/v1/admin", Routes::<Canonical>::default())
-        .mount("/verify", Routes::<Wordless>::default())
+        .mount("/verify", Routes::<StatusOnly>::default())
 }
 
 /// Every route that clients and proxies can reach.
@@ -83,18 +83,21 @@ pub fn client_service<B: AnyBody>(app: &App) -> impl Answers<FromPeer<B>> + use<
             app,
             ServiceBuilder::new()
                 .layer(SetResponseHeaderLayer::appending(VARY, stamps::vary(app)))
-                .layer(from_fn_with_state(app.clone(), layers::let_listed_origins_read))
+                .layer(from_fn_with_state(app.clone(), layers::allow_listed_origins_to_read))
                 .service(dialects().into_service(app)),
         ))
 }
 
 /// The listener for liveness, readiness and metrics.
 pub fn operations_service<B: AnyBody>(app: &App) -> impl Answers<FromPeer<B>> + use<B> {
-    service_speaking(app, ops::routes())
+    service_in_dialect(app, ops::routes())
 }
 
 /// A listener for one dialect, which pages of other origins may not read.
-pub fn service_speaking<D: Dialect, B: AnyBody>(app: &App, routes: Routes<D>) -> impl Answers<FromPeer<B>> + use<D, B> {
+pub fn service_in_dialect<D: Dialect, B: AnyBody>(
+    app: &App,
+    routes: Routes<D>,
+) -> impl Answers<FromPeer<B>> + use<D, B> {
     ServiceBuilder::new()
         .map_request(layers::judge_head(app, Listener::Operations))
         .map_request(layers::into_request)
@@ -135,7 +138,7 @@ fn stack<S: Answers<Request>>(app: &App, routers: S) -> impl Answers<Request> + 
 }
 
 /// The routes of a dialect, and what goes around each of them in its words.
-fn spoken<D: Dialect>(routes: Routes<D>, app: &App) -> Router {
+fn routes_in_dialect<D: Dialect>(routes: Routes<D>, app: &App) -> Router {
     let around_each = ServiceBuilder::new()
         .layer(from_fn_with_state(app.clone(), layers::count))
         .layer(HandleErrorLayer::new(refusal::too_late::<D>))
@@ -153,7 +156,7 @@ pub trait AnyBody: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send +
 
 impl<B> AnyBody for B where B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static {}
 
-/// Dialects, each under its prefix: their routes, and their words for heads that come to no route.
+/// Dialects, each under its prefix: their routes, and their words for requests whose head is refused.
 #[derive(Default)]
 struct Mounts {
     list: Vec<Route>,
@@ -165,13 +168,13 @@ type Mount = Box<dyn FnOnce(&App) -> ByHead>;
 impl Mounts {
     fn mount<D: Dialect>(mut self, prefix: &'static str, routes: Routes<D>) -> Self {
         self.list.extend(routes.list_under(prefix));
-        let mount = |app: &App| ByHead { good: spoken(routes, app), bad: layers::refuse_bad_heads::<D>() };
+        let mount = |app: &App| ByHead { good: routes_in_dialect(routes, app), bad: layers::refuse_bad_heads::<D>() };
         self.mounts.push((prefix, Box::new(mount)));
         self
     }
 
     fn into_service(self, app: &App) -> ByHead {
-        // The prefix with a slash behind it is not under it for `nest`.
+        // `nest` does not cover the prefix with a slash behind it.
         let under = |router: Router, prefix, routes: Router| match prefix {
             "" => router.merge(routes),
             prefix => router.nest(prefix, routes.clone()).route(&format!("{prefix}/"), any_service(routes)),

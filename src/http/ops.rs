@@ -11,8 +11,8 @@ use super::request::state::App;
 use super::routes::Routes;
 use crate::service::Memory;
 
-/// What the operations listener speaks: text, and the words of [`Medama`] for refusals. Not for pages: `OPTIONS /` is how
-/// some balancers ask for a server's health.
+/// The dialect of the operations listener: plain text, and the words of [`Medama`] for refusals. It is not for pages,
+/// since some balancers use `OPTIONS /` to ask for a server's health.
 #[derive(Debug)]
 pub struct Operations;
 

@@ -12,15 +12,15 @@ use serde::Serialize;
 use crate::service;
 use crate::telemetry::outage::StoreCause;
 
-/// What clients are told to wait for when the service is short of something, in seconds.
+/// The value of `Retry-After` where the service is overloaded, in seconds.
 const RETRY_SECONDS: u16 = 1;
 
-/// The value of `Connection` that ends it.
+/// The value of `Connection` that announces its end.
 pub const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// How one API spells every outcome.
 pub trait Dialect: Send + Sync + 'static {
-    /// Whether pages of listed origins may ask: then OPTIONS is a preflight, on unknown paths too.
+    /// Whether pages of listed origins may call it. If so, OPTIONS is a preflight, on unknown paths too.
     const FOR_PAGES: bool = true;
 
     /// Words for a refusal: status, headers of its own and body.
@@ -30,7 +30,7 @@ pub trait Dialect: Send + Sync + 'static {
 /// All that can be refused on the wire. Closed: each dialect has words for every one.
 #[derive(Debug)]
 pub enum Refusal {
-    /// The service said no.
+    /// An outcome of the service other than success.
     Service(service::Error),
     /// A request that HTTP itself forbids, such as one without `Host`.
     BadRequest(&'static str),
@@ -38,11 +38,11 @@ pub enum Refusal {
     UnknownRoute,
     /// The route does not take this method.
     WrongMethod,
-    /// A change from a place that may not make it.
+    /// A change asked for by a page of an origin that may not make it.
     WrongPlace,
     /// The body did not arrive in time.
     BodyTimeout,
-    /// The client has gone before all of its body came, so there is no client left to be told.
+    /// The connection ended before the whole body arrived, so no client will read the answer.
     ClientGone,
     /// The body is larger than is read.
     BodyTooLarge,
@@ -50,15 +50,15 @@ pub enum Refusal {
     WrongContentType,
     /// The head is larger than it may be.
     HeadTooLarge,
-    /// The body was coded for its transfer in another way than in chunks.
+    /// The body has a transfer coding other than `chunked`.
     TransferCoding,
     /// The body is not what its content type says.
     Malformed,
     /// The body or the query is well-formed but wrong.
     Field(FieldError),
-    /// A cursor or a page size that was not handed out or is out of bounds.
+    /// A cursor that this service did not issue, or a page size out of bounds.
     BadPage(&'static str),
-    /// The answer took too long to make.
+    /// The answer was not ready by the deadline.
     Deadline,
 }
 
@@ -95,7 +95,7 @@ pub enum Problem {
     NotFlag,
     /// It is not a whole number.
     NotNumber,
-    /// It is none of these.
+    /// It is none of these words.
     NoneOf(&'static [&'static str]),
     /// It cannot be used, for the reason in the sentence.
     Unfit(String),
@@ -113,7 +113,7 @@ impl From<service::Error> for Refusal {
     }
 }
 
-/// A refusal on its way out, in the words of dialect `D`.
+/// A refusal as a response, in the words of dialect `D`.
 #[derive(Debug)]
 pub struct Refused<D> {
     refusal: Refusal,
@@ -150,12 +150,12 @@ impl<D: Dialect> IntoResponse for Refused<D> {
 
 /// The answer after a panic.
 pub fn panicked<D: Dialect>(panic: Box<dyn Any + Send>) -> Response {
-    let mut response = D::refuse(&Refusal::Service(service::Error::Bug(String::new())));
+    let mut response = D::refuse(&Refusal::Service(service::Error::Bug("".into())));
     response.extensions_mut().insert(Failure::Bug(words_of_panic(panic)));
     response
 }
 
-/// What a panic says of itself, for the log.
+/// The message of a panic, for the log.
 pub fn words_of_panic(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast::<String>().map(|text| *text);
     let text = text.or_else(|panic| panic.downcast::<&str>().map(|text| (*text).to_owned()));
@@ -184,7 +184,7 @@ pub fn refuse_head<D: Dialect>(refusal: &Refusal) -> Response {
 /// What went wrong inside, for the outermost layer to count or to log.
 #[derive(Clone, Debug)]
 pub enum Failure {
-    /// The store failed. That is one fact, however many requests notice it.
+    /// The store failed, and how. An outage is logged once, however many requests it fails.
     Store(StoreCause, String),
     /// Anything else, with a line of its own.
     Bug(String),

@@ -46,13 +46,13 @@ impl<D: Dialect> Routes<D> {
         self.route(path, &[Method::GET], on(MethodFilter::GET, handler))
     }
 
-    /// A POST that changes something: refused unless it may come from where it comes from (CSRF).
+    /// A POST that changes something. It is refused where its origin may not make changes (CSRF).
     #[must_use]
     pub fn change<H: Handler<T, App>, T: 'static>(self, path: &'static str, handler: H) -> Self {
         self.route(path, &[Method::POST], on(MethodFilter::POST, Checked::<D, H>::new(handler)))
     }
 
-    /// A POST that revokes sessions: a change that, once begun, is finished even if its client has gone.
+    /// A POST that revokes sessions: a change that, once begun, is finished even if its client disconnects.
     #[must_use]
     pub fn revoke<H: Handler<T, App>, T: 'static>(self, path: &'static str, handler: H) -> Self {
         self.route(path, &[Method::POST], on(MethodFilter::POST, Checked::<D, _>::new(Finished(handler))))
@@ -64,7 +64,7 @@ impl<D: Dialect> Routes<D> {
         self.route(path, &[Method::DELETE], on(MethodFilter::DELETE, Checked::<D, _>::new(Finished(handler))))
     }
 
-    /// The same as a POST, and as a GET whose handler must count header credentials alone, since any page can have a
+    /// The same as a POST, and as a GET whose handler must accept only header credentials, since any page can have a
     /// browser send one. Such a GET is not answered to HEAD, so axum's `Allow` would not be right.
     #[must_use]
     pub fn revoke_by_post_or_get<H: Handler<T, App>, T: 'static>(self, path: &'static str, handler: H) -> Self {
@@ -109,7 +109,7 @@ impl<D: Dialect> Routes<D> {
     }
 }
 
-/// OPTIONS asks what a page may send, where there is nothing, too; anything else is refused.
+/// Answers where there is no route: OPTIONS is a preflight there too, and anything else is refused.
 async fn unknown_route<D: Dialect>(State(app): State<App>, request: Request) -> Response {
     if request.method() == Method::OPTIONS && D::FOR_PAGES {
         preflight::<D>(&app, &request)
@@ -118,7 +118,8 @@ async fn unknown_route<D: Dialect>(State(app): State<App>, request: Request) -> 
     }
 }
 
-/// OPTIONS asks what a page may send; any other method is refused. Either answer gets `Allow` from axum.
+/// Answers methods that a route does not have: OPTIONS is a preflight, and any other method is refused. Either answer
+/// gets `Allow` from axum.
 async fn wrong_method<D: Dialect>(State(app): State<App>, request: Request) -> Response {
     if request.method() == Method::OPTIONS { preflight::<D>(&app, &request) } else { D::refuse(&Refusal::WrongMethod) }
 }
@@ -162,7 +163,7 @@ impl<D: Dialect, H: Handler<T, App>, T: 'static> Handler<T, App> for Checked<D, 
     }
 }
 
-/// A handler that goes on to its end even if its client has gone.
+/// A handler that runs to its end even if its client disconnects.
 #[derive(Clone)]
 struct Finished<H>(H);
 

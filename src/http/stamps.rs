@@ -1,4 +1,4 @@
-//! What every answer carries: each header's name and value stands here, once, for the layers and for `/verify`.
+//! The headers that every answer has. Each name and value is defined here once, for the layers and for `/verify`.
 
 use axum::response::Response;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, REFERRER_POLICY, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
@@ -18,10 +18,10 @@ pub const COMMIT: Stamp = (HeaderName::from_static("x-api-commit"), HeaderValue:
 pub const NO_STORE: Stamp = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
 /// An answer is of the type that it says, and of no other.
 pub const NO_SNIFF: Stamp = (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-/// Links and forms of an answer send no address along.
+/// Links and forms in an answer send no `Referer`.
 pub const NO_REFERRER: Stamp = (REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 
-/// Stamps an answer that no layer stamps.
+/// Adds the headers of every answer to one that passes no layer.
 pub fn stamp(headers: &mut HeaderMap, request_id: HeaderValue) {
     headers.insert(X_REQUEST_ID, request_id);
     for (name, value) in [COMMIT, NO_STORE, NO_SNIFF, NO_REFERRER] {
@@ -35,8 +35,8 @@ pub fn challenge(response: &Response) -> Option<HeaderValue> {
     (response.status() == StatusCode::UNAUTHORIZED).then_some(SESSION)
 }
 
-/// The value of `Connection` once the server is to stop: reused, the connection would be closed while a client sends
-/// a request that must not be sent twice.
+/// The value of `Connection` once the server is stopping. If the connection were used again, it could be closed while a
+/// client sends a request that must not be sent twice.
 pub fn closing(app: &App) -> Option<HeaderValue> {
     app.draining().then_some(CLOSE)
 }

@@ -1,6 +1,6 @@
-//! The operations listener while the store is being opened, which may take long: a database that is not up yet is waited
-//! for, and so is another process that migrates. Liveness says yes from the first moment on, so that what only waits is
-//! not restarted; readiness says no, and why.
+//! The operations listener while the store is being opened, which may take long: a database that is not up yet is
+//! waited for, and so is another process that migrates. Liveness succeeds from the first moment on, so that a server
+//! that only waits is not restarted. Readiness fails, with the reason.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -28,7 +28,7 @@ use crate::store::opening::Opening;
 /// How long a connection may take, which is for one request.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Answers until dropped. The listener is then another's to serve on.
+/// Answers until it is dropped. The listener can then be served by the real service.
 pub async fn serve(listener: &TcpListener, heads: &HeadRules, opening: &Opening) -> Infallible {
     let heads = Arc::new(heads.clone());
     let mut newest = VecDeque::new();
@@ -38,7 +38,7 @@ pub async fn serve(listener: &TcpListener, heads: &HeadRules, opening: &Opening)
                 let connection = timeout(LIMIT, connection(stream, Arc::clone(&heads), opening.clone()));
                 #[expect(clippy::disallowed_methods, reason = "ends within two seconds, or when more have come since")]
                 newest.push_back(tokio::spawn(connection).abort_handle());
-                // Each is answered as soon as it asks, so that the oldest is one that does not.
+                // Each request is answered at once, so that the oldest connection is one that sends none.
                 if newest.len() > OPS_CONNECTIONS
                     && let Some(oldest) = newest.pop_front()
                 {

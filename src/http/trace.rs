@@ -1,4 +1,4 @@
-//! What the log tells of a request: a span around all of it, which bears its id, and one line about its answer.
+//! What is logged about a request: a span around all of it, which has its id, and one line about its answer.
 
 use http::{HeaderValue, Method, StatusCode};
 use tracing::Span;
@@ -16,14 +16,14 @@ pub fn span(id: Option<&HeaderValue>, set_aside: Option<&HeaderValue>, method: &
     tracing::error_span!("request", request_id = text(id), their_request_id = text(set_aside), %method, path)
 }
 
-/// Writes the one line about an answer, within the span of its request. That a store fails is
-/// counted, and is not a line for each request.
+/// Writes the one line about an answer, within the span of its request. Failures of the store are counted, and are not
+/// a line for each request.
 pub fn answered(status: StatusCode, failure: Option<&Failure>, metrics: &Metrics) {
     let status = status.as_u16();
     match failure {
         Some(Failure::Store(cause, why)) => {
             tracing::debug!(status, why, "failed");
-            metrics.store.failed(*cause, why);
+            metrics.store.request_failed(*cause, why);
         }
         Some(Failure::Bug(why)) => tracing::error!(status, why, "failed"),
         None => tracing::debug!(status, "answered"),

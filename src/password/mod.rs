@@ -41,17 +41,17 @@ pub enum HashError {
     Failed(String),
 }
 
-/// What checking a password came to.
+/// The outcome of checking a password.
 #[derive(Debug)]
 pub enum Verdict {
-    /// Not the password, or there is no such user.
+    /// It is the wrong password, or there is no such user.
     Wrong,
-    /// The same as [`Self::Wrong`] to everyone but the log: the stored hash is one that is never computed.
+    /// The stored hash is one that is never computed. Only the log tells this from [`Self::Wrong`].
     Unusable {
-        /// Why not, in words that go behind "a stored hash".
+        /// The reason, in words that go behind "a stored hash".
         why: &'static str,
     },
-    /// The password. When the stored hash has outdated parameters, a fresh one to take its place.
+    /// It is the password. Where the stored hash has outdated parameters, there is a fresh one to replace it.
     Right {
         /// The fresh hash.
         rehashed: Option<PasswordHash>,
@@ -63,29 +63,29 @@ enum Job {
     Hash(Password, oneshot::Sender<Result<PasswordHash, HashError>>),
 }
 
-/// The handle to the workers. They end when it is dropped.
+/// The handle of the workers, which end when it is dropped.
 pub struct Hasher {
     queue: Arc<Queue<Job>>,
 }
 
 impl Hasher {
-    /// Starts `workers` threads. Beyond the jobs that they have in hand, `capacity` may wait.
+    /// Starts `workers` threads. Beside the jobs that they work on, `capacity` jobs may wait.
     ///
     /// # Errors
     /// When the operating system refuses a thread.
     pub fn start(workers: NonZeroUsize, capacity: usize, entropy: &Arc<dyn Entropy>) -> std::io::Result<Self> {
         let hasher = Self { queue: Arc::new(Queue::new(workers.get(), capacity)) };
-        let dearest = Arc::new(AtomicU64::new(0));
+        let highest_work = Arc::new(AtomicU64::new(0));
         for number in 0..workers.get() {
-            let worker = Worker::new(Arc::clone(entropy), Arc::clone(&dearest));
+            let worker = Worker::new(Arc::clone(entropy), Arc::clone(&highest_work));
             let queue = Arc::clone(&hasher.queue);
             std::thread::Builder::new().name(format!("password-{number}")).spawn(move || worker.run(&queue))?;
         }
         Ok(hasher)
     }
 
-    /// Checks `password` against `hash`. A refusal takes the same work whatever the hash: one that is not there, as for an
-    /// unknown user, one that is cheap, and one that may not be computed at all.
+    /// Checks `password` against `hash`. A refusal takes the same work whatever the hash: none, as for an unknown user,
+    /// a cheap one, or one that may not be computed at all.
     ///
     /// # Errors
     /// [`HashError::Overloaded`] at once when the queue is full.
@@ -126,27 +126,27 @@ fn gone() -> HashError {
 }
 
 struct Worker {
-    /// Kept from hash to hash: a fresh block each time costs page faults and stays with the allocator.
+    /// The memory is kept from hash to hash: a fresh block each time costs page faults and stays with the allocator.
     blocks: Vec<Block>,
     entropy: Arc<dyn Entropy>,
-    /// The work of the dearest stored hash that any worker of this process was asked to compute.
-    dearest: Arc<AtomicU64>,
+    /// The work of the most expensive stored hash that any worker of this process was asked to compute.
+    highest_work: Arc<AtomicU64>,
     /// All the work that this one has done.
     done: u64,
 }
 
 impl Worker {
-    fn new(entropy: Arc<dyn Entropy>, dearest: Arc<AtomicU64>) -> Self {
-        Self { blocks: Vec::new(), entropy, dearest, done: 0 }
+    fn new(entropy: Arc<dyn Entropy>, highest_work: Arc<AtomicU64>) -> Self {
+        Self { blocks: Vec::new(), entropy, highest_work, done: 0 }
     }
 
     fn run(mut self, queue: &Queue<Job>) {
-        // On Linux this acts on the calling thread alone; elsewhere it is refused or harmless.
+        // On Linux this acts on the calling thread only; elsewhere it is refused or harmless.
         #[cfg(target_os = "linux")]
         if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
             tracing::warn!(%error, "cannot lower the priority of a password worker");
         }
-        // An answer that is no longer waited for is not worth the work.
+        // A job whose answer is no longer waited for is skipped.
         queue.serve(|job| match job {
             Job::Verify(_, _, answer) if answer.is_closed() => Box::new(|| ()),
             Job::Hash(_, answer) if answer.is_closed() => Box::new(|| ()),
@@ -167,7 +167,7 @@ impl Worker {
             None => None,
             Some(Err(why)) => Some(why),
             Some(Ok(stored)) => {
-                self.dearest.fetch_max(work(&stored.params), Ordering::Relaxed);
+                self.highest_work.fetch_max(work(&stored.params), Ordering::Relaxed);
                 let mut output = vec![0; stored.output.len()];
                 self.derive(&stored.params, password, &stored.salt, &mut output)?;
                 if output.ct_eq(&stored.output).into() {
@@ -181,13 +181,14 @@ impl Worker {
                 None
             }
         };
-        // What a refusal takes must not reveal which hash is cheap, which is dear, and which account does not exist.
-        let usual = work(&current()?).max(self.dearest.load(Ordering::Relaxed));
+        // The time of a refusal must not reveal which hash is cheap, which is expensive, and which account does not
+        // exist.
+        let usual = work(&current()?).max(self.highest_work.load(Ordering::Relaxed));
         self.idle_work(password, usual.saturating_sub(self.done - before))?;
         Ok(why.map_or(Verdict::Wrong, |why| Verdict::Unusable { why }))
     }
 
-    /// Does so much work, and throws the result away.
+    /// Does this much work, and throws the result away.
     fn idle_work(&mut self, password: &Password, work: u64) -> Result<(), HashError> {
         let mut left = work;
         while left > 0 {
@@ -223,7 +224,7 @@ impl Worker {
         let derived = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
             .hash_password_into_with_memory(password.expose(), salt, output, blocks)
             .map_err(failed);
-        // The memory of a dear one is not kept, so that all of them together stay small.
+        // The memory of an expensive hash is not kept, so that all workers together stay small.
         self.blocks.truncate(usual);
         self.blocks.shrink_to(usual);
         self.done += work(params);

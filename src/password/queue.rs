@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use parking_lot::{Condvar, Mutex};
 
-/// The queue between those who ask and those who work.
+/// The queue between requests and workers.
 pub(super) struct Queue<J> {
     workers: usize,
     capacity: usize,
@@ -14,13 +14,13 @@ pub(super) struct Queue<J> {
 
 struct State<J> {
     jobs: VecDeque<J>,
-    /// Workers that have a job in hand.
+    /// The number of workers that have a job.
     busy: usize,
     closed: bool,
 }
 
 impl<J> Queue<J> {
-    /// For so many workers, with so many jobs waiting when all of them are busy.
+    /// Makes a queue for `workers` workers, in which `capacity` jobs may wait when all of them are busy.
     pub(super) fn new(workers: usize, capacity: usize) -> Self {
         let state = State { jobs: VecDeque::new(), busy: 0, closed: false };
         Self { workers, capacity, state: Mutex::new(state), changed: Condvar::new() }
@@ -68,7 +68,7 @@ impl<J> Queue<J> {
         self.state.lock().jobs.len()
     }
 
-    /// Takes no more jobs, and lets the workers go when none is left.
+    /// Takes no more jobs, and has the workers end when none is left.
     pub(super) fn close(&self) {
         self.state.lock().closed = true;
         self.changed.notify_all();

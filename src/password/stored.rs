@@ -13,7 +13,7 @@ const LANES_MOST: u32 = 4;
 /// The most passes. With many over little memory, work takes much less time than with few over much.
 const PASSES_MOST: u32 = 16;
 
-/// Memory times passes: what the time of a hash goes by.
+/// Memory times passes, to which the time of a hash is proportional.
 pub(super) fn work(params: &Params) -> u64 {
     u64::from(params.m_cost()) * u64::from(params.t_cost())
 }
@@ -30,7 +30,7 @@ impl Stored {
     /// Reads `$argon2id$v=19$m=…,t=…,p=…$salt$output`, every part as the PHC format has it and in this order.
     ///
     /// # Errors
-    /// Why it is never computed, in words that go behind "a stored hash".
+    /// The reason why it is never computed, in words that go behind "a stored hash".
     pub(super) fn parse(phc: &str) -> Result<Self, &'static str> {
         const FORM: &str = "is not a PHC string";
         let mut parts = phc.split('$');
@@ -80,7 +80,7 @@ pub(super) fn write(params: &Params, salt: &[u8], output: &[u8]) -> String {
     format!("$argon2id$v={}$m={m},t={t},p={p}${salt}${output}", u32::from(Version::V0x13))
 }
 
-/// A number as the PHC format writes it: digits alone, none of them a zero in front.
+/// A number as the PHC format writes it: only digits, without leading zeros.
 fn number(text: &str) -> Option<u32> {
     let fit = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if fit { text.parse().ok() } else { None }

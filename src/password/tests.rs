@@ -65,8 +65,8 @@ fn a_refusal_takes_the_same_work_whatever_the_stored_hash() {
     let mut worker = worker();
     let wrong = password("open sesami");
     let usual = worker.hash(&password("open sesame")).expect("hashed");
-    let too_dear = PasswordHash::new(usual.as_str().replace("t=2", "t=20000"));
-    let (cheap, odd, dear) = (hash_of(8, 1, 1), hash_of(1001, 7, 3), hash_of(19_456, 5, 1));
+    let too_expensive = PasswordHash::new(usual.as_str().replace("t=2", "t=20000"));
+    let (cheap, odd, expensive) = (hash_of(8, 1, 1), hash_of(1001, 7, 3), hash_of(19_456, 5, 1));
     let broken = PasswordHash::new(String::new());
     let mut refuse = |hash: Option<&PasswordHash>| {
         let before = worker.done;
@@ -76,13 +76,13 @@ fn a_refusal_takes_the_same_work_whatever_the_stored_hash() {
     };
     let today = u64::from(MEMORY_KIB * PASSES);
     let same = |work: u64, expected: u64| (expected..expected + u64::from(Params::MIN_M_COST)).contains(&work);
-    for hash in [None, Some(&usual), Some(&cheap), Some(&odd), Some(&too_dear), Some(&broken)] {
+    for hash in [None, Some(&usual), Some(&cheap), Some(&odd), Some(&too_expensive), Some(&broken)] {
         let work = refuse(hash);
         assert!(same(work, today), "{hash:?}: {work} instead of {today}");
     }
-    for hash in [Some(&dear), None, Some(&usual), Some(&cheap), Some(&odd), Some(&too_dear), Some(&broken)] {
+    for hash in [Some(&expensive), None, Some(&usual), Some(&cheap), Some(&odd), Some(&too_expensive), Some(&broken)] {
         let (work, expected) = (refuse(hash), 19_456 * 5);
-        assert!(same(work, expected), "{hash:?}: {work} instead of {expected} once a dear one was seen");
+        assert!(same(work, expected), "{hash:?}: {work} instead of {expected} once an expensive one was seen");
     }
 }
 

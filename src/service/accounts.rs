@@ -1,4 +1,4 @@
-//! Users: one's own password, and what only an operator may do.
+//! Users: changing one's own password, and what only an operator may do.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use crate::domain::user::{NewUser, User};
 use crate::password::Verdict;
 use crate::store::{Added, Changed, PasswordChange, Renewal, Revoked, Target};
 
-/// What a change of one's own password came to.
+/// The outcome of changing one's own password.
 #[derive(Debug)]
 pub struct Renewed {
     /// How many other sessions ended.
     pub revoked: usize,
-    /// What stands for this session from now on. Shown now and never again.
+    /// The session's new token, which is shown now and never again.
     pub token: Token,
     /// This session, as it was before the change.
     pub session: Session,
@@ -32,8 +32,8 @@ pub struct Renewed {
 
 impl Service {
     /// Sets one's own password, which ends every other session and every login still being checked. The session itself
-    /// goes on under a new token (OWASP ASVS 7.2.4), since somebody else may have a copy of the old one, which is refused
-    /// everywhere once this answers.
+    /// goes on under a new token (OWASP ASVS 7.2.4), since there may be a copy of the old one elsewhere. The old one is
+    /// refused everywhere once this answers.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a password that cannot be set; [`Error::BadCredentials`] when the current one is wrong,
@@ -56,7 +56,7 @@ impl Service {
             }
             Err(_) => Verdict::Wrong,
         };
-        self.tell_of_unusable(&verdict, Some(user));
+        self.log_unusable_hash(&verdict, Some(user));
         if !matches!(verdict, Verdict::Right { .. }) {
             let (session, now) = (principal.session_id(), self.parts.clock.now());
             self.refusals.password_change(&known.user, session, client, now).await?;
@@ -104,7 +104,7 @@ fn invalid(field: &'static str) -> impl Fn(BadText) -> Error {
 pub struct Operator<'s>(&'s Service);
 
 impl<'s> Operator<'s> {
-    /// What the powers are over.
+    /// The service that the powers are for.
     pub(super) const fn service(&self) -> &'s Service {
         self.0
     }
@@ -142,7 +142,7 @@ impl Operator<'_> {
     /// Whether there is no user yet.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn is_first_start(&self) -> Result<bool> {
         Ok(!self.0.parts.store.has_users().await?)
     }
@@ -150,7 +150,7 @@ impl Operator<'_> {
     /// Every user, by username.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn users(&self) -> Result<Vec<User>> {
         Ok(self.0.parts.store.users().await?)
     }
@@ -167,7 +167,7 @@ impl Operator<'_> {
     /// A user's live sessions.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn sessions(&self, user: UserId) -> Result<Vec<Session>> {
         Ok(self.0.parts.store.sessions(user, self.0.parts.clock.now()).await?.sessions)
     }
@@ -202,7 +202,7 @@ impl Operator<'_> {
     /// Ends one session.
     ///
     /// # Errors
-    /// As the store says; that nothing ended shows in the result.
+    /// When the store fails; that nothing ended shows in the result.
     pub async fn revoke(&self, session: SessionId) -> Result<Revoked> {
         ended(self.0.parts.store.revoke(Target::Id(session, None), because(Why::Operator)).await?)
     }
@@ -210,7 +210,7 @@ impl Operator<'_> {
     /// Ends every session of a user.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn revoke_all(&self, user: UserId) -> Result<Revoked> {
         ended(self.0.parts.store.revoke(Target::All(user), because(Why::Operator)).await?)
     }
@@ -218,7 +218,7 @@ impl Operator<'_> {
     /// Waits until a running server refuses what `seq` ended.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn confirm(&self, seq: Seq) -> Result<Confirmed> {
         Ok(confirm(&*self.0.parts.store, seq).await?)
     }
@@ -231,7 +231,7 @@ const fn because(why: Why) -> Reason {
 fn ended(changed: Changed) -> Result<Revoked> {
     match changed {
         Changed::Yes(revoked) => Ok(revoked),
-        // A command asks through no session.
+        // A command has no session that it asks through.
         Changed::Superseded | Changed::NoSession(_) => Err(Error::NotFound),
     }
 }

@@ -1,9 +1,10 @@
-//! All that an operation can come to but success. Closed: each dialect has words for every one.
+//! Every outcome of an operation other than success. The list is closed: each dialect has words for every one.
 
 use crate::cache::coherence::NotSettled;
 use crate::domain::entropy::NoEntropy;
 use crate::password::HashError;
-use crate::store::StoreError;
+use crate::store::{Cause, StoreError};
+use crate::telemetry::causes::Causes;
 use crate::telemetry::outage::StoreCause;
 
 /// Why there is no result. What it wraps is for the log, never for a client.
@@ -18,10 +19,10 @@ pub enum Error {
     /// A live session whose user may not do this.
     #[error("forbidden")]
     Forbidden,
-    /// What was named is not there, or is somebody else's: alike.
+    /// What was named does not exist, or belongs to another user: the two are not distinguished.
     #[error("not found")]
     NotFound,
-    /// The named field's value is somebody else's already.
+    /// The value of the named field is taken.
     #[error("the {0} is taken")]
     Conflict(&'static str),
     /// A field's value cannot be used: which field, and a sentence that goes behind its name.
@@ -37,20 +38,21 @@ pub enum Error {
     Overloaded,
     /// The store refused, dropped the connection or failed.
     #[error("store unreachable: {0}")]
-    StoreUnreachable(String),
+    StoreUnreachable(#[source] Cause),
     /// The store did not answer in time, or a revocation could not be confirmed in time.
     #[error("store too slow: {0}")]
-    StoreTooSlow(String),
-    /// Something that cannot be.
+    StoreTooSlow(#[source] Cause),
+    /// Something that should be impossible.
     #[error("bug: {0}")]
-    Bug(String),
+    Bug(#[source] Cause),
 }
 
 impl Error {
-    /// What the log should say, once, when something went wrong inside; nothing when a request was merely refused.
+    /// What the log should say, once, when something went wrong inside: this error and all its causes. Nothing when a
+    /// request was merely refused.
     pub fn failure(&self) -> Option<String> {
         match self {
-            Self::StoreUnreachable(_) | Self::StoreTooSlow(_) | Self::Bug(_) => Some(self.to_string()),
+            Self::StoreUnreachable(_) | Self::StoreTooSlow(_) | Self::Bug(_) => Some(Causes(self).to_string()),
             Self::BadCredentials
             | Self::NoSession
             | Self::Forbidden
@@ -81,16 +83,16 @@ impl Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unreachable(why) => Self::StoreUnreachable(why.to_string()),
-            StoreError::TooSlow(why) => Self::StoreTooSlow(why.to_string()),
-            StoreError::Inconsistent(why) => Self::Bug(why.to_string()),
+            StoreError::Unreachable(why) => Self::StoreUnreachable(why),
+            StoreError::TooSlow(why) => Self::StoreTooSlow(why),
+            StoreError::Inconsistent(why) => Self::Bug(why),
         }
     }
 }
 
 impl From<NotSettled> for Error {
     fn from(error: NotSettled) -> Self {
-        Self::StoreTooSlow(error.to_string())
+        Self::StoreTooSlow(Cause::new(error.to_string(), error))
     }
 }
 
@@ -98,13 +100,13 @@ impl From<HashError> for Error {
     fn from(error: HashError) -> Self {
         match error {
             HashError::Overloaded => Self::Overloaded,
-            HashError::Failed(why) => Self::Bug(why),
+            HashError::Failed(why) => Self::Bug(why.into()),
         }
     }
 }
 
 impl From<NoEntropy> for Error {
     fn from(error: NoEntropy) -> Self {
-        Self::Bug(error.to_string())
+        Self::Bug(Cause::new(error.to_string(), error))
     }
 }

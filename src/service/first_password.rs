@@ -1,7 +1,7 @@
-//! The password that was made up for the first user: whether it is still in use, and the file that it is kept in.
+//! The password that was made up for the first user: whether it is still in use, and the file that holds it.
 //!
-//! The store remembers whose it is and the digest of its hash, so that every start on this store knows, wherever the
-//! password was shown, and whether or not the file was deleted.
+//! The store keeps the id of its user and the digest of its hash, so that every start on this store knows whether the
+//! password is in use, wherever it was shown, and whether or not the file was deleted.
 
 use std::io;
 use std::path::Path;
@@ -17,14 +17,14 @@ use crate::domain::user::User;
 /// The name among the store's secrets.
 const MARK: &str = "first_password";
 
-/// What became of the password that was made up at the first start.
+/// The state of the password that was made up at the first start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FirstPassword {
-    /// There was none, or this store does not know of it.
+    /// There was none, or this store has no record of it.
     Unknown,
-    /// This user has it still.
+    /// This user still has it.
     InUse(Box<User>),
-    /// It was changed, or its user is gone.
+    /// It was changed, or its user was deleted.
     Changed,
 }
 
@@ -37,7 +37,7 @@ fn mark(user: UserId, hash: &PasswordHash) -> [u8; 32] {
     mark
 }
 
-/// Whose mark it is.
+/// The user that the mark names.
 fn marked(mark: [u8; 32]) -> Option<UserId> {
     str::from_utf8(mark.get(..LENGTH)?).ok()?.parse().ok()
 }
@@ -78,10 +78,10 @@ fn delete(file: &Path) {
 }
 
 impl<'s> Operator<'s> {
-    /// Remembers that `user` was given a password that was made up.
+    /// Records that `user` was given a password that was made up.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn mark_first_password(&self, user: UserId) -> Result<()> {
         let store = &self.service().parts.store;
         if let Some(known) = store.credentials_of(user).await? {
@@ -90,10 +90,11 @@ impl<'s> Operator<'s> {
         Ok(())
     }
 
-    /// What became of it, and where it is kept if it still is. The file of one that was changed is deleted.
+    /// Returns the state of that password, and where it is kept if it is still in use. The file of one that was changed
+    /// is deleted.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn first_password(&self) -> Result<(FirstPassword, Option<&'s Path>)> {
         let service = self.service();
         service.forget_first_password().await;

@@ -1,5 +1,5 @@
-//! Whether the store can be read and written: asked for readiness, seldom, and remembered; and asked again and again
-//! while it fails, to know when it is back.
+//! Whether the store can be read and written. The answer is kept for a moment for readiness probes, and asked for again
+//! and again while the store fails, to find out when it is back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{Result, SharedStore, StoreError};
 use crate::telemetry::Metrics;
+use crate::telemetry::causes::Causes;
 
-/// How long a good answer stands for those who ask next, unless something fails meanwhile.
+/// How long a good answer is given to later probes, unless something fails meanwhile.
 const REMEMBERED: Duration = Duration::from_secs(1);
-/// How long a bad one does.
+/// How long a bad answer is given to later probes.
 const BAD_REMEMBERED: Duration = Duration::from_millis(200);
-/// How long an answer is waited for. A probe that waits a second should be answered what is wrong.
+/// How long an answer is waited for. A probe that waits for a second should get the reason.
 const PATIENCE: Duration = Duration::from_millis(950);
 /// How often the store is asked while it fails.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Asks the store, on behalf of all who want to know.
+/// Asks the store, once for all probes.
 pub struct Health {
     store: SharedStore,
     metrics: Arc<Metrics>,
@@ -33,12 +34,13 @@ struct Answer {
 }
 
 impl Health {
-    /// Asks nothing yet.
+    /// Makes it, without asking the store yet.
     pub fn new(store: SharedStore, metrics: Arc<Metrics>) -> Self {
         Self { store, metrics, last: Mutex::default() }
     }
 
-    /// Whether the store can be read, and whether its writer lives and can write. Many who ask at once share an answer.
+    /// Whether the store can be read, and whether its writer lives and can write. Probes that ask at the same time
+    /// share an answer.
     pub async fn ready(&self) -> Result<()> {
         let mut last = self.last.lock().await;
         if let Some(Answer { at, answer }) = &*last {
@@ -55,19 +57,20 @@ impl Health {
         let answer = timeout(PATIENCE, self.store.ping()).await.unwrap_or_else(late);
         match &answer {
             Ok(()) => self.metrics.store.answered(asked),
-            Err(error) => self.metrics.store.noticed(error.cause(), error),
+            Err(error) => self.metrics.store.task_failed(error.cause(), &Causes(error)),
         }
         *last = Some(Answer { at: asked, answer: answer.clone() });
         answer
     }
 
-    /// Sees to it that an outage which has begun is known to be over once it is, until told to stop.
+    /// Asks the store during an outage until it answers, so that the end of the outage is noticed. Runs until it is
+    /// stopped.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let watch = async {
             loop {
                 self.metrics.store.begun().await;
                 sleep(PAUSE).await;
-                // What comes of it is noted there.
+                // `ready` records the result.
                 let _ = self.ready().await;
                 self.metrics.store.tick();
             }

@@ -14,29 +14,29 @@ use crate::domain::user::User;
 use crate::password::{HashError, Verdict};
 use crate::store::{Created, Logout, NewSession};
 
-/// Somebody who wants to log in.
+/// A request to log in.
 #[derive(Debug)]
 pub struct Login {
-    /// Who they say they are.
+    /// The username or e-mail address that was typed.
     pub name: LoginName,
-    /// What they typed, of any length.
+    /// The password that was typed, of any length.
     pub password: String,
     /// Whether the session is to outlive the browser, or travels in headers.
     pub remembered: bool,
     /// The tokens that came along in the cookies which this login will overwrite.
     pub replaces: Vec<Token>,
-    /// Where they are.
+    /// The address and user agent of the client.
     pub client: Client,
 }
 
-/// Somebody who is logged in.
+/// The result of a login.
 #[derive(Debug)]
 pub struct LoggedIn {
-    /// Shown to them now and never again.
+    /// The session's token, which is shown now and never again.
     pub token: Token,
-    /// Their new session.
+    /// The new session.
     pub session: Session,
-    /// They themselves.
+    /// The user who logged in.
     pub user: User,
 }
 
@@ -47,7 +47,7 @@ impl Service {
     /// [`Error::BadCredentials`] for every refusal alike; [`Error::Overloaded`] at once when too many wait.
     pub async fn login(&self, login: Login) -> Result<LoggedIn> {
         let Login { name, password, remembered, replaces, client } = login;
-        // A name that no user can have is looked up nowhere, and costs what an unknown one does.
+        // A name that no user can have is not looked up, and costs the same as an unknown one.
         let known = match name {
             LoginName::Impossible(_) => None,
             LoginName::Username(_) | LoginName::Email(_) => self.parts.store.credentials(&name).await?,
@@ -64,7 +64,7 @@ impl Service {
         let hash = enabled.map(|known| known.password_hash.clone());
         let right = self.hashed(self.parts.hasher.verify(password, hash).await)?;
         let now = self.parts.clock.now();
-        self.tell_of_unusable(&right, user.map(|user| user.id));
+        self.log_unusable_hash(&right, user.map(|user| user.id));
         let (Some(known), Verdict::Right { rehashed }) = (&known, right) else {
             self.refusals.login(&name, user, &client, now).await?;
             return Err(Error::BadCredentials);
@@ -97,7 +97,7 @@ impl Service {
                 self.refusals.login(&name, Some(&known.user), &new.session.client, now).await?;
                 Err(Error::BadCredentials)
             }
-            Created::Unflushed { .. } => Err(Error::Bug(String::from("flushed, and still not decided"))),
+            Created::Unflushed { .. } => Err(Error::Bug("flushed, and still not decided".into())),
         }
     }
 
@@ -111,7 +111,7 @@ impl Service {
         };
         let others = async { Ok(self.parts.coherence.flushed(seq).await?) };
         try_join(self.flush(&sessions), others).await?;
-        // It begins when its login is answered, and not before others were waited for.
+        // The session begins when its login is answered, which is after the wait for other replicas.
         let (now, session) = (clock.now(), &mut new.session);
         session.created_at = now;
         session.last_seen_at = now;
@@ -154,15 +154,15 @@ impl Service {
         if ended { Ok(()) } else { Err(Error::NoSession) }
     }
 
-    /// Says once which user has a stored hash that is never computed, so that somebody sets them a new password.
-    pub(super) fn tell_of_unusable(&self, verdict: &Verdict, user: Option<UserId>) {
+    /// Logs once which user has a stored hash that is never computed, so that an operator can set a new password.
+    pub(super) fn log_unusable_hash(&self, verdict: &Verdict, user: Option<UserId>) {
         let (Verdict::Unusable { why }, Some(user)) = (verdict, user) else { return };
         if self.unusable.lock().insert(user) {
             tracing::warn!(user = user.as_str(), "a stored hash {why}: set the user a new password");
         }
     }
 
-    /// Counts a password that was turned away.
+    /// Counts a password that was refused because the queue was full.
     pub(super) fn hashed<T>(&self, result: std::result::Result<T, HashError>) -> Result<T> {
         result.map_err(|error| {
             if matches!(error, HashError::Overloaded) {

@@ -47,7 +47,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub struct Parts {
     /// The durable truth.
     pub store: SharedStore,
-    /// Whether that can be read and written.
+    /// Whether the store can be read and written.
     pub health: Arc<Health>,
     /// Live sessions in memory. Checks are answered from it while it is trusted, and note in it what they have seen.
     pub cache: Arc<Cache>,
@@ -55,7 +55,7 @@ pub struct Parts {
     pub coherence: Arc<dyn Coherence>,
     /// Password workers.
     pub hasher: Hasher,
-    /// Where last-seen times go.
+    /// The handle that stores urgent last-seen times.
     pub touches: Touches,
     /// The time.
     pub clock: Arc<dyn Clock>,
@@ -76,9 +76,9 @@ pub struct Service {
     parts: Parts,
     token_key: TokenKey,
     refusals: Arc<Refusals>,
-    /// Loads of one token run one at a time: the second finds what the first has kept.
+    /// Loads of one token run one at a time, so that the second finds what the first has put into the cache.
     loads: Box<[Mutex<()>]>,
-    /// Users whose stored hash cannot be used, as the log says already.
+    /// Users whose stored hash is never computed and who are named in the log already.
     unusable: parking_lot::Mutex<HashSet<UserId>>,
 }
 
@@ -93,7 +93,7 @@ pub enum Memory {
     Untrusted(String),
 }
 
-/// Enough that loads of different tokens seldom share one.
+/// The number of locks for loads: enough that loads of different tokens seldom share one.
 const LOADS: usize = 1024;
 
 impl Service {
@@ -108,7 +108,7 @@ impl Service {
         Ok(Self { parts, token_key, refusals, loads, unusable: parking_lot::Mutex::default() })
     }
 
-    /// Records how many more were refused than were recorded one by one, until told to stop.
+    /// Records how many logins were refused beyond those recorded one by one, until it is stopped.
     pub fn count_refusals(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
         let (refusals, clock) = (Arc::clone(&self.refusals), Arc::clone(&self.parts.clock));
         async move { refusals.run(&*clock, stop).await }
@@ -117,7 +117,7 @@ impl Service {
     /// Whether the store can be read, and its writer lives and can write.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn ready(&self) -> Result<()> {
         Ok(self.parts.health.ready().await?)
     }

@@ -1,4 +1,4 @@
-//! Who was refused, for the log and for the audit: the first few of a kind one by one, and the others as a count.
+//! Records refused logins in the log and the audit: the first few of a kind one by one, and the others as a count.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,29 +19,29 @@ use crate::store::{Result, SharedStore};
 const ONE_BY_ONE: u32 = 10;
 /// How long a window is: the others in it are recorded as a count at its end.
 const WINDOW: Duration = Duration::from_mins(1);
-/// How many kinds are counted apart at a time, of names that users have and as many of others: names that somebody makes up
-/// must not hide whose password is guessed. What does not fit in is one kind more.
+/// How many kinds are counted apart at a time, of names that users have and as many of others: made-up names must not
+/// hide the user whose password is being guessed. All that do not fit are one more kind.
 const KINDS: usize = 1024;
 /// How many names that no user has are counted apart for an address.
 const UNKNOWN_NAMES: usize = 20;
-/// How often windows that have come to their end are looked for.
+/// How often windows that have ended are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 /// The word in the event where a change of password was refused, and not a login.
 const PASSWORD: &str = "password";
 
-/// What is folded into one count. By what was typed and not by whose name that is, or the answer would take longer for a name
-/// that is new than for another one of the same user.
+/// The refusals that share one count. They are grouped by what was typed and not by the user it belongs to, or the
+/// answer would take longer for a new name than for another name of the same user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     /// Logins with the same name, by its hash, from the same address.
     Login { name_hash: String, ip: String },
-    /// Logins with ever other names that no user has, from the same address.
+    /// Logins with many different names that no user has, from the same address.
     UnknownNames { ip: String },
     /// Logins with what cannot be a password, which cost no hash and must cost the store next to nothing.
     Impossible,
     /// Changes of the same user's password, from the same address.
     PasswordChange { user: UserId, ip: String },
-    /// All that came when there was no room for another kind.
+    /// All refusals for which there was no room as a kind of their own.
     Others,
 }
 
@@ -63,7 +63,7 @@ struct Windows {
 }
 
 impl Windows {
-    /// Counts it. Says whether it is to be recorded by itself.
+    /// Counts a refusal. Returns whether it is to be recorded by itself.
     fn count(&mut self, kind: Kind, event: &Event) -> bool {
         let kinds = if event.user.is_some() { &mut self.users } else { &mut self.unknown };
         let kind = if kinds.contains_key(&kind) {
@@ -98,7 +98,7 @@ impl Windows {
         false
     }
 
-    /// The counts of windows that have come to their end, or of `all`.
+    /// The counts of windows that have ended, or of `all`.
     fn over(&mut self, now: Timestamp, all: bool) -> Vec<Event> {
         // A clock that was set back must not make a window longer.
         let is_over = |window: &Window| all || now < window.begun || now >= window.begun.after(WINDOW);
@@ -125,7 +125,7 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    /// Tells `store` and the log.
+    /// Records refusals in `store` and in the log.
     pub(super) fn new(store: SharedStore, name_key: NameKey) -> Self {
         Self { store, name_key, windows: Mutex::default() }
     }
@@ -133,7 +133,7 @@ impl Refusals {
     /// A login was refused, as `known` if there is such a user.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub(super) async fn login(
         &self,
         typed: &LoginName,
@@ -148,7 +148,7 @@ impl Refusals {
     /// A login was refused for what cannot be a password, and was not hashed.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub(super) async fn impossible_login(
         &self,
         typed: &LoginName,
@@ -163,7 +163,7 @@ impl Refusals {
     /// A change of password was refused, because the current one was wrong.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub(super) async fn password_change(
         &self,
         user: &User,
@@ -215,7 +215,7 @@ impl Refusals {
         self.store.record(vec![event]).await
     }
 
-    /// Records the counts of windows that have come to their end, until told to stop; and then those of all others.
+    /// Records the counts of windows that have ended, until it is stopped, and then those of all others.
     pub(super) async fn run(&self, clock: &dyn Clock, stop: CancellationToken) {
         let mut tick = tokio::time::interval(LOOK);
         loop {
@@ -239,8 +239,7 @@ impl Refusals {
     }
 }
 
-/// A line of the log about one that was refused, or about so many `more`. What clients said is escaped by the way in which
-/// fields are written.
+/// Writes a log line about one refusal, or about `more` of them. Text from clients is escaped, as all fields are.
 fn log(event: &Event, more: Option<i64>) {
     let Event { user, ip, detail, name, user_agent, .. } = event;
     let (ip, name, user_agent) = (ip.as_deref(), name.as_deref(), user_agent.as_deref());
@@ -276,14 +275,14 @@ mod tests {
         (Kind::Login { name_hash: name.to_owned(), ip: String::from("192.0.2.1") }, event)
     }
 
-    /// Refuses so many of them. Returns how many of those are recorded one by one.
+    /// Refuses this many. Returns how many of them are recorded one by one.
     fn refuse(windows: &mut Windows, name: &str, times: usize, at: Timestamp) -> usize {
         let refused = || login(name, at);
         std::iter::repeat_with(refused).take(times).filter(|(kind, event)| windows.count(kind.clone(), event)).count()
     }
 
     #[test]
-    fn the_first_ten_in_a_minute_are_told_and_the_others_counted() {
+    fn the_first_ten_in_a_minute_are_recorded_and_the_others_counted() {
         let (mut windows, end) = (Windows::default(), BEGIN.after(WINDOW));
         assert_eq!(refuse(&mut windows, "a", 1000, BEGIN), 10);
         assert_eq!(refuse(&mut windows, "b", 10, BEGIN), 10, "another name is another kind");

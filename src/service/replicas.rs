@@ -10,7 +10,7 @@ use crate::store::{Replica, Replicas};
 pub struct Standing {
     /// Its row.
     pub replica: Replica,
-    /// How many entries of the log it has yet to apply. None where it applies each before it is published.
+    /// How many entries of the log it has yet to apply. `None` where it applies each entry before it is published.
     pub lag: Option<i64>,
     /// Whether it is alive.
     pub life: Life,
@@ -21,7 +21,7 @@ pub struct Standing {
 pub enum Life {
     /// It has beaten within a lease, and may answer from memory.
     Beating,
-    /// It has not, and answers nothing from memory; or it is gone.
+    /// It has not beaten for a lease, so it has ended or answers nothing from memory.
     Silent,
     /// It holds the file, from which no other process can serve.
     Serving,
@@ -31,14 +31,14 @@ impl Operator<'_> {
     /// The processes that serve from the store. Where many may, this watches them for a lease.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn replicas(&self) -> Result<Vec<Standing>> {
         let Service { parts, .. } = self.service();
         match parts.store.shared() {
             Some(shared) => watched(&*shared).await,
             None => {
                 let held = parts.store.is_served().await?;
-                // Its beat counts the changes that others make to the file, so it says nothing of its life.
+                // Its beat counts the changes that other processes make to the file, so it is no sign of life.
                 let life = if held { Life::Serving } else { Life::Silent };
                 let rows = parts.store.replicas().await?;
                 Ok(rows.into_iter().map(|replica| Standing { replica, lag: None, life }).collect())

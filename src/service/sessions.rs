@@ -1,4 +1,4 @@
-//! A user's own sessions: which there are, and ending one, others, or all.
+//! A user's own sessions: listing them, and ending one, all others, or all.
 
 use super::{Error, Result, Service};
 use crate::domain::event::Actor;
@@ -14,7 +14,7 @@ use crate::store::{Changed, Target};
 pub enum Scope {
     /// Every one but the one this request came through.
     Others,
-    /// Every one.
+    /// Every session of the user.
     All,
 }
 
@@ -30,7 +30,7 @@ impl Service {
     /// Every live session of the user, newest login first.
     ///
     /// # Errors
-    /// As the store says.
+    /// When the store fails.
     pub async fn sessions(&self, principal: &Principal) -> Result<Vec<Session>> {
         let listing = self.parts.store.sessions(principal.user_id(), self.parts.clock.now()).await?;
         self.settled(listing.seq).await?;
@@ -40,7 +40,7 @@ impl Service {
     /// One live session of the user.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when it does not exist, has ended or is somebody else's.
+    /// [`Error::NotFound`] when it does not exist, has ended or belongs to another user.
     pub async fn session(&self, principal: &Principal, id: SessionId) -> Result<Session> {
         let mine = self.sessions(principal).await?;
         mine.into_iter().find(|session| session.id == id).ok_or(Error::NotFound)
@@ -49,7 +49,7 @@ impl Service {
     /// Ends one live session of the user.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when it does not exist, has ended or is somebody else's: the same work for each;
+    /// [`Error::NotFound`] when it does not exist, has ended or belongs to another user, with the same work for each;
     /// [`Error::NoSession`] when the principal's own has ended since it was checked.
     pub async fn revoke(&self, principal: &Principal, id: SessionId, client: &Client) -> Result<()> {
         let why = if id == principal.session_id() { Why::Logout } else { Why::Owner };
@@ -77,7 +77,7 @@ impl Service {
         self.done(self.parts.store.revoke(target, reason).await?).await
     }
 
-    /// Tells how many sessions a change has ended, once they are refused everywhere.
+    /// Returns how many sessions a change has ended, once they are refused everywhere.
     pub(super) async fn done(&self, changed: Changed) -> Result<usize> {
         match changed {
             Changed::Yes(revoked) => {
@@ -93,7 +93,7 @@ impl Service {
     }
 }
 
-/// That a principal asked for it.
+/// The reason of a revocation that a principal asked for.
 pub(super) fn principal_reason(principal: &Principal, why: Why, client: &Client) -> Reason {
     Reason {
         by: Actor::User(principal.user_id()),

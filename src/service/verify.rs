@@ -1,4 +1,4 @@
-//! Checks: who does this credential stand for? From memory where that is certain, else from the store.
+//! Checks which user and session a credential stands for, from memory where that is certain, else from the store.
 
 use std::time::Duration;
 
@@ -20,31 +20,32 @@ use crate::telemetry::{CheckResult, CheckSource};
 pub struct Presented {
     /// The token.
     pub token: Token,
-    /// Whose it must be, where the credential names a user.
+    /// The user that the session must belong to, where the credential names one.
     pub user: Option<UserId>,
 }
 
-/// What a check comes to without a look at the store.
+/// The result of a check without reading the store.
 #[derive(Debug)]
 pub enum Check {
-    /// Memory knows the session, or the token was never issued.
+    /// The session is in the cache, or the token was never issued.
     Decided(Result<Principal>),
     /// The store must be asked: hand this to [`Service::look_up`].
     Undecided(Undecided),
 }
 
-/// A check that memory could not decide: what it knew of each credential, and the hashes of those it did not know.
+/// A check that the cache could not decide: the result for each credential that is decided, and the token hash of each
+/// that is not.
 #[derive(Debug)]
 pub struct Undecided(SmallVec<[Judged; 1]>);
 
-/// What memory and the token's tag say of one credential.
+/// What the cache and the token's tag say about one credential.
 #[derive(Debug)]
 enum Judged {
     Known(Result<Principal>, CheckSource),
     Unknown(Hashed),
 }
 
-/// A credential whose token is hashed, which is all that a look-up needs.
+/// A credential whose token is hashed. A look-up needs no more.
 #[derive(Debug)]
 struct Hashed {
     token_hash: TokenHash,
@@ -52,7 +53,8 @@ struct Hashed {
 }
 
 impl Service {
-    /// Checks a credential as far as that takes no look at the store. It is counted once, here or in [`Self::look_up`].
+    /// Checks a credential without reading the store, where that is enough. The check is counted once, here or in
+    /// [`Self::look_up`].
     pub fn check(&self, presented: &Presented) -> Check {
         match self.judge(presented) {
             Judged::Known(result, source) => Check::Decided(self.counted(result, source)),
@@ -60,14 +62,14 @@ impl Service {
         }
     }
 
-    /// Checks a request that presents several credentials: it stands for the one live session among them. Where two
-    /// are live, it stands for none: a browser must not be moved from one account into another. Memory does not know the
-    /// dead ones, so this takes a look at the store.
+    /// Checks a request that presents several credentials: it stands for the one live session among them. Where two are
+    /// live, it stands for none: a browser must not be moved from one account into another. The cache does not hold
+    /// dead sessions, so this reads the store.
     pub fn check_several(&self, presented: &[Presented]) -> Check {
         Check::Undecided(Undecided(presented.iter().map(|presented| self.judge(presented)).collect()))
     }
 
-    /// Goes on with a check from what is known of it already.
+    /// Goes on with a check that is undecided, by reading the store.
     ///
     /// # Errors
     /// [`Error::NoSession`] when it stands for no live session, once that is true everywhere; a store error when
@@ -80,7 +82,7 @@ impl Service {
         self.counted(only, CheckSource::store)
     }
 
-    /// Decides a check, whatever that takes.
+    /// Decides a check, reading the store if need be.
     ///
     /// # Errors
     /// As [`Self::look_up`].
@@ -99,15 +101,15 @@ impl Service {
         self.decide(self.check(presented)).await
     }
 
-    /// Which credentials stand for a live session. Counts as no check.
+    /// The live sessions that the credentials stand for. This does not count as a check.
     ///
     /// # Errors
     /// A store error when that cannot be known of one of them.
-    pub async fn living(&self, presented: &[Presented]) -> Result<Vec<Principal>> {
+    pub async fn live_principals(&self, presented: &[Presented]) -> Result<Vec<Principal>> {
         self.live_among(presented.iter().map(|presented| self.judge(presented)).collect()).await
     }
 
-    /// Asks the store about those that are not known, all at once.
+    /// Asks the store about all credentials that are undecided, at the same time.
     async fn live_among(&self, judged: SmallVec<[Judged; 1]>) -> Result<Vec<Principal>> {
         let results = join_all(judged.into_iter().map(async |judged| match judged {
             Judged::Known(result, _) => result,
@@ -121,18 +123,18 @@ impl Service {
         self.token_key.issued(token)
     }
 
-    /// What is known of a credential without a look at the store. Its token is hashed here and nowhere else.
+    /// Decides about a credential without reading the store, if possible. Its token is hashed here and nowhere else.
     fn judge(&self, presented: &Presented) -> Judged {
         let hashed = Hashed { token_hash: presented.token.hash(), user: presented.user };
         match self.remembered(&hashed.token_hash) {
             Some(identity) => Judged::Known(hashed.principal(identity), CheckSource::memory),
-            // What is in memory was issued, so only now.
+            // A token in the cache was issued, so the tag is checked only now.
             None if self.issued(&presented.token) => Judged::Unknown(hashed),
             None => Judged::Known(Err(Error::NoSession), CheckSource::tag),
         }
     }
 
-    /// What the store says of a credential, unless memory knows by then.
+    /// Decides about a credential by reading the store, unless the cache has it by then.
     async fn ask(&self, hashed: Hashed) -> Result<Principal> {
         let identity = self.load_once(&hashed.token_hash).await?;
         hashed.principal(identity)
@@ -173,11 +175,11 @@ impl Service {
         }
     }
 
-    /// Loads a session into memory, one load of a token at a time: but no check waits where memory may not be trusted, nor
-    /// for a store that does not answer.
+    /// Loads a session into the cache, one load of a token at a time. No check waits for another one while the cache is
+    /// untrusted, and none waits for long.
     ///
-    /// A check that waited looks again and, where there is still nothing, reads for itself: what a load found that
-    /// began before this check did may have been revoked in between.
+    /// A check that waited looks into the cache again and, if there is still nothing, reads for itself: what an earlier
+    /// load found may have been revoked before this check began.
     async fn load_once(&self, token: &TokenHash) -> Result<Identity> {
         let turn = usize::try_from(token.prefix() % LOADS_IN_PREFIX).unwrap_or_default();
         let _turn = match self.loads.get(turn).filter(|_| self.parts.coherence.trusted()) {
@@ -195,17 +197,17 @@ impl Service {
         if let Some(seen) = evicted {
             touches.urgent(seen);
         }
-        // The next check from memory would store it; perhaps there is none before the deadline, or none at all.
+        // The next check from memory would have it stored, but there may be none before the deadline, or none at all.
         let (life, Expiry { idle, absolute }) = (lifetimes.of(session.remembered), session.expiry);
         let interval = life.flush_interval();
-        let hurry = idle.since(now) < interval * 2 || !self.parts.coherence.trusted();
-        if hurry && now.since(session.last_seen_at) >= interval {
+        let is_urgent = idle.since(now) < interval * 2 || !self.parts.coherence.trusted();
+        if is_urgent && now.since(session.last_seen_at) >= interval {
             touches.urgent(Seen { token_hash: *token, at: now, idle_until: life.idle_until(now, absolute) });
         }
         Ok(identity)
     }
 
-    /// The live session a token leads to. A refusal that reveals a revocation waits until that is settled.
+    /// The live session that a token leads to. A refusal that reveals a revocation waits until that is settled.
     pub(super) async fn live(&self, token: &TokenHash) -> Result<(Session, User)> {
         match self.parts.store.lookup(token).await? {
             Lookup::Found(found) => {
@@ -225,7 +227,7 @@ impl Service {
 }
 
 impl Hashed {
-    /// The principal, if the session belongs to whom the credential names.
+    /// The principal, if the session belongs to the user that the credential names.
     fn principal(self, identity: Identity) -> Result<Principal> {
         if self.user.is_some_and(|user| user != identity.user_id()) {
             return Err(Error::NoSession);

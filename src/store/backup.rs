@@ -9,7 +9,7 @@ use crate::config::DatabaseUrl;
 use crate::domain::clock::Clock;
 use crate::domain::entropy::Entropy;
 
-/// Copies the whole store at `url` to a file that is not there yet, beside a running server perhaps.
+/// Copies the whole store at `url` to a file that is not there yet. A server may be running on it.
 ///
 /// # Errors
 /// [`BackupError`]; nothing is left behind.
@@ -20,7 +20,8 @@ pub async fn backup(url: &DatabaseUrl, file: &Path, entropy: &dyn Entropy) -> Re
     }
 }
 
-/// Puts a backup where `url` says and where nothing is yet, and ends every session in it unless they are to be kept.
+/// Restores a backup to where `url` points and where there is nothing yet, and ends every session in it unless they are
+/// to be kept.
 ///
 /// # Errors
 /// [`BackupError`]; nothing is left behind.
@@ -37,7 +38,7 @@ pub async fn restore(
     }
 }
 
-/// A part of a name that no other process makes up.
+/// A part of a file's name that no other process chooses.
 fn unique(entropy: &dyn Entropy) -> Result<String, StoreError> {
     let mut random = [0; 8];
     entropy.fill(&mut random).map_err(|error| StoreError::unreachable(error.to_string()))?;

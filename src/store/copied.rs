@@ -1,4 +1,4 @@
-//! What a copy of an embedded store holds, how it is passed on, and why it did not come to its end.
+//! What a copy of an embedded store holds, how its rows are passed on, and why a copy failed.
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -22,7 +22,7 @@ pub enum Table {
 }
 
 impl Table {
-    /// Every one.
+    /// Every table, in the order in which they are copied.
     pub const ALL: [Self; 4] = [Self::Users, Self::Sessions, Self::Events, Self::Revocations];
 
     /// Its name in either store.
@@ -38,11 +38,11 @@ impl Table {
 
 /// Some rows of a table.
 pub(super) struct Page {
-    /// How many; none behind the last one.
+    /// How many rows; none after the last page.
     pub(super) rows: i64,
-    /// The last one's key.
+    /// The key of the last row.
     pub(super) last: String,
-    /// All of them as PostgreSQL's `COPY` reads them: a line a row, with a tab between two columns.
+    /// The rows as PostgreSQL's `COPY` reads them: one line for each, with a tab between two columns.
     pub(super) text: Bytes,
 }
 
@@ -87,10 +87,10 @@ impl Contents {
     }
 }
 
-/// A copy that did not come to its end.
+/// Why a copy failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    /// There is no such way.
+    /// These two kinds of store cannot be copied.
     #[error("a copy leads from sqlite:// to postgres://, and not from {0} to {1}")]
     OtherWay(DatabaseUrl, DatabaseUrl),
     /// The source was never used, or is not the one that was meant.

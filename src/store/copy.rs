@@ -1,8 +1,9 @@
-//! Copying an embedded store into PostgreSQL: page by page, and on from where an earlier attempt ended.
+//! Copies an embedded store into PostgreSQL page by page, and goes on from where an earlier attempt ended.
 //!
-//! The source is held as a server would hold it, and stays as it is. A mark among the target's secrets names it for as
-//! long as something is missing: no process serves from a part, and nothing else is added to it. How far a table is, its
-//! last key says: pages come in the order of keys, and each is one transaction.
+//! The source is held as a server would hold it, and stays as it is. A mark among the target's secrets names the source
+//! for as long as something is missing, so that no process serves from an incomplete copy, and nothing else is added to
+//! it. The last key in a table says how far the copy of that table is, since pages come in the order of keys, and each
+//! is one transaction.
 
 use futures_util::future::join;
 
@@ -15,7 +16,7 @@ use crate::config::DatabaseUrl;
 /// of how many.
 ///
 /// # Errors
-/// [`CopyError`]; until a copy comes to its end, the target is refused by any other process that opens it.
+/// [`CopyError`]; until a copy is complete, any other process that opens the target refuses it.
 pub async fn copy(
     from: &DatabaseUrl,
     to: &DatabaseUrl,

@@ -31,7 +31,8 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// Says it in words, which include what of `source` may be told.
+    /// A failure in words, which include what an operator must know of `source`. The log writes what `source`
+    /// displays as well, so that must not hold a value that was stored or asked for either.
     pub fn new(words: impl Into<String>, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self { words: words.into(), source: Some(Arc::new(source)) }
     }
@@ -56,9 +57,15 @@ impl fmt::Display for Cause {
 }
 
 impl fmt::Debug for Cause {
-    /// The words alone: a driver's error may hold values in its details.
+    /// Shows only the words, since a driver's error may hold values in its details.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.words, f)
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static))
     }
 }
 
@@ -101,6 +108,6 @@ impl fmt::Display for StoreError {
 impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         let (Self::Unreachable(cause) | Self::TooSlow(cause) | Self::Inconsistent(cause)) = self;
-        cause.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static))
+        cause.source()
     }
 }

@@ -14,7 +14,7 @@ pub(super) static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 /// PostgreSQL's migrations, which have the same names.
 pub(super) static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// What a database has had, against what this release knows.
+/// Which migrations a database has had, compared with those that this release knows.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// It has no tables.

@@ -1,9 +1,8 @@
-//! The durable truth, behind one trait of whole operations: each is one transaction, audit included.
+//! The durable state, behind one trait of whole operations: each is one transaction, audit included.
 //!
-//! `connect` picks an implementation by URL; `sqlite` is the embedded one,
-//! `postgres` the one that many processes share. `replicas` is what a store offers beside that
-//! if many processes may serve from it, `room` which sessions end for a new one, `copy` moves what is in the one to the
-//! other, and `backup` saves one in a file.
+//! `connect` picks an implementation by URL; `sqlite` is the embedded one, `postgres` the one that many processes
+//! share. `replicas` is what a store offers in addition if many processes may serve from it, `room` chooses which
+//! sessions end for a new one, `copy` copies an embedded store into the other kind, and `backup` saves one in a file.
 
 use std::sync::Arc;
 
@@ -46,33 +45,33 @@ pub trait RevocationSink: Send + Sync + 'static {
     /// Removes what `revocation` ended. Must not block.
     fn apply(&self, revocation: &Revocation);
 
-    /// Removes everything, for good: the store is not the one it was.
+    /// Removes everything, for good, since the store was replaced by another.
     fn clear(&self);
 }
 
 /// Where users, sessions and the audit are kept.
 ///
-/// Every method is one transaction and durable when it answers. Live is what is not revoked and before both deadlines;
-/// a change reads the clock for that once its transaction has begun, so what was told to be over is not brought back by
-/// a change that waited.
+/// Every method is one transaction and durable when it answers. A session is live if it is not revoked and before both
+/// deadlines. A change reads the clock for that once its transaction has begun, so a change that waited does not bring
+/// a session back that was answered to be over.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The key tokens are tagged with; made at the first start.
     async fn token_key(&self) -> Result<TokenKey>;
 
-    /// What is kept under this name beside the token key.
+    /// A secret other than the token key, by its name.
     async fn secret(&self, name: &'static str) -> Result<Option<[u8; 32]>>;
 
-    /// Keeps it, in place of what was.
+    /// Stores a secret under a name, in place of an earlier one.
     async fn keep_secret(&self, name: &'static str, value: [u8; 32]) -> Result<()>;
 
     /// What a login as `name` is checked against.
     async fn credentials(&self, name: &LoginName) -> Result<Option<Credentials>>;
 
-    /// The same for somebody already known.
+    /// The same for a user that is known already.
     async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>>;
 
-    /// Where a token leads.
+    /// The session that a token leads to.
     async fn lookup(&self, token: &TokenHash) -> Result<Lookup>;
 
     /// A user's live sessions.
@@ -109,7 +108,8 @@ pub trait Store: Send + Sync + 'static {
     /// Writes events that come with no change, such as a refused login.
     async fn record(&self, events: Vec<Event>) -> Result<()>;
 
-    /// Deletes at most `limit` sessions that ended for good before `before`, and log entries no one needs; returns how many sessions.
+    /// Deletes at most `limit` sessions whose tombstones are not needed after `before`, and log entries that no replica
+    /// needs. Returns how many sessions.
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64>;
 
     /// Deletes the events from before `before` among the `limit` oldest; returns how many.
@@ -124,10 +124,11 @@ pub trait Store: Send + Sync + 'static {
     /// The processes that serve from this store, or have until lately.
     async fn replicas(&self) -> Result<Vec<Replica>>;
 
-    /// What keeps many processes on this store of one mind; none where only one can serve.
+    /// The rows and the log by which many processes on this store keep their caches coherent, or `None` where only one
+    /// can serve.
     fn shared(&self) -> Option<Arc<dyn Replicas>>;
 
-    /// Hands in what is pending and closes.
+    /// Finishes what is pending, and closes the store.
     async fn close(&self);
 }
 

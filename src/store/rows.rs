@@ -1,4 +1,5 @@
-//! What columns and rows mean in the domain's words, for both databases. One that means nothing is an error, never a default.
+//! Maps columns and rows to the types of the domain, for both databases. A value that has no meaning is an error, never
+//! a default.
 
 use std::error::Error;
 
@@ -63,12 +64,12 @@ macro_rules! column {
     };
 }
 
-/// How a plain type is lent to the driver and by it.
+/// How a plain type is passed to the driver and read from it.
 type Borrowed<'v, T> = <T as Plain>::Borrowed<'v>;
 
 /// A type that a column has in both databases.
 trait Plain {
-    /// As it is lent.
+    /// The borrowed form of the type.
     type Borrowed<'v>;
 }
 
@@ -169,7 +170,8 @@ impl From<SessionRow> for Session {
     }
 }
 
-/// The log's newest number, and a session or as many nulls: a left join answers with the number even where no session is.
+/// The log's newest number, and a session or as many nulls: a left join returns the number even where there is no
+/// session.
 pub(super) struct ListedRow {
     pub(super) head: Seq,
     pub(super) session: Option<Session>,

@@ -23,15 +23,15 @@ pub struct Restored {
     pub sessions: usize,
 }
 
-/// A backup or a restore that did not come to its end.
+/// Why a backup or a restore failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// PostgreSQL copies what is in it by itself.
+    /// PostgreSQL has tools of its own for backups.
     #[error(
         "a database in PostgreSQL is saved by its own tools: run `pg_dump --format=custom --file=sessiond.dump` on it, and see docs/operations.md"
     )]
     PgDump,
-    /// The same for the way back.
+    /// PostgreSQL has tools of its own for restoring.
     #[error(
         "a database in PostgreSQL is restored by its own tools: run `pg_restore`, then end every session, and see docs/operations.md"
     )]

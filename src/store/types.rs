@@ -15,24 +15,24 @@ use crate::domain::user::User;
 pub enum Lookup {
     /// A session not revoked, and its user. It may have expired.
     Found(Box<(Session, User)>),
-    /// A tombstone. Telling anybody waits until its number is settled.
+    /// A tombstone. It may be published once its number is settled.
     Revoked(Seq),
-    /// Nothing: never there, or purged long after its end.
+    /// No session: there never was one, or it was purged long after its end.
     Missing,
 }
 
 /// A session to be made, after its password was checked.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// The session itself; `user_id` says whose.
+    /// The session itself, with the id of its user.
     pub session: Session,
-    /// What will find it.
+    /// The hash of the new token.
     pub token_hash: TokenHash,
     /// The epoch the password was checked under.
     pub auth_epoch: i64,
     /// The most live sessions the user may have; the ones not seen for longest make room.
     pub cap: usize,
-    /// The sessions whose cookies came with the login, whoever's they are; they end.
+    /// The sessions whose cookies came with the login, of any user. They end.
     pub replaces: Vec<TokenHash>,
     /// A password hash with today's parameters, to take the old one's place.
     pub rehashed: Option<PasswordHash>,
@@ -44,14 +44,14 @@ pub struct NewSession {
 /// Whether a session was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
-    /// Yes. What made room for it is settled with this number.
+    /// It was made. The sessions that ended for it are settled with this number.
     Yes(Seq),
-    /// No: since the password was checked, it changed or the user was disabled.
+    /// It was superseded: since the password was checked, it changed or the user was disabled.
     Superseded,
-    /// Not yet, and nothing was changed: which sessions have to make room depends on last-seen times that replicas may
-    /// have in memory. To be asked for again once those are stored.
+    /// It was not made yet, and nothing was changed: which sessions have to end depends on last-seen times that
+    /// replicas may have in memory. The caller tries again once those are stored.
     Unflushed {
-        /// The sessions that may have to make room, one of them more than needed at least.
+        /// The sessions that may have to end, at least one more than needed.
         sessions: Vec<TokenHash>,
         /// Once this number is settled, every other replica has stored what it knows of them.
         seq: Seq,
@@ -61,11 +61,11 @@ pub enum Created {
 /// A session that its owner ends by presenting its token.
 #[derive(Clone, Debug)]
 pub struct Logout {
-    /// What was presented.
+    /// The hash of the token that was presented.
     pub token: TokenHash,
-    /// Whose it must be, where the credential named somebody.
+    /// The user that it must belong to, where the credential named one.
     pub user: Option<UserId>,
-    /// From which address.
+    /// The address of the client.
     pub ip: Option<String>,
 }
 
@@ -80,7 +80,7 @@ pub enum Target {
     Others(UserId, SessionId),
 }
 
-/// What a revocation ended. Nothing may be told of it before `seq` is settled.
+/// What a revocation ended. It may be published once `seq` is settled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Revoked {
     /// The sessions that ended.
@@ -89,14 +89,15 @@ pub struct Revoked {
     pub seq: Seq,
 }
 
-/// What a change came to that was asked for through a session.
+/// The outcome of a change that a session asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changed {
-    /// It was made, and ended this.
+    /// It was made, and ended these sessions.
     Yes(Revoked),
-    /// It was not: the session has ended meanwhile, which is settled with this number.
+    /// It was not made: the session that asked has ended meanwhile, which is settled with this number.
     NoSession(Seq),
-    /// It was not: there is no such user, or since the password was checked, it changed or the user was disabled.
+    /// It was superseded: there is no such user, or since the password was checked, it changed or the user was
+    /// disabled.
     Superseded,
 }
 
@@ -105,31 +106,31 @@ pub enum Changed {
 pub struct Listing {
     /// Newest login first.
     pub sessions: Vec<Session>,
-    /// What is missing here is settled with this number.
+    /// Sessions that have ended, and so are not listed, are settled with this number.
     pub seq: Seq,
 }
 
 /// Whether a user was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Added {
-    /// Yes.
+    /// The user was made.
     Yes(User),
-    /// No: the username is somebody's.
+    /// The username is taken.
     UsernameTaken,
-    /// No: the e-mail address is somebody's.
+    /// The e-mail address is taken.
     EmailTaken,
 }
 
 /// A password to be set.
 #[derive(Clone, Debug)]
 pub struct PasswordChange {
-    /// The user whose password it is.
+    /// The user.
     pub user: UserId,
     /// The new hash.
     pub hash: PasswordHash,
     /// The epoch the current password was checked under; none when an operator sets it.
     pub auth_epoch: Option<i64>,
-    /// The session that goes on.
+    /// The session that goes on under a new token.
     pub keep: Option<Renewal>,
 }
 

@@ -1,4 +1,4 @@
-//! The metrics of what keeps many processes on one store of one mind.
+//! The metrics of coherence: trust, beats, and revocations.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// In seconds. A revocation is settled in milliseconds, or within a lease.
+/// The buckets in seconds: a revocation is settled in milliseconds, or within a lease.
 const BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 0.9, 1.1];
 
 /// Why the cache was emptied.
@@ -43,7 +43,7 @@ struct ClearLabels {
     reason: Clear,
 }
 
-/// These metrics.
+/// The metrics of coherence.
 #[derive(Debug)]
 pub struct Coherence {
     trusted: Gauge,
@@ -57,7 +57,7 @@ pub struct Coherence {
 }
 
 impl Coherence {
-    /// Zero each.
+    /// Registers each metric at zero.
     pub(super) fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
             trusted: Gauge::default(),
@@ -98,7 +98,7 @@ impl Coherence {
         self.clears.get_or_create(&ClearLabels { reason }).inc();
     }
 
-    /// Takes in a look at the rows.
+    /// Sets the gauges from the rows of all replicas, as last read.
     pub fn seen(&self, replicas: usize, lag: i64) {
         self.replicas.set(i64::try_from(replicas).unwrap_or(i64::MAX));
         self.lag.set(lag);
@@ -109,7 +109,7 @@ impl Coherence {
         self.reaped.inc();
     }
 
-    /// Takes in how long a revocation took to be settled.
+    /// Records how long a revocation took to be settled.
     pub fn settled(&self, after: Duration) {
         self.settled.observe(after.as_secs_f64());
     }

@@ -26,9 +26,9 @@ thread_local! {
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     state: Mutex<State>,
-    /// Rung when a line was put in.
+    /// Notified when a line was put in.
     filled: Condvar,
-    /// Rung when everything was written.
+    /// Notified when everything was written.
     emptied: Condvar,
     /// Lines dropped since the start.
     dropped: Counter<u64, AtomicU64>,
@@ -41,7 +41,7 @@ struct State {
     bytes: usize,
     writing: bool,
     /// How many lines were dropped that the log has not mentioned yet.
-    unsaid: u64,
+    unreported: u64,
 }
 
 impl Lines {
@@ -63,19 +63,19 @@ impl Lines {
         }
     }
 
-    /// Waits until everything was written, but no longer than this.
+    /// Waits until everything was written, for `limit` at most.
     pub(super) fn flush(&self, limit: Duration) {
         let mut state = self.state.lock();
         let busy = |state: &mut State| state.writing || !state.waiting.is_empty();
         let _ = self.emptied.wait_while_for(&mut state, busy, limit);
     }
 
-    /// Writes whatever is put in, for ever. `say` puts in a line about so many that were dropped.
-    pub(super) fn write(&self, mut to: impl Write, say: impl Fn(u64)) {
+    /// Writes the lines that are put in, for ever. `report` puts in a line that says how many were dropped.
+    pub(super) fn write(&self, mut to: impl Write, report: impl Fn(u64)) {
         WRITES.set(true);
-        // Of a line that could be written only in part, the next one keeps clear.
+        // After a line that was written only in part, the next one begins on a line of its own.
         let mut torn = false;
-        let mut since_said = 0;
+        let mut since_report = 0;
         loop {
             let line = self.next();
             let done = (!torn || write(&mut to, b"\n").is_ok()) && {
@@ -83,20 +83,20 @@ impl Lines {
                 torn = 0 < written && written < line.len();
                 written == line.len()
             };
-            since_said += 1;
+            since_report += 1;
             let mut state = self.state.lock();
             state.bytes = state.bytes.saturating_sub(line.len());
             if !done {
                 self.count_dropped(&mut state);
             }
             let empty = state.waiting.is_empty();
-            // More may be dropped the whole time: then once for as many lines as can wait.
-            let unsaid =
-                if done && (empty || since_said >= MOST_LINES) { std::mem::take(&mut state.unsaid) } else { 0 };
+            // Lines may be dropped all the time. The report then comes once for every queue of lines.
+            let unreported =
+                if done && (empty || since_report >= MOST_LINES) { std::mem::take(&mut state.unreported) } else { 0 };
             drop(state);
-            if unsaid > 0 {
-                since_said = 0;
-                say(unsaid);
+            if unreported > 0 {
+                since_report = 0;
+                report(unreported);
             }
         }
     }
@@ -115,12 +115,12 @@ impl Lines {
     }
 
     fn count_dropped(&self, state: &mut State) {
-        state.unsaid = state.unsaid.saturating_add(1);
+        state.unreported = state.unreported.saturating_add(1);
         self.dropped.inc();
     }
 }
 
-/// Writes all of it, however long that takes. On failure, how much was written.
+/// Writes all of it, however long that takes. A failure says how much was written.
 fn write(to: &mut impl Write, bytes: &[u8]) -> Result<usize, usize> {
     let mut written = 0;
     while let Some(rest @ [_, ..]) = bytes.get(written..) {
@@ -142,12 +142,12 @@ mod tests {
 
     use super::*;
 
-    /// Does with each write what it is told to next: so many bytes, or a failure.
-    struct Told(Receiver<io::Result<usize>>, Sender<Vec<u8>>);
+    /// Does with each write what the next step of a script says: takes so many bytes, or fails.
+    struct ScriptedWriter(Receiver<io::Result<usize>>, Sender<Vec<u8>>);
 
-    impl Write for Told {
+    impl Write for ScriptedWriter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // Once nothing more is told, it takes everything.
+            // At the end of the script it takes everything.
             let taken = self.0.recv().unwrap_or(Ok(usize::MAX))?.min(bytes.len());
             let _ = self.1.send(bytes[..taken].to_vec());
             Ok(taken)
@@ -160,16 +160,16 @@ mod tests {
 
     fn started() -> (Arc<Lines>, Sender<io::Result<usize>>, Receiver<Vec<u8>>) {
         let lines = Arc::new(Lines::default());
-        let ((tell, told), (send, written)) = (channel(), channel());
+        let ((script, steps), (send, written)) = (channel(), channel());
         let of_thread = Arc::clone(&lines);
         std::thread::spawn(move || {
-            let say = |count| of_thread.put(format!("{count} were dropped\n").as_bytes());
-            of_thread.write(Told(told, send), say);
+            let report = |count| of_thread.put(format!("{count} were dropped\n").as_bytes());
+            of_thread.write(ScriptedWriter(steps, send), report);
         });
-        (lines, tell, written)
+        (lines, script, written)
     }
 
-    /// What was written once all of it was.
+    /// Waits until all lines are written, and returns what was written.
     fn all(lines: &Lines, written: &Receiver<Vec<u8>>) -> String {
         lines.flush(Duration::from_secs(30));
         String::from_utf8(written.try_iter().flatten().collect()).expect("UTF-8")
@@ -177,13 +177,13 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_lines_and_says_how_many_once_it_flows_again() {
-        let (lines, tell, written) = started();
+        let (lines, script, written) = started();
         for number in 0..MOST_LINES + 100 {
             lines.put(format!("{number}\n").as_bytes());
         }
         let dropped = lines.dropped().get();
         assert!((99..=100).contains(&dropped), "one may be on its way: {dropped}");
-        drop(tell);
+        drop(script);
         let text = all(&lines, &written);
         assert!(text.starts_with("0\n1\n2\n"));
         assert!(text.ends_with(&format!("\n{dropped} were dropped\n")), "{}", &text[text.len() - 100..]);
@@ -191,37 +191,37 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_too() {
-        let (lines, tell, written) = started();
+        let (lines, script, written) = started();
         let long = vec![b'x'; 1 << 16];
         for _ in 0..20 {
             lines.put(&long);
         }
         lines.put(&vec![b'y'; MOST_BYTES + 1]);
         assert_eq!(lines.dropped().get(), 5);
-        drop(tell);
+        drop(script);
         assert_eq!(all(&lines, &written).matches('x').count(), MOST_BYTES);
     }
 
     #[test]
     fn a_line_that_cannot_be_written_is_dropped_and_the_next_one_begins_on_a_line_of_its_own() {
-        let (lines, tell, written) = started();
+        let (lines, script, written) = started();
         let no_space = || Err(io::Error::from(ErrorKind::StorageFull));
         for answer in
             [no_space(), Ok(3), no_space(), Err(ErrorKind::WouldBlock.into()), Err(ErrorKind::Interrupted.into())]
         {
-            tell.send(answer).expect("running");
+            script.send(answer).expect("running");
         }
         for line in ["first\n", "second\n", "third\n"] {
             lines.put(line.as_bytes());
         }
-        drop(tell);
+        drop(script);
         assert_eq!(all(&lines, &written), "sec\nthird\n2 were dropped\n");
         assert_eq!(lines.dropped().get(), 2);
     }
 
     #[test]
     fn flushing_what_does_not_flow_ends() {
-        let (lines, _tell, _written) = started();
+        let (lines, _script, _written) = started();
         lines.put(b"stuck\n");
         lines.flush(Duration::from_millis(10));
     }

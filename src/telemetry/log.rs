@@ -30,10 +30,10 @@ static LINES: LazyLock<Lines> = LazyLock::new(Lines::default);
 /// # Errors
 /// When there is no thread to be had.
 pub fn start(format: LogFormat) -> io::Result<()> {
-    // Not by way of std's own handle, whose lock would be held for as long as a write takes.
+    // This avoids std's own handle, whose lock would be held for as long as a write takes.
     let error_output = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-    let say = |count| tracing::warn!("{count} log lines were dropped");
-    std::thread::Builder::new().name(String::from("log")).spawn(move || LINES.write(error_output, say))?;
+    let report = |count| tracing::warn!("{count} log lines were dropped");
+    std::thread::Builder::new().name(String::from("log")).spawn(move || LINES.write(error_output, report))?;
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
         let at = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -45,7 +45,7 @@ pub fn start(format: LogFormat) -> io::Result<()> {
         .with_timer(SystemTime)
         .with_target(false)
         .with_ansi(io::stderr().is_terminal())
-        // It would be written to standard error itself.
+        // Internal errors would be written to standard error directly.
         .log_internal_errors(false);
     let lines = match format {
         LogFormat::Text => lines.boxed(),
@@ -54,7 +54,7 @@ pub fn start(format: LogFormat) -> io::Result<()> {
     // An empty variable counts as unset.
     let wanted = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).try_from_env();
     let wanted = wanted.unwrap_or_else(|_| EnvFilter::new("info"));
-    // The filters are the log's own: what the database says is caught whatever is written.
+    // The filters belong to the log's layer, so that notices of the database are caught whatever the log shows.
     let lines = lines.with_filter(wanted.and(filter_fn(is_permitted)));
     // An error means that a test has set one up already.
     let _ = tracing_subscriber::registry().with(lines).with(notices::layer()).try_init();

@@ -1,4 +1,4 @@
-//! What the service says about itself: log lines and metrics.
+//! Log lines and metrics.
 
 use std::sync::atomic::AtomicU64;
 
@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use self::coherence::Coherence;
 use self::outage::Outage;
 
+pub mod causes;
 pub mod coherence;
 mod lines;
 pub mod log;
@@ -32,7 +33,7 @@ pub enum CheckResult {
     failed,
 }
 
-/// Where its answer came from.
+/// Where the answer to a check came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the label's values as they are exposed")]
 pub enum CheckSource {
@@ -74,7 +75,7 @@ pub struct Metrics {
     cached_sessions: Gauge,
     connections: Gauge<i64>,
     shed: Counter<u64, AtomicU64>,
-    /// Of what keeps many processes of one mind.
+    /// The metrics of coherence.
     pub coherence: Coherence,
     /// Whether the store fails, and what failed because of it.
     pub store: Outage,
@@ -124,7 +125,8 @@ impl Metrics {
         self.requests.get_or_create(&RequestLabels::new(route, status)).inc();
     }
 
-    /// Counts the answers of one route that is asked so often that a counter should not be looked up for each.
+    /// Counters for the answers of one route that gets so many requests that looking a counter up for each would cost
+    /// too much.
     pub fn answers_of(&self, route: &'static str) -> RouteAnswers {
         let with = |status| self.requests.get_or_create(&RequestLabels::new(route, status)).clone();
         RouteAnswers { route, allowed: with(200), refused: with(401), requests: self.requests.clone() }
@@ -166,7 +168,7 @@ impl Metrics {
     }
 }
 
-/// The answers of one route, with the counters of those that it mostly gives at hand.
+/// The answers of one route, with the counters of its most common statuses resolved.
 #[derive(Clone, Debug)]
 pub struct RouteAnswers {
     route: &'static str,

@@ -1,9 +1,10 @@
-//! What PostgreSQL says beside its answers. The driver hands it on as events of `tracing` alone, and the layer here catches
-//! them for the one who asked.
+//! Notices that PostgreSQL sends beside its answers. The driver passes them on only as events of `tracing`, and the
+//! layer here collects them for the statement that they belong to.
 //!
 //! A commit that waits for a standby can be cut short by an operator. The server then answers that it committed, with a
-//! warning; so a warning that is not seen would be a logout that is promised and perhaps lost. A subscriber without the
-//! layer, or with a filter before it, is found by whoever opens a connection and has the server say something.
+//! warning; so without that warning a logout would be answered as final that may be lost. A subscriber that lacks the
+//! layer, or has a filter before it, is detected when a connection is opened: the server is asked to send a notice
+//! then.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -20,16 +21,16 @@ tokio::task_local! {
     static CAUGHT: RefCell<Vec<Notice>>;
 }
 
-/// Something that the server said.
+/// A notice of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// Whether it is a warning.
     pub is_warning: bool,
-    /// What it is, in the server's language.
+    /// Its message, in the server's language.
     pub words: String,
 }
 
-/// Waits for `work`, and returns what the server said meanwhile, too: the driver hands it on before it returns.
+/// Waits for `work`, and also returns the notices that came meanwhile: the driver passes them on before it returns.
 pub async fn watch<T>(work: impl Future<Output = T>) -> (T, Vec<Notice>) {
     let watched = async {
         let answer = work.await;
@@ -45,11 +46,11 @@ pub fn layer<S: Subscriber + for<'span> LookupSpan<'span>>() -> impl Layer<S> {
 
 /// Makes the layer the whole subscriber of a process that keeps no log, unless it has one.
 pub fn install() {
-    // An error means that there is one already, which is then found out about by the first connection.
+    // An error means that there is a subscriber already, which the first connection will test.
     let _ = tracing_subscriber::registry().with(layer()).try_init();
 }
 
-/// Whether an event is one that the driver makes of what the server said. They do not belong in the log as they are.
+/// Whether an event is one that the driver makes of a notice. They do not belong in the log as they are.
 pub(super) fn is_notice(metadata: &Metadata<'_>) -> bool {
     metadata.target() == "sqlx::postgres::notice"
 }
@@ -60,12 +61,12 @@ impl<S: Subscriber> Layer<S> for Catch {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut notice = Notice { is_warning: *event.metadata().level() <= Level::WARN, words: String::new() };
         event.record(&mut Message(&mut notice.words));
-        // What is said while nobody asks anything concerns no answer.
+        // A notice outside of `watch` belongs to no statement.
         let _ = CAUGHT.try_with(|caught| caught.borrow_mut().push(notice));
     }
 }
 
-/// Takes an event's message.
+/// Copies an event's message.
 struct Message<'w>(&'w mut String);
 
 impl Visit for Message<'_> {
@@ -89,7 +90,7 @@ mod tests {
 
     use super::*;
 
-    /// What is caught of a warning and of what the driver says at other levels and targets.
+    /// Sends a warning of the driver, and events of other levels and targets. Returns what is caught.
     fn caught() -> Vec<Notice> {
         let work = async {
             tracing::warn!(target: "sqlx::postgres::notice", message = "perhaps not on the standby");

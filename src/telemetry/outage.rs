@@ -1,5 +1,5 @@
-//! That the store fails is one fact, however many notice it: one line when it begins, a count every ten seconds, and one
-//! line when it is over. What failed is counted by cause, and logged one by one at `debug` only.
+//! An outage of the store in the log: one line when it begins, a count every ten seconds, and one line when it is over,
+//! however many requests it fails. Those are counted by cause, and logged one by one at `debug` only.
 //!
 //! A line for each request would make an outage worse: log collectors drop what comes too fast, the cause among it.
 
@@ -15,15 +15,15 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// How often a line says that it still fails.
-const EVERY: Duration = Duration::from_secs(10);
+/// How often a line says that the store still fails.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// For how long nothing may fail, once the store answers again, before the failure counts as over. Requests that were
-/// under way then belong to it still.
-const SETTLE: Duration = Duration::from_secs(1);
+/// under way at that time still belong to the outage.
+const RECOVERY: Duration = Duration::from_secs(1);
 /// The same for a store that has failed again and again: twice as long each time, up to this.
-const LONGEST_SETTLE: Duration = Duration::from_secs(16);
-/// After this long without a failure the next one is a new matter.
-const PEACE: Duration = Duration::from_mins(1);
+const LONGEST_RECOVERY: Duration = Duration::from_secs(16);
+/// After this long without a failure, the next one is a new outage.
+const NEW_OUTAGE_AFTER: Duration = Duration::from_mins(1);
 
 /// Why the store did not do what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -68,11 +68,11 @@ impl Failed {
 /// What is to be written to the log.
 #[derive(Debug, PartialEq, Eq)]
 enum Line {
-    /// It fails, and did not before.
+    /// The store fails, and did not before.
     Begun { cause: StoreCause, why: String },
-    /// It fails on.
+    /// The store still fails.
     Still { lasted: Duration, failed: Failed, why: String },
-    /// It does not fail any more. `lasted` is up to its first good answer.
+    /// The store does not fail any more. `lasted` is up to its first good answer.
     Over { lasted: Duration, failed: Failed },
 }
 
@@ -98,19 +98,19 @@ impl Line {
     }
 }
 
-/// Whether the store fails, and what is to be said of it. Times are since some fixed moment.
+/// Whether the store fails, and when that was last logged. Times are since some fixed moment.
 #[derive(Debug, Default)]
-struct Machine {
+struct State {
     failing: Option<Failing>,
-    /// When it last was over, and how long nothing was to fail before that.
+    /// When the last outage was over, and the recovery time of that outage.
     over: Option<(Duration, Duration)>,
 }
 
 #[derive(Debug)]
 struct Failing {
     since: Duration,
-    /// How long nothing may fail before it is over.
-    settle: Duration,
+    /// For how long nothing may fail before the outage is over.
+    recovery: Duration,
     failed: Failed,
     why: String,
     last_failure: Duration,
@@ -119,8 +119,8 @@ struct Failing {
     answered: Option<Duration>,
 }
 
-impl Machine {
-    /// Takes in a failure, of a request or of one of the service's own tasks.
+impl State {
+    /// Records a failure of a request or of one of the service's own tasks.
     fn failed(&mut self, cause: StoreCause, why: &dyn Display, of_request: bool, now: Duration) -> Option<Line> {
         let why = why.to_string();
         if let Some(failing) = &mut self.failing {
@@ -131,9 +131,11 @@ impl Machine {
             }
             return self.tick(now);
         }
-        let settle = match self.over {
-            Some((over, settle)) if now.saturating_sub(over) < PEACE => (settle * 2).min(LONGEST_SETTLE),
-            Some(_) | None => SETTLE,
+        let recovery = match self.over {
+            Some((over, recovery)) if now.saturating_sub(over) < NEW_OUTAGE_AFTER => {
+                (recovery * 2).min(LONGEST_RECOVERY)
+            }
+            Some(_) | None => RECOVERY,
         };
         let mut failed = Failed::default();
         if of_request {
@@ -141,26 +143,26 @@ impl Machine {
         }
         let line = Line::Begun { cause, why: why.clone() };
         let (last_failure, last_line) = (now, now);
-        self.failing = Some(Failing { since: now, settle, failed, why, last_failure, last_line, answered: None });
+        self.failing = Some(Failing { since: now, recovery, failed, why, last_failure, last_line, answered: None });
         Some(line)
     }
 
-    /// Takes in that the store has answered what it was asked at `asked`.
+    /// Records that the store has answered what it was asked at `asked`.
     fn answered(&mut self, asked: Duration, now: Duration) -> Option<Line> {
         let failing = self.failing.as_mut().filter(|failing| failing.last_failure <= asked)?;
         let answered = *failing.answered.get_or_insert(now);
-        if now.saturating_sub(failing.last_failure) < failing.settle {
+        if now.saturating_sub(failing.last_failure) < failing.recovery {
             return None;
         }
         let line = Line::Over { lasted: answered.saturating_sub(failing.since), failed: failing.failed };
-        self.over = Some((now, failing.settle));
+        self.over = Some((now, failing.recovery));
         self.failing = None;
         Some(line)
     }
 
-    /// Says that it still fails, where that is due.
+    /// Returns the line that says that the store still fails, where it is due.
     fn tick(&mut self, now: Duration) -> Option<Line> {
-        let failing = self.failing.as_mut().filter(|failing| now.saturating_sub(failing.last_line) >= EVERY)?;
+        let failing = self.failing.as_mut().filter(|failing| now.saturating_sub(failing.last_line) >= LINE_INTERVAL)?;
         failing.last_line = now;
         Some(failing.still(now))
     }
@@ -172,14 +174,14 @@ impl Failing {
     }
 }
 
-/// Says how often something may be said that could be said all the time: once in ten seconds.
+/// Limits a line that could be logged all the time to once in ten seconds.
 #[derive(Debug, Default)]
-pub struct Seldom(Option<Instant>);
+pub struct LogThrottle(Option<Instant>);
 
-impl Seldom {
-    /// Whether it is time to say it.
-    pub fn now(&mut self) -> bool {
-        let due = self.0.is_none_or(|last| last.elapsed() >= EVERY);
+impl LogThrottle {
+    /// Whether the line is due. If so, the next one is due in ten seconds.
+    pub fn is_due(&mut self) -> bool {
+        let due = self.0.is_none_or(|last| last.elapsed() >= LINE_INTERVAL);
         if due {
             self.0 = Some(Instant::now());
         }
@@ -187,75 +189,75 @@ impl Seldom {
     }
 }
 
-/// The fact, its lines and its metrics.
+/// The outage of a store, if there is one: its state, its log lines and its metrics.
 #[derive(Debug)]
 pub struct Outage {
     begin: Instant,
-    machine: Mutex<Machine>,
+    state: Mutex<State>,
     on: watch::Sender<bool>,
     failures: Family<FailureLabels, Counter>,
     failing: Gauge,
 }
 
 impl Outage {
-    /// The store is taken to be well.
+    /// Begins without an outage.
     pub(super) fn new(registry: &mut Registry) -> Self {
         let (failures, failing) = (Family::default(), Gauge::default());
         registry.register("store_failures", "Requests that failed because of the store, by cause", failures.clone());
         registry.register("store_failing", "Whether the store fails: 1, or 0", failing.clone());
-        let (begin, machine, on) = (Instant::now(), Mutex::default(), watch::Sender::new(false));
-        Self { begin, machine, on, failures, failing }
+        let (begin, state, on) = (Instant::now(), Mutex::default(), watch::Sender::new(false));
+        Self { begin, state, on, failures, failing }
     }
 
     /// Counts a request that failed because of the store.
-    pub fn failed(&self, cause: StoreCause, why: &dyn Display) {
+    pub fn request_failed(&self, cause: StoreCause, why: &dyn Display) {
         self.failures.get_or_create(&FailureLabels { cause }).inc();
-        // One that makes no sense may be the only one, and has a line of its own.
+        // An inconsistency may concern one request only, so it is no outage and has a line of its own.
         if cause != StoreCause::inconsistent {
-            self.change(|machine, now| machine.failed(cause, why, true, now));
+            self.change(|state, now| state.failed(cause, why, true, now));
         }
     }
 
-    /// Takes in that one of the service's own tasks has failed because of the store.
-    pub fn noticed(&self, cause: StoreCause, why: &dyn Display) {
-        self.change(|machine, now| machine.failed(cause, why, false, now));
+    /// Records that one of the service's own tasks has failed because of the store.
+    pub fn task_failed(&self, cause: StoreCause, why: &dyn Display) {
+        self.change(|state, now| state.failed(cause, why, false, now));
     }
 
-    /// Takes in that the store can be read and written, as it was asked at `asked`.
+    /// Records that the store can be read and written, as it was asked at `asked`.
     pub fn answered(&self, asked: Instant) {
         let asked = asked.saturating_duration_since(self.begin);
-        self.change(|machine, now| machine.answered(asked, now));
+        self.change(|state, now| state.answered(asked, now));
     }
 
     /// Writes the line that says that the store still fails, where that is due.
     pub fn tick(&self) {
-        self.change(Machine::tick);
+        self.change(State::tick);
     }
 
-    /// Writes the last line where the store fails while the service stops, so that no count is lost.
+    /// Writes a last line if the store fails while the service stops, so that no count is lost.
     pub fn close(&self) {
-        self.change(|machine, now| machine.failing.as_ref().map(|failing| failing.still(now)));
+        self.change(|state, now| state.failing.as_ref().map(|failing| failing.still(now)));
     }
 
     /// Whether something has failed since `then`.
     pub fn failed_since(&self, then: Instant) -> bool {
         let then = then.saturating_duration_since(self.begin);
-        self.machine.lock().failing.as_ref().is_some_and(|failing| failing.last_failure >= then)
+        self.state.lock().failing.as_ref().is_some_and(|failing| failing.last_failure >= then)
     }
 
     /// Waits until the store fails.
     pub async fn begun(&self) {
-        // It fails when its other end is gone, which is held here.
+        // This fails only when the sender is dropped, and that is held here.
         let _ = self.on.subscribe().wait_for(|on| *on).await;
     }
 
-    fn change(&self, change: impl FnOnce(&mut Machine, Duration) -> Option<Line>) {
+    fn change(&self, change: impl FnOnce(&mut State, Duration) -> Option<Line>) {
         let line = {
-            let mut machine = self.machine.lock();
-            let line = change(&mut machine, self.begin.elapsed());
-            // Nothing turns it without a line.
+            let mut state = self.state.lock();
+            let line = change(&mut state, self.begin.elapsed());
+            // The state never changes without a line.
             if line.is_some() {
-                let on = machine.failing.is_some();
+                let on = state.failing.is_some();
                 self.on.send_if_modified(|was| std::mem::replace(was, on) != on);
                 self.failing.set(on.into());
             }
@@ -284,19 +286,19 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_told_at_once_then_every_ten_seconds_then_at_its_end() {
-        let (mut machine, mut lines) = (Machine::default(), Vec::new());
+    fn an_outage_is_logged_at_once_then_every_ten_seconds_then_at_its_end() {
+        let (mut state, mut lines) = (State::default(), Vec::new());
         // 5,000 requests a second for 28 s.
         for tick in 0..140_000_u64 {
             let now = Duration::from_micros(200 * tick);
-            lines.extend(machine.failed(UNREACHABLE, &"refused", true, now));
+            lines.extend(state.failed(UNREACHABLE, &"refused", true, now));
             assert!(!lines.is_empty(), "at once");
         }
-        assert_eq!(machine.answered(ms(28_100), ms(28_101)), None, "requests may be under way still");
-        assert_eq!(machine.failed(StoreCause::too_slow, &"late", true, ms(28_300)), None);
-        assert_eq!(machine.answered(ms(28_200), ms(28_400)), None, "asked before the last failure");
-        assert_eq!(machine.answered(ms(28_500), ms(28_501)), None);
-        lines.extend(machine.answered(ms(29_400), ms(29_401)));
+        assert_eq!(state.answered(ms(28_100), ms(28_101)), None, "requests may be under way still");
+        assert_eq!(state.failed(StoreCause::too_slow, &"late", true, ms(28_300)), None);
+        assert_eq!(state.answered(ms(28_200), ms(28_400)), None, "asked before the last failure");
+        assert_eq!(state.answered(ms(28_500), ms(28_501)), None);
+        lines.extend(state.answered(ms(29_400), ms(29_401)));
         let failed = |unreachable| Failed { unreachable, too_slow: 0, inconsistent: 0 };
         let still = |seconds: u64, count| Line::Still {
             lasted: ms(seconds * 1000),
@@ -310,39 +312,39 @@ mod tests {
             Line::Over { lasted: ms(28_501), failed: Failed { unreachable: 140_000, too_slow: 1, inconsistent: 0 } },
         ];
         assert_eq!(lines, expected);
-        assert!(machine.failing.is_none());
+        assert!(state.failing.is_none());
     }
 
     #[test]
     fn an_outage_that_only_tasks_notice_is_counted_as_none() {
-        let mut machine = Machine::default();
-        assert!(matches!(machine.failed(UNREACHABLE, &"refused", false, ms(0)), Some(Line::Begun { .. })));
-        assert_eq!(machine.tick(ms(9_999)), None);
-        let still = machine.tick(ms(10_000));
+        let mut state = State::default();
+        assert!(matches!(state.failed(UNREACHABLE, &"refused", false, ms(0)), Some(Line::Begun { .. })));
+        assert_eq!(state.tick(ms(9_999)), None);
+        let still = state.tick(ms(10_000));
         assert!(matches!(still, Some(Line::Still { failed, .. }) if failed.total() == 0), "{still:?}");
-        let over = machine.answered(ms(12_000), ms(12_001));
+        let over = state.answered(ms(12_000), ms(12_001));
         assert!(matches!(over, Some(Line::Over { failed, .. }) if failed.total() == 0), "{over:?}");
     }
 
     #[test]
-    fn a_store_that_comes_and_goes_is_told_of_ever_less_often_until_there_is_peace() {
+    fn a_store_that_comes_and_goes_is_logged_ever_less_often_until_it_stays() {
         for (down, up) in [(1, 10), (10, 500), (100, 1_000), (300, 1_300), (700, 2_500), (1_000, 20_000)] {
-            let (mut machine, mut lines) = (Machine::default(), Vec::new());
+            let (mut state, mut lines) = (State::default(), Vec::new());
             let mut now = ms(0);
             while now < ms(300_000) {
                 let fails = now.as_millis() % (down + up) < down;
                 let line = if fails {
-                    machine.failed(UNREACHABLE, &"refused", true, now)
+                    state.failed(UNREACHABLE, &"refused", true, now)
                 } else {
-                    machine.answered(now, now).or_else(|| machine.tick(now))
+                    state.answered(now, now).or_else(|| state.tick(now))
                 };
                 lines.extend(line.map(|_| now));
                 now += ms(1);
             }
             assert!((2..=20).contains(&most_in_thirty_seconds(&lines)), "{down} down, {up} up: {lines:?}");
         }
-        let mut machine = Machine { over: Some((ms(0), LONGEST_SETTLE)), ..Machine::default() };
-        machine.failed(UNREACHABLE, &"refused", true, PEACE);
-        assert_eq!(machine.failing.map(|failing| failing.settle), Some(SETTLE));
+        let mut state = State { over: Some((ms(0), LONGEST_RECOVERY)), ..State::default() };
+        state.failed(UNREACHABLE, &"refused", true, NEW_OUTAGE_AFTER);
+        assert_eq!(state.failing.map(|failing| failing.recovery), Some(RECOVERY));
     }
 }

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use sessiond_needs::on_both_stores;
 
 use crate::harness::{
-    ALICE, Ask, BEGIN, BOB, BOB_EMAIL, PASSWORD, Reply, Server, StoreKind, ask, attributes, get, nobodys_credentials,
-    post,
+    ALICE, BEGIN, BOB, BOB_EMAIL, PASSWORD, Reply, Server, StoreKind, TestRequest, ask, attributes,
+    credentials_of_no_user, get, post,
 };
 
 const MOUNTS: [&str; 2] = ["", "/api"];
 
-fn login(mount: &str, username: &str, password: &str) -> Ask {
+fn login(mount: &str, username: &str, password: &str) -> TestRequest {
     post(&format!("{mount}/auth/login")).json(&json!({"username": username, "password": password}))
 }
 
@@ -43,10 +43,12 @@ async fn a_login_sets_the_cookie_and_says_nothing_else(store: StoreKind) {
 #[on_both_stores]
 async fn a_logout_destroys_the_cookie_and_the_session(store: StoreKind) {
     let server = Server::start(store).await;
-    let bare = |ask: Ask| ask;
-    let dashboard = |ask: Ask| ask.header("Content-Type", "application/json");
-    let empty = |ask: Ask| ask.json(&json!({}));
-    for (mount, body) in [("", bare as fn(Ask) -> Ask), ("/api", bare), ("/api", dashboard), ("", empty)] {
+    let bare = |ask: TestRequest| ask;
+    let dashboard = |ask: TestRequest| ask.header("Content-Type", "application/json");
+    let empty = |ask: TestRequest| ask.json(&json!({}));
+    for (mount, body) in
+        [("", bare as fn(TestRequest) -> TestRequest), ("/api", bare), ("/api", dashboard), ("", empty)]
+    {
         let token = logged_in(&server, BOB).await;
         let logout = || body(post(&format!("{mount}/auth/logout")).cookie(&token));
         let reply = server.send(logout()).await;
@@ -87,7 +89,7 @@ async fn a_logout_without_a_live_session_is_401_and_clears_a_browsers_cookie(sto
 async fn bad_credentials_are_answered_alike(store: StoreKind) {
     let server = Server::start(store).await;
     server.disable(BOB).await;
-    for (username, password) in nobodys_credentials() {
+    for (username, password) in credentials_of_no_user() {
         let reply = server.send(login("", username, &password)).await;
         assert_refused(&reply, 401, "invalid username or password");
         let names: Vec<_> = reply.headers.iter().map(|(name, _)| name.as_str()).collect();
@@ -186,7 +188,7 @@ async fn a_login_takes_every_spelling_of_a_name_and_ignores_unknown_keys(store: 
             json!({"username": name, "password": PASSWORD, "remember": true, "transport": "token", "x": {"y": [1]}});
         let reply = server.send(post("/auth/login").json(&extra)).await;
         assert_eq!((reply.status, reply.body.len()), (200, 0), "{name}");
-        assert!(!reply.header("set-cookie").expect("a cookie").contains("Max-Age"), "nobody is remembered here");
+        assert!(!reply.header("set-cookie").expect("a cookie").contains("Max-Age"), "no session is remembered here");
         let token = reply.cookie().expect("a cookie");
         assert_eq!(server.send(get("/user").cookie(&token)).await.json()["username"], BOB, "{name}");
     }
@@ -219,7 +221,7 @@ async fn the_user_is_shown_as_the_dashboard_knows_them(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn nobody_is_shown_without_a_live_session(store: StoreKind) {
+async fn no_user_is_shown_without_a_live_session(store: StoreKind) {
     let server = Server::start(store).await;
     let dead = logged_in(&server, BOB).await;
     server.send(post("/auth/logout").cookie(&dead)).await;
@@ -277,14 +279,14 @@ async fn unknown_paths_and_wrong_methods_are_refused_in_the_same_shape(store: St
 async fn a_login_makes_a_new_token_and_ends_the_session_of_the_old_cookie(store: StoreKind) {
     let server = Server::start(store).await;
     let (first, bystander) = (logged_in(&server, BOB).await, logged_in(&server, BOB).await);
-    // Whoever's it is: the browser that logs in as Alice no longer has Bob's cookie.
+    // It ends whichever user it belongs to: the browser that logs in as Alice no longer has Bob's cookie.
     let second = server.send(login("", ALICE, PASSWORD).cookie(&first)).await.cookie().expect("a cookie");
     assert_ne!(first, second);
     assert_eq!(
         (server.check(&first).await, server.check(&second).await, server.check(&bystander).await),
         (401, 200, 200)
     );
-    // A refused login leaves the old session alone, and a planted value never becomes a token.
+    // A refused login does not end the old session, and a planted value never becomes a token.
     let refused = server.send(login("", ALICE, "wrong horse battery staple").cookie(&second)).await;
     assert_eq!((refused.status, server.check(&second).await), (401, 200));
     let planted = server.send(login("", ALICE, PASSWORD).cookie(&first)).await.cookie().expect("a cookie");
@@ -293,10 +295,10 @@ async fn a_login_makes_a_new_token_and_ends_the_session_of_the_old_cookie(store:
 }
 
 #[on_both_stores]
-async fn two_live_cookies_are_nobodys_and_a_logout_or_a_login_ends_both(store: StoreKind) {
+async fn two_live_cookies_stand_for_no_user_and_a_logout_or_a_login_ends_both(store: StoreKind) {
     let server = Server::start(store).await;
     let two = async || [logged_in(&server, BOB).await, logged_in(&server, ALICE).await];
-    let both = |ask: Ask, [mine, tossed]: &[String; 2]| {
+    let both = |ask: TestRequest, [mine, tossed]: &[String; 2]| {
         ask.header("Host", "login.example.com").header("Cookie", &format!("_me_sess={tossed}; _me_sess={mine}"))
     };
     let (out, over) = (two().await, two().await);
@@ -312,7 +314,7 @@ async fn two_live_cookies_are_nobodys_and_a_logout_or_a_login_ends_both(store: S
         assert!(cleared("Domain=login.example.com") && cleared("Domain=example.com"), "{lines:?}");
     }
     assert!(!logout.all("set-cookie").last().expect("ours").contains("Domain"), "and the host's own");
-    assert!(login.cookie().is_some(), "nobody is locked out");
+    assert!(login.cookie().is_some(), "no user is locked out");
     for token in out.iter().chain(&over) {
         assert_eq!(server.check(token).await, 401);
     }

@@ -11,9 +11,9 @@ use sessiond_needs::on_both_stores;
 
 use crate::harness::{Reply, Server, StoreKind, ask, get};
 
-/// Sent only where the document says so.
-const TELLING: [&str; 6] = ["set-cookie", "retry-after", "allow", "www-authenticate", "location", "upgrade"];
-/// What every answer carries, beside its own.
+/// Headers that are sent only where the document names them.
+const ONLY_IF_DOCUMENTED: [&str; 6] = ["set-cookie", "retry-after", "allow", "www-authenticate", "location", "upgrade"];
+/// Headers that every answer has.
 const STAMPS: [(&str, &str); 3] =
     [("cache-control", "no-store"), ("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer")];
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
@@ -23,7 +23,7 @@ static DOCUMENT: LazyLock<Document> = LazyLock::new(|| {
     Document { root: serde_saphyr::from_str(text).expect("YAML"), compiled: Mutex::default() }
 });
 
-/// Holds one real answer against `openapi.yaml`: documented status, headers and body.
+/// Checks one real answer against `openapi.yaml`: its status, headers and body must be documented.
 pub fn check(method: &str, target: &str, reply: &Reply) {
     DOCUMENT.check(Listener::Public, method, target, reply).unwrap_or_else(|why| panic!("{method} {target}: {why}"));
 }
@@ -48,7 +48,7 @@ struct Document {
 }
 
 impl Document {
-    /// Follows references to where something really stands.
+    /// Follows references to the place of the definition.
     fn resolve(&self, pointer: String) -> (String, &Value) {
         let value = self.root.pointer(&pointer).unwrap_or_else(|| panic!("nothing at {pointer}"));
         match value.get("$ref").and_then(Value::as_str) {
@@ -91,11 +91,11 @@ impl Document {
     fn response(&self, listener: Listener, method: &str, path: &str, status: u16) -> Result<String, String> {
         let undocumented = || format!("{status} is not documented");
         let Some(template) = self.template(listener, path) else {
-            // A path that is nobody's: 404, or a refusal of the head, in the words of the prefix's owner.
+            // A path without a route: 404, or a refusal of the head, in the words of the dialect that has the prefix.
             let owners = self.root["x-unknown-routes"].as_array().expect("owners").iter();
             let prefix = |owner: &Value| owner["prefix"].as_str().expect("a prefix").to_owned();
             let owner = owners.filter(|o| format!("{path}/").starts_with(&prefix(o)) || prefix(o) == "/");
-            let owner = owner.max_by_key(|o| prefix(o).len()).expect("somebody");
+            let owner = owner.max_by_key(|o| prefix(o).len()).expect("an owner");
             let component = owner["response"]["$ref"].as_str().expect("a reference").trim_start_matches('#');
             let words =
                 [400, 404, 405, 431, 501].contains(&status).then(|| component.replace("404", &status.to_string()));
@@ -156,13 +156,13 @@ impl Document {
             let last = values.len().saturating_sub(1);
             for (at, value) in values.into_iter().enumerate() {
                 let value = if number { value.parse::<i64>().map_or(json!(value), Value::from) } else { json!(value) };
-                // Cookies that were tossed in are cleared before the one that counts.
+                // Cookies set by other hosts are cleared before the one that counts.
                 let pointer = if at < last { "/components/headers/ClearSessionIfAny" } else { pointer.as_str() };
                 self.validate(&format!("{pointer}/schema"), &value)?;
             }
         }
         let silent = |name: &&&str| !documented.keys().any(|known| known.eq_ignore_ascii_case(name));
-        match TELLING.iter().filter(|name| !reply.all(name).is_empty()).find(silent) {
+        match ONLY_IF_DOCUMENTED.iter().filter(|name| !reply.all(name).is_empty()).find(silent) {
             Some(name) => Err(format!("{name} is not documented: {:?}", reply.all(name))),
             None => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! One life of three logins, lived through every dialect: the words differ, the effects do not.
+//! The same course of three logins through every dialect: the words differ, the effects do not.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,23 +6,23 @@ use std::time::Duration;
 use serde_json::json;
 use sessiond_needs::on_both_stores;
 
-use crate::harness::{ALICE, Ask, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, delete, get, post};
+use crate::harness::{ALICE, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, delete, get, post};
 
 /// What a dialect decides. A new one is one row more in [`DIALECTS`].
 struct Dialect {
     name: &'static str,
-    log_in: fn(username: &str) -> Ask,
+    log_in: fn(username: &str) -> TestRequest,
     /// The token in the answer to a login.
     token: fn(&Reply) -> Option<String>,
     /// How its clients present a login.
-    present: fn(Ask, &LoggedIn) -> Ask,
+    present: fn(TestRequest, &LoggedIn) -> TestRequest,
     who_am_i: &'static str,
     /// Where the answer to that holds the username.
     username: &'static str,
     list: &'static str,
     /// What names the session in one row of `sessions`.
     row_id: &'static str,
-    log_out_other: fn(session: &str) -> Ask,
+    log_out_other: fn(session: &str) -> TestRequest,
     log_out: &'static str,
     logged_out: u16,
 }
@@ -77,7 +77,7 @@ const CURL: &str = "curl/8.5.0";
 /// A step, the sessions that live after it, and the audit's words for it: kind, whose session, why.
 type Effect = (&'static str, String, Vec<String>);
 
-/// What every dialect must come to.
+/// The effects that every dialect must have.
 const EFFECTS: [(&str, &str, &[&str]); 9] = [
     ("others are there", "alice bob", &["login_ok alice", "login_ok bob"]),
     ("three logins", "alice bob one two three", &["login_ok one", "login_ok two", "login_ok three"]),
@@ -116,15 +116,15 @@ impl Audit {
             "SELECT number, kind, coalesce(session_id, ''), coalesce(detail, '') FROM events
              WHERE number > {read} ORDER BY number"
         );
-        let mut told = Vec::new();
+        let mut lines = Vec::new();
         for event in server.database.rows(&events).await {
             let [number, kind, session, detail] =
                 event.try_into().map(|row: [_; 4]| row.map(Option::unwrap)).expect("four");
             let whose = self.names.get(&session).copied().unwrap_or(&session);
             self.events_read = number.parse().expect("a number");
-            told.push(format!("{kind} {whose} {detail}").trim_end().to_owned());
+            lines.push(format!("{kind} {whose} {detail}").trim_end().to_owned());
         }
-        self.effects.push((step, live.join(" "), told));
+        self.effects.push((step, live.join(" "), lines));
     }
 }
 
@@ -138,7 +138,7 @@ async fn log_in(server: &Server, dialect: &Dialect, username: &str, agent: &str)
     LoggedIn { session: header("remote-session-id"), user: header("remote-user-id"), token }
 }
 
-/// Whether a login is known as `username` through every dialect's way of presenting, asked of every dialect.
+/// Whether every dialect recognises a login as `username`, presented in the manner of every dialect.
 async fn known_everywhere(server: &Server, login: &LoggedIn, username: Option<&str>) {
     for way in &DIALECTS {
         for asked in &DIALECTS {

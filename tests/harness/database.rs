@@ -1,4 +1,4 @@
-//! A database of a test's own, of either kind, and what a test may know of it whichever that is.
+//! A database of a test's own, of either kind, and what a test can do with it whatever its kind.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -29,7 +29,7 @@ impl StoreKind {
                 ("(revoked_at IS NOT NULL)::int", "(s.token_hash = ANY (sessions) OR s.user_id = ANY (users))")
             }
         };
-        // The tombstone of an old token, whose session goes on under a new one, has a number alone.
+        // The tombstone of an old token, whose session goes on under a new one, has a number and nothing else.
         format!(
             "SELECT count(*) FROM sessions AS s
              WHERE coalesce(revoked_why, '') <> 'renewed'
@@ -43,7 +43,7 @@ impl StoreKind {
     }
 }
 
-/// A database, gone when dropped if it was made here.
+/// A database. If it was made here, it is deleted when dropped.
 pub enum Database {
     /// A file, in this directory.
     Sqlite(TempDir),
@@ -57,7 +57,7 @@ pub enum Database {
 }
 
 impl Database {
-    /// One with nothing in it. A file does not exist yet.
+    /// Makes an empty database. A file is not created yet.
     pub fn new(store: StoreKind) -> Self {
         match store {
             StoreKind::Sqlite => Self::Sqlite(tempfile::tempdir().expect("a directory")),
@@ -85,7 +85,7 @@ impl Database {
         }
     }
 
-    /// How `sessiond` is told of it.
+    /// Its URL, as `sessiond` is configured with it.
     pub fn url(&self) -> String {
         match self {
             Self::Sqlite(_) => format!("sqlite://{}", self.path().display()),
@@ -106,7 +106,8 @@ impl Database {
         }
     }
 
-    /// The answer to a query, a row a row, every value as text. It changes no file, not even on leaving.
+    /// The answer to a query, row by row, with every value as text. It changes no file, not even when the connection is
+    /// closed.
     pub async fn rows(&self, sql: &str) -> Vec<Texts> {
         let url = match self {
             Self::Sqlite(_) => self.url() + "?mode=ro",
@@ -122,17 +123,17 @@ impl Database {
         row[0].as_deref().and_then(|number| number.parse().ok()).expect("a number")
     }
 
-    /// Another client of it.
+    /// Opens another connection to it.
     pub async fn connect(&self) -> Connection {
         Connection::open(&self.url()).await.expect("a connection")
     }
 
-    /// Changes it behind the back of every server.
+    /// Changes it without any server.
     pub async fn execute(&self, sql: &str) {
         database::execute(&self.url(), sql).await.unwrap_or_else(|error| panic!("{error:#}: {sql}"));
     }
 
-    /// Keeps everything waiting that changes a session, until the connection is closed.
+    /// Blocks every change of a session until the connection is closed.
     pub async fn keep_writers_waiting(&self) -> Connection {
         let mut connection = self.connect().await;
         let lock = match self {
@@ -153,7 +154,7 @@ impl Database {
         rows[0][0].clone().expect("a key")
     }
 
-    /// Counts what was left half done.
+    /// Counts changes that were done only in part.
     pub async fn half_done(&self) -> i64 {
         self.number(&self.kind().half_done()).await
     }
@@ -174,7 +175,7 @@ impl Database {
         self.rows(tables).await.into_iter().flatten().flatten().collect()
     }
 
-    /// Everything it keeps, in pieces with a name.
+    /// Everything it holds, in named parts.
     pub async fn contents(&self) -> Vec<(String, Vec<u8>)> {
         let mut contents = Vec::new();
         match self {
@@ -225,7 +226,7 @@ fn server() -> &'static Url {
     url
 }
 
-/// Runs a statement there. A test that failed has said why, so that this says nothing.
+/// Runs a statement there. Errors are ignored, since a test that failed has reported its own.
 fn execute_on_server(sql: &str) {
     let done = block_on(database::execute(server().as_str(), sql));
     assert!(done.is_ok() || std::thread::panicking(), "{done:?}");
@@ -243,7 +244,7 @@ fn unused_name() -> String {
     format!("t_{prefix:08x}_{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Runs to its end what must not depend on the runtime of a test, which may be about to end.
+/// Runs work to its end on a runtime of its own, since that of the test may be about to end.
 fn block_on<T: Send>(work: impl Future<Output = T> + Send) -> T {
     let run = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -1,4 +1,4 @@
-//! Servers on a database that is not the shared one's, or on their own way to it, and what they say of themselves.
+//! Servers on a database of their own, or behind a proxy of their own, and what their operations listeners answer.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::harness::database::Database;
 use crate::harness::process::{Home, Process};
 use crate::harness::{Reply, exchange, get, post};
 
-/// Much longer than anybody has to wait for a logout, whatever happens to other servers.
+/// Much longer than a logout may take, whatever happens to other servers.
 pub const SOON: Duration = Duration::from_secs(5);
 
 /// A place to run servers in, on a database that is there already.
@@ -17,21 +17,21 @@ pub fn home_at(url: &str) -> Home {
     Home { dir: tempfile::tempdir().expect("a directory"), database: Database::at(url) }
 }
 
-/// A server that goes its own way to the database.
+/// Starts a server that connects to the database by this URL.
 pub async fn serve_through(home: &Home, url: &str) -> Process {
     let mut server = home.server();
     server.env("SESSIOND_DATABASE_URL", url);
     Process::start(server).await
 }
 
-/// The same URL with a name by which the database knows whose a connection is.
+/// The same URL with an application name, by which the connections of a server are recognised.
 pub fn named(url: &str, name: &str) -> String {
     let mut url = Url::parse(url).expect("a URL");
     url.query_pairs_mut().append_pair("application_name", name);
     url.into()
 }
 
-/// What operations are told.
+/// An answer of the operations listener.
 pub async fn ops(server: &Process, target: &str) -> Reply {
     exchange(&server.ops, &get(target).bytes(&server.ops)).await
 }

@@ -1,4 +1,4 @@
-//! A store of a test's own, with the short words in which its contract is told.
+//! A store of a test's own, with short functions in which the tests of its contract are written.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -33,17 +33,17 @@ pub async fn on_a_fresh_store(store: StoreKind, test: impl AsyncFn(&Fresh)) {
     fresh.store.close().await;
 }
 
-/// Opens what lies in a database, to serve from it or to run a command.
+/// Opens a database, to serve from it or to run a command.
 pub async fn open(database: &Database, role: Role) -> Result<SharedStore, ConnectError> {
     notices::install();
     connect(&DatabaseUrl::new(database.url()), role, TIMING, clock(), &SystemEntropy).await
 }
 
-/// A store that serves, and what its sink has heard.
+/// A store that serves, and the revocations that its sink was given.
 pub struct Fresh {
     pub store: SharedStore,
     pub clock: Arc<ManualClock>,
-    pub heard: Arc<Heard>,
+    pub sink: Arc<RecordingSink>,
     pub database: Database,
 }
 
@@ -57,21 +57,21 @@ pub struct Line {
     pub detail: Option<String>,
 }
 
-/// A sink that keeps what it hears, where the store tells one.
+/// A sink that records every revocation it is given.
 #[derive(Default)]
-pub struct Heard(Mutex<Vec<Revocation>>);
+pub struct RecordingSink(Mutex<Vec<Revocation>>);
 
-impl RevocationSink for Heard {
+impl RevocationSink for RecordingSink {
     fn apply(&self, revocation: &Revocation) {
         self.0.lock().expect("no panic").push(revocation.clone());
     }
 
     fn clear(&self) {
-        panic!("nobody touches these files");
+        panic!("only this test changes these files");
     }
 }
 
-impl Heard {
+impl RecordingSink {
     pub fn all(&self) -> Vec<Revocation> {
         self.0.lock().expect("no panic").clone()
     }
@@ -84,7 +84,7 @@ pub fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::new(BEGIN))
 }
 
-/// What ended by a change that was made.
+/// The sessions that a change has ended.
 pub fn made(changed: Changed) -> Revoked {
     match changed {
         Changed::Yes(revoked) => revoked,
@@ -132,7 +132,7 @@ pub fn login_of(user: UserId, number: u64) -> NewSession {
     }
 }
 
-/// What gives a session another token, found by `token(number)`.
+/// A renewal that gives a session the token `token(number)`.
 pub fn renewal_of(session: SessionId, number: u64) -> Renewal {
     let tombstone = SessionId::random(&SystemEntropy).expect("entropy");
     Renewal { session, token_hash: token(number), tombstone, idle_until: BEGIN.after(IDLE) }
@@ -149,13 +149,13 @@ impl Fresh {
 
     pub async fn over(database: Database) -> Self {
         notices::install();
-        let (clock, heard) = (clock(), Arc::new(Heard::default()));
-        let (url, role) = (DatabaseUrl::new(database.url()), Role::Serve(heard.clone()));
+        let (clock, sink) = (clock(), Arc::new(RecordingSink::default()));
+        let (url, role) = (DatabaseUrl::new(database.url()), Role::Serve(sink.clone()));
         let store = connect(&url, role, TIMING, clock.clone(), &SystemEntropy).await.expect("a store");
-        Self { store, clock, heard, database }
+        Self { store, clock, sink, database }
     }
 
-    /// A command's store beside it.
+    /// Opens the store as a command beside the server does.
     pub async fn beside(&self) -> SharedStore {
         open(&self.database, Role::Command).await.expect("a store")
     }
@@ -279,10 +279,10 @@ impl Fresh {
         counts
     }
 
-    /// The log of revocations, as caches learn of it: read where replicas share it, else as it was told.
+    /// The revocation log as caches get it: read from the store where replicas share it, else as the sink was given it.
     pub async fn log(&self) -> Vec<Revocation> {
         let Some(shared) = self.store.shared() else {
-            return self.heard.all().into_iter().filter(|revocation| revocation.seq > Seq(0)).collect();
+            return self.sink.all().into_iter().filter(|revocation| revocation.seq > Seq(0)).collect();
         };
         let mut log: Vec<Revocation> = Vec::new();
         loop {

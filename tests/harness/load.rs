@@ -1,5 +1,5 @@
-//! Clients who end sessions on some server and check them on all, and what they may never be told, whatever goes wrong
-//! meanwhile: that an ended session is accepted, or that one is ended which nobody has ended.
+//! Clients that end sessions on some server and check them on all, and the answers that they must never get, whatever
+//! goes wrong meanwhile: that an ended session is accepted, or that a session has ended that no client has ended.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::database::Database;
 use crate::harness::process::{Process, attempt};
-use crate::harness::{Ask, LoggedIn, delete, get, post};
+use crate::harness::{LoggedIn, TestRequest, delete, get, post};
 
 const CLIENTS: usize = 8;
 /// Much longer than any server may take for an answer.
@@ -19,43 +19,43 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client does nothing after each session.
 const PAUSE: Duration = Duration::from_millis(60);
 
-/// What all clients were answered so far.
+/// Counts of the answers that all clients got so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     /// Checks of a session that was live, or may have been.
     pub accepted: usize,
     /// Checks of a session that had ended.
     pub refused: usize,
-    /// Requests that came to nothing: 5xx, or not answered.
+    /// Requests that failed: 5xx, or no answer.
     pub failed: usize,
     /// Sessions that were ended, and this was answered.
     pub ended: usize,
-    /// Sessions of which nobody was told whether they were ended.
+    /// Sessions whose logout has an unknown outcome.
     pub in_doubt: usize,
 }
 
 /// What is known of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
-    /// Nobody has asked to end it.
+    /// No client has asked to end it.
     Live,
-    /// Somebody has, and was not told whether that was done.
+    /// A client has, and the outcome is unknown.
     InDoubt,
-    /// Somebody has and was told so, or it was refused since.
+    /// A client has and was answered with success, or the session was refused since.
     Ended,
 }
 
-/// A session and what became of it.
-struct Story {
+/// A session and its state.
+struct SessionState {
     session: LoggedIn,
     known: Known,
     /// Whether its end was answered with success.
     answered: bool,
 }
 
-/// Clients at work.
+/// The running clients.
 pub struct Load {
-    clients: JoinSet<Vec<Story>>,
+    clients: JoinSet<Vec<SessionState>>,
     tally: Arc<Mutex<Tally>>,
     enough: CancellationToken,
 }
@@ -86,31 +86,31 @@ impl Load {
         *self.tally.lock().expect("no panic")
     }
 
-    /// Lets them finish what they are at. Panics when any of them was told what may not be.
-    pub async fn end(mut self) -> Stories {
+    /// Lets them finish. Panics if any of them got an answer that must not be.
+    pub async fn end(mut self) -> SessionStates {
         self.enough.cancel();
-        let mut stories = Vec::new();
-        while let Some(told) = self.clients.join_next().await {
-            stories.extend(told.expect("no panic"));
+        let mut states = Vec::new();
+        while let Some(ended) = self.clients.join_next().await {
+            states.extend(ended.expect("no panic"));
         }
-        Stories(stories)
+        SessionStates(states)
     }
 }
 
-/// What became of every session that was touched.
-pub struct Stories(Vec<Story>);
+/// The state of every session that a client used.
+pub struct SessionStates(Vec<SessionState>);
 
-impl Stories {
-    /// Panics unless the database has what was answered, and all servers tell the same of each session.
+impl SessionStates {
+    /// Panics unless the database agrees with the answers, and all servers give the same answer for each session.
     pub async fn assert_true(&self, servers: &[&Process], database: &Database) {
         assert_eq!(database.half_done().await, 0, "half done");
         let dead = database.rows("SELECT id FROM sessions WHERE revoked_at IS NOT NULL").await;
         let dead: HashSet<String> = dead.into_iter().flatten().flatten().collect();
-        for Story { session, known, answered } in &self.0 {
+        for SessionState { session, known, answered } in &self.0 {
             let ended = dead.contains(&session.session);
             assert!(ended || !answered, "an end was answered that is not in the database: {session:?}");
             match known {
-                Known::Live => assert!(!ended, "nobody has ended {session:?}"),
+                Known::Live => assert!(!ended, "no client has ended {session:?}"),
                 Known::InDoubt => {}
                 Known::Ended => assert!(ended, "it was refused once: {session:?}"),
             }
@@ -122,29 +122,29 @@ impl Stories {
 }
 
 impl Client {
-    async fn run(mut self) -> Vec<Story> {
-        let mut stories: Vec<Story> = Vec::new();
+    async fn run(mut self) -> Vec<SessionState> {
+        let mut states: Vec<SessionState> = Vec::new();
         while !self.enough.is_cancelled() {
             self.turn += 1;
             let pair = self.pairs.lock().expect("no panic").pop();
             match pair {
-                Some([kept, doomed]) => stories.extend(self.end(kept, doomed).await),
-                None => assert!(!stories.is_empty(), "too few sessions"),
+                Some([kept, doomed]) => states.extend(self.end(kept, doomed).await),
+                None => assert!(!states.is_empty(), "too few sessions"),
             }
-            // What was true stays so.
-            let count = stories.len();
+            // Answers stay true.
+            let count = states.len();
             for back in [1, 5, 20, 60] {
-                let old = &mut stories[(count - 1).saturating_sub(back + self.turn % 5)];
+                let old = &mut states[(count - 1).saturating_sub(back + self.turn % 5)];
                 self.look(self.turn + back, old).await;
             }
             tokio::time::sleep(PAUSE).await;
         }
-        stories
+        states
     }
 
     /// Ends one of two sessions that each server has in memory, if it can.
-    async fn end(&self, kept: LoggedIn, doomed: LoggedIn) -> [Story; 2] {
-        let begin = |session| Story { session, known: Known::Live, answered: false };
+    async fn end(&self, kept: LoggedIn, doomed: LoggedIn) -> [SessionState; 2] {
+        let begin = |session| SessionState { session, known: Known::Live, answered: false };
         let (mut kept, mut doomed) = (begin(kept), begin(doomed));
         for _ in 0..2 {
             self.look_everywhere(&mut doomed).await;
@@ -175,20 +175,20 @@ impl Client {
     }
 
     /// Checks a session on all servers at once, with what is known of it before.
-    async fn look_everywhere(&self, story: &mut Story) {
-        let before = story.known;
+    async fn look_everywhere(&self, state: &mut SessionState) {
+        let before = state.known;
         let looks = (0..self.servers.len()).map(async |server| {
             let mut known = before;
-            self.judge(server, &story.session, &mut known).await;
+            self.judge(server, &state.session, &mut known).await;
             known
         });
         if join_all(looks).await.contains(&Known::Ended) {
-            story.known = Known::Ended;
+            state.known = Known::Ended;
         }
     }
 
-    async fn look(&self, server: usize, story: &mut Story) {
-        self.judge(server, &story.session, &mut story.known).await;
+    async fn look(&self, server: usize, state: &mut SessionState) {
+        self.judge(server, &state.session, &mut state.known).await;
     }
 
     async fn judge(&self, server: usize, session: &LoggedIn, known: &mut Known) {
@@ -198,7 +198,7 @@ impl Client {
                 self.counted().accepted += 1;
             }
             Some(401) => {
-                assert_ne!(*known, Known::Live, "nobody has ended {session:?}");
+                assert_ne!(*known, Known::Live, "no client has ended {session:?}");
                 *known = Known::Ended;
                 self.counted().refused += 1;
             }
@@ -208,7 +208,7 @@ impl Client {
     }
 
     /// The status of an answer, if there is one.
-    async fn ask(&self, server: usize, ask: &Ask) -> Option<u16> {
+    async fn ask(&self, server: usize, ask: &TestRequest) -> Option<u16> {
         let address = &self.servers[server % self.servers.len()];
         let reply = tokio::time::timeout(PATIENCE, attempt(address, ask)).await.expect("an answer in time");
         let status = reply.map(|reply| reply.status);

@@ -46,8 +46,8 @@ pub const BOB_EMAIL: &str = "bob@example.com";
 /// When every test begins: 2026-01-02T03:04:05.678Z.
 pub const BEGIN: Timestamp = Timestamp::from_millis(1_767_323_045_678);
 
-/// Names and passwords that log nobody in, once Bob is disabled.
-pub fn nobodys_credentials() -> [(&'static str, String); 10] {
+/// Names and passwords that are refused, once Bob is disabled.
+pub fn credentials_of_no_user() -> [(&'static str, String); 10] {
     let long = "x".repeat(1025);
     [
         (ALICE, "wrong horse battery staple"),
@@ -66,9 +66,9 @@ pub fn nobodys_credentials() -> [(&'static str, String); 10] {
 
 /// A server of this test's own.
 pub struct Server {
-    /// Moves when told to.
+    /// A clock that the test moves.
     pub clock: Arc<ManualClock>,
-    /// What it serves from.
+    /// The database that it serves from.
     pub database: Database,
     running: Running,
 }
@@ -85,7 +85,7 @@ impl Server {
         Self::over(Database::new(store), clock, toml, Timeouts::default()).await
     }
 
-    /// Starts with little patience for slow clients.
+    /// Starts with short timeouts for slow clients.
     pub async fn impatient(store: StoreKind, timeouts: Timeouts) -> Self {
         Self::over(Database::new(store), Arc::new(ManualClock::new(BEGIN)), "", timeouts).await
     }
@@ -142,8 +142,8 @@ impl Server {
         self.clock.now()
     }
 
-    /// Sends a request over a connection of its own, and holds the answer against `openapi.yaml`.
-    pub async fn send(&self, ask: Ask) -> Reply {
+    /// Sends a request over a connection of its own, and checks the answer against `openapi.yaml`.
+    pub async fn send(&self, ask: TestRequest) -> Reply {
         let (method, target) = (ask.method.clone(), ask.target.clone());
         let reply = exchange(&self.address(), &ask.bytes(&self.address())).await;
         crate::dialects::openapi::check(&method, &target, &reply);
@@ -172,14 +172,14 @@ impl Server {
         LoggedIn { token: text("/token"), session: text("/session/id"), user: text("/user/id") }
     }
 
-    /// Waits until no request is under way: the handlers of clients that have gone have come to their end.
+    /// Waits until no request is under way, including the handlers of clients that have disconnected.
     pub async fn database_is_at_rest(&self) {
         let connections = async || {
             let metrics = self.ops("/metrics").await.text();
             let open = metrics.lines().find_map(|line| line.strip_prefix("sessiond_connections "));
             open.and_then(|open| open.parse::<u32>().ok()).expect("a gauge")
         };
-        // The one that asks.
+        // The request for this number itself.
         until("only one connection is open", async || connections().await == 1).await;
     }
 
@@ -232,7 +232,7 @@ pub struct LoggedIn {
 
 /// A request to be sent.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct TestRequest {
     /// Its method.
     pub method: String,
     /// Its path and query.
@@ -243,34 +243,34 @@ pub struct Ask {
 }
 
 /// A request with any method.
-pub fn ask(method: &str, target: &str) -> Ask {
-    Ask { method: method.into(), target: target.into(), headers: Vec::new(), body: None, host: true }
+pub fn ask(method: &str, target: &str) -> TestRequest {
+    TestRequest { method: method.into(), target: target.into(), headers: Vec::new(), body: None, host: true }
 }
 
 /// A GET.
-pub fn get(target: &str) -> Ask {
+pub fn get(target: &str) -> TestRequest {
     ask("GET", target)
 }
 
 /// A POST without a body.
-pub fn post(target: &str) -> Ask {
+pub fn post(target: &str) -> TestRequest {
     ask("POST", target)
 }
 
 /// A DELETE.
-pub fn delete(target: &str) -> Ask {
+pub fn delete(target: &str) -> TestRequest {
     ask("DELETE", target)
 }
 
-impl Ask {
-    /// Adds a header, even if there is one of that name. `Host` given here takes the place of the usual one.
+impl TestRequest {
+    /// Adds a header, even if there is one of that name. A `Host` given here replaces the usual one.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.host &= !name.eq_ignore_ascii_case("host");
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// Leaves `Host` out.
+    /// Omits `Host`.
     pub fn without_host(mut self) -> Self {
         self.host = false;
         self
@@ -412,7 +412,7 @@ impl Reply {
 }
 
 impl Server {
-    /// Lets a user log in no more, as the command line does it beside a running server.
+    /// Disables a user, as the command line does beside a running server.
     pub async fn disable(&self, username: &str) {
         let database = format!("database_url = '{}'\npassword_workers = 1", self.database.url());
         let config = Config::new(&toml::from_str(&database).expect("settings")).expect("a configuration");

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::harness::database::{Database, StoreKind};
-use crate::harness::{ALICE, Ask, BOB, LoggedIn, PASSWORD, Reply, exchange, get, post};
+use crate::harness::{ALICE, BOB, LoggedIn, PASSWORD, Reply, TestRequest, exchange, get, post};
 
 /// A directory of this test's own to run in, and a database.
 pub struct Home {
@@ -154,7 +154,7 @@ impl Process {
     }
 
     /// Sends a request over a connection of its own.
-    pub async fn send(&self, ask: Ask) -> Reply {
+    pub async fn send(&self, ask: TestRequest) -> Reply {
         exchange(&self.listen, &ask.bytes(&self.listen)).await
     }
 
@@ -180,7 +180,7 @@ pub async fn serving(store: StoreKind) -> (Home, Process) {
 }
 
 /// A login that asks for the token in the body.
-pub fn login(username: &str, password: &str) -> Ask {
+pub fn login(username: &str, password: &str) -> TestRequest {
     let body = serde_json::json!({"username": username, "password": password, "transport": "token"});
     post("/api/v1/auth/login").json(&body)
 }
@@ -193,7 +193,7 @@ pub fn logged_in(reply: &Reply) -> LoggedIn {
 }
 
 /// Sends a request to a server that may be killed meanwhile. `None`: not answered.
-pub async fn attempt(address: &str, ask: &Ask) -> Option<Reply> {
+pub async fn attempt(address: &str, ask: &TestRequest) -> Option<Reply> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     stream.write_all(&ask.bytes(address)).await.ok()?;
     let mut answer = Vec::new();

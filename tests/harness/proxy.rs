@@ -1,4 +1,5 @@
-//! A way to the database that a test can disturb: held up without a word, delayed, or cut in the middle of an answer.
+//! A proxy before the database that a test can disturb: bytes are held up, delayed, or cut off in the middle of an
+//! answer.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,37 +14,38 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use url::Url;
 
-/// What the connection that hears of revocations begins with.
+/// What a connection that listens for revocations sends first.
 const LISTEN: &[u8] = b"LISTEN \"sessiond\"";
-/// Of a thousand answers in stormy weather so many are late, and of a thousand pieces either way so many break off.
+/// Of a thousand answers in faulty traffic this many are late, and of a thousand pieces in either direction this many
+/// are cut off.
 const LATE: u16 = 60;
 const BROKEN: u16 = 20;
-/// How long what is said the other way still arrives then.
+/// For how long bytes in the other direction still arrive after that.
 const ECHO: Duration = Duration::from_millis(20);
 /// A late answer is late by two numbers up to this, in milliseconds, multiplied: seldom by more than all deadlines.
 const DELAY: u16 = 34;
 
-/// What happens to what is sent through.
+/// What happens to the bytes that pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weather {
-    /// Nothing.
-    Fair,
-    /// Answers are late at random; questions and answers break off at random, and then the connection ends.
-    Stormy,
-    /// On connections that listen for revocations nothing arrives any more this way, and nothing is closed. What is sent
-    /// arrives once the weather is fair again.
-    Deaf(Ways),
+pub enum Traffic {
+    /// They pass unchanged.
+    Undisturbed,
+    /// Answers are late at random. Questions and answers are cut off at random, and then the connection ends.
+    Faulty,
+    /// On connections that listen for revocations nothing arrives any more in this direction, and nothing is closed.
+    /// What was sent arrives once the traffic is undisturbed again.
+    ListenersSilent(Direction),
 }
 
-/// Which ways nothing arrives.
+/// The direction in which nothing arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ways {
-    /// Neither.
+pub enum Direction {
+    /// Both directions.
     Both,
-    /// Not what the server asks.
-    Asked,
-    /// Not what the database answers.
-    Answered,
+    /// From the server to the database.
+    ToDatabase,
+    /// From the database to the server.
+    ToServer,
 }
 
 /// A proxy, gone when dropped, and all its connections with it.
@@ -55,16 +57,16 @@ pub struct Proxy {
 
 struct Shared {
     database: SocketAddr,
-    weather: watch::Sender<Weather>,
+    traffic: watch::Sender<Traffic>,
     held: AtomicUsize,
     late: AtomicUsize,
     broken: AtomicUsize,
-    /// When each connection came.
-    came: Mutex<Vec<Instant>>,
+    /// When each connection was accepted.
+    connection_times: Mutex<Vec<Instant>>,
 }
 
 impl Proxy {
-    /// A way to a database.
+    /// Starts a proxy before a database.
     pub async fn to(database: &str) -> Self {
         let mut url = Url::parse(database).expect("a URL");
         let addresses = url.socket_addrs(|| Some(5432)).expect("a host");
@@ -74,25 +76,25 @@ impl Proxy {
         url.set_port(Some(address.port())).expect("a port");
         let shared = Arc::new(Shared {
             database: addresses[0],
-            weather: watch::Sender::new(Weather::Fair),
+            traffic: watch::Sender::new(Traffic::Undisturbed),
             held: AtomicUsize::default(),
             late: AtomicUsize::default(),
             broken: AtomicUsize::default(),
-            came: Mutex::default(),
+            connection_times: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, Arc::clone(&shared)));
         Self { url, shared, _tasks: tasks }
     }
 
-    /// How a server is told to go this way.
+    /// The URL by which a server connects through the proxy.
     pub fn url(&self) -> String {
         self.url.to_string()
     }
 
-    /// Changes what happens from now on, and to what is under way.
-    pub fn turn(&self, weather: Weather) {
-        self.shared.weather.send_replace(weather);
+    /// Changes what happens from now on, also to bytes under way.
+    pub fn set_traffic(&self, traffic: Traffic) {
+        self.shared.traffic.send_replace(traffic);
     }
 
     /// How many pieces were held up so far.
@@ -105,9 +107,9 @@ impl Proxy {
         self.shared.late.load(Ordering::Relaxed)
     }
 
-    /// When each connection came so far, whether or not the database could be reached.
-    pub fn came(&self) -> Vec<Instant> {
-        self.shared.came.lock().expect("no panic").clone()
+    /// When each connection so far was accepted, whether or not the database could be reached.
+    pub fn connection_times(&self) -> Vec<Instant> {
+        self.shared.connection_times.lock().expect("no panic").clone()
     }
 
     /// How many pieces broke off.
@@ -119,46 +121,46 @@ impl Proxy {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     while let Ok((server, _)) = listener.accept().await {
-        shared.came.lock().expect("no panic").push(Instant::now());
+        shared.connection_times.lock().expect("no panic").push(Instant::now());
         connections.spawn(forward(server, Arc::clone(&shared)));
         while connections.try_join_next().is_some() {}
     }
 }
 
-/// Forwards both ways until one side closes, or the storm breaks the connection; then both are closed.
+/// Forwards both ways until one side closes, or a piece is cut off; then both are closed.
 async fn forward(server: TcpStream, shared: Arc<Shared>) {
     let Ok(database) = TcpStream::connect(shared.database).await else { return };
     let _ = (server.set_nodelay(true), database.set_nodelay(true));
     let ((from_server, to_server), (from_database, to_database)) = (server.into_split(), database.into_split());
     let listens = AtomicBool::new(false);
     tokio::select! {
-        () = pump(from_server, to_database, Ways::Asked, &listens, &shared) => {}
-        () = pump(from_database, to_server, Ways::Answered, &listens, &shared) => {}
+        () = pump(from_server, to_database, Direction::ToDatabase, &listens, &shared) => {}
+        () = pump(from_database, to_server, Direction::ToServer, &listens, &shared) => {}
     }
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: Ways, listens: &AtomicBool, shared: &Shared) {
-    let mut weather = shared.weather.subscribe();
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: Direction, listens: &AtomicBool, shared: &Shared) {
+    let mut traffic = shared.traffic.subscribe();
     let mut bytes = vec![0; 16 * 1024];
     while let Ok(read @ 1..) = from.read(&mut bytes).await {
         let mut piece = &bytes[..read];
-        if way == Ways::Asked && piece.windows(LISTEN.len()).any(|window| window == LISTEN) {
+        if way == Direction::ToDatabase && piece.windows(LISTEN.len()).any(|window| window == LISTEN) {
             listens.store(true, Ordering::Relaxed);
         }
-        let held = |weather: &Weather| {
-            let here = matches!(weather, Weather::Deaf(ways) if *ways == way || *ways == Ways::Both);
+        let held = |traffic: &Traffic| {
+            let here = matches!(traffic, Traffic::ListenersSilent(direction) if *direction == way || *direction == Direction::Both);
             here && listens.load(Ordering::Relaxed)
         };
-        if held(&weather.borrow_and_update()) {
+        if held(&traffic.borrow_and_update()) {
             shared.held.fetch_add(1, Ordering::Relaxed);
-            let _ = weather.wait_for(|weather| !held(weather)).await;
+            let _ = traffic.wait_for(|traffic| !held(traffic)).await;
         }
-        let (stormy, fate) = (*weather.borrow() == Weather::Stormy, below(1000));
-        if stormy && fate < BROKEN {
+        let (faulty, fate) = (*traffic.borrow() == Traffic::Faulty, below(1000));
+        if faulty && fate < BROKEN {
             shared.broken.fetch_add(1, Ordering::Relaxed);
             // A question lacks its very end: a COMMIT, perhaps, and all that is asked before it is answered.
-            piece = &piece[..if way == Ways::Asked { read - 1 } else { read / 2 }];
-        } else if stormy && way == Ways::Answered && fate < BROKEN + LATE {
+            piece = &piece[..if way == Direction::ToDatabase { read - 1 } else { read / 2 }];
+        } else if faulty && way == Direction::ToServer && fate < BROKEN + LATE {
             shared.late.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(Duration::from_millis(u64::from(below(DELAY)) * u64::from(below(DELAY)))).await;
         }

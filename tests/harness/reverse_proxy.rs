@@ -65,7 +65,7 @@ impl ReverseProxy {
         Self { address, log, _dir: dir, _child: child }
     }
 
-    /// What it complained about so far.
+    /// What it has written to standard error so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }

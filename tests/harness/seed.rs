@@ -1,4 +1,4 @@
-//! Sessions for which nobody had to log in: a password takes a while, and a test of faults wants many.
+//! Makes sessions without logins: hashing a password takes a while, and tests of faults need many sessions.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use sessiond::telemetry::notices;
 use crate::harness::LoggedIn;
 use crate::harness::fresh::{ABSOLUTE, hash};
 
-/// So few that the store does not find it is too slow.
+/// So few in one statement that the store's deadline does not pass.
 const AT_ONCE: usize = 12;
 
 /// Makes as many users, with as many sessions each.

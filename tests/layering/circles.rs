@@ -1,4 +1,4 @@
-//! No file needs another that needs it, on whatever way: inside a folder, too, every arrow goes down.
+//! No two files need one another, directly or by way of others, inside a folder either.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,7 +62,7 @@ fn defined_in(modules: &Modules<'_>, path: &[String], patience: usize) -> Option
     Some(found.unwrap_or_else(|| (*file).clone()))
 }
 
-/// Whether an item of that name stands in a file.
+/// Whether a file defines an item of that name.
 fn defines(text: &str, item: &str) -> bool {
     ["fn", "struct", "enum", "trait", "const", "static", "type", "macro_rules!"].iter().any(|kind| {
         let words = format!("{kind} {item}");
@@ -111,7 +111,7 @@ fn a_planted_circle_is_found_and_a_name_that_is_passed_on_makes_none() {
         files.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned())).collect()
     };
     let circle = |all: &[(&str, &str)]| circles(&needs(&files(all))).into_keys().collect::<Vec<_>>();
-    // Directly, on a way round, and by a path that is written out.
+    // Directly, by way of another file, and by a path that is written out.
     let two = [("a/b.rs", "use super::c::C;\npub struct B;"), ("a/c.rs", "pub struct C(crate::a::b::B);")];
     assert_eq!(circle(&two), [["a/b.rs", "a/c.rs"]]);
     let three = [

@@ -26,7 +26,7 @@ pub struct Import {
 }
 
 impl Named {
-    /// Those that say themselves where they lead, line by line.
+    /// The paths that are complete in themselves, line by line.
     pub fn direct(&self) -> Vec<(usize, &[String])> {
         let imports = self.imports.iter().map(|import| (import.line, import.path.as_slice()));
         let written_out = self.written_out.iter().map(|(line, path)| (*line, path.as_slice()));

@@ -48,7 +48,7 @@ async fn nothing_changes_when_the_databases_clock_is_set_back_or_forward_by_an_h
     assert!(tally.ended > 20 && tally.failed <= tally.accepted / 100, "{tally:?}");
     load.end().await.assert_true(&servers, &home.database).await;
     for server in servers {
-        assert_eq!(server.check(&alice.token).await, 200, "nobody was logged out");
+        assert_eq!(server.check(&alice.token).await, 200, "no session was ended");
         let metrics = ops(server, "/metrics").await.text();
         assert!(!metrics.contains("sessiond_cache_clears_total{"), "nor forgotten: {metrics}");
     }

@@ -18,7 +18,7 @@ use sessiond_support::wait::until;
 use tokio::task::JoinSet;
 
 use crate::harness::fresh::{
-    Fresh, Heard, IDLE, because, later, login_of, logout_of, made, on_a_fresh_store, open, token,
+    Fresh, IDLE, RecordingSink, because, later, login_of, logout_of, made, on_a_fresh_store, open, token,
 };
 use crate::harness::{BEGIN, StoreKind};
 
@@ -26,13 +26,13 @@ fn shared(fresh: &Fresh) -> Arc<dyn Replicas> {
     fresh.store.shared().expect("many may serve from it")
 }
 
-fn somebody() -> ReplicaId {
+fn new_id() -> ReplicaId {
     ReplicaId::random(&SystemEntropy).expect("entropy")
 }
 
 /// Another process that serves from the same database.
 async fn another(fresh: &Fresh) -> SharedStore {
-    open(&fresh.database, Role::Serve(Arc::new(Heard::default()))).await.expect("a store")
+    open(&fresh.database, Role::Serve(Arc::new(RecordingSink::default()))).await.expect("a store")
 }
 
 async fn replicas(fresh: &Fresh) -> Vec<Replica> {
@@ -59,16 +59,16 @@ fn numbers(revocations: &[Revocation]) -> Vec<i64> {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn whoever_joins_has_applied_the_newest_number() {
+async fn a_replica_that_registers_has_applied_the_newest_number() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         sessions(fresh, 1..2).await;
-        let [first, second] = [somebody(), somebody()];
+        let [first, second] = [new_id(), new_id()];
         assert_eq!(shared(fresh).register(first, true).await.expect("a store"), Seq(0));
         fresh.logout(logout_of(1)).await;
         assert_eq!(shared(fresh).register(second, true).await.expect("a store"), Seq(1));
         assert_eq!(replica(fresh, first).await.expect("there").applied, Seq(0));
         assert_eq!(replica(fresh, second).await.expect("there").applied, Seq(1));
-        assert!(shared(fresh).register(first, true).await.is_err(), "an id is one process's alone");
+        assert!(shared(fresh).register(first, true).await.is_err(), "an id belongs to one process only");
         assert_eq!(replicas(fresh).await.len(), 2);
     })
     .await;
@@ -79,7 +79,7 @@ async fn whoever_joins_has_applied_the_newest_number() {
 async fn a_beat_counts_up_stores_what_was_applied_and_brings_what_came_after_it() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         sessions(fresh, 1..4).await;
-        let id = somebody();
+        let id = new_id();
         shared(fresh).register(id, true).await.expect("a store");
         let before = replica(fresh, id).await.expect("there");
         for number in 1..4 {
@@ -101,9 +101,9 @@ async fn a_beat_counts_up_stores_what_was_applied_and_brings_what_came_after_it(
 
 #[needs(postgres)]
 #[tokio::test]
-async fn the_beat_of_a_row_that_is_gone_is_none_and_brings_it_not_back() {
+async fn the_beat_of_a_deleted_row_is_none_and_does_not_restore_it() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
-        let (id, other) = (somebody(), somebody());
+        let (id, other) = (new_id(), new_id());
         shared(fresh).register(id, true).await.expect("a store");
         shared(fresh).register(other, true).await.expect("a store");
         shared(fresh).deregister(id).await.expect("a store");
@@ -117,10 +117,10 @@ async fn the_beat_of_a_row_that_is_gone_is_none_and_brings_it_not_back() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn reading_news_changes_nothing_and_tells_whole_users() {
+async fn reading_news_changes_nothing_and_names_whole_users() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         sessions(fresh, 1..3).await;
-        let id = somebody();
+        let id = new_id();
         shared(fresh).register(id, true).await.expect("a store");
         let before = replicas(fresh).await;
         let ann = fresh.found(1).await.1.id;
@@ -138,13 +138,13 @@ async fn reading_news_changes_nothing_and_tells_whole_users() {
 #[tokio::test]
 async fn what_is_acknowledged_is_read_by_others_and_is_no_sign_of_life() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
-        let (id, beside) = (somebody(), another(fresh).await);
+        let (id, beside) = (new_id(), another(fresh).await);
         shared(fresh).register(id, true).await.expect("a store");
         let before = replica(fresh, id).await.expect("there");
         shared(fresh).acknowledge(id, Seq(5)).await.expect("a store");
         let news = beside.shared().expect("shared").news(Seq(0)).await.expect("a store");
         assert_eq!(news.replicas, [Replica { applied: Seq(5), ..before }]);
-        // It may come late, behind a beat that says more.
+        // It may arrive late, behind a beat with a higher number.
         shared(fresh).acknowledge(id, Seq(4)).await.expect("a store");
         assert_eq!(replica(fresh, id).await.expect("there").applied, Seq(5), "never back");
         beside.close().await;
@@ -154,9 +154,9 @@ async fn what_is_acknowledged_is_read_by_others_and_is_no_sign_of_life() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn nobody_is_reaped_who_has_beaten_since() {
+async fn no_replica_is_reaped_that_has_beaten_since() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
-        let (alive, dead) = (somebody(), somebody());
+        let (alive, dead) = (new_id(), new_id());
         for id in [alive, dead] {
             shared(fresh).register(id, true).await.expect("a store");
         }
@@ -180,14 +180,14 @@ async fn of_a_reaping_and_a_beat_at_once_one_wins() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         let beside = another(fresh).await;
         for _ in 0..30 {
-            let id = somebody();
+            let id = new_id();
             shared(fresh).register(id, true).await.expect("a store");
             let read = replica(fresh, id).await.expect("there");
             let (mine, others) = (shared(fresh), beside.shared().expect("shared"));
             let (beaten, reaped) = tokio::join!(mine.beat(id, Seq(0)), others.reap(read));
             reaped.expect("a store");
             let there = replica(fresh, id).await.is_some();
-            assert_eq!(beaten.expect("a store").is_some(), there, "told what is");
+            assert_eq!(beaten.expect("a store").is_some(), there, "whether the row is there");
         }
         beside.close().await;
     })
@@ -232,31 +232,31 @@ async fn numbers_have_no_gap_and_no_number_is_read_before_its_tombstones() {
     let mut writers = JoinSet::new();
     for (at, store) in (0..).zip([another(&fresh).await, another(&fresh).await]) {
         writers.spawn(async move {
-            let mut told = BTreeSet::new();
-            // Batched, alone, by making room, and whole users in doubt.
+            let mut seqs = BTreeSet::new();
+            // Revocations in a batch, one by one, for the cap, and of whole users.
             for five in 0..EACH / 5 {
                 let first = at * EACH + five * 5;
                 let batch = join_all((first..first + 3).map(|number| store.logout(logout_of(number)))).await;
-                told.extend(batch.into_iter().map(|revoked| revoked.expect("a store").seq));
+                seqs.extend(batch.into_iter().map(|revoked| revoked.expect("a store").seq));
                 let last = store.lookup(&token(first + 3)).await.expect("a store");
                 let Lookup::Found(found) = last else { panic!("{last:?}") };
                 let one = store.revoke(Target::Id(found.0.id, None), because(Why::Operator)).await.expect("a store");
-                told.insert(made(one).seq);
+                seqs.insert(made(one).seq);
                 let new = NewSession { replaces: vec![token(first + 4)], ..login_of(bob, 10_000 + first) };
                 store.create_session(new).await.expect("a store");
             }
             store.close().await;
-            told
+            seqs
         });
     }
 
     let (reader, mut read, mut finished) = (shared(&fresh), Seq(0), false);
-    let mut told = BTreeSet::new();
+    let mut seqs = BTreeSet::new();
     while !finished {
-        // Once they have all ended, one look more sees everything.
+        // Once all have ended, one more read sees everything.
         finished = loop {
             match writers.try_join_next() {
-                Some(ended) => told.extend(ended.expect("no panic")),
+                Some(ended) => seqs.extend(ended.expect("no panic")),
                 None => break writers.is_empty(),
             }
         };
@@ -271,7 +271,7 @@ async fn numbers_have_no_gap_and_no_number_is_read_before_its_tombstones() {
         }
     }
     assert_eq!(reader.news(read).await.expect("a store").head, read, "up to the end");
-    assert!(told.iter().all(|seq| (Seq(1)..=read).contains(seq)));
+    assert!(seqs.iter().all(|seq| (Seq(1)..=read).contains(seq)));
     assert_eq!(fresh.audit().await["logout"], usize::try_from(2 * EACH / 5 * 3).expect("few"));
     assert!(fresh.states(0..2 * EACH).await.iter().all(|state| *state == "revoked"));
     fresh.store.close().await;
@@ -326,7 +326,7 @@ async fn a_log_longer_than_an_answer_is_read_in_pieces_without_a_gap() {
 async fn a_command_waits_for_everybody_who_serves() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         sessions(fresh, 1..2).await;
-        let [quick, slow] = [somebody(), somebody()];
+        let [quick, slow] = [new_id(), new_id()];
         for id in [quick, slow] {
             shared(fresh).register(id, true).await.expect("a store");
         }
@@ -345,10 +345,10 @@ async fn a_command_waits_for_everybody_who_serves() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn what_somebody_has_not_applied_is_kept_in_the_log() {
+async fn what_a_replica_has_not_applied_is_kept_in_the_log() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         sessions(fresh, 1..4).await;
-        let id = somebody();
+        let id = new_id();
         shared(fresh).register(id, true).await.expect("a store");
         for number in 1..4 {
             fresh.logout(logout_of(number)).await;
@@ -363,7 +363,7 @@ async fn what_somebody_has_not_applied_is_kept_in_the_log() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn a_last_seen_time_that_waits_for_a_lock_past_the_deadline_brings_nobody_back() {
+async fn a_last_seen_time_that_waits_for_a_lock_past_the_deadline_revives_no_session() {
     on_a_fresh_store(StoreKind::Postgres, async |fresh| {
         sessions(fresh, 1..2).await;
         let mut lock = Connection::open(&fresh.database.url()).await.expect("connected");
@@ -417,8 +417,8 @@ async fn a_session_that_became_idle_just_now_is_ended_for_good_and_not_counted()
         assert!(fresh.revoke(Target::All(ann)).await.sessions.is_empty(), "it was over");
         let ended = "SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL";
         assert_eq!(fresh.database.number(ended).await, 1, "and comes not back, whatever another's clock says");
-        let told = "SELECT count(*) FROM events WHERE kind = 'revoked'";
-        assert_eq!(fresh.database.number(told).await, 0);
+        let query = "SELECT count(*) FROM events WHERE kind = 'revoked'";
+        assert_eq!(fresh.database.number(query).await, 0);
     })
     .await;
 }
@@ -431,11 +431,11 @@ async fn the_log_is_read_by_its_index_though_it_was_short_when_that_was_planned(
         for _ in 0..20 {
             reader.shared().expect("shared").news(Seq(0)).await.expect("a store");
         }
-        // What it did is told once it is gone.
+        // Its changes become visible once it is closed.
         reader.close().await;
         drop(reader);
-        let told = "SELECT idx_scan FROM pg_stat_user_tables WHERE relname = 'revocations'";
-        until("it is told", async || fresh.database.number(told).await >= 20).await;
+        let query = "SELECT idx_scan FROM pg_stat_user_tables WHERE relname = 'revocations'";
+        until("the reads are counted", async || fresh.database.number(query).await >= 20).await;
         // Making the index goes through the table once.
         let scans = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'revocations'";
         assert!(fresh.database.number(scans).await <= 1);

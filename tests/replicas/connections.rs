@@ -1,4 +1,4 @@
-//! What becomes of servers whose connections to the database are cut, held up or delayed.
+//! Servers whose connections to the database are cut, held up or delayed.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use sessiond_support::wait::until;
 use crate::harness::fleet::{accepted, is_trusted, log_out, named, ops, serve_through, until_in_memory, until_trusted};
 use crate::harness::load::Load;
 use crate::harness::process::{Home, Process};
-use crate::harness::proxy::{Proxy, Ways, Weather};
+use crate::harness::proxy::{Direction, Proxy, Traffic};
 use crate::harness::seed;
 use crate::harness::{ALICE, StoreKind};
 
 /// What the log says once a beat has failed.
 const TROUBLE: &str = "the store fails";
 
-/// Panics unless the trouble is over: sessions begin and end as ever.
+/// Panics unless the disturbance is over: sessions begin and end as usual.
 async fn assert_is_over(servers: &[&Process]) {
     until_trusted(servers).await;
     for (at, server) in servers.iter().enumerate() {
@@ -48,9 +48,9 @@ async fn no_end_is_forgotten_while_connections_are_killed_again_and_again() {
     assert!(killed > 24, "each server has several: {killed}");
     let tally = load.tally();
     assert!(tally.ended > 40 && tally.refused > 200 && tally.accepted > 200 && tally.failed > 0, "{tally:?}");
-    let stories = load.end().await;
+    let states = load.end().await;
     assert_is_over(&servers).await;
-    stories.assert_true(&servers, &home.database).await;
+    states.assert_true(&servers, &home.database).await;
 }
 
 #[needs(postgres)]
@@ -67,18 +67,18 @@ async fn no_end_is_forgotten_while_answers_are_late_and_connections_break() {
     let pairs = seed::sessions(&home.database.url(), 400).await;
     until_trusted(&servers).await;
     let load = Load::on(&servers, pairs);
-    proxies.iter().for_each(|proxy| proxy.turn(Weather::Stormy));
+    proxies.iter().for_each(|proxy| proxy.set_traffic(Traffic::Faulty));
     tokio::time::sleep(Duration::from_secs(8)).await;
-    proxies.iter().for_each(|proxy| proxy.turn(Weather::Fair));
+    proxies.iter().for_each(|proxy| proxy.set_traffic(Traffic::Undisturbed));
     for proxy in &proxies {
         assert!(proxy.late() > 10 && proxy.broken() > 3, "{} late, {} broken", proxy.late(), proxy.broken());
     }
-    assert!(servers.iter().all(|server| server.log().contains(TROUBLE)), "nobody has noticed");
+    assert!(servers.iter().all(|server| server.log().contains(TROUBLE)), "no server has noticed");
     let tally = load.tally();
     assert!(tally.ended > 5 && tally.refused > 20 && tally.accepted > 50 && tally.failed > 0, "{tally:?}");
-    let stories = load.end().await;
+    let states = load.end().await;
     assert_is_over(&servers).await;
-    stories.assert_true(&servers, &home.database).await;
+    states.assert_true(&servers, &home.database).await;
 }
 
 #[needs(postgres)]
@@ -118,14 +118,14 @@ async fn a_server_whose_listening_connection_is_cut_again_and_again_accepts_noth
 async fn memory_that_is_not_believed_for_a_while_is_kept() {
     let home = Home::new(StoreKind::Postgres);
     let proxy = Proxy::to(&home.database.url()).await;
-    // Nobody else is there to give it up.
+    // There is no other server that could reap it.
     let server = serve_through(&home, &proxy.url()).await;
     until_trusted(&[&server]).await;
     let alice = server.log_in(ALICE).await;
     until_in_memory(&[&server], &alice.token).await;
-    proxy.turn(Weather::Deaf(Ways::Both));
+    proxy.set_traffic(Traffic::ListenersSilent(Direction::Both));
     until("it is not trusted", async || !is_trusted(&server).await).await;
-    proxy.turn(Weather::Fair);
+    proxy.set_traffic(Traffic::Undisturbed);
     until_trusted(&[&server]).await;
     let read = accepted(&server, "store").await;
     assert_eq!((server.check(&alice.token).await, accepted(&server, "store").await), (200, read), "from memory");
@@ -133,49 +133,53 @@ async fn memory_that_is_not_believed_for_a_while_is_kept() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn a_server_that_hears_nothing_on_its_listening_connection_reads_the_store_until_it_hears_again() {
-    join_all([Ways::Both, Ways::Asked, Ways::Answered].map(deaf_for_a_while)).await;
+async fn a_server_whose_listening_connection_hangs_reads_the_store_until_it_recovers() {
+    join_all([Direction::Both, Direction::ToDatabase, Direction::ToServer].map(silent_for_a_while)).await;
 }
 
-async fn deaf_for_a_while(ways: Ways) {
+async fn silent_for_a_while(direction: Direction) {
     let home = Home::new(StoreKind::Postgres);
     let proxy = Proxy::to(&home.database.url()).await;
-    let (deaf, other) = (serve_through(&home, &proxy.url()).await, home.serve().await);
-    let servers = [&deaf, &other];
+    let (silenced, other) = (serve_through(&home, &proxy.url()).await, home.serve().await);
+    let servers = [&silenced, &other];
     let pairs = seed::sessions::<2>(&home.database.url(), 3).await;
     until_trusted(&servers).await;
     for session in pairs.as_flattened() {
         until_in_memory(&servers, &session.token).await;
     }
 
-    proxy.turn(Weather::Deaf(ways));
-    // While it is trusted still, and others do not know that it hears nothing.
+    proxy.set_traffic(Traffic::ListenersSilent(direction));
+    // It is still trusted, and other servers do not know that its connection hangs.
     let [[first_kept, first], [kept, doomed], [last_kept, last]] = &pairs[..] else { panic!("three") };
     log_out(&other, &first.token).await;
-    assert_eq!(deaf.check(&first.token).await, 401, "{ways:?}");
-    assert_eq!(deaf.check(&first_kept.token).await, 200);
-    until("it is not trusted", async || !is_trusted(&deaf).await).await;
-    assert!(proxy.held() > 0, "{ways:?}");
-    let ready = ops(&deaf, "/readyz").await;
+    assert_eq!(silenced.check(&first.token).await, 401, "{direction:?}");
+    assert_eq!(silenced.check(&first_kept.token).await, 200);
+    until("it is not trusted", async || !is_trusted(&silenced).await).await;
+    assert!(proxy.held() > 0, "{direction:?}");
+    let ready = ops(&silenced, "/readyz").await;
     assert_eq!(ready.status, 200);
     assert!(ready.text().contains("cache: not trusted, each check reads the store ("), "{}", ready.text());
-    let before = (accepted(&deaf, "memory").await, accepted(&deaf, "store").await);
+    let before = (accepted(&silenced, "memory").await, accepted(&silenced, "store").await);
     for _ in 0..3 {
-        assert_eq!(deaf.check(&kept.token).await, 200);
+        assert_eq!(silenced.check(&kept.token).await, 200);
     }
-    assert_eq!((accepted(&deaf, "memory").await, accepted(&deaf, "store").await), (before.0, before.1 + 3));
+    assert_eq!((accepted(&silenced, "memory").await, accepted(&silenced, "store").await), (before.0, before.1 + 3));
     log_out(&other, &doomed.token).await;
-    assert_eq!(deaf.check(&doomed.token).await, 401, "{ways:?}");
-    log_out(&deaf, &last.token).await;
-    assert_eq!(other.check(&last.token).await, 401, "{ways:?}");
-    assert!(!is_trusted(&deaf).await, "all the time");
+    assert_eq!(silenced.check(&doomed.token).await, 401, "{direction:?}");
+    log_out(&silenced, &last.token).await;
+    assert_eq!(other.check(&last.token).await, 401, "{direction:?}");
+    assert!(!is_trusted(&silenced).await, "all the time");
 
     // What was held up arrives late.
-    proxy.turn(Weather::Fair);
+    proxy.set_traffic(Traffic::Undisturbed);
     until_trusted(&servers).await;
     until_in_memory(&servers, &last_kept.token).await;
     for [kept, ended] in &pairs {
-        assert_eq!((deaf.check(&kept.token).await, deaf.check(&ended.token).await), (200, 401), "{ways:?}");
+        assert_eq!(
+            (silenced.check(&kept.token).await, silenced.check(&ended.token).await),
+            (200, 401),
+            "{direction:?}"
+        );
     }
     assert_is_over(&servers[..1]).await;
 }

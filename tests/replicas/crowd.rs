@@ -1,4 +1,4 @@
-//! The most sessions of a user, where many servers see them: whichever of them has seen a session lately, it stays.
+//! The cap on a user's sessions with many servers: a session that was seen lately stays, whichever server has seen it.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn server(home: &Home, cap: usize) -> Command {
     server
 }
 
-/// The same, which answers no check from memory. Returns once it takes part.
+/// The same, which answers no check from memory. Returns once it is registered.
 async fn serve_without_cache(home: &Home, cap: usize) -> Process {
     let mut server = server(home, cap);
     server.env("SESSIOND_CACHE", "off");
@@ -137,7 +137,7 @@ async fn a_frozen_server_delays_a_login_at_the_cap_and_does_not_prevent_it() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn a_login_at_the_cap_asks_nobody_where_what_is_stored_decides() {
+async fn a_login_at_the_cap_asks_no_replica_where_stored_times_decide() {
     let home = Home::new(StoreKind::Postgres);
     let (a, b) = tokio::join!(serve(&home, 3), serve(&home, 3));
     let sessions = filled(&[&a, &b], 3).await;

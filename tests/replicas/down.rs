@@ -1,5 +1,5 @@
-//! A database that is down under load is one fact: a few lines in the log, a few attempts to connect, and counts that add
-//! up. And one that only refuses further connections costs nobody who has one.
+//! A database that is down under load makes for a few lines in the log, a few attempts to connect, and counts that add
+//! up. One that only refuses further connections is still used over the open ones.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -110,18 +110,18 @@ async fn an_outage_under_load_is_a_few_lines_and_attempts_its_counts_add_up_and_
         let sessions = seed::sessions::<1>(&cluster.url("postgres"), 32).await;
         let checks = Checks::on(&server, sessions.into_iter().map(|[session]| session.token));
         until("all are in memory", async || checks.accepted() > 2_000).await;
-        let before = (server.log().lines().count(), proxy.came().len());
+        let before = (server.log().lines().count(), proxy.connection_times().len());
         assert_eq!(checks.failed(), 0);
 
         cluster.stop_immediately().await.unwrap();
         let lost = Instant::now();
-        until("it is told", async || server.log().contains("the store fails")).await;
+        until("it is logged", async || server.log().contains("the store fails")).await;
         tokio::time::sleep(outage.saturating_sub(lost.elapsed())).await;
         assert_eq!((ops(&server, "/readyz").await.status, ops(&server, "/livez").await.status), (503, 200));
         let (failed, accepted) = (checks.failed(), checks.accepted());
         assert!(failed > 5_000, "refused at once: {failed} in {outage:?}");
-        let (told, came) = (server.log().lines().count() - before.0, proxy.came().split_off(before.1));
-        assert!((1..=20).contains(&told), "{told} lines: {}", server.log());
+        let (written, came) = (server.log().lines().count() - before.0, proxy.connection_times().split_off(before.1));
+        assert!((1..=20).contains(&written), "{written} lines: {}", server.log());
         assert!(most_in_a_second(&came) <= 20, "{} in {outage:?}", came.len());
         assert!(came.len() >= 5, "it is tried on: {}", came.len());
 
@@ -135,8 +135,8 @@ async fn an_outage_under_load_is_a_few_lines_and_attempts_its_counts_add_up_and_
         let line = over(&server.log()).expect("over");
         assert_eq!((field(&line, "failed"), failures(&server).await), (failed.to_string(), failed), "{}", server.log());
         assert!(!server.log().contains("\"failed\""), "no request has a line of its own");
-        let told = server.log().lines().count() - before.0;
-        assert!(told <= 20, "{told} lines: {}", server.log());
+        let written = server.log().lines().count() - before.0;
+        assert!(written <= 20, "{written} lines: {}", server.log());
         if cache == "on" {
             assert!(server.log().contains("the store still fails"), "{}", server.log());
         }
@@ -155,7 +155,7 @@ async fn a_database_that_hangs_is_not_waited_for_by_everybody() {
     cluster.freeze().unwrap();
     let checks = Checks::on(&server, sessions.into_iter().map(|[session]| session.token));
     // If each waited for its deadline, they would be 16 a second.
-    until("it is known and told at once", async || checks.failed() > 3_000).await;
+    until("it is known and answered at once", async || checks.failed() > 3_000).await;
     cluster.thaw().unwrap();
     let back = Instant::now();
     until("checks are answered", async || checks.accepted() > 100).await;
@@ -232,11 +232,15 @@ async fn a_database_without_room_refuses_what_it_is_asked_on_the_connections_the
     let alice = server.log_in(ALICE).await;
     let logout = || post("/api/v1/auth/logout").bearer(&alice.token);
     home.database.execute(FULL).await;
-    let before = proxy.came().len();
+    let before = proxy.connection_times().len();
     for _ in 0..100 {
         assert_eq!(server.send(logout()).await.status, 502);
     }
-    assert!(proxy.came().len() < before + 10, "{} and {before} connections", proxy.came().len());
+    assert!(
+        proxy.connection_times().len() < before + 10,
+        "{} and {before} connections",
+        proxy.connection_times().len()
+    );
     assert_eq!(server.check(&alice.token).await, 200, "none of it was done");
     home.database.execute("DROP TRIGGER no_room ON events").await;
     assert_eq!((server.send(logout()).await.status, server.check(&alice.token).await), (200, 401));

@@ -56,9 +56,9 @@ async fn no_answered_end_is_lost_when_a_standby_takes_over() {
     until_trusted(&servers).await;
     let again = load.tally();
     until("sessions end again", async || load.tally().ended > again.ended + 10).await;
-    let stories = load.end().await;
-    stories.assert_true(&servers, &Database::at(&standby.url("postgres"))).await;
-    // None is given out that the lost one may have given out as well.
+    let states = load.end().await;
+    states.assert_true(&servers, &Database::at(&standby.url("postgres"))).await;
+    // No number is assigned that the lost primary may have assigned as well.
     let numbers = standby.rows("postgres", "SELECT seq >> 40 FROM coherence").await.unwrap();
     assert_eq!(numbers, [[Some(String::from("1"))]], "those of the second timeline");
 
@@ -81,13 +81,13 @@ async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
     let server = serve_through(&home, &primary.url("postgres")).await;
     until_trusted(&[&server]).await;
     let warned = || server.log().contains("canceling wait for synchronous replication");
-    // On a busy machine the answer may be given up before anybody sees it wait.
+    // On a busy machine the deadline may pass before the commit is seen to wait.
     for _ in 0..10 {
         let alice = server.log_in(ALICE).await;
         standby.freeze().unwrap();
         let logout = post("/api/v1/auth/logout").bearer(&alice.token);
         let cancel = async {
-            // As an operator would who has lost the standby.
+            // As an operator would do after the loss of the standby.
             let waits = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
                          WHERE wait_event = 'SyncRep' AND query LIKE 'WITH locked%'";
             let none = [[Some(String::from("0"))]];
@@ -107,34 +107,34 @@ async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
             return;
         }
     }
-    panic!("nobody was warned: {}", server.log());
+    panic!("no warning was logged: {}", server.log());
 }
 
 #[tokio::test]
-async fn a_process_that_would_not_hear_such_a_warning_is_refused_with_a_sentence() {
+async fn a_process_that_would_miss_such_a_warning_is_refused_with_a_sentence() {
     let database = Database::new(StoreKind::Postgres);
-    let deaf = tracing_subscriber::registry().with(notices::layer()).with(LevelFilter::ERROR);
-    let _guard = tracing::subscriber::set_default(deaf);
+    let filtered = tracing_subscriber::registry().with(notices::layer()).with(LevelFilter::ERROR);
+    let _guard = tracing::subscriber::set_default(filtered);
     let refused = open(&database, Role::Command).await.err().expect("refused").to_string();
     assert!(refused.contains("tracing subscriber lacks sessiond's layer"), "{refused}");
     assert!(database.is_untouched().await, "{:?}", database.tables().await);
 }
 
-/// A port where connections are neither accepted nor refused, as those of a machine that is gone.
-struct Gone {
+/// A port where connections are neither accepted nor refused, as on a machine that is off.
+struct UnresponsivePort {
     port: u16,
     _listener: TcpListener,
     _waiting: Vec<TcpStream>,
 }
 
-impl Gone {
+impl UnresponsivePort {
     async fn new() -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
         let listener = socket.listen(1).expect("listening");
         let address = listener.local_addr().expect("bound");
         let mut waiting = Vec::new();
-        // Nobody takes them, until there is no more room.
+        // No connection is accepted, until the queue is full.
         while let Ok(connected) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
             waiting.push(connected.expect("connected"));
         }
@@ -144,14 +144,15 @@ impl Gone {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn a_host_that_is_gone_without_a_word_is_passed_over() {
+async fn a_host_that_does_not_answer_is_passed_over() {
     let home = Home::new(StoreKind::Postgres);
-    let gone = Gone::new().await;
+    let unresponsive = UnresponsivePort::new().await;
     let mut url = Url::parse(&home.database.url()).expect("a URL");
     let live = url.port().unwrap_or(5432);
-    url.set_port(Some(gone.port)).expect("a port");
+    url.set_port(Some(unresponsive.port)).expect("a port");
     let hosts = format!("{}:{}", url.host_str().expect("a host"), live);
-    let both = url.as_str().replacen(&format!(":{}/", gone.port), &format!(":{},{hosts}/", gone.port), 1);
+    let both =
+        url.as_str().replacen(&format!(":{}/", unresponsive.port), &format!(":{},{hosts}/", unresponsive.port), 1);
     let server = serve_through(&home, &both).await;
     until_trusted(&[&server]).await;
     let alice = server.log_in(ALICE).await;

@@ -1,5 +1,5 @@
-//! A database server that is down, or hangs: refused in each dialect's words, not made up for from memory for longer than
-//! that may be believed, and over when it is back.
+//! A database server that is down, or hangs: requests are refused in each dialect's words, checks are not answered from
+//! memory for longer than that is trusted, and all is well when it is back.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::harness::{ALICE, BOB, LoggedIn, Server, get, post};
 use crate::harness::{StoreKind, seed};
 use crate::wire::outage::{TOO_SLOW, UNREACHABLE, assert_is_over, assert_words, checks, logins, logouts, send_all};
 
-/// A server on a cluster that it may lose, with Bob logged in and in nobody's memory.
+/// A server on a cluster that can be stopped, with Bob logged in and in no cache.
 async fn serving(cluster: &Postgres) -> (Server, LoggedIn) {
     let toml = format!("database_url = '{}'", cluster.url("postgres"));
     let server = Server::with(StoreKind::Postgres, &toml).await;
@@ -21,7 +21,7 @@ async fn serving(cluster: &Postgres) -> (Server, LoggedIn) {
     (server.restart(&toml).await, bob)
 }
 
-/// It comes back by itself, and nobody was logged out meanwhile.
+/// It recovers by itself, and no session was ended meanwhile.
 async fn recovers(server: Server, bob: &LoggedIn) {
     until("it is ready", async || server.ops("/readyz").await.status == 200).await;
     assert_eq!(server.check(&bob.token).await, 200, "still alive");
@@ -84,7 +84,7 @@ async fn servers_believe_their_memory_no_longer_than_a_second_while_the_database
         for server in servers {
             assert_ne!(server.check(&revoked.token).await, 200, "even while memory may be believed");
         }
-        // A second after the last answer to anybody's beat. From then on there is no answer to be had from memory.
+        // This is a second after the last answered beat of any server. From then on no check is answered from memory.
         tokio::time::sleep(Duration::from_secs(1).saturating_sub(begin.elapsed())).await;
         let mut failed = 0;
         while begin.elapsed() < Duration::from_secs(2) {
@@ -113,7 +113,7 @@ async fn servers_believe_their_memory_no_longer_than_a_second_while_the_database
         until_trusted(&servers).await;
         assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
         until_in_memory(&servers, &kept.token).await;
-        // What the database was asked before it hung it does now, or has not done at all.
+        // The database now does what it was asked before it hung, or never does it.
         let dead =
             format!("SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL AND id = '{}'", doubtful.session);
         until("all know the same", async || {

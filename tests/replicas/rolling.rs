@@ -1,4 +1,4 @@
-//! A new version comes: three servers behind a real proxy are restarted one after the other, and no client notices.
+//! A rolling upgrade: three servers behind a real proxy are restarted one after the other, and no client notices.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::harness::process::{Home, Process, logged_in, login};
 use crate::harness::reverse_proxy::ReverseProxy;
-use crate::harness::{ALICE, Ask, PASSWORD, Reply, StoreKind, exchange, get, post};
+use crate::harness::{ALICE, PASSWORD, Reply, StoreKind, TestRequest, exchange, get, post};
 
 /// Who asks at a time, and how often each checks a session between its login and its logout.
 const CLIENTS: usize = 6;
@@ -74,7 +74,7 @@ async fn haproxy(places: [Place; 3]) -> ReverseProxy {
 async fn live(proxy: Arc<ReverseProxy>, enough: Arc<AtomicBool>) -> usize {
     let (address, mut lives) = (proxy.address.as_str(), 0);
     while !enough.load(Ordering::Relaxed) {
-        let ask = async |wanted: u16, ask: Ask| -> Reply {
+        let ask = async |wanted: u16, ask: TestRequest| -> Reply {
             let reply = exchange(address, &ask.bytes(address)).await;
             let said = || format!("{} {}: {}", ask.method, ask.target, String::from_utf8_lossy(&reply.body));
             assert_eq!(reply.status, wanted, "{}\n{}", said(), proxy.log());

@@ -1,4 +1,4 @@
-//! Many servers on one database: processes that come, are stopped, frozen and killed.
+//! Many servers on one database: processes that are started, stopped, frozen and killed.
 
 use std::time::{Duration, Instant};
 
@@ -86,17 +86,17 @@ async fn replicas_lists_every_server_until_it_was_silent_for_a_while() {
     let left = listed().await;
     assert!(left.contains("  beating  ") && left.contains("  lag 0"), "{left}");
     first.stop().await;
-    assert_eq!(listed().await, "", "whoever stops says so");
+    assert_eq!(listed().await, "", "a server that stops deregisters");
 }
 
 /// What has to happen before a frozen server goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Until {
-    /// Somebody has begun to log out elsewhere, and waits.
+    /// Clients have begun to log out on other servers, and wait.
     Begun,
-    /// They were answered.
+    /// Those clients were answered.
     Answered,
-    /// The others have given it up.
+    /// The other servers have reaped it.
     GivenUp,
 }
 
@@ -157,7 +157,7 @@ async fn a_server_frozen_during_a_logout_refuses_the_session_from_its_first_answ
     }
 }
 
-/// How many of so many logouts are as quick as if nobody had to be waited for.
+/// How many of these logouts are as fast as without a wait for another replica.
 async fn quick_logouts(server: &Process, sessions: &[crate::harness::LoggedIn]) -> usize {
     let mut quick = 0;
     for session in sessions {

@@ -154,7 +154,7 @@ async fn a_store_is_restored_with_its_sessions_when_asked_to() {
 }
 
 #[tokio::test]
-async fn a_backup_that_was_copied_into_place_ends_its_sessions_at_the_first_start_alone() {
+async fn a_backup_that_was_copied_into_place_ends_its_sessions_at_the_first_start_only() {
     let (home, _server, bob) = backed_up().await;
     let other = Home::new(StoreKind::Sqlite);
     std::fs::copy(file(&home), other.database.path()).expect("copied");
@@ -309,7 +309,7 @@ async fn a_database_that_was_deleted_is_missed() {
     assert_no_first_user(&home).await;
     assert!(home.database.is_untouched().await, "none is made");
 
-    // What is left of its log may be all there is.
+    // The rest of its log may be all that is left of the data.
     let home = Home::new(StoreKind::Sqlite);
     home.serve().await.kill().await;
     std::fs::remove_file(home.database.path()).expect("removed");

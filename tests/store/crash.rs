@@ -8,13 +8,13 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::harness::process::{Home, Process, attempt, logged_in, login};
-use crate::harness::{ALICE, Ask, PASSWORD, Reply, StoreKind, exchange, get, post};
+use crate::harness::{ALICE, PASSWORD, Reply, StoreKind, TestRequest, exchange, get, post};
 
 const ROUNDS: usize = 10;
 const AT_ONCE: usize = 6;
 
 /// Sends all requests at once, kills the server after `answers` of them were answered, and returns every answer.
-async fn kill_amid(server: Process, requests: Vec<Ask>, answers: usize) -> Vec<Option<Reply>> {
+async fn kill_amid(server: Process, requests: Vec<TestRequest>, answers: usize) -> Vec<Option<Reply>> {
     let mut under_way = JoinSet::new();
     let count = requests.len();
     for (at, request) in requests.into_iter().enumerate() {
@@ -122,7 +122,7 @@ async fn sigterm_lets_a_request_under_way_finish_and_exits_0(store: StoreKind) {
 
     server.signal(Signal::TERM);
     until("it is stopping", async || server.log().contains("stopping")).await;
-    until("nobody is let in", async || attempt(&server.listen, &get("/verify")).await.is_none()).await;
+    until("no process is let in", async || attempt(&server.listen, &get("/verify")).await.is_none()).await;
     stream.write_all(&request[body..]).await.expect("sent");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.expect("answered");

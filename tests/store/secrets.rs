@@ -120,7 +120,7 @@ async fn nothing_secret_is_kept_or_logged(store: StoreKind, format: &str) {
     let server = Process::start(command).await;
     let secrets = scenario(&server).await;
     let printed = server.printed();
-    // Killed, it leaves what a server that stops would put in order.
+    // A killed server leaves files behind that one that stops would clean up.
     let running = everything(&home, server.log() + &printed).await;
     let log = server.kill().await;
     let killed = everything(&home, log.clone()).await;

@@ -94,7 +94,7 @@ impl Model {
         session.checked_rem(self.sessions.len())
     }
 
-    fn living(&self, user: usize) -> Vec<usize> {
+    fn live_sessions(&self, user: usize) -> Vec<usize> {
         (0..self.sessions.len()).filter(|&session| self.sessions[session].user == user && self.live(session)).collect()
     }
 
@@ -158,9 +158,9 @@ impl ReferenceStateMachine for Model {
                 if let Some(replaced) = replaces.and_then(|replaced| state.place(replaced)) {
                     state.end(|session, _| session == replaced);
                 }
-                let mut living = state.living(user);
-                living.sort_by_key(|&session| (state.sessions[session].seen, session));
-                for over in living.iter().take((living.len() + 1).saturating_sub(CAP)) {
+                let mut live_sessions = state.live_sessions(user);
+                live_sessions.sort_by_key(|&session| (state.sessions[session].seen, session));
+                for over in live_sessions.iter().take((live_sessions.len() + 1).saturating_sub(CAP)) {
                     state.sessions[*over].ended = true;
                 }
                 state.sessions.push(Made { user, at: state.now, seen: state.now, ended: false });
@@ -236,10 +236,10 @@ impl Real {
     /// Waits until the store knows what the model says was seen.
     async fn settle(&self, model: &Model) {
         for user in 0..USERS.len() {
-            let living = model.living(user);
+            let live_sessions = model.live_sessions(user);
             until("it is stored who was seen", async || {
                 let stored = self.core.service.operator().sessions(self.users[user]).await.expect("a store");
-                living.iter().all(|&session| {
+                live_sessions.iter().all(|&session| {
                     let id = self.sessions[session].session.id;
                     stored.iter().any(|stored| stored.id == id && stored.last_seen_at == model.sessions[session].seen)
                 })
@@ -284,16 +284,16 @@ impl Real {
             Step::LogOut { session, named } => {
                 let Some(session) = model.place(session) else { return };
                 let presented = self.presented(session, named.map(|named| self.users[named]));
-                let told = service.logout(&[presented], &client).await;
+                let answer = service.logout(&[presented], &client).await;
                 let ended = model.live(session) && !after.live(session);
-                assert!(if ended { told.is_ok() } else { matches!(told, Err(Error::NoSession)) }, "{told:?}");
+                assert!(if ended { answer.is_ok() } else { matches!(answer, Err(Error::NoSession)) }, "{answer:?}");
             }
             Step::Revoke { by, session } => {
                 let (Some(by), Some(session)) = (model.place(by), model.place(session)) else { return };
                 let Some(principal) = self.assert_check(model, by).await else { return };
-                let told = service.revoke(&principal, self.sessions[session].session.id, &client).await;
+                let answer = service.revoke(&principal, self.sessions[session].session.id, &client).await;
                 let ended = model.live(session) && !after.live(session);
-                assert!(if ended { told.is_ok() } else { matches!(told, Err(Error::NotFound)) }, "{told:?}");
+                assert!(if ended { answer.is_ok() } else { matches!(answer, Err(Error::NotFound)) }, "{answer:?}");
             }
             Step::RevokeOthers(by) | Step::RevokeAll(by) => {
                 let Some(by) = model.place(by) else { return };
@@ -319,10 +319,10 @@ impl Real {
             Step::SetDisabled(user, disabled) => {
                 let revoked = service.operator().set_disabled(self.users[user], disabled).await.expect("done");
                 assert_eq!(revoked.sessions.len(), ended(model, after));
-                // A command tells it only once whoever serves has heard of it.
+                // A command answers only once the server has applied it.
                 for session in (0..model.sessions.len()).filter(|&session| model.live(session) && !after.live(session))
                 {
-                    until("it was heard of", async || self.check(session).await.is_err()).await;
+                    until("it is applied", async || self.check(session).await.is_err()).await;
                 }
             }
             Step::Wait(span) => {
@@ -364,8 +364,8 @@ impl<const POSTGRES: bool> StateMachineTest for Service<POSTGRES> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let database = Database::new(if POSTGRES { StoreKind::Postgres } else { StoreKind::Sqlite });
         let clock = Arc::new(ManualClock::new(BEGIN));
-        // Remembered sessions, which nobody here has, decide how often last-seen times are stored: as often as can be.
-        // A single cache entry a shard makes room now and then.
+        // Remembered sessions, of which there are none here, decide how often last-seen times are stored: as often as
+        // possible. A single cache entry a shard makes room now and then.
         let toml = format!(
             "database_url = '{}'\nremembered_idle = '1s'\nsessions_per_user = {CAP}\ncache_entries = 1\n\
              cache = '{}'\nsession_idle = '2h'\nsession_absolute = '24h'",
@@ -387,7 +387,7 @@ impl<const POSTGRES: bool> StateMachineTest for Service<POSTGRES> {
         (runtime, Real { clock, core, users, sessions: vec![], outdated: vec![], _database: database }, model.clone())
     }
 
-    /// Here `after` is what the model has come to.
+    /// Here `after` is the model's state after the step.
     fn apply((runtime, mut real, before): (Runtime, Real, Model), after: &Model, step: Step) -> (Runtime, Real, Model) {
         runtime.block_on(real.step(&before, after, &step));
         (runtime, real, after.clone())
@@ -400,17 +400,18 @@ impl<const POSTGRES: bool> StateMachineTest for Service<POSTGRES> {
                 real.assert_check(model, session).await;
             }
             for token in &real.outdated {
-                let told = real.core.service.verify(&Presented { token: token.clone(), user: None }).await;
-                assert!(matches!(told, Err(Error::NoSession)), "an outdated token was accepted: {told:?}");
+                let answer = real.core.service.verify(&Presented { token: token.clone(), user: None }).await;
+                assert!(matches!(answer, Err(Error::NoSession)), "an outdated token was accepted: {answer:?}");
             }
             for user in 0..USERS.len() {
                 // A list does not count as a check.
                 let listed = real.core.service.operator().sessions(real.users[user]).await.expect("a store");
                 let mut listed: Vec<_> = listed.iter().map(|session| session.id).collect();
-                let mut living: Vec<_> = model.living(user).iter().map(|&at| real.sessions[at].session.id).collect();
+                let mut live_sessions: Vec<_> =
+                    model.live_sessions(user).iter().map(|&at| real.sessions[at].session.id).collect();
                 listed.sort();
-                living.sort();
-                assert_eq!(listed, living);
+                live_sessions.sort();
+                assert_eq!(listed, live_sessions);
             }
         });
     }

@@ -214,10 +214,10 @@ async fn stopping_ends_in_time_whatever_clients_do(store: StoreKind) {
     idle.send(ASK).await;
     assert_eq!(idle.reply().await.status, 401);
     // It sends and never reads.
-    let deaf = Wire::to(&server.listen).await;
+    let not_reading = Wire::to(&server.listen).await;
     let flood = async {
-        let mut deaf = deaf;
-        while deaf.stream.write_all(ASK.repeat(1000).as_bytes()).await.is_ok() {}
+        let mut not_reading = not_reading;
+        while not_reading.stream.write_all(ASK.repeat(1000).as_bytes()).await.is_ok() {}
     };
     let dribble = async {
         while half_a_line.stream.write_all(b"e").await.is_ok() {

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sessiond_needs::on_both_stores;
 
-use crate::harness::{ALICE, Ask, BOB, PASSWORD, Reply, Server, StoreKind, ask, get, post};
+use crate::harness::{ALICE, BOB, PASSWORD, Reply, Server, StoreKind, TestRequest, ask, get, post};
 
 const LOGINS: [&str; 3] = ["/auth/login", "/api/auth/login", "/api/v1/auth/login"];
 const LOGOUTS: [&str; 4] = ["/auth/logout", "/api/auth/logout", "/api/v1/logout", "/api/v1/auth/logout"];
@@ -40,8 +40,8 @@ impl Browser {
         sent.into_iter().map(|cookie| cookie.value.as_str()).collect()
     }
 
-    /// Sends a request, and does with the answer's cookies as told.
-    async fn send(&mut self, server: &Server, ask: Ask) -> Reply {
+    /// Sends a request, and applies the cookies of the answer as a browser does.
+    async fn send(&mut self, server: &Server, ask: TestRequest) -> Reply {
         let path = ask.target.split('?').next().unwrap_or_default();
         let sent: Vec<_> = self.sent(path).into_iter().map(|value| format!("_me_sess={value}")).collect();
         let ask = ask.header("Host", HOST);
@@ -63,7 +63,7 @@ impl Browser {
     }
 }
 
-fn login(path: &str) -> Ask {
+fn login(path: &str) -> TestRequest {
     post(path).json(&json!({"username": BOB, "password": PASSWORD}))
 }
 
@@ -72,7 +72,7 @@ fn logged_out(status: u16) -> bool {
 }
 
 #[on_both_stores]
-async fn a_stale_cookie_locks_nobody_out_wherever_it_lies(store: StoreKind) {
+async fn a_stale_cookie_locks_no_user_out_whatever_its_path(store: StoreKind) {
     for setting in ["", "cache = 'off'", "cookie_domain = 'example.com'"] {
         let server = Server::with(store, setting).await;
         let stale = server.log_in(ALICE).await.token;
@@ -114,7 +114,7 @@ fn places(path: &str) -> Vec<(Option<&'static str>, &str)> {
 }
 
 #[on_both_stores]
-async fn a_logout_ends_every_session_that_the_browser_presents_and_leaves_it_no_cookie(store: StoreKind) {
+async fn a_logout_ends_every_session_that_the_browser_presents_and_clears_every_cookie(store: StoreKind) {
     let server = Server::start(store).await;
     let stays = server.log_in(BOB).await;
     for path in LOGOUTS {
@@ -137,7 +137,7 @@ async fn a_logout_ends_every_session_that_the_browser_presents_and_leaves_it_no_
 }
 
 #[on_both_stores]
-async fn a_login_ends_every_session_that_the_browser_presents_and_leaves_it_one_cookie(store: StoreKind) {
+async fn a_login_ends_every_session_that_the_browser_presents_and_sets_one_cookie(store: StoreKind) {
     for setting in ["", "cookie_domain = 'example.com'"] {
         let server = Server::with(store, setting).await;
         let stays = server.log_in(BOB).await;
@@ -189,7 +189,7 @@ async fn of_more_than_four_that_are_ours_four_are_ended_and_all_are_cleared(stor
             server.send(post("/auth/logout").bearer(token)).await;
         }
         assert_eq!(browser.sent(path).len(), usize::from(LOGINS.contains(&path)), "{path}");
-        assert_eq!(browser.send(&server, login("/auth/login")).await.status, 200, "nobody is locked out for good");
+        assert_eq!(browser.send(&server, login("/auth/login")).await.status, 200, "no user is locked out for good");
         assert_eq!(browser.send(&server, get("/verify")).await.status, 200);
     }
     server.stop().await;
@@ -243,7 +243,7 @@ async fn whatever_ends_one_of_the_sessions_that_the_cookies_stand_for_clears_the
 }
 
 #[on_both_stores]
-async fn a_logout_by_header_leaves_cookies_that_stand_for_other_sessions_alone(store: StoreKind) {
+async fn a_logout_by_header_keeps_cookies_that_stand_for_other_sessions(store: StoreKind) {
     let server = Server::start(store).await;
     for path in LOGOUTS {
         let [mine, one, two] = [server.log_in(BOB).await, server.log_in(BOB).await, server.log_in(ALICE).await];
@@ -269,7 +269,7 @@ async fn a_logout_by_header_leaves_cookies_that_stand_for_other_sessions_alone(s
 }
 
 #[on_both_stores]
-async fn a_cookie_that_nobody_can_judge_is_no_reason_to_say_that_all_ended(store: StoreKind) {
+async fn a_cookie_that_cannot_be_looked_up_is_no_reason_to_answer_that_all_ended(store: StoreKind) {
     let server = Server::start(store).await;
     let (mine, unreadable) = (server.log_in(BOB).await, server.log_in(BOB).await);
     let spoil = format!("UPDATE sessions SET id = 'spoilt' WHERE id = '{}'", unreadable.session);

@@ -1,9 +1,9 @@
-//! Whose pages may read answers: listed origins, refusals included, and nobody else.
+//! Which pages may read answers, refusals included: those of listed origins, and no others.
 
 use serde_json::json;
 use sessiond_needs::on_both_stores;
 
-use crate::harness::{Ask, BOB, PASSWORD, Reply, Server, StoreKind, ask, delete, get, post};
+use crate::harness::{BOB, PASSWORD, Reply, Server, StoreKind, TestRequest, ask, delete, get, post};
 
 const LISTED: [&str; 2] = ["https://app.example", "http://localhost:5173"];
 const SETTINGS: &str =
@@ -20,7 +20,7 @@ const OTHERS: [&str; 8] = [
 ];
 const EXPOSED: &str = "X-Api-Commit, X-Request-Id, Retry-After, RateLimit, RateLimit-Policy";
 
-fn preflight(path: &str, origin: &str, method: &str) -> Ask {
+fn preflight(path: &str, origin: &str, method: &str) -> TestRequest {
     ask("OPTIONS", path)
         .header("Origin", origin)
         .header("Access-Control-Request-Method", method)
@@ -38,7 +38,7 @@ fn assert_readable_by(reply: &Reply, origin: Option<&str>, what: &str) {
 }
 
 /// One request for every status that a page may have to read.
-async fn asks(server: &Server) -> Vec<(Ask, u16)> {
+async fn asks(server: &Server) -> Vec<(TestRequest, u16)> {
     let login = || post("/api/v1/auth/login");
     let mut asks = Vec::new();
     for path in ["/auth/logout", "/api/v1/auth/logout", "/api/v1/logout"] {
@@ -76,7 +76,7 @@ async fn asks(server: &Server) -> Vec<(Ask, u16)> {
 }
 
 #[on_both_stores]
-async fn every_answer_is_readable_by_listed_origins_and_nobody_else(store: StoreKind) {
+async fn every_answer_is_readable_by_listed_origins_only(store: StoreKind) {
     let server = Server::with(store, SETTINGS).await;
     for origin in LISTED.into_iter().chain(OTHERS) {
         for (ask, status) in asks(&server).await {
@@ -96,7 +96,7 @@ async fn every_answer_is_readable_by_listed_origins_and_nobody_else(store: Store
 }
 
 #[on_both_stores]
-async fn a_preflight_tells_listed_origins_what_they_may_send(store: StoreKind) {
+async fn a_preflight_answers_listed_origins_what_they_may_send(store: StoreKind) {
     let server = Server::with(store, SETTINGS).await;
     for (path, method) in [
         ("/auth/login", "POST"),
@@ -205,7 +205,7 @@ async fn a_refused_page_of_another_origin_reads_nothing_and_a_listed_one_logs_in
 }
 
 #[on_both_stores]
-async fn two_origins_are_nobody(store: StoreKind) {
+async fn two_origins_are_refused(store: StoreKind) {
     let server = Server::with(store, SETTINGS).await;
     let reply = server.send(get("/user").header("Origin", LISTED[0]).header("Origin", LISTED[1])).await;
     assert_readable_by(&reply, None, "two origins");
@@ -213,7 +213,7 @@ async fn two_origins_are_nobody(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn without_listed_origins_nobody_reads_and_answers_do_not_vary(store: StoreKind) {
+async fn without_listed_origins_no_page_reads_and_answers_do_not_vary(store: StoreKind) {
     let server = Server::start(store).await;
     for origin in LISTED.into_iter().chain(OTHERS) {
         for ask in [get("/user").header("Origin", origin), preflight("/auth/login", origin, "POST")] {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sessiond::http::routes;
 use sessiond_needs::on_both_stores;
 
-use crate::harness::{ALICE, Ask, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, ask, exchange, post};
+use crate::harness::{ALICE, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, ask, exchange, post};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const LOGOUTS: [&str; 4] = ["/auth/logout", "/api/auth/logout", "/api/v1/logout", "/api/v1/auth/logout"];
@@ -15,7 +15,7 @@ const LOGINS: [&str; 4] = ["/auth/login", "/api/auth/login", "/api/v1/login", "/
 
 type Headers = &'static [(&'static str, &'static str)];
 
-/// What Chromium sends along from a page of somebody else's, by what the page does.
+/// The headers that Chromium sends from a page of another site, by what the page does.
 const FOREIGN: &[(&str, Headers)] = &[
     (
         "a form",
@@ -77,7 +77,7 @@ const FOREIGN: &[(&str, Headers)] = &[
 
 const SETTINGS: &str = "cors_origins = ['https://app.example']\npublic_url = 'https://login.example'";
 
-fn with(ask: Ask, headers: Headers) -> Ask {
+fn with(ask: TestRequest, headers: Headers) -> TestRequest {
     headers.iter().fold(ask, |ask, (name, value)| ask.header(name, value))
 }
 
@@ -203,7 +203,7 @@ async fn a_link_an_image_and_a_head_from_another_site_change_nothing(store: Stor
 }
 
 #[on_both_stores]
-async fn a_get_logs_out_by_header_alone_and_never_writes_the_cookie(store: StoreKind) {
+async fn a_get_logs_out_by_header_only_and_never_writes_the_cookie(store: StoreKind) {
     let server = Server::start(store).await;
     let mine = server.log_in(BOB).await;
     let dead = "A".repeat(43);
@@ -237,7 +237,7 @@ async fn a_get_logs_out_by_header_alone_and_never_writes_the_cookie(store: Store
     server.stop().await;
 }
 
-/// Where a change may come from, by what says so.
+/// Origins that may make changes, by the header that names them.
 const OURS: &[(&str, Headers)] = &[
     (
         "our own page",
@@ -286,9 +286,9 @@ async fn a_header_credential_may_come_from_anywhere(store: StoreKind) {
     let server = Server::start(store).await;
     for (why, headers) in FOREIGN {
         for path in LOGOUTS {
-            let pair = |ask: Ask, login: &LoggedIn| ask.pair(&login.user, &login.token);
-            let bearer = |ask: Ask, login: &LoggedIn| ask.bearer(&login.token);
-            for present in [pair as fn(Ask, &LoggedIn) -> Ask, bearer] {
+            let pair = |ask: TestRequest, login: &LoggedIn| ask.pair(&login.user, &login.token);
+            let bearer = |ask: TestRequest, login: &LoggedIn| ask.bearer(&login.token);
+            for present in [pair as fn(TestRequest, &LoggedIn) -> TestRequest, bearer] {
                 let mine = server.log_in(BOB).await;
                 let reply = server.send(present(with(post(path), headers), &mine)).await;
                 assert!(matches!(reply.status, 200 | 204), "{why}: {path} {}", reply.text());
@@ -307,7 +307,7 @@ async fn a_header_credential_may_come_from_anywhere(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn without_a_public_url_our_origin_is_the_host_that_was_asked(store: StoreKind) {
+async fn without_a_public_url_our_origin_is_the_host_of_the_request(store: StoreKind) {
     let server = Server::start(store).await;
     for (origin, may) in [
         ("https://login.example:8443", true),
@@ -328,7 +328,7 @@ async fn without_a_public_url_our_origin_is_the_host_that_was_asked(store: Store
 }
 
 #[on_both_stores]
-async fn with_a_public_url_the_host_that_was_asked_says_nothing(store: StoreKind) {
+async fn with_a_public_url_the_host_of_the_request_does_not_matter(store: StoreKind) {
     let server = Server::with(store, SETTINGS).await;
     let mine = server.log_in(BOB).await;
     for origin in
@@ -363,7 +363,7 @@ async fn with_a_public_url_the_same_origin_is_that_one_by_whatever_name_a_page_w
         let server = Server::with(store, &format!("cookie_secure = false\npublic_url = '{public}'")).await;
         let login = json!({"username": BOB, "password": PASSWORD});
         // What a browser sends along from a page at that host.
-        let page = |ask: Ask, origin: &str| {
+        let page = |ask: TestRequest, origin: &str| {
             ask.header("Host", host).header("Origin", origin).header("Sec-Fetch-Site", "same-origin")
         };
         let theirs = format!("http://{host}");
@@ -396,7 +396,7 @@ async fn with_a_public_url_a_request_of_no_host_is_not_of_the_same_origin(store:
 }
 
 #[on_both_stores]
-async fn a_wrong_place_is_told_after_the_route_and_before_all_else(store: StoreKind) {
+async fn a_wrong_place_is_refused_after_the_route_and_before_all_else(store: StoreKind) {
     let server = Server::start(store).await;
     let (_, form) = FOREIGN[0];
     for (method, path, status) in [

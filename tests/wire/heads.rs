@@ -5,7 +5,7 @@ use sessiond::telemetry::COMMIT;
 use sessiond_needs::on_both_stores;
 
 use crate::dialects::openapi;
-use crate::harness::{Ask, BOB, PASSWORD, Reply, Server, StoreKind, ask, exchange, get, post};
+use crate::harness::{BOB, PASSWORD, Reply, Server, StoreKind, TestRequest, ask, exchange, get, post};
 
 /// One unknown path of each owner.
 const NOWHERE: [&str; 4] = ["/nothing", "/api/v1/nothing", "/api/v1/auth/nothing", "/verify/nothing"];
@@ -112,7 +112,7 @@ async fn whatever_host_a_client_really_sends_is_answered(store: StoreKind) {
 #[on_both_stores]
 async fn operations_are_answered_at_addresses_localhost_and_configured_names_only(store: StoreKind) {
     let server = Server::with(store, "ops_hosts = ['sessiond', 'Metrics.Example.']").await;
-    let send = async |ask: Ask| {
+    let send = async |ask: TestRequest| {
         let reply = exchange(&server.ops_address(), &ask.bytes("")).await;
         openapi::check_ops(&ask.method, &ask.target, &reply);
         reply

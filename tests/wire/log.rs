@@ -1,4 +1,5 @@
-//! A log that is read by nobody, or that cannot be written, stops nothing.
+//! The log: one that is not read, or cannot be written, stops nothing, and lines within a request have its id and the
+//! causes of its failure.
 
 use std::io::{PipeReader, Read as _, pipe};
 use std::net::TcpListener;
@@ -15,14 +16,14 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::harness::process::{Home, Process, field, logged_in, login};
-use crate::harness::{ALICE, Ask, PASSWORD, Reply, StoreKind, exchange, get};
+use crate::harness::{ALICE, PASSWORD, Reply, StoreKind, TestRequest, exchange, get, post};
 
 /// More lines at `debug` than a pipe and the queue before it hold together.
 const MANY: usize = 8_000;
 /// A server that waits for its log never ends; one that does not needs a fraction of this.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server whose standard error is the test's own affair.
+/// A server whose standard error the test has chosen.
 struct Server {
     child: Child,
     listen: String,
@@ -30,12 +31,12 @@ struct Server {
 }
 
 impl Server {
-    async fn send(&self, ask: Ask) -> Reply {
+    async fn send(&self, ask: TestRequest) -> Reply {
         exchange(&self.listen, &ask.bytes(&self.listen)).await
     }
 
     /// Has it log many lines, over one connection.
-    async fn has_much_to_say(&self) {
+    async fn log_many_lines(&self) {
         let stream = TcpStream::connect(&self.listen).await.expect("a connection");
         let (mut read, mut write) = stream.into_split();
         let request = format!("GET /auth/nowhere HTTP/1.1\r\nHost: {}\r\n\r\n", self.listen);
@@ -55,7 +56,7 @@ impl Server {
                 tail.drain(..tail.len().saturating_sub(status_line.len() - 1));
             }
         };
-        tokio::time::timeout(PATIENCE, count).await.expect("answers, whoever reads the log");
+        tokio::time::timeout(PATIENCE, count).await.expect("answers, even if the log is not read");
         drop(written.await);
     }
 
@@ -113,11 +114,11 @@ async fn into_a_pipe(home: &Home, nonblocking: bool) -> (Server, PipeReader) {
 async fn a_log_that_is_not_read_stops_nothing(store: StoreKind, nonblocking: bool) {
     let home = Home::new(store);
     let (server, mut reader) = into_a_pipe(&home, nonblocking).await;
-    server.has_much_to_say().await;
+    server.log_many_lines().await;
     until("lines are dropped", async || server.dropped().await > 0).await;
     server.answers_everything().await;
 
-    // Read again, it says what is missing.
+    // Once it is read again, a line says how many are missing.
     let before = server.dropped().await;
     let (mut log, reader) = tokio::task::spawn_blocking(move || {
         let mut log = String::new();
@@ -135,7 +136,7 @@ async fn a_log_that_is_not_read_stops_nothing(store: StoreKind, nonblocking: boo
     assert!(said >= before, "{said} of {before}");
 
     // And when it is not read again, it can be stopped.
-    server.has_much_to_say().await;
+    server.log_many_lines().await;
     server.answers_everything().await;
     assert!(server.stops().await.success());
     drop(reader);
@@ -152,11 +153,11 @@ async fn a_log_in_a_pipe_that_does_not_block_stops_nothing_either(store: StoreKi
 }
 
 #[on_both_stores]
-async fn a_log_whose_reader_is_gone_stops_nothing(store: StoreKind) {
+async fn a_log_whose_reader_has_closed_stops_nothing(store: StoreKind) {
     let home = Home::new(store);
     let (server, reader) = into_a_pipe(&home, false).await;
     drop(reader);
-    server.has_much_to_say().await;
+    server.log_many_lines().await;
     until("lines are dropped", async || server.dropped().await > 0).await;
     server.answers_everything().await;
     assert!(server.stops().await.success());
@@ -184,11 +185,37 @@ async fn every_line_within_a_request_bears_its_id(store: StoreKind) {
     }
 }
 
-/// A server that cannot say where it listens, so that it is told.
-async fn told_where(home: &Home, change: impl Fn(Command, &[&str; 2]) -> Command) -> Server {
+#[on_both_stores]
+async fn a_request_that_the_database_fails_is_logged_with_all_its_causes_and_answered_with_none(store: StoreKind) {
+    let home = Home::new(store);
+    let mut command = home.server();
+    command.env("SESSIOND_LOG_FORMAT", "json");
+    let server = Process::start(command).await;
+    let alice = server.log_in(ALICE).await;
+    home.database.execute("ALTER TABLE sessions RENAME TO gone").await;
+    let logout = post("/api/v1/auth/logout").bearer(&alice.token);
+    let reply = server.send(logout).await;
+    let words = r#"{"code":500,"detail":"Internal server error","type":"internal_server_error"}"#;
+    assert_eq!((reply.status, reply.text().as_str()), (500, words));
+    let id = reply.header("x-request-id").expect("an id").to_owned();
+    until("its line is written", async || server.log().contains(&id)).await;
+    let log = server.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains(&id)).collect();
+    let [line] = lines[..] else { panic!("logged once: {log}") };
+    let words = match store {
+        StoreKind::Sqlite => "bug: no such table: sessions",
+        StoreKind::Postgres => r#"bug: relation "sessions" does not exist (42P01)"#,
+    };
+    let why = field(line, "why");
+    let causes = why.strip_prefix(words).unwrap_or_else(|| panic!("{words}, not {why}"));
+    assert!(causes.starts_with(": error returned from database: "), "the driver's error behind it: {line}");
+}
+
+/// A server whose log cannot be read, so that the test chooses its ports.
+async fn with_free_ports(home: &Home, change: impl Fn(Command, &[&str; 2]) -> Command) -> Server {
     let mut attempts = 0;
     loop {
-        // Somebody else may take one before the server does.
+        // Another process may take one before the server does.
         let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
         let [listen, ops] = ports.map(|port| port.local_addr().expect("an address").to_string());
         let mut command = change(home.server(), &[&listen, &ops]);
@@ -210,14 +237,14 @@ async fn told_where(home: &Home, change: impl Fn(Command, &[&str; 2]) -> Command
 #[on_both_stores]
 async fn a_log_on_a_full_disk_stops_nothing(store: StoreKind) {
     let home = Home::new(store);
-    let server = told_where(&home, |mut command, [listen, ops]| {
+    let server = with_free_ports(&home, |mut command, [listen, ops]| {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a device");
         command.env("SESSIOND_LISTEN", listen).env("SESSIOND_OPS_LISTEN", ops);
         command.env("RUST_LOG", "debug").stderr(full);
         command
     })
     .await;
-    server.has_much_to_say().await;
+    server.log_many_lines().await;
     until("lines are dropped", async || server.dropped().await > 0).await;
     server.answers_everything().await;
     assert!(server.stops().await.success());
@@ -226,7 +253,7 @@ async fn a_log_on_a_full_disk_stops_nothing(store: StoreKind) {
 #[on_both_stores]
 async fn a_log_that_is_closed_stops_nothing(store: StoreKind) {
     let home = Home::new(store);
-    let server = told_where(&home, |command, [listen, ops]| {
+    let server = with_free_ports(&home, |command, [listen, ops]| {
         let program = command.as_std();
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", r#"exec "$0" serve 2>&-"#]).arg(env!("CARGO_BIN_EXE_sessiond")).env_clear();
@@ -236,7 +263,7 @@ async fn a_log_that_is_closed_stops_nothing(store: StoreKind) {
         shell
     })
     .await;
-    server.has_much_to_say().await;
+    server.log_many_lines().await;
     server.answers_everything().await;
     assert!(server.stops().await.success());
 }

@@ -1,4 +1,4 @@
-//! What happens between a request's head and its body: whoever was logged out meanwhile changes nothing any more.
+//! What happens between a request's head and its body: a session that was ended meanwhile changes nothing any more.
 
 use serde_json::{Value, json};
 use sessiond_needs::on_both_stores;
@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::dialects::openapi;
-use crate::harness::{Ask, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, delete, post};
+use crate::harness::{BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, delete, post};
 
 /// How many credentials were found good so far.
 async fn accepted(server: &Server) -> u64 {
@@ -18,7 +18,7 @@ async fn accepted(server: &Server) -> u64 {
 }
 
 /// Sends a request but the last byte of its body; runs `meanwhile` once its credential was checked; sends the rest.
-async fn interrupted(server: &Server, ask: Ask, meanwhile: impl AsyncFnOnce()) -> Reply {
+async fn interrupted(server: &Server, ask: TestRequest, meanwhile: impl AsyncFnOnce()) -> Reply {
     let (method, target) = (ask.method.clone(), ask.target.clone());
     let bytes = ask.bytes(&server.address());
     let (last, most) = bytes.split_last().expect("a body");
@@ -36,7 +36,7 @@ async fn interrupted(server: &Server, ask: Ask, meanwhile: impl AsyncFnOnce()) -
 }
 
 #[on_both_stores]
-async fn whoever_is_logged_out_while_they_send_a_body_changes_nothing(store: StoreKind) {
+async fn a_user_who_is_logged_out_while_they_send_a_body_changes_nothing(store: StoreKind) {
     let server = Server::start(store).await;
     let others = server.log_in(BOB).await;
     let requests: [(&str, Value); 5] = [
@@ -55,7 +55,7 @@ async fn whoever_is_logged_out_while_they_send_a_body_changes_nothing(store: Sto
         })
         .await;
         assert_eq!(reply.status, 401, "{path}: {}", reply.text());
-        assert_eq!(server.check(&others.token).await, 200, "{path} ended somebody");
+        assert_eq!(server.check(&others.token).await, 200, "{path} ended a session");
     }
     server.log_in(BOB).await;
     server.stop().await;

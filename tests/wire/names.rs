@@ -5,13 +5,13 @@ use sessiond_needs::on_both_stores;
 use sessiond_support::wait::until;
 
 use crate::harness::process::{Home, Process, field, login};
-use crate::harness::{ALICE, Ask, BOB, PASSWORD, Reply, Server, StoreKind, get, post};
+use crate::harness::{ALICE, BOB, PASSWORD, Reply, Server, StoreKind, TestRequest, get, post};
 
 /// A password as people compose it, and as some keyboards send it.
 const COMPOSED: &str = "Grüße aus Köln";
 const DECOMPOSED: &str = "Gru\u{308}ße\u{a0}aus Ko\u{308}ln";
 
-fn change(current: &str, new: &str) -> Ask {
+fn change(current: &str, new: &str) -> TestRequest {
     post("/api/v1/auth/password").json(&json!({"current_password": current, "new_password": new}))
 }
 
@@ -158,7 +158,7 @@ async fn a_stored_hash_that_costs_too_much_is_refused_like_a_wrong_password(stor
 }
 
 #[on_both_stores]
-async fn a_stored_hash_that_is_never_computed_is_said_once_with_the_users_id(store: StoreKind) {
+async fn a_stored_hash_that_is_never_computed_is_logged_once_with_the_users_id(store: StoreKind) {
     let home = Home::new(store);
     let server = home.serve().await;
     add(&home, BOB, PASSWORD).await.done().unwrap();
@@ -228,7 +228,7 @@ async fn made_up(home: &Home) -> (Process, String) {
 
 const REMINDER: &str = "made up at the first start is still in use";
 
-/// Whether the next start says that the password is still in use; it has then said all that it says at a start.
+/// Whether the next start logs that the password is still in use. By then it has logged all lines of a start.
 async fn reminds(home: &Home) -> bool {
     let mut server = first(home).await;
     assert_eq!(server.send(get("/verify")).await.status, 401);
@@ -280,7 +280,7 @@ async fn a_first_password_whose_file_was_deleted_is_still_reminded_of(store: Sto
     std::fs::remove_file(&file).expect("deleted");
     server.stop().await;
     assert!(reminds(&home).await && !file.exists());
-    // A change that this machine did not hear of: the next start clears up.
+    // The change was made without this machine, so its next start deletes the file.
     std::fs::write(&file, format!("{password}\n")).expect("written");
     home.database.execute(&format!("UPDATE users SET password_hash = 'x' WHERE username_key = '{ALICE}'")).await;
     assert!(!reminds(&home).await && !file.exists());

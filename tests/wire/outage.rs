@@ -4,7 +4,7 @@
 use serde_json::json;
 use sessiond_needs::on_both_stores;
 
-use crate::harness::{ALICE, Ask, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, delete, get, post};
+use crate::harness::{ALICE, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, delete, get, post};
 
 const CANONICAL_500: &str = r#"{"code":500,"detail":"Internal server error","type":"internal_server_error"}"#;
 const CANONICAL_502: &str = r#"{"code":502,"detail":"The session store cannot be reached","type":"bad_gateway_error"}"#;
@@ -17,31 +17,31 @@ const MEDAMA_503: &str = r#"{"error":{"code":503,"message":"too many logins at o
 const ROCKETCHAT_500: &str = r#"{"success":false,"error":"Internal server error"}"#;
 const ROCKETCHAT_503: &str = r#"{"success":false,"error":"Service unavailable"}"#;
 
-/// What a check says of a store that cannot be reached: in each dialect, and neutrally.
+/// The answers to a check where the store cannot be reached: in each dialect, and of the neutral check.
 pub const UNREACHABLE: [(u16, &str); 4] = [(502, CANONICAL_502), (500, MEDAMA_500), (503, ROCKETCHAT_503), (503, "")];
-/// Of one that does not answer in time.
+/// The answers where it does not answer in time.
 pub const TOO_SLOW: [(u16, &str); 4] = [(504, CANONICAL_504), (500, MEDAMA_500), (503, ROCKETCHAT_503), (503, "")];
-/// Of one that answers what makes no sense.
+/// The answers where what it holds makes no sense.
 const NONSENSE: [(u16, &str); 4] = [(500, CANONICAL_500), (500, MEDAMA_500), (500, ROCKETCHAT_500), (500, "")];
 
 /// A login in each dialect.
-pub fn logins() -> [Ask; 3] {
+pub fn logins() -> [TestRequest; 3] {
     let body = json!({"username": BOB, "password": PASSWORD});
     ["/api/v1/auth/login", "/auth/login", "/api/v1/login"].map(|path| post(path).json(&body))
 }
 
 /// A logout in each dialect.
-pub fn logouts(bob: &LoggedIn) -> [Ask; 3] {
+pub fn logouts(bob: &LoggedIn) -> [TestRequest; 3] {
     ["/api/v1/auth/logout", "/auth/logout", "/api/v1/logout"].map(|path| post(path).pair(&bob.user, &bob.token))
 }
 
 /// A check in each dialect, and the neutral one.
-pub fn checks(bob: &LoggedIn) -> [Ask; 4] {
+pub fn checks(bob: &LoggedIn) -> [TestRequest; 4] {
     ["/api/v1/auth/session", "/user", "/api/v1/me", "/verify"].map(|path| get(path).bearer(&bob.token))
 }
 
 /// Sends all of them at once.
-pub async fn send_all<const N: usize>(server: &Server, asks: [Ask; N]) -> Vec<Reply> {
+pub async fn send_all<const N: usize>(server: &Server, asks: [TestRequest; N]) -> Vec<Reply> {
     futures_util::future::join_all(asks.map(|ask| server.send(ask))).await
 }
 

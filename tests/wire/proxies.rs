@@ -9,7 +9,7 @@ use tokio::net::TcpSocket;
 
 use crate::harness::process::login;
 use crate::harness::reverse_proxy::ReverseProxy;
-use crate::harness::{Ask, BOB, PASSWORD, Reply, Server, StoreKind, exchange, get, post};
+use crate::harness::{BOB, PASSWORD, Reply, Server, StoreKind, TestRequest, exchange, get, post};
 
 /// The proxies connect from the first of these; the second stands for a gateway before them.
 const TRUSTING: &str = "trusted_proxies = ['127.0.0.1/32', '127.0.0.3/32']";
@@ -17,7 +17,7 @@ const GATEWAY: &str = "127.0.0.3";
 const CLIENT: &str = "127.0.0.2";
 
 /// Sends a request to `address` from another address of this machine.
-async fn exchange_from(source: &str, address: &str, ask: &Ask) -> Reply {
+async fn exchange_from(source: &str, address: &str, ask: &TestRequest) -> Reply {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(format!("{source}:0").parse().expect("an address")).expect("bound");
     let mut stream = socket.connect(address.parse().expect("an address")).await.expect("a connection");
@@ -123,7 +123,7 @@ async fn behind_one_proxy_behind_another_the_client_is_who_called_the_first(stor
 }
 
 /// Behind `proxy` our own page logs in, and a page that DNS rebinding moved here does not.
-async fn assert_lets_our_page_alone_log_in(proxy: &ReverseProxy, how: &str) {
+async fn assert_lets_only_our_page_log_in(proxy: &ReverseProxy, how: &str) {
     let page = |host: &str, origin: &str| {
         let login = post("/auth/login").json(&json!({"username": BOB, "password": PASSWORD}));
         login.header("Host", host).header("Origin", origin).header("Sec-Fetch-Site", "same-origin")
@@ -150,7 +150,7 @@ async fn behind_nginx_our_own_page_logs_in_whatever_host_it_passes_on(store: Sto
             )
         })
         .await;
-        assert_lets_our_page_alone_log_in(&proxy, host).await;
+        assert_lets_only_our_page_log_in(&proxy, host).await;
     }
     server.stop().await;
 }
@@ -159,7 +159,7 @@ async fn behind_nginx_our_own_page_logs_in_whatever_host_it_passes_on(store: Sto
 #[on_both_stores]
 async fn behind_haproxy_our_own_page_logs_in(store: StoreKind) {
     let server = Server::with(store, "public_url = 'https://login.example'").await;
-    assert_lets_our_page_alone_log_in(&haproxy_before(&server.address()).await, "as it came").await;
+    assert_lets_only_our_page_log_in(&haproxy_before(&server.address()).await, "as it came").await;
     server.stop().await;
 }
 

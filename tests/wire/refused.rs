@@ -6,10 +6,10 @@ use sessiond_needs::on_both_stores;
 use sessiond_support::wait::until;
 
 use crate::harness::process::{Home, Process, field, login};
-use crate::harness::{ALICE, Ask, BOB, BOB_EMAIL, Database, PASSWORD, Server, StoreKind, post};
+use crate::harness::{ALICE, BOB, BOB_EMAIL, Database, PASSWORD, Server, StoreKind, TestRequest, post};
 
 const WRONG: &str = "wrong-password-of-somebody";
-/// What somebody typed where a name belongs.
+/// Text that was typed where a name belongs.
 const NO_NAME: &str = "my secret password\u{202e}\"";
 const USER_AGENT: &str = "browser \"1.0\" \u{202e} (of somebody)";
 
@@ -26,7 +26,7 @@ async fn total(database: &Database) -> i64 {
     database.number("SELECT CAST(coalesce(sum(count), 0) AS bigint) FROM events WHERE kind = 'login_failed'").await
 }
 
-fn wrong(name: &str) -> Ask {
+fn wrong(name: &str) -> TestRequest {
     login(name, WRONG).header("User-Agent", USER_AGENT)
 }
 
@@ -91,7 +91,7 @@ async fn a_refused_login_is_a_line_of_json_and_an_event(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn many_in_a_row_are_told_as_a_count_once_their_minute_is_over(store: StoreKind) {
+async fn many_in_a_row_are_recorded_as_a_count_once_their_minute_is_over(store: StoreKind) {
     let server = Server::start(store).await;
     for _ in 0..12 {
         assert_eq!(server.send(login(ALICE, WRONG)).await.status, 401);
@@ -107,7 +107,7 @@ async fn many_in_a_row_are_told_as_a_count_once_their_minute_is_over(store: Stor
     assert_eq!(events[20..].iter().filter(|[_, name, ..]| name.as_deref() == Some(ALICE)).count(), 1);
 
     assert_eq!(server.send(login(ALICE, WRONG)).await.status, 401);
-    assert_eq!(refused(&server.database).await.len(), 23, "in the next minute they are told again");
+    assert_eq!(refused(&server.database).await.len(), 23, "in the next minute they are recorded again");
     server.stop().await;
 }
 
@@ -130,7 +130,7 @@ async fn a_thousand_in_a_row_are_eleven_events_even_if_the_server_stops_before_t
     assert_eq!(events.len(), 22, "{events:?}");
     let lines: Vec<_> = log.lines().filter(|line| line.contains("refused")).collect();
     assert_eq!(lines.len(), 22, "{log}");
-    let more = |line: &str| lines.iter().any(|told| told.contains("more logins refused") && told.contains(line));
+    let more = |line: &str| lines.iter().any(|logged| logged.contains("more logins refused") && logged.contains(line));
     assert!(more("more=990") && more("more=3") && more("username=\"alice\""), "{log}");
 }
 

@@ -1,4 +1,5 @@
-//! The task that keeps a replica's row: it beats, applies what was revoked, acknowledges it, and deletes rows that fell silent.
+//! The task that keeps a replica's row: it beats, applies what was revoked, acknowledges it, and reaps replicas that
+//! fell silent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::domain::token::TokenHash;
 use crate::store::replicas::News;
 use crate::store::{Replica, Replicas, Result, StoreError};
 use crate::telemetry::Metrics;
+use crate::telemetry::causes::Causes;
 use crate::telemetry::coherence::Clear;
 
 /// How much faster than another's a clock may go during a lease.
@@ -27,16 +29,16 @@ const MARGIN: Duration = Duration::from_millis(100);
 const TRUST: Duration = LEASE.saturating_sub(MARGIN);
 /// How long after a failure the store is asked again.
 const RETRY: Duration = Duration::from_millis(100);
-/// How long others wait for this replica to store last-seen times that a login asks for. All who wait for a number wait
-/// for that too.
+/// How long other replicas wait for this one to store the last-seen times that a login asks for. Every request that
+/// waits for a number waits for that too.
 const FLUSH: Duration = Duration::from_nanos_u128(LEASE.as_nanos() / 4);
 /// The most last-seen times in one transaction.
 const CHUNK: usize = 256;
-/// How long after a read the next one is made for those who wait.
+/// How long after a read the next one is made, while requests wait for a number.
 const AGAIN: Duration = Duration::from_millis(1);
 
-/// Keeps `cache` coherent with those of other replicas of the same store. The task is yet to be run. Unless checks are
-/// answered from the cache, which is `caching`, it is never trusted.
+/// Keeps `cache` coherent with the caches of other replicas of the same store. The caller runs the task. Where checks
+/// are not answered from the cache, `caching` is false, and the cache is never trusted.
 pub fn replicated(
     replicas: Arc<dyn Replicas>,
     cache: Arc<Cache>,
@@ -49,26 +51,26 @@ pub fn replicated(
     (coherence.clone(), Beats::new(replicas, coherence, entropy))
 }
 
-/// Keeps the row, until told to stop.
+/// Keeps the replica's row in the store until it is stopped.
 pub struct Beats {
     replicas: Arc<dyn Replicas>,
     coherence: Arc<Replicated>,
     entropy: Arc<dyn Entropy>,
     waiting: watch::Receiver<usize>,
-    /// The own row; none before it is made, and once it is lost.
+    /// This replica's own row. There is none before it is registered, and none after it was lost.
     row: Option<ReplicaId>,
-    /// Which history of the store `applied` is of; unknown before the first read.
+    /// The history of the store (its timeline) that `applied` belongs to. It is unknown before the first read.
     timeline: Option<u32>,
     /// The newest number applied.
     applied: Seq,
     /// Sessions whose last-seen times are to be stored before what was applied is acknowledged.
     flush: Vec<TokenHash>,
     watch: Watch,
-    /// When to beat next.
+    /// When the next beat is due.
     due: Instant,
-    /// Not before then is read again for those who wait.
+    /// The earliest time of the next read for requests that wait.
     again: Instant,
-    /// Not before then is anything asked.
+    /// The earliest time at which the store is asked anything, after a failure.
     retry: Instant,
     /// Whether there was more in the log than the last read returned.
     behind: bool,
@@ -80,14 +82,14 @@ enum Turn {
     Stop,
 }
 
-/// What a read has come to.
+/// The result of a read.
 #[derive(PartialEq, Eq)]
 enum Standing {
     /// All of the log is applied.
     CaughtUp,
     /// There is more to read.
     Behind,
-    /// What was in memory is not to be trusted; it is gone.
+    /// The cache could not be trusted any more, and was cleared.
     StartedOver,
 }
 
@@ -111,7 +113,7 @@ impl Beats {
         }
     }
 
-    /// Keeps the row until told to stop, and deletes it then.
+    /// Keeps the row until it is stopped, and deregisters the replica then.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut end = End { coherence: self.coherence.clone(), expected: false };
         loop {
@@ -125,7 +127,7 @@ impl Beats {
         self.deregister().await;
     }
 
-    /// What to do next. A beat that is due comes first, however much there is to read.
+    /// Chooses what to do next. A beat that is due comes first, however much there is to read.
     async fn next(&mut self, stop: &CancellationToken) -> Turn {
         let registered = self.row.is_some();
         let Self { replicas, waiting, due, retry, behind, .. } = self;
@@ -135,7 +137,7 @@ impl Beats {
             sleep_until(retry).await;
         };
         let waited_for = async {
-            // It fails when its other end is gone, which is held here.
+            // This fails only when the other end is dropped, and that is held here.
             let _ = waiting.wait_for(|count| *count > 0).await;
             sleep_until(again).await;
         };
@@ -171,7 +173,7 @@ impl Beats {
         }
     }
 
-    /// Reads what is new, and acknowledges it. Gives no trust.
+    /// Reads the new entries of the log, applies them and acknowledges them. Gives no trust.
     async fn read(&mut self) {
         let sent = self.coherence.now();
         let answer = self.replicas.news(self.applied).await;
@@ -186,8 +188,8 @@ impl Beats {
         }
     }
 
-    /// The own row, made if there is none. An earlier attempt whose outcome is unknown may have left one, under another
-    /// id; it does not beat, and is deleted in time.
+    /// This replica's row, which is registered if there is none. An earlier attempt whose outcome is unknown may have
+    /// made a row under another id; that one does not beat, and is reaped in time.
     async fn registered(&mut self) -> Option<ReplicaId> {
         if self.row.is_none() {
             let id = ReplicaId::random(&*self.entropy).map_err(|error| StoreError::unreachable(error.to_string()));
@@ -206,7 +208,7 @@ impl Beats {
         self.row
     }
 
-    /// Takes in what was read: applies what was revoked, and publishes what all have applied.
+    /// Processes what was read: applies what was revoked, and publishes the number that all replicas have applied.
     fn take_in(&mut self, news: &News) -> Standing {
         let News { timeline, head, revocations, replicas } = news;
         if self.row.is_some_and(|own| replicas.iter().all(|row| row.id != own)) {
@@ -232,7 +234,7 @@ impl Beats {
             self.flush.extend(&revocation.flush);
             self.applied = revocation.seq;
         }
-        // The own row says what was applied when it was last written.
+        // The row in the store has the number that was applied when it was last written.
         let others = || replicas.iter().filter(|row| Some(row.id) != self.row);
         let lowest = others().map(|row| row.applied).fold(self.applied, Seq::min);
         let caching = others().filter(|row| row.caching);
@@ -263,7 +265,7 @@ impl Beats {
         tracing::warn!("cannot store the last-seen times that a login asked for: {why}");
     }
 
-    /// Stores what was applied, and deletes the rows that have been silent for too long.
+    /// Stores the number that was applied, and reaps the replicas that have been silent for too long.
     async fn acknowledge(&mut self, before: Seq, sent: Duration, standing: Standing, rows: &[Replica]) {
         let silent = self.watch.silent(sent, self.coherence.now(), rows);
         if standing == Standing::StartedOver {
@@ -275,7 +277,7 @@ impl Beats {
         {
             let acknowledged = self.replicas.acknowledge(row, self.applied).await;
             if self.noted(acknowledged).is_none() {
-                // A beat says it too.
+                // A beat stores the number as well.
                 self.due = self.due.min(self.retry);
                 return;
             }
@@ -287,11 +289,12 @@ impl Beats {
                 return;
             }
             self.coherence.metrics.coherence.reaped();
-            tracing::warn!(replica = %row.id, beat = row.beat, "deleted the row of a replica that does not beat any more");
+            tracing::warn!(replica = %row.id, beat = row.beat, "reaped a replica that does not beat any more");
         }
     }
 
-    /// Trusts nothing of what is in memory any more. Goes on from a number, or without one, from a new row's.
+    /// Clears the cache, since nothing in it can be trusted any more. Goes on from the number given, or, without one,
+    /// from that of a new row.
     fn start_over(&mut self, why: Clear, from: Option<Seq>) {
         let sentence = match why {
             Clear::row_gone => "another replica deleted the row of this one, as it had not beaten in time",
@@ -301,7 +304,7 @@ impl Beats {
         };
         self.coherence.distrust(sentence);
         self.coherence.metrics.coherence.cleared(why);
-        tracing::warn!("forgetting every cached session: {sentence}");
+        tracing::warn!("clearing the cache: {sentence}");
         match from {
             Some(head) => self.go_on_from(head),
             None => self.row = None,
@@ -317,13 +320,14 @@ impl Beats {
         self.applied = head;
     }
 
-    /// The answer; or, without one, takes in that the store fails, and has nothing asked for a moment.
+    /// Returns the answer. Where there is none, records that the store fails, and has the store asked nothing for a
+    /// moment.
     fn noted<T>(&mut self, answer: Result<T>) -> Option<T> {
         if let Err(error) = &answer {
             self.retry = Instant::now() + RETRY;
             self.coherence.note(&error.to_string());
-            let why = format_args!("cannot read the log of revocations: {error}");
-            self.coherence.metrics.store.noticed(error.cause(), &why);
+            let why = format_args!("cannot read the log of revocations: {}", Causes(error));
+            self.coherence.metrics.store.task_failed(error.cause(), &why);
         }
         answer.ok()
     }
@@ -338,7 +342,7 @@ impl Beats {
     }
 }
 
-/// Ends the trust when the task does, however it does.
+/// Makes the cache untrusted when the task ends, in whatever way it ends.
 struct End {
     coherence: Arc<Replicated>,
     expected: bool,

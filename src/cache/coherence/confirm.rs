@@ -12,7 +12,7 @@ use crate::store::{Result, Store};
 /// How long after a look at the rows the next one is taken.
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// What a change made by a command means for the servers beside it.
+/// The state of a command's change on the servers that run on the same store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Confirmed {
     /// They have applied it, or are not trusted until they have.
@@ -26,7 +26,7 @@ pub enum Confirmed {
 /// Waits until every process that serves from `store` has applied `seq`, which was committed before.
 ///
 /// # Errors
-/// As the store says.
+/// When the store fails.
 pub async fn confirm(store: &dyn Store, seq: Seq) -> Result<Confirmed> {
     let began = Instant::now();
     loop {

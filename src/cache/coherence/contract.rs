@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::domain::revocation::Seq;
 
-/// How long after its beat a replica may answer from memory at most.
+/// The longest time after its beat for which a replica may answer from memory.
 pub const LEASE: Duration = Duration::from_secs(1);
 
 /// A revocation was not settled in time, so nothing may be published of it.
@@ -20,13 +20,13 @@ pub struct NotSettled(pub(super) Seq);
 /// [`Self::trusted`] first, anew for each look.
 #[async_trait]
 pub trait Coherence: Send + Sync + 'static {
-    /// Whether checks are ever answered from the cache. If not, it only knows when sessions were last seen.
+    /// Whether checks are ever answered from the cache. If not, the cache only records when sessions were last seen.
     fn is_caching(&self) -> bool;
 
     /// Whether the cache may be trusted now.
     fn trusted(&self) -> bool;
 
-    /// Why the cache is untrusted; none where it is trusted.
+    /// Why the cache is untrusted, or `None` where it is trusted.
     fn untrusted_reason(&self) -> Option<String>;
 
     /// Waits until no check that begins from now on, on any replica, accepts what number `seq` ended. The number was
@@ -36,7 +36,8 @@ pub trait Coherence: Send + Sync + 'static {
     /// [`NotSettled`]: answer 5xx, never 401 and never 2xx.
     async fn settled(&self, seq: Seq) -> Result<(), NotSettled>;
 
-    /// Waits until every other replica has stored the last-seen times that number `seq` asks for, or its lease is over.
+    /// Waits until every other replica has stored the last-seen times that the entry `seq` asks for, or its lease is
+    /// over.
     ///
     /// # Errors
     /// As [`Self::settled`].

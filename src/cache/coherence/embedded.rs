@@ -1,4 +1,4 @@
-//! Coherence where one process serves from the store, whose writer hands in every revocation: all of it is memory.
+//! Coherence where one process serves from the store, whose writer applies every revocation to the cache itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::domain::revocation::{Revocation, Seq};
 use crate::store::RevocationSink;
 use crate::telemetry::Metrics;
 
-/// How long a revocation may take to be applied. Later, its outcome is not published.
+/// How long a revocation may take to be applied. If it takes longer, its outcome is not published.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Coherence of a process that is the only one.
@@ -25,7 +25,7 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Keeps `cache` up to date, and always trusted if checks are answered from it, which is `caching`.
+    /// Keeps `cache` up to date. It is always trusted if checks are answered from it (`caching`).
     pub fn new(cache: Arc<Cache>, caching: bool, metrics: Arc<Metrics>) -> Self {
         Self { cache, caching, applied: Progress::default(), metrics }
     }

@@ -16,14 +16,14 @@ const GAP: Duration = Duration::from_nanos_u128(LEASE.as_nanos() / 2);
 /// What was seen of each row, on the clock of the process that watches.
 #[derive(Default)]
 pub struct Watch {
-    /// The beat, and since when it is the same.
+    /// The beat of each row, and since when it has been the same.
     rows: HashMap<ReplicaId, (i64, Duration)>,
     last: Duration,
 }
 
 impl Watch {
-    /// Takes in all rows, as read at some time between `sent` and `answered`; returns those that have not beaten for a
-    /// lease. A gap begins the watch anew: during an outage of the store every row is silent.
+    /// Records all rows, as they were read at some time between `sent` and `answered`. Returns those that have not
+    /// beaten for a lease. After a gap the watch begins anew, since every row is silent while the store is down.
     pub fn silent(&mut self, sent: Duration, answered: Duration, rows: &[Replica]) -> Vec<Replica> {
         let gap = answered.saturating_sub(self.last) > GAP;
         self.last = answered;
@@ -40,9 +40,9 @@ impl Watch {
 /// Watches the rows of all replicas for a lease. Returns what was read last, and the rows that were silent.
 ///
 /// # Errors
-/// As the store says.
+/// When the store fails.
 pub async fn watch(replicas: &dyn Replicas) -> Result<(News, Vec<Replica>)> {
-    // The newest number is wanted, and nothing of the log.
+    // Only the newest number is needed, and no entry of the log.
     let newest = Seq(i64::MAX);
     let (mut watch, began) = (Watch::default(), Instant::now());
     loop {
@@ -61,7 +61,8 @@ mod tests {
     use super::*;
     use crate::domain::entropy::SystemEntropy;
 
-    /// Looks every so many milliseconds at a row with a beat; returns after how many looks it was called silent.
+    /// Looks at a row at these intervals in milliseconds, with the beat of each look. Returns after how many looks it
+    /// was found silent.
     fn silent_after(every: &[u64], beat: impl Fn(i64) -> i64) -> Option<usize> {
         let id = ReplicaId::random(&SystemEntropy).expect("entropy");
         let mut watch = Watch::default();

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::domain::revocation::Seq;
 
-/// The number up to which something is done. It moves forward, unless the store gives numbers out again.
+/// The number up to which something is done. It moves forward, unless the store assigns numbers a second time.
 #[derive(Debug, Default)]
 pub(super) struct Progress(watch::Sender<Seq>);
 
@@ -35,7 +35,7 @@ impl Progress {
         });
     }
 
-    /// Moves back to `seq`, from which numbers are given out again and have to be reached again.
+    /// Moves back to `seq`. Numbers from there on are assigned again, and have to be reached again.
     pub(super) fn rewind(&self, seq: Seq) {
         self.0.send_modify(|reached| *reached = seq.min(*reached));
     }

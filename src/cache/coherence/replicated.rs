@@ -1,4 +1,5 @@
-//! Coherence where many replicas serve from the store: what one of them knows, kept up to date by its task in `beats`.
+//! Coherence where many replicas serve from the store: the state of one of them, kept up to date by its task in
+//! `beats`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,13 +27,14 @@ pub struct Replicated {
     pub(super) settled: Progress,
     /// Up to which number every replica has stored what the log asked for.
     flushed: Progress,
-    /// How many wait for more. While there are any, the rows of the others are read again and again.
+    /// How many requests wait for a number. While there are any, the rows of the other replicas are read again and
+    /// again.
     waiting: watch::Sender<usize>,
 }
 
 impl Replicated {
-    /// Untrusted until the first beat is answered. Unless checks are answered from `cache`, which is `caching`, it is
-    /// never trusted.
+    /// Untrusted until the first beat is answered. Where checks are not answered from `cache`, `caching` is false, and
+    /// it is never trusted.
     pub(super) fn new(cache: Arc<Cache>, caching: bool, clock: Arc<dyn BootClock>, metrics: Arc<Metrics>) -> Self {
         Self {
             cache,
@@ -50,7 +52,7 @@ impl Replicated {
         self.trust.now()
     }
 
-    /// How many wait for a number to be settled.
+    /// How many requests wait for a number to be settled.
     pub(super) fn waiting(&self) -> watch::Receiver<usize> {
         self.waiting.subscribe()
     }
@@ -67,7 +69,7 @@ impl Replicated {
         self.flushed.advance(flushed);
     }
 
-    /// Trusts the cache until then.
+    /// Trusts the cache until that time on the clock of `now`.
     pub(super) fn trust_until(&self, until: Duration) {
         self.trust.give(until);
         self.note("no beat was answered in time");
@@ -84,7 +86,8 @@ impl Replicated {
         why.clone_into(&mut self.untrusted_reason.lock());
     }
 
-    /// Empties the cache, which has then applied all up to `head`: what is loaded from now on shows it.
+    /// Clears the cache, which then counts as having applied everything up to `head`: whatever is loaded from now on
+    /// includes it.
     pub(super) fn start_over(&self, head: Seq) {
         self.cache.clear(head);
         self.settled.rewind(head);
@@ -96,7 +99,7 @@ impl Replicated {
             return;
         }
         let _waiting = Waiting::begin(&self.waiting);
-        // After a lease the replicas that have not applied it, this one included, are not trusted any more.
+        // After a lease the replicas that have not applied it, this one included, are untrusted.
         progress.reach(seq, LEASE).await;
     }
 }
@@ -128,7 +131,7 @@ impl Coherence for Replicated {
     }
 }
 
-/// Counts one who waits, for as long as it lives.
+/// Counts a request that waits, for as long as this value lives.
 struct Waiting<'c>(&'c watch::Sender<usize>);
 
 impl<'c> Waiting<'c> {

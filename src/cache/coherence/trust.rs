@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Tells how long ago some fixed moment was. Passed in, so that tests can move it.
+/// A clock that counts from some fixed moment. It is passed in, so that tests can move it.
 pub trait BootClock: Send + Sync + 'static {
     /// The time since then, suspension included.
     fn now(&self) -> Duration;
 }
 
-/// The operating system's.
+/// The operating system's clock.
 #[derive(Debug, Default)]
 pub struct SystemBootClock;
 
@@ -28,7 +28,7 @@ impl BootClock for SystemBootClock {
 
 /// Until when the cache may be trusted.
 pub(super) struct Trust {
-    /// In nanoseconds of the clock.
+    /// The end of the trust, in nanoseconds of the clock.
     until: AtomicU64,
     /// Whether it is ever given.
     ever: bool,
@@ -36,7 +36,7 @@ pub(super) struct Trust {
 }
 
 impl Trust {
-    /// One that is given for a while at a time, if `ever`, and not yet.
+    /// Trust that has not been given yet, and never will be unless `ever` is true.
     pub(super) fn new(ever: bool, clock: Arc<dyn BootClock>) -> Self {
         Self { until: AtomicU64::new(0), ever, clock }
     }
@@ -46,13 +46,13 @@ impl Trust {
         self.ever
     }
 
-    /// Whether it is given now. On the path of every check: one load and one look at the clock.
+    /// Whether trust is given now. This is on the path of every check, and costs one load and one reading of the clock.
     pub(super) fn holds(&self) -> bool {
-        // A check that sees it given also sees the cache as it was left before.
+        // A check that finds trust given also finds the cache in the state that it had before.
         nanoseconds(self.clock.now()) < self.until.load(Ordering::Acquire)
     }
 
-    /// Gives it until then, if it is ever given.
+    /// Gives trust until `until`, if it is ever given.
     pub(super) fn give(&self, until: Duration) {
         if self.ever {
             self.until.store(nanoseconds(until), Ordering::Release);

@@ -1,7 +1,8 @@
 //! Live sessions in memory: from a token's hash to an identity, in one hash and one look-up.
 //!
-//! An entry may be used only while nothing that it was read from has been revoked since. Two marks see to that, both
-//! numbers of the revocation log: a load takes a [`Ticket`] (the newest number applied) *before* it reads the store,
+//! An entry may be used only while nothing that it was read from has been revoked since. Two marks ensure that, both of
+//! them numbers of the revocation log: a load takes a [`Ticket`] (the newest number applied) *before* it reads the
+//! store,
 //! - each shard remembers the newest revocation that hit it, and refuses an insert whose ticket is older, so a load
 //!   that began before a revocation cannot put the dead session back;
 //! - each user has a slot in a table of newest revocations, and an entry older than that slot is asked for anew.
@@ -34,19 +35,19 @@ const USER_MARKS: usize = 1 << 16;
 /// How many neighbours are looked at for the one not seen for longest, when a full shard makes room.
 const CANDIDATES: usize = 8;
 
-/// Taken before a load, handed in with what was loaded.
+/// The newest number that was applied when a load began. The load is inserted together with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticket {
     epoch: u64,
     applied: Seq,
 }
 
-/// What memory says of a token.
+/// What the cache knows about a token.
 #[derive(Debug)]
 pub enum Check {
     /// A live session.
     Live {
-        /// Whose.
+        /// The user and session that the token stands for.
         identity: Identity,
         /// Set when its idle deadline is near: store that it was seen, at once.
         urgent: Option<Seen>,
@@ -68,13 +69,13 @@ struct Entry {
     unstored: u32,
     user_mark: u16,
     remembered: bool,
-    /// Already handed out as urgent.
+    /// Whether its last-seen time was already handed out as urgent.
     urgent: bool,
     identity: Identity,
 }
 
 impl Entry {
-    /// Whether the store should be given its last-seen time: once a flush interval is often enough.
+    /// Whether its last-seen time is due to be stored, which is once a flush interval.
     fn is_due(&self, lifetimes: &Lifetimes) -> bool {
         Duration::from_millis(self.unstored.into()) >= lifetimes.of(self.remembered).flush_interval()
     }
@@ -158,7 +159,7 @@ impl Cache {
         }
     }
 
-    /// Asks memory about a token at `now`, and notes that it was seen.
+    /// Looks a token up at `now`, and records that it was seen.
     pub fn check(&self, token: &TokenHash, now: Timestamp) -> Check {
         let Some(shard) = self.shard(token) else { return Check::Ask };
         let mut shard = shard.lock();
@@ -181,16 +182,16 @@ impl Cache {
         Check::Live { identity: entry.identity.clone(), urgent }
     }
 
-    /// To be taken before the store is read.
+    /// Returns a ticket, which a load must take before it reads the store.
     pub fn ticket(&self) -> Ticket {
         // The epoch first: with a new one the number it began with is seen, too.
         let epoch = self.epoch.load(Ordering::Acquire);
         Ticket { epoch, applied: Seq(self.applied.load(Ordering::Acquire)) }
     }
 
-    /// Keeps what was loaded, unless something was revoked since `ticket` that it might not show.
-    /// Returns a last-seen time that the store should be given: of the session that made room if it is due, or of this one
-    /// if it was not kept.
+    /// Keeps what was loaded, unless something was revoked since `ticket` that it might not reflect. Returns a
+    /// last-seen time to be stored: that of the session that was evicted, if it is due, or that of this one if it was
+    /// not kept.
     pub fn insert(
         &self,
         token: TokenHash,
@@ -245,19 +246,19 @@ impl Cache {
         self.applied.fetch_max(seq.0, Ordering::AcqRel);
     }
 
-    /// Forgets everything and goes on from `seq`, which may be less than what was applied: all that was revoked up to it
-    /// shows in whatever is read from now on. Loads under way are not kept. The last-seen times that the store was not
-    /// given are lost, so that some sessions seem idler than they are, by a flush interval.
+    /// Drops every entry and goes on from `seq`, which may be less than what was applied: whatever is read from now on
+    /// reflects all revocations up to it. Loads under way are not kept. Last-seen times that were not stored yet are
+    /// lost, so that some sessions seem idle for longer than they are, by up to a flush interval.
     ///
-    /// One caller at a time, and not beside [`Self::apply`].
+    /// It must not run at the same time as itself or [`Self::apply`].
     pub fn clear(&self, seq: Seq) {
         let epoch = self.epoch.load(Ordering::Acquire).wrapping_add(1);
         for shard in &self.shards {
             let old = std::mem::replace(&mut *shard.lock(), Shard { epoch, ..Shard::default() });
-            // A million sessions are not put away under a lock.
+            // A million entries are dropped outside the lock.
             drop(old);
         }
-        // Only once no entry is left that they guard. Numbers above `seq` are about to be given out again.
+        // Only once no entry is left that they guard. Numbers above `seq` are about to be assigned again.
         for mark in &self.user_marks {
             mark.store(0, Ordering::Release);
         }
@@ -267,14 +268,15 @@ impl Cache {
         self.epoch.store(epoch, Ordering::Release);
     }
 
-    /// Forgets everything and keeps nothing from now on.
+    /// Drops every entry and keeps none from now on.
     pub fn abandon(&self) {
         for shard in &self.shards {
             *shard.lock() = Shard { revoked: Seq(i64::MAX), ..Shard::default() };
         }
     }
 
-    /// Notes that the store has last-seen times, and the idle deadlines of those sessions that were live there.
+    /// Records that last-seen times are stored, and the new idle deadlines of those sessions that were live in the
+    /// store.
     pub fn touched(&self, seen: &[Seen], deadlines: &[(TokenHash, Timestamp)]) {
         for Seen { token_hash, at, idle_until: _ } in seen {
             self.with_entry(token_hash, |entry| entry.unstored = entry.unstored.min(elapsed(*at, entry.seen_at)));
@@ -293,18 +295,18 @@ impl Cache {
         shard.entries.get_mut(at).map(work)
     }
 
-    /// When these sessions were last seen, as far as they are known here and the store does not know it.
+    /// The last-seen times of these sessions that are known here and not stored yet.
     pub fn unstored(&self, sessions: &[TokenHash]) -> Vec<Seen> {
         let seen = |entry: &mut Entry| (entry.unstored > 0).then(|| entry.seen(&self.lifetimes));
         sessions.iter().filter_map(|token| self.with_entry(token, seen).flatten()).collect()
     }
 
-    /// How many shards there are to ask for what is [`Self::due`].
+    /// The number of shards, each of which can be asked for what is [`Self::due`].
     pub fn shards(&self) -> usize {
         self.shards.len()
     }
 
-    /// The last-seen times of one shard that the store should be given, until it has them: see [`Self::touched`].
+    /// The last-seen times of one shard that are due to be stored. They stay due until [`Self::touched`] is called.
     pub fn due(&self, shard: usize) -> Vec<Seen> {
         let Some(shard) = self.shards.get(shard) else { return Vec::new() };
         let shard = shard.lock();

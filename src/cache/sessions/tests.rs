@@ -186,7 +186,7 @@ fn last_seen_times_are_due_until_the_store_was_told() {
     let handed_out = due();
     assert_eq!(handed_out.len(), 1, "the store may have failed");
     cache.touched(&handed_out, &[]);
-    assert_eq!(due().len(), 0, "told, even if it is not live there any more");
+    assert_eq!(due().len(), 0, "stored, even if it is not live there any more");
 }
 
 #[test]
@@ -200,9 +200,9 @@ fn what_the_store_does_not_know_of_named_sessions_is_told_to_the_millisecond() {
         assert!(live(&cache, &token(n), after(millis)));
     }
     assert_eq!(unstored(), [(token(3), after(1)), (token(4), after(7))], "of those asked for");
-    let told = cache.unstored(&asked);
-    assert!(live(&cache, &token(4), after(9)), "seen while the store was told");
-    cache.touched(&told, &[]);
+    let stored = cache.unstored(&asked);
+    assert!(live(&cache, &token(4), after(9)), "seen while the store was written");
+    cache.touched(&stored, &[]);
     assert_eq!(unstored(), [(token(4), after(9))]);
     cache.touched(&cache.unstored(&asked), &[]);
     assert_eq!(unstored(), []);

@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Left for the store, the runtime, the listeners and every connection of operations.
+/// How many descriptors are kept for the store, the runtime, the listeners and every connection of operations.
 const KEPT: u64 = 64;
 
 /// How many connections clients may have: as many as are `wanted`, or as there are descriptors for.
@@ -11,7 +11,7 @@ const KEPT: u64 = 64;
 /// store needs them too.
 pub fn connections(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
-    // Where that is refused, what there is counts.
+    // Where that is refused, the soft limit stays as it is.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     let descriptors = getrlimit(Resource::Nofile).current;
     let most = fitting(wanted, descriptors);

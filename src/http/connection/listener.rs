@@ -14,27 +14,28 @@ use super::{Arriving, ConnectionSettings, serve_connection};
 use crate::http::answers::Answers;
 use crate::http::request::client_address::FromPeer;
 use crate::telemetry::Metrics;
-use crate::telemetry::outage::Seldom;
+use crate::telemetry::outage::LogThrottle;
 
 /// How long a request that was sent before the server stopped may take to arrive.
 const ARRIVAL_LIMIT: Duration = Duration::from_millis(50);
 /// How long a client whose connection has no request under way may take to close it, once the server is to stop.
 const CLOSING_LIMIT: Duration = Duration::from_secs(1);
-/// Connections of operations open at a time: theirs alone, so that clients cannot keep a health check out.
+/// How many connections of operations may be open at a time. They are counted apart from those of clients, so that
+/// clients cannot keep a health check out.
 pub const OPS_CONNECTIONS: usize = 32;
 /// How long to wait when the operating system has no more file descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a listener needs beside its socket.
+/// What a listener needs in addition to its socket.
 #[derive(Clone)]
 pub struct Served<S> {
-    /// What answers.
+    /// The service that answers requests.
     pub service: S,
     /// How many connections may be open at a time.
     pub most: usize,
-    /// How patient it is with its clients.
+    /// How long its clients may take.
     pub settings: ConnectionSettings,
-    /// What is counted.
+    /// The metrics that connections are counted in.
     pub metrics: Arc<Metrics>,
 }
 
@@ -45,7 +46,7 @@ pub async fn serve<S>(listener: TcpListener, served: Served<S>, stop: Cancellati
 where
     S: Answers<FromPeer<Arriving>>,
 {
-    let (connections, mut said) = (Arc::new(Connections::default()), Seldom::default());
+    let (connections, mut throttle) = (Arc::new(Connections::default()), LogThrottle::default());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -61,10 +62,11 @@ where
                 }
                 begin(stream, peer, &served, &connections);
             }
-            Err(error) => pause_if_out_of_descriptors(&error, &mut said).await,
+            Err(error) => pause_if_out_of_descriptors(&error, &mut throttle).await,
         }
     }
-    // Clients that have connected by now are answered too: reset, a proxy could not tell whether its request was done.
+    // Clients that have connected by now are answered too: after a reset, a proxy would not know whether its request
+    // was done.
     if let Ok(listener) = listener.into_std() {
         while connections.count() < served.most
             && let Ok((stream, peer)) = listener.accept()
@@ -104,10 +106,10 @@ where
     });
 }
 
-async fn pause_if_out_of_descriptors(error: &io::Error, said: &mut Seldom) {
+async fn pause_if_out_of_descriptors(error: &io::Error, throttle: &mut LogThrottle) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if !matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset) {
-        if said.now() {
+        if throttle.is_due() {
             tracing::error!(%error, "cannot accept connections");
         }
         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -124,7 +126,7 @@ impl Deadline {
         let _ = self.0.set(at);
     }
 
-    /// When it is. Now, where it was not set.
+    /// Returns the deadline, or the present moment where none was set.
     pub fn at(&self) -> Instant {
         self.0.get().copied().unwrap_or_else(Instant::now)
     }

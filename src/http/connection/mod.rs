@@ -31,13 +31,14 @@ mod open;
 mod stream;
 mod timer;
 
-/// What hyper buffers of a head. It answers larger ones by itself; `max_head`, whose refusal is stamped, lies below.
+/// How much of a head hyper buffers. It answers larger ones by itself; `max_head` is lower, and its refusal has the
+/// headers of every answer.
 const BUFFER: usize = 64 * 1024;
 
-/// A body up to this many bytes comes with its head, or right behind it.
+/// A body of up to this many bytes is expected to arrive with its head, or right behind it.
 const SMALL_BODY: u64 = 8 * 1024;
 
-/// How patient a listener is with its clients.
+/// How long a listener waits for its clients.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionSettings {
     /// For the first head of a connection to arrive.
@@ -88,7 +89,7 @@ async fn serve_connection<S>(
             .writev(false)
             .serve_connection(stream, answer)
     );
-    // Dropped before `http`, so that no body is taken for whole because its connection is no more.
+    // Dropped before `http`, so that no body is taken for complete because its connection has ended.
     let _end = End(connection);
     let mut first_head = pin!(tokio::time::sleep(settings.first_head));
     // How many requests had begun when it was last asked to make room.
@@ -112,7 +113,7 @@ async fn serve_connection<S>(
                     if asked == Some(requests) {
                         return;
                     }
-                    // What has arrived meanwhile, or lies in hyper's buffer, is looked at first.
+                    // What has arrived meanwhile, or is in hyper's buffer, is read first.
                     asked = Some(requests);
                     connection.order_to_make_room();
                 }

@@ -9,10 +9,11 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Stands for "not at all" where otherwise a time is.
+/// Stands for "not at all" where there is a time otherwise.
 const NEVER: u64 = u64::MAX;
-/// After this long without a byte of a body that is waited for, or of an answer that the client should take, a connection
-/// may make room like an idle one: a head alone must not hold a place for as long as bodies may take.
+/// After this long without a byte of a body that is waited for, or of an answer that the client should take, a
+/// connection may make room like an idle one: a client that sends only a head must not hold a place for as long as
+/// bodies may take.
 const STALLED: Duration = Duration::from_secs(2);
 /// How many connections that may make room are looked up at a time, so that a flood of new clients does not go through
 /// all connections for each of them.
@@ -162,7 +163,7 @@ impl Connection {
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     open: Mutex<Open>,
-    /// Told whenever one closes.
+    /// Notified whenever a connection closes.
     closed: Notify,
 }
 
@@ -170,7 +171,7 @@ pub(super) struct Connections {
 struct Open {
     connections: HashMap<u64, Arc<Connection>>,
     next: u64,
-    /// The ones idle for longest when they were last looked up, the longest last.
+    /// The connections that were idle for longest when they were last looked up, with the longest at the end.
     candidates: Vec<(u64, Instant)>,
 }
 
@@ -189,12 +190,12 @@ impl Drop for Place {
 }
 
 impl Connections {
-    /// How many are open.
+    /// The number of open connections.
     pub(super) fn count(&self) -> usize {
         self.open.lock().connections.len()
     }
 
-    /// Takes one in.
+    /// Adds a connection.
     pub(super) fn add(self: &Arc<Self>, connection: Arc<Connection>) -> Place {
         let mut open = self.open.lock();
         let number = open.next;

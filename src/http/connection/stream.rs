@@ -17,10 +17,10 @@ const DISCARD_LIMIT: Duration = Duration::from_secs(2);
 /// How much of it, in bytes.
 const DISCARD_BYTES: usize = 4 * 1024 * 1024;
 
-/// A stream on which every write makes some progress within so long, or fails.
+/// A stream on which every write makes some progress within a given time, or fails.
 ///
-/// hyper waits for ever for a client that sends requests and reads no answers. The timer is set only once the
-/// operating system takes no more, which an answer that is read never comes to.
+/// hyper waits for ever for a client that sends requests and reads no answers. The timer is set only once the operating
+/// system takes no more, which never happens with an answer that is read.
 ///
 /// A connection that is closed while something of it is unread is reset by the operating system, and a reset makes the
 /// client's system throw away the answer before the client has read it. So what is still sent is read for a moment.
@@ -33,7 +33,7 @@ pub(super) struct ClientStream<S> {
     discard: Option<Discard>,
 }
 
-/// How much longer, and how much more, is read of a client that was answered for the last time.
+/// For how much longer, and how much more, is read from a client after its last answer.
 #[derive(Debug)]
 struct Discard {
     end: Pin<Box<Sleep>>,
@@ -86,7 +86,7 @@ impl<S: Read + Unpin> Read for ClientStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(context, to);
         if read.is_ready() {
-            // Until a request takes it in.
+            // It counts as unread until a request reads it.
             self.connection.set_unread(true);
         }
         read
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_that_nobody_reads_fails_in_time() {
+    async fn a_write_that_is_not_read_fails_in_time() {
         let (mut ours, _theirs) = pair();
         assert_eq!(write(&mut ours).await.expect("room"), 4);
         let begin = Instant::now();

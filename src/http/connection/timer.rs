@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 /// One timer of the runtime's, shared by every wait of one connection.
 ///
 /// hyper makes a wait for each head it reads and drops it when the head is there, and each would go into the runtime's
-/// timers and out again. Deadlines of a connection only move forward, so a timer left as it is rings too early at worst,
-/// and is then set to the deadline of the day.
+/// timers and out again. Deadlines of a connection only move forward, so a timer that is not moved fires too early at
+/// worst, and is then set to the deadline that holds by then.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SharedTimer(Arc<Mutex<Option<Pin<Box<tokio::time::Sleep>>>>>);
 

@@ -13,7 +13,7 @@ use crate::domain::id::SessionId;
 use crate::domain::session::Session;
 use crate::domain::text::{Email, LoginName};
 use crate::domain::user::User;
-use crate::http::logout::{self, Carried, Clearing, log_out};
+use crate::http::logout::{self, ClearCookie, CookieSessions, log_out};
 use crate::http::refusal::{Answer, Dialect, FieldError, Place, Problem, Refusal, json, with_cookies, with_retry};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
@@ -162,7 +162,7 @@ pub async fn logout(State(app): State<App>, request: Request) -> Answer<Canonica
     struct LoggedOut {
         detail: &'static str,
     }
-    let cookies = log_out(&app, request, Clearing::Always).await?;
+    let cookies = log_out(&app, request, ClearCookie::Always).await?;
     Ok(with_cookies(json(StatusCode::OK, &LoggedOut { detail: "Logged out" }), cookies))
 }
 
@@ -189,11 +189,11 @@ pub async fn password(
     let mut fields = body.json()?;
     let (current, new) = (fields.text("current_password")?, fields.text("new_password")?);
     let in_header = caller.token.is_some();
-    let carried = if in_header { Some(Carried::from_cookies(&cookies, &app).await?) } else { None };
+    let in_cookies = if in_header { Some(CookieSessions::from_cookies(&cookies, &app).await?) } else { None };
     let renewed = app.service.change_password(&caller.principal, current, new, &client).await?;
-    let lines = match carried {
+    let lines = match in_cookies {
         // A cookie of this session is as dead as one of any other: only the header's token was replaced.
-        Some(carried) => carried.after_many(&caller.principal, Scope::All, &app),
+        Some(in_cookies) => in_cookies.after_many(&caller.principal, Scope::All, &app),
         None => cookies.set(&renewed.token, renewed.session.remembered.then_some(renewed.left), &app),
     };
     let token = in_header.then(|| renewed.token.reveal());
@@ -227,7 +227,8 @@ pub async fn sessions(State(app): State<App>, caller: Caller<Canonical>, uri: Ur
     Ok(json(StatusCode::OK, &Page { sessions, next_cursor }))
 }
 
-/// Where a session stands in the list. A cursor is the place of the last one shown, so it outlives that session.
+/// The place of a session in the list. A cursor is the place of the last session shown, so it stays valid when that
+/// session ends.
 fn place(session: &Session) -> (i64, SessionId) {
     (session.created_at.millis(), session.id)
 }
@@ -251,7 +252,7 @@ pub async fn revoke_one(
     id: Result<Path<String>, PathRejection>,
     cookies: Cookies,
 ) -> Answer<Canonical> {
-    // What is not even UTF-8 is no session's id either.
+    // A parameter that is not UTF-8 is no session's id.
     let id: SessionId = id.ok().and_then(|Path(id)| id.parse().ok()).ok_or(Error::NotFound)?;
     let cookies = logout::revoke_one(&app, &caller.principal, id, &client, &cookies).await?;
     Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked: 1 }), cookies))

@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use crate::domain::text::LoginName;
-use crate::http::logout::{Clearing, log_out};
+use crate::http::logout::{ClearCookie, log_out};
 use crate::http::refusal::{Answer, Dialect, Problem, Refusal, json, with_cookies, with_retry};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
@@ -47,7 +47,7 @@ pub async fn login(
 
 /// `POST /auth/logout`: 204, no body, the cookie destroyed.
 pub async fn logout(State(app): State<App>, request: Request) -> Answer<Medama> {
-    let cookies = log_out(&app, request, Clearing::Always).await?;
+    let cookies = log_out(&app, request, ClearCookie::Always).await?;
     Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), cookies))
 }
 

@@ -17,7 +17,7 @@ use crate::http::request::state::App;
 /// The largest body that is read, in bytes.
 pub const LARGEST_BODY: usize = 8 * 1024;
 
-/// What a body says it is.
+/// The content type of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentType {
     /// `application/json`.
@@ -42,11 +42,11 @@ impl ContentType {
     }
 }
 
-/// A body that arrived whole, in time and within bounds. To be the last extractor, so that what is wrong with a body
-/// is told only to those who may send one.
+/// A body that arrived whole, in time and within bounds. It must be the last extractor, so that only clients that may
+/// send a body learn what is wrong with it.
 #[derive(Debug)]
 pub struct Payload<D> {
-    /// What it says it is.
+    /// Its content type.
     pub content_type: ContentType,
     bytes: Bytes,
     dialect: PhantomData<D>,
@@ -62,7 +62,7 @@ impl<D: Dialect> FromRequest<App> for Payload<D> {
     }
 }
 
-/// A body that arrived within bounds and whose content does not matter to the route. To be the last extractor.
+/// A body that arrived within bounds and whose content does not matter to the route. It must be the last extractor.
 #[derive(Debug)]
 pub struct Unused<D>(PhantomData<D>);
 
@@ -75,7 +75,7 @@ impl<D: Dialect> FromRequest<App> for Unused<D> {
     }
 }
 
-/// Reads a body whole. How long it may take in all is up to the layer that made it.
+/// Reads a body whole. The time for the whole body is bounded by the layer that made it.
 ///
 /// # Errors
 /// [`Refusal::BodyTooLarge`], [`Refusal::BodyTimeout`], [`Refusal::ClientGone`] when the connection broke off, or
@@ -97,8 +97,8 @@ pub async fn collect(body: Body) -> Result<Bytes, Refusal> {
     }
 }
 
-/// Reads a body whose content does not matter. A client that goes away in the middle of it has asked for what it asked for
-/// all the same.
+/// Reads a body whose content does not matter. A request counts even if its client disconnects in the middle of the
+/// body.
 ///
 /// # Errors
 /// As [`collect`], but for a connection that broke off.
@@ -133,7 +133,7 @@ impl<D> Payload<D> {
         }
     }
 
-    /// Reads it as JSON or as a form, whichever it says it is.
+    /// Reads it as JSON or as a form, by its content type.
     ///
     /// # Errors
     /// As [`Self::json`].

@@ -1,4 +1,4 @@
-//! Whose request it is, by address: the peer's own, or, behind trusted proxies, the one they forward.
+//! The address of the client: that of the peer, or, behind trusted proxies, the one that they forward.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -12,7 +12,7 @@ use crate::domain::text::clip;
 use crate::http::request::state::App;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// So many entries of a list are looked at: more proxies do not stand in a row.
+/// The most entries of the list that are read. No chain of proxies is longer.
 const MOST_HOPS: usize = 32;
 
 /// The address a connection came from, put into every request by the server.
@@ -28,7 +28,7 @@ pub struct FromPeer<B> {
     pub request: Request<B>,
 }
 
-/// Where a request comes from, for people's eyes.
+/// Where a request comes from, to be shown to people.
 #[derive(Debug)]
 pub struct Sender(pub Client);
 
@@ -49,7 +49,7 @@ impl FromRequestParts<App> for Sender {
     }
 }
 
-/// Whether `peer` may speak for others.
+/// Whether `peer` is a trusted proxy, whose forwarded addresses and ids count.
 pub fn is_trusted(peer: IpAddr, app: &App) -> bool {
     let peer = peer.to_canonical();
     app.trusted_proxies.iter().any(|network| network.contains(&peer))
@@ -80,7 +80,7 @@ fn client_address(peer: IpAddr, headers: &HeaderMap, app: &App) -> IpAddr {
 
 /// Reads an entry as gateways write them: an address, an IPv6 address in brackets, and either with a port.
 fn address(entry: &[u8]) -> Option<IpAddr> {
-    // A zone names a link of one machine (RFC 4007 section 11), and nothing that others could know.
+    // A zone names a link of one machine (RFC 4007 section 11), and means nothing elsewhere.
     let entry = std::str::from_utf8(entry).ok().filter(|entry| !entry.contains('%'))?;
     let bare = || entry.parse().ok();
     let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().map(Ipv6Addr::into).ok();

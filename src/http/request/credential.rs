@@ -1,5 +1,6 @@
-//! The principal, one rule for every route: header pair, else bearer, else cookie. Never from one to the next.
-//! Of several cookies of one name the one counts whose session is alive, if exactly one is.
+//! The principal, by one rule for every route: the header pair if there is one, else the bearer token, else the cookie.
+//! A bad credential never makes the next kind count. Of several cookies of one name, the one whose session is live
+//! counts, if there is exactly one.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -35,13 +36,13 @@ pub enum Via {
 /// What a request presents.
 #[derive(Debug)]
 pub enum Credential {
-    /// Nothing, or nothing that could be judged.
+    /// Nothing, or nothing that has the form of a credential of ours.
     None,
     /// Something that stands for no user: half a pair, two bearers, garbage, more cookies of ours than are looked up.
     Invalid(Via),
     /// Something to be checked.
     Presented(Presented, Via),
-    /// Two to four cookies of one name, all of them ours: it is the live one, if exactly one of them is.
+    /// Two to four cookies of one name, all of them ours. The one that is live counts, if exactly one is.
     Several(Vec<Presented>),
 }
 
@@ -164,39 +165,39 @@ impl Cookies {
     pub fn from_parts(parts: &Parts, app: &App) -> Self {
         let Found { tokens, differ } =
             cookie::find(&parts.headers, app.cookie.name(), |token| app.service.issued(token));
-        // A single one is taken for the one that we set: one line overwrites or clears it.
-        // As it was sent: what a router is mounted under is not in the path that it sees.
+        // A single cookie is taken for the one that we set, which one line overwrites or clears. The path as it was
+        // sent: a nested router sees it without its prefix.
         let path = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |uri| &uri.0).path();
         let others = if differ { app.cookie.others(&parts.headers, path) } else { Others::default() };
         Self { tokens, others }
     }
 
-    /// Whether any came.
-    pub const fn came(&self) -> bool {
+    /// Whether the request has any.
+    pub const fn were_sent(&self) -> bool {
         !matches!(self.tokens, Tokens::Absent)
     }
 
-    /// Whether more came that are ours than are looked up.
+    /// Whether more of them are ours than are looked up.
     pub const fn too_many(&self) -> bool {
         matches!(self.tokens, Tokens::TooMany(_))
     }
 
-    /// Whatever of them can stand for a session, four at most.
+    /// Those that can stand for a session, four at most.
     pub fn presented(&self) -> Vec<Presented> {
         presented(self.tokens.as_slice())
     }
 
-    /// The same, for a login that takes their place.
+    /// The tokens of those, for a login that replaces their sessions.
     pub fn tokens(&self) -> Vec<Token> {
         self.tokens.as_slice().to_vec()
     }
 
-    /// `Set-Cookie` values that leave the browser with `token` alone.
+    /// The `Set-Cookie` values after which the browser has `token` and no other cookie of that name.
     pub fn set(&self, token: &Token, remember: Option<Duration>, app: &App) -> Vec<HeaderValue> {
         app.cookie.set(token, remember, &self.others)
     }
 
-    /// `Set-Cookie` values that leave the browser with none.
+    /// The `Set-Cookie` values after which the browser has no cookie of that name.
     pub fn clear(&self, app: &App) -> Vec<HeaderValue> {
         app.cookie.clear(&self.others)
     }
@@ -205,10 +206,10 @@ impl Cookies {
 /// A checked principal, as an extractor. Refuses in the words of dialect `D`.
 #[derive(Debug)]
 pub struct Caller<D> {
-    /// Who.
+    /// The user and session that the request is made by.
     pub principal: Principal,
-    /// The token, if it came in a header. One that came in a cookie is in no answer: a script of the page could read
-    /// there what `HttpOnly` keeps from it.
+    /// The token, if it came in a header. No answer holds a token that came in a cookie, or a script of the page could
+    /// read what `HttpOnly` hides from it.
     pub token: Option<Token>,
     dialect: PhantomData<D>,
 }
@@ -245,7 +246,7 @@ mod tests {
 
     const USER: &str = "23456789ABCDEFGHJ";
 
-    /// What the tests present was issued, but for `z`.
+    /// All tokens in these tests count as issued, except those of the letter `z`.
     fn issued(token: &Token) -> bool {
         !token.reveal().starts_with('z')
     }
@@ -258,7 +259,7 @@ mod tests {
         lines.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_str(v).expect("a value"))).collect()
     }
 
-    /// Headers, what they come to everywhere, and what on `/verify`.
+    /// Headers, the credential that they make on every route, and the one that they make on `/verify`.
     type Case<'c> = (&'c [(&'static str, &'c str)], &'c str, &'c str);
 
     fn shown(credential: &Credential) -> String {

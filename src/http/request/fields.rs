@@ -37,7 +37,8 @@ impl Fields {
     /// skipped (RFC 8259 section 8.1).
     ///
     /// # Errors
-    /// [`Refusal::Malformed`], whatever is wrong, more than 32 fields included; a parser's words are not for clients.
+    /// [`Refusal::Malformed`], whatever is wrong, including more than 32 fields. A parser's message is not shown to
+    /// clients.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Refusal> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let mut json = serde_json::Deserializer::from_slice(bytes);
@@ -168,7 +169,7 @@ impl Fields {
         self.values.iter().any(|(known, value)| known == name && matches!(value, Value::Text(_)))
     }
 
-    /// What is left, as names with whole numbers where they are such.
+    /// Takes all remaining fields, as names and whole numbers, where they are such.
     pub fn into_numbers(self) -> impl Iterator<Item = (String, Option<i64>)> {
         self.values.into_iter().map(|(name, value)| match value {
             Value::Number(number) => (name, Some(number)),

@@ -1,4 +1,4 @@
-//! The id of a request: a trusted proxy's own where it is fit, else a new one.
+//! The id of a request: the one that a trusted proxy sent, if its form is valid, else a new one.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use tower_http::request_id::{MakeRequestId, RequestId};
 
-/// The name under which it travels.
+/// The header that it is sent in.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Ids for requests that bring none that counts.
+/// Makes ids for requests that have none.
 #[derive(Clone, Copy, Debug)]
 pub struct NewId;
 
@@ -19,29 +19,29 @@ impl MakeRequestId for NewId {
     }
 }
 
-/// A fit id that a client sent and that is not taken over, for the log.
+/// An id of a valid form from a client that is not trusted. It is logged beside the id of the request.
 #[derive(Clone, Debug)]
 pub struct SetAside(pub HeaderValue);
 
-/// What becomes of the id that a client sent.
+/// What is done with the id that a client sent.
 #[derive(Clone, Copy, Debug)]
-pub enum Theirs<'h> {
-    /// It is the request's.
+pub enum ClientsId<'h> {
+    /// It becomes the id of the request.
     Kept(&'h HeaderValue),
-    /// It is fit, but the client is not trusted.
+    /// Its form is valid, but the client is not trusted.
     SetAside(&'h HeaderValue),
-    /// It is not there, too long or no visible ASCII.
+    /// It is missing, too long, or not visible ASCII.
     Unfit,
 }
 
-/// Judges the id that a client sent.
-pub fn judge(headers: &HeaderMap, is_trusted: impl FnOnce() -> bool) -> Theirs<'_> {
+/// Decides about the id that a client sent.
+pub fn judge(headers: &HeaderMap, is_trusted: impl FnOnce() -> bool) -> ClientsId<'_> {
     let is_fit =
         |value: &&HeaderValue| (1..=128).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic);
     match headers.get(X_REQUEST_ID).filter(is_fit) {
-        None => Theirs::Unfit,
-        Some(id) if is_trusted() => Theirs::Kept(id),
-        Some(id) => Theirs::SetAside(id),
+        None => ClientsId::Unfit,
+        Some(id) if is_trusted() => ClientsId::Kept(id),
+        Some(id) => ClientsId::SetAside(id),
     }
 }
 
@@ -52,7 +52,7 @@ pub fn new_id() -> HeaderValue {
         use std::hash::{BuildHasher as _, RandomState};
         RandomState::new().hash_one(std::process::id())
     });
-    // A permutation of the counter (splitmix64), so that ids do not tell how many requests there were.
+    // A permutation of the counter (splitmix64), so that ids do not reveal how many requests there were.
     let mut id = START.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     id = (id ^ (id >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     id = (id ^ (id >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -22,22 +22,23 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// As `http` says.
+    /// Reads the rules from the configuration.
     pub fn new(http: &config::Http) -> Self {
         Self { public: http.public_url.clone().map(Public::new), allowed: http.cors_origins.clone() }
     }
 
     /// Whether a change may come from where this request comes from, header credentials aside (OWASP ASVS 3.5.1).
     ///
-    /// It must say that it is ours, or say nothing at all: then it is not a browser. A cookie is no argument, since a
-    /// cross-site form arrives without it. With a public origin, `same-origin` counts only there: a page of another name
-    /// that now resolves to this address (DNS rebinding) is of the same origin too, by that name.
+    /// The request must name an origin of ours, or have no such header at all, as from a client that is not a browser.
+    /// Whether a cookie came does not matter, since a cross-site form arrives without it. With a public origin,
+    /// `same-origin` counts only there: a page of another name that now resolves to this address (DNS rebinding) is of
+    /// the same origin too, by that name.
     pub fn may_change(&self, headers: &HeaderMap) -> bool {
         let (site, origin) = (single(headers, &SEC_FETCH_SITE), single(headers, &ORIGIN));
         match (site, origin) {
             (Single::Absent, Single::Absent) => true,
             (Single::Several, _) | (_, Single::Several) => false,
-            // A person, and no page: the address bar, or a bookmark.
+            // A person asked for it, by the address bar or a bookmark, and not a page.
             (Single::Value(b"none"), _) => true,
             (Single::Value(b"same-origin"), _) if self.is_for_us(headers) => true,
             (_, Single::Value(origin)) => self.is_ours(origin, headers) || self.is_allowed(origin),
@@ -76,7 +77,7 @@ impl Origins {
         permission
     }
 
-    /// Whether any origin may, so that answers vary.
+    /// Whether pages of any other origin may read answers, so that answers vary by origin.
     pub fn any_may_read(&self) -> bool {
         !self.allowed.is_empty()
     }
@@ -99,7 +100,7 @@ impl Origins {
             return public.origin.as_str().as_bytes() == origin;
         }
         let Single::Value(host) = single(headers, &HOST) else { return false };
-        // Neither `null` nor a URL with a path. Either side may leave a default port out.
+        // `null` and URLs with a path are no origins. Either side may omit the default port.
         let (theirs, default_port) = match (origin.strip_prefix(b"https://"), origin.strip_prefix(b"http://")) {
             (Some(rest), _) => (rest, 443),
             (None, Some(rest)) => (rest, 80),
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn listed_origins_may_change_and_read_and_nobody_else_may_read() {
+    fn listed_origins_may_change_and_read_and_no_others_may_read() {
         let origins = origins("cors_origins = ['https://app.example']\npublic_url = 'https://login.example'");
         let from = |origin| request(&[("host", "login.example"), ("origin", origin), ("sec-fetch-site", "cross-site")]);
         assert!(origins.may_change(&from("https://app.example")));

@@ -1,4 +1,4 @@
-//! What every handler shares.
+//! The state that every handler shares.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,7 +47,7 @@ impl Default for Timeouts {
 #[derive(Clone)]
 pub struct App(Arc<Inner>);
 
-/// What an [`App`] leads to.
+/// The contents of an [`App`].
 pub struct Inner {
     /// The business rules.
     pub service: Service,
@@ -55,18 +55,18 @@ pub struct Inner {
     pub cookie: SessionCookie,
     /// Which origins may do what.
     pub origins: Origins,
-    /// Which peers are believed when they speak for others.
+    /// The proxies whose forwarded addresses and ids are trusted.
     pub trusted_proxies: Vec<ipnet::IpNet>,
-    /// Which credentials `/verify` looks at.
+    /// Which credentials `/verify` accepts.
     pub verify_credentials: Vec<config::CredentialKind>,
-    /// What heads are held against.
+    /// The rules that the heads of requests are checked against.
     pub heads: HeadRules,
     /// How long clients may take.
     pub timeouts: Timeouts,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
     draining: AtomicBool,
-    /// Handlers that go on to their end even if their client has gone.
+    /// Handlers that run to their end even if their client disconnects.
     finishing: TaskTracker,
 }
 
@@ -79,7 +79,7 @@ impl std::ops::Deref for App {
 }
 
 impl App {
-    /// Puts the service behind the wire as `http` says.
+    /// Builds the state from the service and the configuration of the wire side.
     pub fn new(service: Service, http: &config::Http, timeouts: Timeouts, metrics: Arc<Metrics>) -> Self {
         Self(Arc::new(Inner {
             service,
@@ -95,13 +95,13 @@ impl App {
         }))
     }
 
-    /// From now on readiness says no, and each answer ends its connection, so that balancers look elsewhere.
+    /// From now on readiness fails and each answer ends its connection, so that balancers choose other servers.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// Runs a handler that revokes something in a task of its own, so that it comes to its end even if its client has
-    /// gone, or waits no longer for the answer.
+    /// Runs a handler that revokes something in a task of its own, so that it runs to its end even if its client
+    /// disconnects.
     pub async fn finish(&self, handler: impl Future<Output = Response> + Send + 'static) -> Response {
         match self.finishing.spawn(handler.in_current_span()).await {
             Ok(response) => response,
@@ -113,7 +113,7 @@ impl App {
         }
     }
 
-    /// Waits until every handler begun by `finish` has come to its end.
+    /// Waits until every handler that `finish` has started has ended.
     pub async fn finished(&self) {
         self.finishing.close();
         self.finishing.wait().await;

@@ -1,6 +1,6 @@
-//! Who is calling? Asked by services and proxies, answered with a status and identity headers, never with a body.
+//! The check: services and proxies ask who is calling, and get a status and identity headers, never a body.
 //!
-//! One decision for all; a proxy family gets a file of its own for what differs.
+//! All checks share one decision. A proxy family gets a file of its own for what differs.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -18,11 +18,11 @@ use tower::Service;
 use tracing::{Instrument as _, Level, Span};
 
 use self::identity::allowed;
-use super::layers::{BadHead, let_read};
+use super::layers::{BadHead, allow_reading};
 use super::refusal::{Dialect as _, Failure, Refusal, words_of_panic};
 use super::request::client_address::{FromPeer, is_trusted};
 use super::request::credential::{Credential, read_ours};
-use super::request::id::{self, Theirs, new_id};
+use super::request::id::{self, ClientsId, new_id};
 use super::request::state::App;
 use super::stamps::stamp_all;
 use super::trace;
@@ -32,9 +32,9 @@ use crate::service::{Error, Result};
 use crate::telemetry::RouteAnswers;
 
 mod identity;
-mod wordless;
+mod status_only;
 
-pub use self::wordless::Wordless;
+pub use self::status_only::StatusOnly;
 
 /// The path of the check for any service, without proxy headers or redirects. It takes any method.
 pub const PATH: &str = "/verify";
@@ -52,7 +52,7 @@ struct Shared<S> {
 }
 
 impl<S> Verify<S> {
-    /// Puts it before `rest`.
+    /// Makes the service that hands what is not a check to `rest`.
     pub fn before(rest: S, app: App) -> Self {
         let answers = app.metrics.answers_of(PATH);
         Self(Arc::new(Shared { checks: Checks { app, answers }, rest }))
@@ -75,7 +75,7 @@ where
     type Error = Infallible;
     type Future = Either<Ready<Answered>, Either<BoxFuture<'static, Answered>, S::Future>>;
 
-    /// Always: neither it nor what is behind it holds anything back.
+    /// It is always ready, as is the service behind it.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
@@ -86,62 +86,62 @@ where
         if request.uri().path() != PATH || request.extensions().get::<BadHead>().is_some() {
             return Either::Right(Either::Right(rest.clone().call(from)));
         }
-        let asked = checks.asked(&from);
+        let context = checks.context(&from);
         match catch_unwind(AssertUnwindSafe(|| checks.check(request.headers()))) {
-            Ok(Check::Decided(decision)) => Either::Left(ready(Ok(checks.answer(decision, asked)))),
+            Ok(Check::Decided(decision)) => Either::Left(ready(Ok(checks.answer(decision, context)))),
             Ok(Check::Undecided(undecided)) => {
-                let (checks, span) = (checks.clone(), asked.span());
+                let (checks, span) = (checks.clone(), context.span());
                 let answer = async move {
                     let looked_up = AssertUnwindSafe(checks.app.service.look_up(undecided)).catch_unwind();
                     let decision = match timeout(checks.app.timeouts.answer, looked_up).await {
                         Ok(Ok(decision)) => decision,
                         Ok(Err(panic)) => Err(bug(panic)),
-                        Err(elapsed) => Err(Error::StoreTooSlow(elapsed.to_string())),
+                        Err(elapsed) => Err(Error::StoreTooSlow(elapsed.to_string().into())),
                     };
-                    Ok(checks.answer(decision, asked))
+                    Ok(checks.answer(decision, context))
                 };
                 Either::Right(Either::Left(Box::pin(answer.instrument(span))))
             }
-            Err(panic) => Either::Left(ready(Ok(checks.answer(Err(bug(panic)), asked)))),
+            Err(panic) => Either::Left(ready(Ok(checks.answer(Err(bug(panic)), context)))),
         }
     }
 }
 
 /// A panic as the outcome of a check.
 fn bug(panic: Box<dyn Any + Send>) -> Error {
-    Error::Bug(words_of_panic(panic))
+    Error::Bug(words_of_panic(panic).into())
 }
 
-/// What checks need, and all that is done about one.
+/// What every check needs, and the steps of one.
 #[derive(Clone)]
 struct Checks {
     app: App,
     answers: RouteAnswers,
 }
 
-/// What is kept of a request for its answer.
-struct Asked {
+/// What the answer to a request needs to know of it.
+struct CheckContext {
     id: HeaderValue,
     set_aside: Option<HeaderValue>,
     reader: Option<HeaderValue>,
     method: Method,
 }
 
-impl Asked {
+impl CheckContext {
     fn span(&self) -> Span {
         trace::span(Some(&self.id), self.set_aside.as_ref(), &self.method, PATH)
     }
 }
 
 impl Checks {
-    fn asked<B>(&self, FromPeer { peer, request }: &FromPeer<B>) -> Asked {
+    fn context<B>(&self, FromPeer { peer, request }: &FromPeer<B>) -> CheckContext {
         let headers = request.headers();
         let (id, set_aside) = match id::judge(headers, || is_trusted(*peer, &self.app)) {
-            Theirs::Kept(id) => (id.clone(), None),
-            Theirs::SetAside(id) => (new_id(), Some(id.clone())),
-            Theirs::Unfit => (new_id(), None),
+            ClientsId::Kept(id) => (id.clone(), None),
+            ClientsId::SetAside(id) => (new_id(), Some(id.clone())),
+            ClientsId::Unfit => (new_id(), None),
         };
-        Asked { id, set_aside, reader: self.app.origins.may_read(headers), method: request.method().clone() }
+        CheckContext { id, set_aside, reader: self.app.origins.may_read(headers), method: request.method().clone() }
     }
 
     fn check(&self, headers: &HeaderMap) -> Check {
@@ -155,24 +155,24 @@ impl Checks {
     }
 
     /// Makes the answer, counts it, logs it and stamps it.
-    fn answer(&self, decision: Result<Principal>, asked: Asked) -> Response {
+    fn answer(&self, decision: Result<Principal>, context: CheckContext) -> Response {
         let (mut response, failure) = match decision {
             Ok(principal) => (allowed(&principal), None),
             Err(error) => {
                 let failure = Failure::from_error(&error);
-                (Wordless::refuse(&Refusal::Service(error)), failure)
+                (StatusOnly::refuse(&Refusal::Service(error)), failure)
             }
         };
         let status = response.status();
         self.answers.count(status.as_u16());
         if failure.is_some() || tracing::enabled!(Level::DEBUG) {
-            // Spans cost more than a check: there is one where there is a line.
-            let span = if Span::current().is_none() { asked.span() } else { Span::current() };
+            // A span costs more than a check, so it is only made where a line is written.
+            let span = if Span::current().is_none() { context.span() } else { Span::current() };
             span.in_scope(|| trace::answered(status, failure.as_ref(), &self.app.metrics));
         }
-        stamp_all(&mut response, asked.id, &self.app);
-        if let Some(origin) = asked.reader {
-            let_read(response.headers_mut(), origin);
+        stamp_all(&mut response, context.id, &self.app);
+        if let Some(origin) = context.reader {
+            allow_reading(response.headers_mut(), origin);
         }
         response
     }

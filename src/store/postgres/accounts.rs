@@ -28,7 +28,7 @@ impl Operation for AddUser {
         let (Self { id, user, hash, by }, now) = (self, change.now());
         let NewUser { username, email, name, admin } = user;
         let (username_key, email_key) = (username.key(), email.as_ref().map(Email::key));
-        // Waits for whoever is about to take the same name.
+        // Waits for a transaction that is about to take the same name.
         let insert = query(
             "INSERT INTO users (id, username, username_key, email, email_key, name, admin, password_hash, created_at, updated_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) ON CONFLICT DO NOTHING",
@@ -54,7 +54,7 @@ impl Operation for AddUser {
     }
 }
 
-/// Sets a password and ends what was opened with the old one.
+/// Sets a password and ends the sessions that were opened with the old one.
 pub(super) struct ChangePassword {
     pub(super) change: PasswordChange,
     pub(super) reason: Reason,
@@ -72,7 +72,8 @@ impl Operation for ChangePassword {
             return Ok(Box::new(Changed::NoSession));
         }
         let Some((epoch, disabled)) = known else { return Ok(Box::new(|_| Changed::Superseded)) };
-        // Whoever changes their own password must still be allowed to: enabled, and checked against today's password.
+        // Users who change their own password must still be enabled, and must have been checked against the password in
+        // force.
         if auth_epoch.is_some_and(|checked| checked != epoch || disabled.is_some()) {
             return Ok(Box::new(|_| Changed::Superseded));
         }

@@ -1,7 +1,7 @@
 //! Where the database is: a `postgres://` URL as PostgreSQL's own tools read it.
 //!
-//! The driver ignores options that it does not know, takes several hosts for one name, and fills gaps from the environment.
-//! So all of a URL is read here, and the driver is told everything.
+//! The driver ignores options that it does not know, takes several hosts for one name, and fills gaps from the
+//! environment. So a URL is read completely here, and every option of the driver is set.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::guard::{Negotiation, guarded};
 
-/// How long hosts that are gone without a word may keep one waiting that is there; enough is left to ask it.
+/// How long hosts that do not answer may delay one that does. Enough time is left to ask that one.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// Where a server listens, unless the URL says otherwise.
 const PORT: u16 = 5432;
@@ -20,7 +20,7 @@ const PORT: u16 = 5432;
 pub(super) struct Address {
     /// Each of the hosts, in the order in which they are tried.
     pub(super) hosts: Vec<Host>,
-    /// How long one of them may take; as long as any connection if none.
+    /// How long one of them may take. Without it, one may take as long as any connection.
     pub(super) patience: Option<Duration>,
     /// What is unsafe about it.
     pub(super) warning: Option<&'static str>,
@@ -29,12 +29,12 @@ pub(super) struct Address {
 /// One host, and how it is reached.
 pub(super) struct Host {
     options: PgConnectOptions,
-    /// Set where the password may travel in clear, if it is not guarded.
+    /// Set where the password could travel in clear, unless `guard` prevents it.
     guard: Option<Negotiation>,
 }
 
 impl Host {
-    /// What the driver is to connect with, once.
+    /// The options that the driver connects with, for one connection.
     pub(super) async fn options(&self) -> sqlx::Result<PgConnectOptions> {
         match self.guard {
             Some(negotiation) => guarded(&self.options, negotiation).await,
@@ -47,9 +47,9 @@ impl Host {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Disable,
-    /// Encrypted if the server can; nobody is authenticated. The default on this machine.
+    /// Encrypted if the server supports it, without authenticating the server. The default on this machine.
     Prefer,
-    /// Encrypted; nobody is authenticated.
+    /// Encrypted, without authenticating the server.
     Require,
     /// Encrypted, and the server's certificate is valid for the host's name. The default to another machine.
     VerifyFull,
@@ -128,7 +128,7 @@ impl Url {
                 let seconds: u64 = value.parse().map_err(|_| "its connect_timeout is no number of seconds")?;
                 self.connect_timeout = Some(Duration::from_secs(seconds)).filter(|timeout| !timeout.is_zero());
             }
-            // What is done anyway.
+            // These values ask for what is done anyway.
             "target_session_attrs" if matches!(&*value, "read-write" | "primary") => {}
             "channel_binding" if matches!(&*value, "prefer" | "disable") => {}
             "sslnegotiation" if value == "postgres" => {}
@@ -197,7 +197,7 @@ impl Url {
         };
         let is_socket = host.starts_with('/');
         let ssl = match mode {
-            // A socket of this machine knows no TLS, and only who may write in its directory can listen there.
+            // A Unix socket has no TLS, and only a user who may write to its directory can listen on it.
             Mode::Disable => PgSslMode::Disable,
             Mode::Prefer if is_socket => PgSslMode::Disable,
             Mode::Prefer => PgSslMode::Prefer,
@@ -241,7 +241,7 @@ impl Url {
         Ok(())
     }
 
-    /// Refuses what the driver would take from the environment and cannot be told to leave.
+    /// Refuses variables of the environment that the driver reads whatever the options say.
     fn check_environment(&self, mode: Mode) -> Result<(), String> {
         let encrypted = mode != Mode::Disable;
         for (name, counts, instead) in [
@@ -281,8 +281,8 @@ fn is_elsewhere(host: &str) -> bool {
     !is_local && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Refuses a URL that holds a letter which means something else there, as passwords often do. Parsed, a part of the
-/// password would be taken for a host and looked up, in clear.
+/// Refuses a URL with an unescaped reserved character, as passwords often have. Parsed, a part of the password would be
+/// taken for a host and looked up, in clear.
 fn refuse_raw_letters(url: &str) -> Result<(), String> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));

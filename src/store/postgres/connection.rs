@@ -1,4 +1,4 @@
-//! One connection: how it is opened, asked and, at the latest when it is dropped, closed.
+//! One connection: how it is opened, used and, at the latest when it is dropped, closed.
 
 use std::io;
 use std::sync::Arc;
@@ -16,24 +16,25 @@ use super::address::{Address, Host};
 use super::deadline::DEADLINE;
 use crate::domain::entropy::{Entropy as _, SystemEntropy};
 use crate::telemetry::notices::{Notice, watch};
-use crate::telemetry::outage::Seldom;
+use crate::telemetry::outage::LogThrottle;
 
 /// The oldest version that is known to do, as the server numbers them.
 const OLDEST: u32 = 15_00_00;
 /// A connection is closed between this age and twice as old, so that a name that moved is followed, and not by all at once.
 const AGE: Duration = Duration::from_mins(20);
-/// For how long after an answer a connection is believed to be there without a question.
+/// For how long after an answer a connection is taken to be alive without a ping.
 const FRESH: Duration = Duration::from_secs(1);
-/// What a server says to show that it is heard.
-const PROOF: &str = "sessiond hears notices";
+/// The notice by which a connection shows that its notices are seen.
+const PROOF: &str = "sessiond sees notices";
 
 /// A connection to a primary whose commits are durable when they are answered. Dropped, its socket is closed at once.
 pub(super) struct Connection {
     driver: Driver,
-    /// Which of the hosts it leads to.
+    /// The index of the host that it is connected to.
     host: usize,
     warnings: Arc<Warnings>,
-    /// Whether it can be used again. Not while something is under way: whoever gives up in the middle must not return it.
+    /// Whether it can be used again. It cannot while a statement is under way, so that one that was abandoned is never
+    /// returned to the pool.
     sound: bool,
     /// When it last answered, and when it is old.
     answered: Instant,
@@ -48,16 +49,17 @@ enum Driver {
 
 /// The warnings of a database, which are logged whichever connection they came on.
 #[derive(Default)]
-pub(super) struct Warnings(Mutex<(String, Seldom)>);
+pub(super) struct Warnings(Mutex<(String, LogThrottle)>);
 
 impl Warnings {
-    /// Logs one, unless it was a moment ago: a server that goes down says so on every connection.
+    /// Logs a warning, unless the same one was logged a moment ago: a server that goes down sends it on every
+    /// connection.
     fn log(&self, words: &str) {
         let mut last = self.0.lock();
         if last.0 != words {
-            *last = (words.to_owned(), Seldom::default());
+            *last = (words.to_owned(), LogThrottle::default());
         }
-        if last.1.now() {
+        if last.1.is_due() {
             tracing::warn!("PostgreSQL warns: {words}");
         }
     }
@@ -66,7 +68,7 @@ impl Warnings {
 /// A connection that could not be opened.
 #[derive(Debug)]
 pub(super) struct NotOpened {
-    /// Why.
+    /// The reason.
     pub(super) error: StoreError,
     /// Whether that is likely to pass by itself: the server is not up yet, is starting, is full, is no primary yet.
     pub(super) may_pass: bool,
@@ -78,14 +80,16 @@ impl From<sqlx::Error> for NotOpened {
     }
 }
 
-/// Wrong passwords and unknown databases stay so; a server that does not answer, or says that it cannot yet, may.
+/// A wrong password or an unknown database will not pass. A server that does not answer, or answers that it is not
+/// ready, may be ready later.
 fn may_pass(error: &sqlx::Error) -> bool {
-    if let Some(told) = refusal(error) {
+    if let Some(refused) = refusal(error) {
         // It is shut down, has crashed, cannot yet; or it is about connections, or resources, too many clients among them.
-        return matches!(told.code(), "57P01" | "57P02" | "57P03") || matches!(told.code().get(..2), Some("08" | "53"));
+        return matches!(refused.code(), "57P01" | "57P02" | "57P03")
+            || matches!(refused.code().get(..2), Some("08" | "53"));
     }
     if let sqlx::Error::Io(cause) = error {
-        // But a socket that may not be opened, and what TLS finds, such as a certificate that is not to be believed.
+        // A socket that may not be opened will not pass, nor an error of TLS such as a certificate that is not trusted.
         let lasting = [io::ErrorKind::PermissionDenied, io::ErrorKind::InvalidData, io::ErrorKind::InvalidInput];
         return !lasting.contains(&cause.kind());
     }
@@ -93,7 +97,7 @@ fn may_pass(error: &sqlx::Error) -> bool {
 }
 
 impl Connection {
-    /// Opens one to the first of the hosts that will do.
+    /// Opens a connection to the first host that is a usable primary.
     pub(super) async fn open(address: &Address, warnings: &Arc<Warnings>) -> std::result::Result<Self, NotOpened> {
         let patience = address.patience.unwrap_or(Duration::MAX);
         let mut not_opened = NotOpened { error: StoreError::unreachable("there is no host"), may_pass: false };
@@ -121,7 +125,7 @@ impl Connection {
         connection.proven().await
     }
 
-    /// Opens one to the same host that hears what is published.
+    /// Opens a connection to the same host that listens for notifications.
     pub(super) async fn listening(&self, address: &Address) -> Result<Self> {
         let host = address.hosts.get(self.host).ok_or_else(|| StoreError::unreachable("there is no such host"))?;
         // Proven within the pool: what is not yet a listener is closed at once where that is not waited for.
@@ -160,7 +164,7 @@ impl Connection {
         Ok(self)
     }
 
-    /// The driver's own, for what has no method here. What is asked on it is not judged.
+    /// The driver's own connection, for what has no method here. Its answers are not checked for warnings.
     pub(super) async fn driver(&mut self) -> sqlx::Result<&mut PgConnection> {
         match &mut self.driver {
             Driver::Plain(driver) => Ok(driver),
@@ -179,7 +183,7 @@ impl Connection {
         self.old <= Instant::now()
     }
 
-    /// Whether it is there still. One that was not asked for a while is asked.
+    /// Whether it is still alive. One that was not used for a while is pinged.
     pub(super) async fn lives(&mut self) -> bool {
         if !self.sound || self.is_old() {
             return false;
@@ -238,8 +242,8 @@ impl Connection {
         self.ask(copied).await
     }
 
-    /// Waits until something was published, if this listens. Says whether it listens still. Given up in the middle, it
-    /// loses nothing.
+    /// Waits for a notification, if this connection listens. Returns whether it still listens. Cancelling it loses
+    /// nothing.
     pub(super) async fn published(&mut self) -> bool {
         match &mut self.driver {
             Driver::Listening(listener) => matches!(listener.try_recv().await, Ok(Some(_))),
@@ -247,7 +251,7 @@ impl Connection {
         }
     }
 
-    /// Whether something was published while something else was asked.
+    /// Whether a notification arrived while a statement ran.
     pub(super) fn was_published(&mut self) -> bool {
         match &mut self.driver {
             Driver::Listening(listener) => std::iter::from_fn(|| listener.next_buffered()).count() > 0,
@@ -255,12 +259,12 @@ impl Connection {
         }
     }
 
-    /// Asks something, and judges the answer. An operator can make the server stop waiting for its standby: it answers that
-    /// it committed, with a warning; but the commit may be lost with this server. The warning's words are in the server's
-    /// language, so any is taken for that one. They are rare.
+    /// Runs `work`, and checks the answer for warnings. An operator can make the server stop waiting for its standby:
+    /// it then answers that it committed, with a warning, but the commit may be lost with this server. The warning's
+    /// words are in the server's language, so any is taken for that one. They are rare.
     async fn ask<T>(&mut self, work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>) -> Result<T> {
         self.sound = false;
-        // In a box, or each of the futures around it would keep room for it.
+        // Boxed, or each of the futures around it would reserve memory for it.
         let work = Box::pin(async { work(self.driver().await?).await });
         let (answer, notices) = watch(work).await;
         self.answered = Instant::now();
@@ -281,14 +285,15 @@ impl Connection {
     }
 }
 
-/// Sets the limits of our own, and sees to it that this is a server to rely on, and that its warnings are heard. Every
-/// statement that can go by an index does: a plan made while a table was small is kept, and would go through all of it when
+/// Sets our own limits, and makes sure that this server can be relied on and that its warnings are seen. Every
+/// statement that can use an index does so: a plan made while a table was small is kept, and would scan all of it when
 /// it has grown.
 async fn prove(driver: &mut PgConnection) -> std::result::Result<(), NotOpened> {
-    // A notice and not a warning, which would stand in the server's log: whatever lets this through lets those through.
+    // It is a notice and not a warning, which would be written to the server's log. A subscriber that lets the one
+    // through lets the other through.
     let settings = sqlx::raw_sql(
         "SET client_min_messages = notice;
-         DO $$ BEGIN RAISE NOTICE 'sessiond hears notices'; END $$;
+         DO $$ BEGIN RAISE NOTICE 'sessiond sees notices'; END $$;
          SET client_min_messages = warning;
          SET statement_timeout = 800; SET lock_timeout = 800; SET idle_in_transaction_session_timeout = 2000;
          SET enable_seqscan = off; SET jit = off;
@@ -315,37 +320,39 @@ async fn prove(driver: &mut PgConnection) -> std::result::Result<(), NotOpened> 
     }
     if !notices.iter().any(|notice| notice.words == PROOF) {
         return unfit(
-            "the database's warnings would go unheard, among them that a commit is not on its standby: \
+            "the database's warnings would be missed, among them that a commit is not on its standby: \
              this process's tracing subscriber lacks sessiond's layer for them, or has a filter before it",
             false,
         );
     }
-    // Anything weaker could forget what was acknowledged.
+    // A weaker setting could lose what was acknowledged.
     if !matches!(commit, "on" | "remote_apply") {
         driver.execute(sqlx::raw_sql("SET synchronous_commit = on")).await?;
     }
     Ok(())
 }
 
-/// What the server itself says is wrong.
+/// The server's own error, if it is one.
 fn refusal(error: &sqlx::Error) -> Option<&PgDatabaseError> {
-    error.as_database_error().and_then(|told| told.try_downcast_ref())
+    error.as_database_error().and_then(|refused| refused.try_downcast_ref())
 }
 
 /// Whether the server has refused a statement, which says nothing about the connection.
 fn is_mere_refusal(error: &sqlx::Error) -> bool {
-    // A constraint, a deadlock, no room on the disk, a lock or an answer that was waited for too long. Not that only
-    // reading is possible: elsewhere there may be a primary by now. Nor that a prepared statement is of no use.
-    refusal(error).is_some_and(|told| {
-        told.severity() == PgSeverity::Error && matches!(told.code().get(..2), Some("23" | "40" | "53" | "55" | "57"))
+    // A constraint, a deadlock, no room on the disk, a lock or an answer that was waited for too long. It does not
+    // include a server that has become read-only, since another may be the primary by now, nor a prepared statement
+    // that has become invalid.
+    refusal(error).is_some_and(|refused| {
+        refused.severity() == PgSeverity::Error
+            && matches!(refused.code().get(..2), Some("23" | "40" | "53" | "55" | "57"))
     })
 }
 
 /// What a failure means for the store. Details, which may hold values, are left out.
 pub(super) fn failed(error: sqlx::Error) -> StoreError {
-    let Some(told) = refusal(&error) else {
+    let Some(refused) = refusal(&error) else {
         let (words, cause) = (error.to_string(), error);
-        // What was read, or was to be written, makes no sense.
+        // A value that was read, or was to be written, makes no sense.
         let impossible = matches!(
             cause,
             sqlx::Error::ColumnDecode { .. }
@@ -362,11 +369,11 @@ pub(super) fn failed(error: sqlx::Error) -> StoreError {
         if matches!(cause, sqlx::Error::PoolTimedOut) {
             return StoreError::TooSlow(Cause::new(words, cause));
         }
-        // Whatever else the driver says is about connections.
+        // All other errors of the driver are about connections.
         return StoreError::Unreachable(Cause::new(words, cause));
     };
-    let code = told.code();
-    let words = format!("{} ({code})", told.message());
+    let code = refused.code();
+    let words = format!("{} ({code})", refused.message());
     match (code, code.get(..2)) {
         // Cancelled, locked, a deadlock, not to be put in an order.
         ("57014" | "55P03" | "40P01" | "40001", _) => StoreError::TooSlow(Cause::new(words, error)),

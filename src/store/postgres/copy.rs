@@ -1,4 +1,4 @@
-//! A database that is filled from another store: on one connection, and with more patience than what serves has.
+//! A database that is filled from another store: on one connection, and with longer deadlines than those of a server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::deadline::with_deadline_of;
 use super::migrate;
 use crate::config::DatabaseUrl;
 
-/// How long a page may take, and whatever else is done at once.
+/// How long a page, or any other single step, may take.
 const DEADLINE: Duration = Duration::from_mins(5);
 /// How long it may take to connect.
 const CONNECTION: Duration = Duration::from_secs(10);
@@ -24,7 +24,7 @@ const CONNECTION: Duration = Duration::from_secs(10);
 const TOKEN_KEY: &str = "token_key";
 const COPYING: &str = "copying";
 
-/// A database that nobody else fills until this is dropped.
+/// A database that no other copy fills until this is dropped.
 pub(in super::super) struct Target(Connection);
 
 impl Target {
@@ -37,8 +37,8 @@ impl Target {
         let opening = Opening::default();
         let migrated = migrate::migrate(&mut connection, &address, &warnings, &opening);
         migrated.await.map_err(ConnectError::from)?;
-        // The number is ours alone: the letters of "sesscopy". The lock goes with the connection, and that of a copy that
-        // was killed goes a moment later.
+        // The number of this lock: the letters of "sesscopy". The lock ends with the connection, and that of a copy
+        // that was killed a moment later.
         let alone = connection.run(
             "SET statement_timeout = '5min'; SET lock_timeout = '5s'; SELECT pg_advisory_lock(8315179226436169849);
              SET lock_timeout = 0",
@@ -51,7 +51,8 @@ impl Target {
         }
     }
 
-    /// Marks it as a part of this copy, unless it is one, or is all of it. Says whether there is anything to do.
+    /// Marks the database as the target of this copy, unless it is marked already or complete. Returns whether there is
+    /// anything to do.
     pub(in super::super) async fn begin(&mut self, contents: &Contents) -> std::result::Result<bool, CopyError> {
         if let Some(mark) = secret(&mut self.0, COPYING).await? {
             return if mark == contents.stamp() { Ok(true) } else { Err(CopyError::Another) };
@@ -101,7 +102,7 @@ impl Target {
     /// Takes the source's key and newest number over, lets numbers go on after the highest ones, and takes the mark
     /// away, all at once. A database that does not hold what it should, or is served from, keeps the mark.
     pub(in super::super) async fn finish(&mut self, contents: &Contents) -> std::result::Result<(), CopyError> {
-        // Or the first statements would be planned as for empty tables.
+        // Otherwise the first statements would be planned as for empty tables.
         patiently(self.0.run("ANALYZE users, sessions, events, revocations")).await?;
         if !self.holds(|table| contents.rows(table)).await? || self.is_served().await? {
             return Err(CopyError::Disturbed);
@@ -132,7 +133,7 @@ impl Target {
         Ok(true)
     }
 
-    /// Whether there is a process that serves, or has until it was killed.
+    /// Whether a process serves from it, or did so until it was killed.
     async fn is_served(&mut self) -> Result<bool> {
         let row: Option<(i32,)> = patiently(self.0.row(query_as("SELECT 1 FROM replicas LIMIT 1"))).await?;
         Ok(row.is_some())
@@ -152,7 +153,7 @@ async fn secret(connection: &mut Connection, name: &'static str) -> Result<Optio
     value.map(|(value,)| value.try_into().map_err(unfit)).transpose()
 }
 
-/// Whether a copy into this database has begun and not come to its end.
+/// Whether a copy into this database has begun and is not complete.
 pub(super) async fn is_unfinished(connection: &mut Connection) -> Result<bool> {
     secret(connection, COPYING).await.map(|mark| mark.is_some())
 }

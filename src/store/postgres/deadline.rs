@@ -1,4 +1,4 @@
-//! How long anything may take.
+//! The deadline of every operation.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::super::{Result, StoreError};
 /// cover the commit, and cannot help where it is the network that hangs.
 pub(super) const DEADLINE: Duration = Duration::from_millis(900);
 
-/// Waits for `work`, no longer than [`DEADLINE`]. What it holds is dropped then, connections included.
+/// Waits for `work`, no longer than [`DEADLINE`]. At the deadline it is dropped, with the connections that it holds.
 pub(super) async fn with_deadline<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let late = |_| StoreError::too_slow(format!("no answer within {DEADLINE:?}; what was asked may have happened"));
     timeout(DEADLINE, work).await.map_err(late)?

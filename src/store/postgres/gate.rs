@@ -1,9 +1,9 @@
-//! The one way to a new connection. While the database is known to be down, one attempt is under way at a time, with
-//! pauses between, and whoever else wants a connection is refused at once: what a flood of checks asks for is no reason
-//! to knock more often. Each attempt looks a host's name up once, so names are not asked for more often either.
+//! The only way to a new connection. While the database is known to be down, one attempt is under way at a time, with
+//! pauses between, and every other request for a connection is refused at once, so that a flood of checks does not make
+//! for more attempts. Each attempt resolves a host's name once, so name servers are spared, too.
 //!
-//! Only opening is refused. Connections that are open go on, so that a single refusal, such as "too many clients", costs
-//! nobody who does not need another.
+//! Only opening is refused. Connections that are open stay in use, so that a refusal such as "too many clients" affects
+//! only requests that need another one.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -21,10 +21,10 @@ use crate::domain::entropy::{Entropy as _, SystemEntropy};
 
 /// How many may be opened at once while the database is there.
 const AT_ONCE: usize = 4;
-/// How long the first pause may be, and any. With the longest, whatever comes back is found within a second.
+/// The longest first pause, and the longest of all. With the latter, a database that is back is found within a second.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
-/// Down again sooner than this, it is the same trouble, and pauses are as long as they were.
+/// A database that is down again sooner than this counts as the same outage, so pauses are as long as they were.
 const LASTING: Duration = Duration::from_secs(10);
 
 /// Pauses between attempts: twice as long each time, and of each a random part, so that many processes do not come back
@@ -44,7 +44,7 @@ impl Backoff {
     }
 }
 
-/// See above.
+/// The only way to a new connection, as the module's documentation says.
 pub(super) struct Gate {
     pub(super) address: Address,
     pub(super) warnings: Arc<Warnings>,
@@ -54,12 +54,12 @@ pub(super) struct Gate {
 
 #[derive(Default)]
 struct State {
-    /// Why no connection is to be had, as long as none is.
+    /// Why no connection can be opened, while the database is down.
     down: Option<StoreError>,
     backoff: Backoff,
     /// When it was last found to be back.
     up: Option<Instant>,
-    /// What the attempt opened that found it back, for the next who wants one.
+    /// The connection by which an attempt found the database back, for the next request.
     spare: Option<Connection>,
     recovery: Option<AbortHandle>,
     closed: bool,
@@ -72,19 +72,19 @@ impl Gate {
         Arc::new(Self { address, warnings: Arc::default(), turns, state: Mutex::default() })
     }
 
-    /// Opens a connection, unless none is to be had.
+    /// Opens a connection, unless the database is known to be down.
     pub(super) async fn open(self: &Arc<Self>) -> Result<Connection> {
         if let Some(spare) = self.pass().await? {
             return Ok(spare);
         }
         let closed = |_: AcquireError| closed();
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(closed)?;
-        // Those before may have found out.
+        // An earlier attempt may have found out meanwhile.
         if let Some(spare) = self.pass().await? {
             return Ok(spare);
         }
         let (this, (reply, opened)) = (Arc::clone(self), oneshot::channel());
-        #[expect(clippy::disallowed_methods, reason = "ends at its deadline; whoever asked may be gone sooner")]
+        #[expect(clippy::disallowed_methods, reason = "ends at its deadline, even if its caller is cancelled sooner")]
         tokio::spawn(async move {
             let _turn = turn;
             let attempt = this.attempt().await.map_err(|NotOpened { error, .. }| error);
@@ -98,7 +98,7 @@ impl Gate {
         opened.await.map_err(|_| StoreError::unreachable("a connection's task has ended"))?
     }
 
-    /// Opens a connection, whatever is known.
+    /// Opens a connection, even if the database is known to be down.
     pub(super) async fn attempt(&self) -> std::result::Result<Connection, NotOpened> {
         match timeout(DEADLINE, Connection::open(&self.address, &self.warnings)).await {
             Ok(opened) => opened,
@@ -109,7 +109,7 @@ impl Gate {
         }
     }
 
-    /// Forgets what is kept for the next: another server is the primary now.
+    /// Drops the connection that is kept, since another server is the primary now.
     pub(super) fn forget(&self) {
         self.state.lock().spare = None;
     }
@@ -123,7 +123,7 @@ impl Gate {
         }
     }
 
-    /// Refuses where it is known that there is nothing to be had. Hands out a connection that is there already.
+    /// Refuses while the database is known to be down. Returns the connection that is kept, if there is one.
     async fn pass(&self) -> Result<Option<Connection>> {
         let spare = {
             let mut state = self.state.lock();
@@ -139,7 +139,7 @@ impl Gate {
         Ok(spare.lives().await.then_some(spare))
     }
 
-    /// Takes in a connection that is not wanted, for the next.
+    /// Keeps a connection that is not needed, for the next request.
     pub(super) fn keep(&self, unwanted: Connection) {
         let mut state = self.state.lock();
         if !state.closed {
@@ -147,7 +147,7 @@ impl Gate {
         }
     }
 
-    /// From now on nothing is to be had, until one task finds that it is again.
+    /// Records that the database is down, and starts the task that finds out when it is back.
     fn lost(self: &Arc<Self>, why: StoreError) {
         let mut state = self.state.lock();
         if state.closed || state.down.replace(why).is_some() {
@@ -167,7 +167,7 @@ async fn recover(gate: Weak<Gate>) {
     let mut begun = Instant::now();
     loop {
         let Some(pause) = gate.upgrade().map(|gate| gate.state.lock().backoff.pause()) else { return };
-        // From when the last attempt began: one that hung has been pause enough.
+        // The pause counts from the beginning of the last attempt, since one that hung was a pause itself.
         sleep_until(begun + pause).await;
         let Some(gate) = gate.upgrade() else { return };
         begun = Instant::now();

@@ -1,9 +1,10 @@
-//! The way to a server without TLS that must not learn the password.
+//! Keeps the password from a server that is reached without TLS.
 //!
-//! The driver answers whatever authentication a server asks for, and cannot be told otherwise. Where no TLS is between, one
-//! that asks for the password in clear, or as an MD5 hash, which is as good as it, would get it, even an impostor. So the
-//! driver is given a socket of this process, whose other end passes messages on and ends the connection when that is asked.
-//! SCRAM (RFC 5802), which proves that the password is known and does not tell it, goes on.
+//! The driver answers any kind of authentication that a server asks for, and has no option against that. Without TLS, a
+//! server that asks for the password in clear, or as an MD5 hash, which is as good as the password, would get it, even
+//! if it is an impostor. So the driver is given a socket of this process, whose other end passes messages on and ends
+//! the connection when a server asks for that. SCRAM (RFC 5802), which proves that the password is known without
+//! revealing it, passes.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,11 +19,12 @@ use crate::domain::entropy::{Entropy as _, SystemEntropy};
 
 /// The request for TLS that begins a connection, and the answers to it.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
-const WILLING: u8 = b'S';
-const UNWILLING: u8 = b'N';
-/// How long the driver may take to come to the socket that was made for it.
-const COMING: Duration = Duration::from_secs(1);
-/// The longest message of a server that the client is not in yet. The driver would make room for whatever is announced.
+const TLS_ACCEPTED: u8 = b'S';
+const TLS_DECLINED: u8 = b'N';
+/// How long the driver may take to connect to the socket that was made for it.
+const ARRIVAL: Duration = Duration::from_secs(1);
+/// The longest message of a server before the client is authenticated. The driver would reserve memory for any length
+/// that is announced.
 const LONGEST: usize = 64 * 1024;
 
 /// Whether TLS is asked for first.
@@ -34,8 +36,8 @@ pub(super) enum Negotiation {
     Disable,
 }
 
-/// What the driver is to connect with, so that the password stays here: TLS that cannot fall back, or a socket whose
-/// other end is already connected to the server.
+/// The options that the driver connects with, so that the password is kept safe: TLS that cannot fall back, or a socket
+/// whose other end is already connected to the server.
 pub(super) async fn guarded(options: &PgConnectOptions, negotiation: Negotiation) -> sqlx::Result<PgConnectOptions> {
     let port = options.get_port();
     let mut server = TcpStream::connect((options.get_host(), port)).await?;
@@ -45,8 +47,8 @@ pub(super) async fn guarded(options: &PgConnectOptions, negotiation: Negotiation
         Negotiation::Prefer => {
             server.write_all(&SSL_REQUEST).await?;
             match server.read_u8().await? {
-                WILLING => return Ok(options.clone().ssl_mode(PgSslMode::Require)),
-                UNWILLING => {}
+                TLS_ACCEPTED => return Ok(options.clone().ssl_mode(PgSslMode::Require)),
+                TLS_DECLINED => {}
                 _ => return Err(sqlx::Error::Protocol(String::from("this is no PostgreSQL server"))),
             }
         }
@@ -56,17 +58,20 @@ pub(super) async fn guarded(options: &PgConnectOptions, negotiation: Negotiation
     // A name that begins with NUL is in no directory (unix(7)): nothing is left behind, and there are no rights to mistake.
     let folder = PathBuf::from(format!("\0sessiond-{:032x}", u128::from_ne_bytes(random)));
     let listener = UnixListener::bind(folder.join(format!(".s.PGSQL.{port}")))?;
-    #[expect(clippy::disallowed_methods, reason = "ends when either side of the connection does, or nobody comes")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "ends when either side of the connection does, or when the driver does not connect"
+    )]
     tokio::spawn(async move {
-        if let Ok(Ok(client)) = timeout(COMING, ours(listener)).await {
-            // Either side's end is the other's, at once.
+        if let Ok(Ok(client)) = timeout(ARRIVAL, ours(listener)).await {
+            // When either side closes, the other is closed at once.
             let _ = pass_on(client, server).await;
         }
     });
     Ok(options.clone().socket(folder).ssl_mode(PgSslMode::Disable))
 }
 
-/// Waits for this process to come. Any other that has found the name is turned away.
+/// Waits for this process to connect. Any other process that has found the name is refused.
 async fn ours(listener: UnixListener) -> io::Result<UnixStream> {
     let us = i32::try_from(std::process::id()).map_err(io::Error::other)?;
     loop {
@@ -77,7 +82,7 @@ async fn ours(listener: UnixListener) -> io::Result<UnixStream> {
     }
 }
 
-/// Passes on what either side says, until one has nothing more to say.
+/// Passes on bytes both ways, until one side closes.
 async fn pass_on(mut client: UnixStream, mut server: TcpStream) -> io::Result<()> {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
@@ -87,7 +92,7 @@ async fn pass_on(mut client: UnixStream, mut server: TcpStream) -> io::Result<()
     }
 }
 
-/// Passes on what the server says, unless it asks for the password.
+/// Passes on the server's messages, unless it asks for the password.
 async fn answers(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
     let (mut watch, mut bytes) = (Watch::default(), vec![0; 16 * 1024]);
     loop {
@@ -107,24 +112,25 @@ fn refusal(why: &str) -> Vec<u8> {
     [&b"E"[..], &length.to_be_bytes(), fields.as_bytes()].concat()
 }
 
-/// What of the server's messages is known, up to the one that lets the client in.
+/// The state of reading the server's messages, up to the one that authenticates the client.
 #[derive(Default)]
 struct Watch {
     /// The beginning of the message under way: its type, its length and, of one about authentication, what it says.
     begun: Vec<u8>,
     /// Bytes until the next message begins.
     rest: usize,
-    /// Whether the client is in: nothing is asked of it any more.
-    over: bool,
+    /// Whether the client is authenticated, so that nothing more is asked of it.
+    client_is_in: bool,
 }
 
 impl Watch {
-    /// Why the server is not answered: it has asked for a password by the end of these bytes, or is none.
+    /// Why the connection must end, if by the end of these bytes the server has asked for a password, or is no
+    /// PostgreSQL server.
     fn refuses(&mut self, mut bytes: &[u8]) -> Option<&'static str> {
         const OK: usize = 0;
         const CLEARTEXT: usize = 3;
         const MD5: usize = 5;
-        while let (false, Some((&byte, behind))) = (self.over, bytes.split_first()) {
+        while let (false, Some((&byte, behind))) = (self.client_is_in, bytes.split_first()) {
             if self.rest > 0 {
                 let skipped = self.rest.min(bytes.len());
                 (self.rest, bytes) = (self.rest - skipped, bytes.get(skipped..).unwrap_or_default());
@@ -145,7 +151,7 @@ impl Watch {
                              give it a certificate and use sslmode=verify-full, or have it ask by scram-sha-256",
                         );
                     }
-                    self.over = what == OK;
+                    self.client_is_in = what == OK;
                 }
                 [kind, length @ ..] if *kind != b'R' && length.len() == 4 => {
                     self.rest = number(length).saturating_sub(4);
@@ -194,7 +200,7 @@ mod tests {
             (notice, false),
             (b"N\x7f\xff\xff\xff".to_vec(), true),
             ([sasl, asks(11, b"R\0\0\0\x08\0\0\0\x03"), asks(12, b"v=x"), asks(0, b"")].concat(), false),
-            // Once it is in, data may look like anything.
+            // Once the client is authenticated, data may look like anything.
             ([asks(0, b""), asks(3, b"")].concat(), false),
         ] {
             for piece in 1..=bytes.len() {

@@ -33,7 +33,7 @@ pub(super) async fn migrate(
     let state = async { SCHEMA.state::<Postgres>(connection.driver().await.map_err(failed)?).await };
     let limits = match with_deadline(state).await? {
         State::Ready => return Ok(()),
-        // Nobody uses anything there.
+        // No table is in use there.
         State::Empty => "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0",
         State::Behind(_) => "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 500",
     };
@@ -45,7 +45,7 @@ pub(super) async fn migrate(
         let driver = connection.driver().await.map_err(failed)?;
         loop {
             match in_transaction(driver, limits, opening).await {
-                // Somebody uses a table that is to be changed.
+                // A table that is to be changed is in use.
                 Err(StoreError::TooSlow(_)) => sleep(PAUSE).await,
                 ended => break ended,
             }
@@ -54,14 +54,14 @@ pub(super) async fn migrate(
     timeout(DEADLINE, migrated).await.map_err(late)?
 }
 
-/// Does it in one transaction: all of it or nothing, whoever is killed when. Of several processes that start at once one
-/// migrates and the others wait, then find nothing to do. A table that is in use is waited for only briefly, since all that
-/// comes after waits for it, too.
+/// Migrates in one transaction: all of it or nothing, whichever process is killed. Of several processes that start at
+/// once one migrates and the others wait, then find nothing to do. A table that is in use is waited for only briefly,
+/// since all that comes after waits for it, too.
 async fn in_transaction(driver: &mut PgConnection, limits: &'static str, opening: &Opening) -> Result<()> {
     let mut transaction = driver.begin().await.map_err(failed)?;
     sqlx::raw_sql(limits).execute(&mut *transaction).await.map_err(failed)?;
     loop {
-        // The number is ours alone: the first eight letters of "sessiond".
+        // The number of this lock: the first eight letters of "sessiond".
         let lock = sqlx::query_as("SELECT pg_try_advisory_xact_lock(8315180193920146286)");
         let (locked,): (bool,) = lock.fetch_one(&mut *transaction).await.map_err(failed)?;
         if locked {

@@ -1,5 +1,5 @@
-//! A bounded number of connections, opened when needed. One that broke, or was not waited for, is closed; one whose server
-//! merely refused a statement is not. While no other can be opened, those that are open do.
+//! A bounded number of connections, opened when needed. One that broke, or whose statement was abandoned, is closed.
+//! One whose server merely refused a statement is not. While no other can be opened, the open ones are shared.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,19 +21,19 @@ pub(super) struct Pool {
     gate: Arc<Gate>,
     turns: Semaphore,
     idle: Mutex<Vec<Connection>>,
-    /// How many are in use, and who is told when one is not any more.
-    lent: AtomicUsize,
+    /// How many are in use, and the notification when one is returned.
+    in_use: AtomicUsize,
     returned: Notify,
-    /// How often everything was forgotten.
+    /// How often all connections were discarded.
     age: AtomicU64,
 }
 
-/// A connection that its holder has alone. Closed when dropped, unless it was given back.
+/// A connection in exclusive use. It is closed when dropped, unless it was put back.
 pub(super) struct Lease<'p> {
     pool: &'p Pool,
     age: u64,
     pub(super) connection: Connection,
-    _lent: Lent<'p>,
+    _in_use: UseCount<'p>,
     _turn: SemaphorePermit<'p>,
 }
 
@@ -41,18 +41,18 @@ pub(super) struct Lease<'p> {
 struct InUse(usize);
 
 /// Counts a connection in use for as long as it lives.
-struct Lent<'p>(&'p Pool);
+struct UseCount<'p>(&'p Pool);
 
-impl<'p> Lent<'p> {
+impl<'p> UseCount<'p> {
     fn begin(pool: &'p Pool) -> Self {
-        pool.lent.fetch_add(1, Ordering::AcqRel);
+        pool.in_use.fetch_add(1, Ordering::AcqRel);
         Self(pool)
     }
 }
 
-impl Drop for Lent<'_> {
+impl Drop for UseCount<'_> {
     fn drop(&mut self) {
-        self.0.lent.fetch_sub(1, Ordering::AcqRel);
+        self.0.in_use.fetch_sub(1, Ordering::AcqRel);
         self.0.returned.notify_waiters();
     }
 }
@@ -64,13 +64,13 @@ impl Pool {
             gate,
             turns: Semaphore::new(most),
             idle: Mutex::default(),
-            lent: AtomicUsize::new(0),
+            in_use: AtomicUsize::new(0),
             returned: Notify::new(),
             age: AtomicU64::new(0),
         }
     }
 
-    /// Takes in a connection that somebody has no further use for.
+    /// Puts a connection into the pool that was opened for something else.
     pub(super) fn keep(&self, connection: Connection) {
         self.idle.lock().push(connection);
     }
@@ -80,15 +80,15 @@ impl Pool {
         let closed = |_| StoreError::unreachable("the store is closed");
         let turn = self.turns.acquire().await.map_err(closed)?;
         let age = self.age.load(Ordering::Acquire);
-        let (connection, lent) = loop {
+        let (connection, in_use) = loop {
             if let Ok(idle) = self.idle().await {
                 break idle;
             }
             let error = match self.gate.open().await {
-                Ok(opened) => break (opened, Lent::begin(self)),
+                Ok(opened) => break (opened, UseCount::begin(self)),
                 Err(error) => error,
             };
-            // Before the look, so that none that is returned after it is missed.
+            // This comes before the look into the pool, so that a connection returned after it is not missed.
             let mut returned = pin!(self.returned.notified());
             returned.as_mut().enable();
             match self.idle().await {
@@ -97,19 +97,19 @@ impl Pool {
                 Err(InUse(_)) => returned.await,
             }
         };
-        Ok(Lease { pool: self, age, connection, _lent: lent, _turn: turn })
+        Ok(Lease { pool: self, age, connection, _in_use: in_use, _turn: turn })
     }
 
-    /// Takes one that is idle and there still. Where there is none, says how many will yet be returned, or closed.
-    async fn idle(&self) -> std::result::Result<(Connection, Lent<'_>), InUse> {
+    /// Takes a connection that is idle and still alive. Where there is none, returns how many are still in use.
+    async fn idle(&self) -> std::result::Result<(Connection, UseCount<'_>), InUse> {
         loop {
-            let (mut connection, lent) = {
+            let (mut connection, in_use) = {
                 let mut idle = self.idle.lock();
-                let connection = idle.pop().ok_or_else(|| InUse(self.lent.load(Ordering::Acquire)))?;
-                (connection, Lent::begin(self))
+                let connection = idle.pop().ok_or_else(|| InUse(self.in_use.load(Ordering::Acquire)))?;
+                (connection, UseCount::begin(self))
             };
             if connection.lives().await {
-                return Ok((connection, lent));
+                return Ok((connection, in_use));
             }
         }
     }
@@ -135,7 +135,7 @@ impl Pool {
         self.with(async |connection| connection.execute(query).await).await
     }
 
-    /// Does what leaves no transaction open, whatever comes of it.
+    /// Does work that leaves no transaction open, whether or not it succeeds.
     pub(super) async fn with<T>(&self, work: impl AsyncFnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         with_deadline(async {
             let mut lease = self.take().await?;
@@ -146,7 +146,7 @@ impl Pool {
         .await
     }
 
-    /// Closes what is idle, and whatever is in use once it is given back: another server is the primary now.
+    /// Closes the idle connections at once, and those in use when they are returned: another server is the primary now.
     pub(super) fn forget(&self) {
         self.age.fetch_add(1, Ordering::AcqRel);
         self.idle.lock().clear();
@@ -160,7 +160,7 @@ impl Pool {
 }
 
 impl Lease<'_> {
-    /// Puts the connection back after what has come to an end, well or not, and is no part of a transaction.
+    /// Puts the connection back after a statement that ended, with success or not, and is no part of a transaction.
     pub(super) fn give_back_if_sound(self) {
         if self.connection.is_sound() {
             self.give_back();

@@ -1,4 +1,4 @@
-//! The first connection: what it is used for before anything is served, and the wait for a database that is not up yet.
+//! Opens the store: the wait for a database that is not up yet, the migrations, and the key of tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use super::deadline::with_deadline;
 use super::gate::{Backoff, Gate};
 use super::{copy, migrate};
 use crate::domain::token::TokenKey;
-use crate::telemetry::outage::Seldom;
+use crate::telemetry::outage::LogThrottle;
 
-/// Why there is nothing to serve from.
+/// Why the store could not be opened.
 struct NotReady {
     error: ConnectError,
-    /// Whether to try again, and whether the time since the attempt began counts as waited: what a database was there for
-    /// and has migrated does not.
+    /// Whether to try again, and whether the time since the attempt began counts towards the wait. Time that a
+    /// reachable database spent on migrations does not.
     again: Option<Duration>,
 }
 
@@ -29,7 +29,7 @@ pub(super) async fn first(
     opening: &Opening,
     patience: Duration,
 ) -> std::result::Result<(Connection, TokenKey), ConnectError> {
-    let (mut backoff, mut waited, mut said) = (Backoff::default(), Duration::ZERO, Seldom::default());
+    let (mut backoff, mut waited, mut throttle) = (Backoff::default(), Duration::ZERO, LogThrottle::default());
     loop {
         let NotReady { error, again } = match attempt(gate, fresh_key, opening).await {
             Ok(ready) => {
@@ -50,7 +50,7 @@ pub(super) async fn first(
                 ConnectError::NotUp(waited.as_secs(), error.to_string())
             });
         }
-        if said.now() {
+        if throttle.is_due() {
             tracing::warn!(%error, ?waited, "the database is not there yet, and is waited for");
         }
         let since = Instant::now().checked_sub(waited).unwrap_or_else(Instant::now);

@@ -1,7 +1,7 @@
-//! A copy of the whole store in one file, while a server runs on it; and how a copy comes to life again.
+//! Copies the whole store into one file while a server runs on it, and restores it from such a file.
 //!
-//! A copy is old the moment it is made: what was logged out since is alive in it. So it is marked, and the
-//! process that opens it first ends every session in it.
+//! A copy is out of date as soon as it is made: sessions that were logged out since are live in it. So it is marked,
+//! and the first process that opens it ends every session in it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -33,7 +33,7 @@ pub(in super::super) async fn backup(
     unique: &str,
 ) -> std::result::Result<Saved, BackupError> {
     refuse_existing(file)?;
-    // Or it would be made.
+    // Otherwise the driver would make the file.
     database.metadata().map_err(|error| unreachable_file(database, &error))?;
     let database = make_private(database)?;
     refuse_older_log(&database)?;
@@ -70,7 +70,7 @@ async fn finish(copy: &Path) -> sqlx::Result<Saved> {
     Ok(Saved { users, sessions })
 }
 
-/// Puts a backup where no database is, and brings it to life.
+/// Puts a backup where there is no database, and restores it.
 pub(in super::super) async fn restore(
     file: PathBuf,
     database: PathBuf,
@@ -98,7 +98,7 @@ pub(in super::super) async fn restore(
     if let Some(damage) = damage(&part.path).await {
         return Err(BackupError::Damaged(file, damage));
     }
-    let restored = revive(&part.path, keep_sessions, Actor::CommandLine, clock).await?;
+    let restored = restore_marked(&part.path, keep_sessions, Actor::CommandLine, clock).await?;
     part.publish(&database)?;
     Ok(restored)
 }
@@ -125,8 +125,8 @@ async fn check(backup: &Path) -> sqlx::Result<(i64, String)> {
     Ok((pages.saturating_mul(size), found))
 }
 
-/// Brings a backup to life that was put in a database's place, by whatever means. Does nothing to any other file.
-pub(super) async fn revive_in_place(database: &Path, clock: &dyn Clock) -> std::result::Result<(), ConnectError> {
+/// Restores a backup that was put in the place of a database by other means. Does nothing to any other file.
+pub(super) async fn restore_in_place(database: &Path, clock: &dyn Clock) -> std::result::Result<(), ConnectError> {
     if Mark::of(database).map_err(|error| unreachable_file(database, &error))? != Mark::Backup {
         return Ok(());
     }
@@ -135,14 +135,14 @@ pub(super) async fn revive_in_place(database: &Path, clock: &dyn Clock) -> std::
         let what = format!("{} is a backup that is damaged ({damage}): restore another", database.display());
         return Err(StoreError::inconsistent(what).into());
     }
-    let Restored { sessions, .. } = revive(database, false, Actor::System, clock).await?;
+    let Restored { sessions, .. } = restore_marked(database, false, Actor::System, clock).await?;
     tracing::warn!(sessions, "a backup was put in the database's place: every session in it was ended");
     Ok(())
 }
 
-/// Ends every session in a backup, unless they are to be kept, and takes its mark away, in one transaction. Until it is
-/// committed the file is a backup, so there must be no write-ahead log in which it could be and the file not know.
-async fn revive(backup: &Path, keep_sessions: bool, by: Actor, clock: &dyn Clock) -> Result<Restored> {
+/// Ends every session in a backup, unless they are to be kept, and removes its mark, in one transaction. The mark must
+/// be in the file itself and not in a write-ahead log, so there must be no such log.
+async fn restore_marked(backup: &Path, keep_sessions: bool, by: Actor, clock: &dyn Clock) -> Result<Restored> {
     let mut connection = connection::without_log(backup).await.map_err(failed)?;
     migrate::migrate(&mut connection).await?;
     let restored = end_all(&mut connection, keep_sessions, by, clock).await.map_err(failed)?;
@@ -175,8 +175,8 @@ async fn end_all(
     Ok(restored)
 }
 
-/// Refuses a backup beside a write-ahead log: it belongs to the database that was there before, and SQLite would take
-/// it for the backup's own.
+/// Refuses a backup beside a write-ahead log. The log belongs to the database that was there before, and SQLite would
+/// take it for the backup's own.
 pub(super) fn refuse_older_log(database: &Path) -> std::result::Result<(), ConnectError> {
     let log = beside(database, "-wal");
     let written = log.symlink_metadata().is_ok_and(|found| found.len() > 0);
@@ -188,13 +188,13 @@ fn refuse_existing(path: &Path) -> std::result::Result<(), BackupError> {
     if path.symlink_metadata().is_ok() { Err(BackupError::Exists(path.to_owned())) } else { Ok(()) }
 }
 
-/// A file while it is written, under another name. Dropped, it is gone.
+/// A file that is being written, under a temporary name. It is deleted when dropped.
 struct Part {
     path: PathBuf,
 }
 
 impl Part {
-    /// Makes it, readable by its owner only, in the directory where it is to be.
+    /// Makes the file, readable by its owner only, in the directory of its final name.
     fn beside(file: &Path, unique: &str) -> Result<Self> {
         let path = beside(file, &format!(".{unique}.part"));
         let mut options = OpenOptions::new();
@@ -204,7 +204,7 @@ impl Part {
         Ok(Self { path })
     }
 
-    /// Gives it its name, whole and durable, unless something has that name.
+    /// Makes the file durable and gives it its final name, unless there is a file of that name.
     fn publish(self, file: &Path) -> std::result::Result<(), BackupError> {
         let published = File::open(&self.path)
             .and_then(|part| part.sync_all())
@@ -221,7 +221,7 @@ impl Part {
 impl Drop for Part {
     fn drop(&mut self) {
         for path in [beside(&self.path, "-journal"), self.path.clone()] {
-            // It may never have been there.
+            // The file may not exist.
             let _ = fs::remove_file(path);
         }
     }

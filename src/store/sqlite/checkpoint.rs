@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::connection;
-use crate::telemetry::outage::Seldom;
+use crate::telemetry::outage::LogThrottle;
 
 const EVERY: Duration = Duration::from_millis(25);
 /// Fewer committed operations are not worth two fsyncs.
@@ -49,7 +49,7 @@ impl Checkpointer {
 async fn run(path: PathBuf, committed: Arc<AtomicUsize>, mut stopped: oneshot::Receiver<Infallible>) {
     let mut open = None;
     let mut done = 0;
-    let mut failing = Seldom::default();
+    let mut failing = LogThrottle::default();
     while tokio::time::timeout(EVERY, &mut stopped).await.is_err() {
         let now = committed.load(Ordering::Relaxed);
         if now.wrapping_sub(done) < WORTH_IT {
@@ -58,7 +58,7 @@ async fn run(path: PathBuf, committed: Arc<AtomicUsize>, mut stopped: oneshot::R
         match fold(&path, &mut open).await {
             Ok(()) => done = now,
             Err(error) => {
-                if failing.now() {
+                if failing.is_due() {
                     tracing::warn!(%error, "cannot checkpoint beside the writer; it will do so itself");
                 }
                 open = None;
@@ -66,7 +66,7 @@ async fn run(path: PathBuf, committed: Arc<AtomicUsize>, mut stopped: oneshot::R
         }
     }
     if let Some(connection) = open {
-        // What is not folded by now is by the writer when it closes.
+        // The writer folds the rest when it closes.
         let _ = connection.close().await;
     }
 }

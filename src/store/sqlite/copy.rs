@@ -1,4 +1,4 @@
-//! A file that is copied: read, with no server on it, and no other process that changes it.
+//! A file that is copied from: no server runs on it, and no other process changes it meanwhile.
 
 use std::path::PathBuf;
 
@@ -23,14 +23,14 @@ const PAGE: u32 = 4096;
 /// A file, held until this is dropped.
 pub(in super::super) struct Source {
     connection: SqliteConnection,
-    /// Held as a server would hold it.
+    /// The lock that a server would hold.
     _lock: ServeLock,
 }
 
 impl Source {
     /// Opens a file that is there and up to date.
     pub(in super::super) async fn open(path: PathBuf) -> std::result::Result<Self, ConnectError> {
-        // Or it would be made.
+        // Otherwise the driver would make the file.
         path.metadata().map_err(|error| unreachable_file(&path, &error))?;
         let path = make_private(&path)?;
         if Mark::of(&path).map_err(|error| unreachable_file(&path, &error))? == Mark::Backup {
@@ -38,14 +38,14 @@ impl Source {
         }
         let lock = ServeLock::take(&path).await?;
         let mut connection = connection::beside_the_writer(&path).await.map_err(failed)?;
-        // What would write beside it, a command perhaps, finds the store busy.
+        // Any other process that tries to write, such as a command, finds the store busy.
         let begin = sqlx::query("BEGIN IMMEDIATE; PRAGMA query_only = true").execute(&mut connection);
         begin.await.map_err(failed)?;
         migrate::check(&mut connection).await?;
         Ok(Self { connection, _lock: lock })
     }
 
-    /// What there is.
+    /// Counts what the file holds.
     pub(in super::super) async fn contents(&mut self) -> Result<Contents> {
         self.read_contents().await.map_err(failed)
     }

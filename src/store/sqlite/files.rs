@@ -12,9 +12,9 @@ use super::paths::{LOCK, beside, directory, unreachable_file};
 /// What SQLite and the lock put beside a database.
 const COMPANIONS: [&str; 4] = ["-wal", "-shm", "-journal", LOCK];
 
-/// Makes the database unless it is there, sees to it that only its owner can read it and what lies beside it, and
-/// returns its one name: a server under another would not see this one's lock. Where another user may change it, it is
-/// refused.
+/// Makes the database unless it exists, makes it and the files beside it readable by their owner only, and returns its
+/// canonical name: a server that used another name would not see this one's lock. A database that another user may
+/// change is refused.
 pub(super) fn make_private(path: &Path) -> Result<PathBuf> {
     let odd = |error| unreachable_file(path, &error);
     owners::check_directory(directory(path))?;
@@ -47,7 +47,7 @@ pub(super) fn make_private(path: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// What of the files another user may change, as far as that is not refused.
+/// Warnings about files that another user may change, where that is not refused.
 pub(in super::super) fn warnings(path: &Path) -> Vec<String> {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let files = [""].iter().chain(&COMPANIONS).map(|ending| beside(&path, ending));
@@ -87,7 +87,7 @@ const fn links(_: &Metadata) -> u64 {
     1
 }
 
-/// Which file is meant, whatever its name.
+/// The identity of a file, whatever its name.
 #[cfg(unix)]
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     use std::os::unix::fs::MetadataExt as _;

@@ -9,19 +9,19 @@ use super::super::StoreError;
 use super::super::opening::ConnectError;
 use super::paths::{LOCK, beside, unreachable_file};
 
-/// What the lock's file says of the database, should that be lost or replaced by a part of it.
+/// What the lock's file records about the database, in case that is lost or replaced by a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Note {
-    /// Nothing.
+    /// Nothing is recorded.
     None,
     /// The first user is about to be made.
     Beginning,
-    /// It had users.
+    /// The database had users.
     InUse,
 }
 
 impl Note {
-    /// Reads it, of a lock that may not be there.
+    /// Reads the record from a lock file that may not exist.
     pub(super) fn of(database: &Path) -> Result<Self, StoreError> {
         let path = beside(database, LOCK);
         match std::fs::read(&path) {
@@ -48,7 +48,7 @@ impl Note {
 pub(super) struct ServeLock(File);
 
 impl ServeLock {
-    /// Takes the lock. A command that is just looking may hold it for an instant, so this tries for a moment.
+    /// Takes the lock. A command that tests the lock may hold it for an instant, so this tries for a moment.
     pub(super) async fn take(database: &Path) -> Result<Self, ConnectError> {
         let file = open(database)?;
         for _ in 0..10 {
@@ -61,7 +61,7 @@ impl ServeLock {
         Err(ConnectError::AlreadyServed(database.to_owned()))
     }
 
-    /// Says something of the database, durably.
+    /// Records something about the database, durably.
     pub(super) fn note(&self, note: Note) -> io::Result<()> {
         let mut file = &self.0;
         file.set_len(0)?;

@@ -15,7 +15,7 @@ pub(super) const WRITERS_SHARE: u32 = 4096;
 /// As many pages with their headers, and the log's own.
 const SIZE: usize = 32 + WRITERS_SHARE as usize * (24 + 4096);
 
-/// Makes a log of full size, unless there is one. Without it commits are slower, and that is all.
+/// Makes a log of full size, unless there is one. If that fails, commits are merely slower.
 pub(super) fn make_room(database: &Path) {
     match fill(&beside(database, "-wal"), &beside(database, "-wal.new")) {
         Ok(()) => {}
@@ -38,7 +38,7 @@ fn fill(log: &Path, new: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = options.open(new).and_then(|mut file| {
-        // The space belongs to the data first.
+        // A disk with little space keeps it for data.
         let disk = rustix::fs::fstatvfs(&file)?;
         if disk.f_bavail.saturating_mul(disk.f_frsize) < 8 * SIZE as u64 {
             return Ok(());

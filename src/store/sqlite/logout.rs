@@ -1,4 +1,5 @@
-//! A batch of logouts: three trips to the database, however many they are, and what is between them is decided here.
+//! A batch of logouts: three trips to the database, however many logouts there are, with the decisions made here in
+//! between.
 //!
 //! BEGIN is a trip of its own: were it one text with the query behind it, an error there would have the driver's thread
 //! panic (sqlx 0.9.0 resets the statements of a text in order, and expects an error of the last that was reset).
@@ -34,7 +35,7 @@ pub(super) async fn commit(
     .fetch_one(&mut *connection)
     .await?;
     let found: Vec<Found<'_>> = serde_json::from_str(&found).map_err(|error| Error::Decode(error.into()))?;
-    // What expired while the batch waited for the file is over.
+    // A session that expired while the batch waited for the file is over.
     let now = clock.now();
     let seq = Seq(head.0 + 1);
     let mut ended = vec![None; logouts.len()];

@@ -1,4 +1,4 @@
-//! What a file says of itself: whether it was ever in use, and whether it is a backup that waits to be restored.
+//! The mark in a file's header: whether it was ever in use, and whether it is a backup that was not restored yet.
 //!
 //! SQLite keeps a number for the application in the file's header. It is read there without opening the database, since
 //! opening a database with the write-ahead log of another one beside it mixes the two.
@@ -14,10 +14,10 @@ use sqlx::sqlite::SqliteConnection;
 const MAGIC: &[u8] = b"SQLite format 3\0";
 const PLACE: std::ops::Range<usize> = 68..72;
 
-/// What the number says.
+/// The meaning of the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
-    /// Nothing.
+    /// The file has no mark.
     None,
     /// There were users in it.
     InUse,
@@ -26,7 +26,7 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    /// What a file says, as far as it was folded into it.
+    /// The mark of a file, as far as the write-ahead log was folded into it.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let mut header = Vec::new();
         File::open(path)?.take(100).read_to_end(&mut header)?;
@@ -36,14 +36,14 @@ impl Mark {
         Ok(mark.unwrap_or(Self::None))
     }
 
-    /// What the database that a connection is open to says.
+    /// The mark of the database that a connection is open to.
     pub(super) async fn inside(connection: &mut SqliteConnection) -> Result<Self> {
         let number: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(connection).await?;
         let mark = [Self::InUse, Self::Backup].into_iter().find(|mark| i64::from(mark.number()) == number);
         Ok(mark.unwrap_or(Self::None))
     }
 
-    /// What makes a database say so.
+    /// The statement that sets this mark in a database.
     pub(super) const fn sql(self) -> &'static str {
         match self {
             Self::None => "PRAGMA application_id = 0",

@@ -1,11 +1,11 @@
 //! The embedded store: one SQLite file, one task that writes, a few readers beside it.
 //!
-//! Each file here imports only from those that are named after it. `backup` saves the whole file and brings it back, and
-//! `copy` reads all of it. The `writer` commits what is queued together: `logout` is a batch of logouts, and `operations`
-//! are everything else, in a `transaction`, which ends with an entry in `revocations`. `readers` answer the rest.
-//! `checkpoint` and `log` keep the write-ahead log quick. `connection` opens the file, `migrate` makes its tables, and `mark`
-//! is what it says of itself. `lock` keeps a second server off it, `files` makes it and watches it, `owners` says which other
-//! users may change it, and `paths` how the files are named.
+//! Each file here imports only from those that are named after it. `backup` saves and restores the whole file, and
+//! `copy` reads all of it. The `writer` commits what is queued together: `logout` is a batch of logouts, and
+//! `operations` are everything else, in a `transaction`, which ends with an entry in `revocations`. `readers` answer
+//! the rest. `checkpoint` and `log` keep the write-ahead log fast. `connection` opens the file, `migrate` makes its
+//! tables, and `mark` is the mark in its header. `lock` keeps a second server off it, `files` makes and watches it,
+//! `owners` finds which other users may change it, and `paths` names the files.
 
 mod backup;
 mod checkpoint;
@@ -46,7 +46,7 @@ use self::operations::sessions::{Purge, PurgeEvents, Revoke, Touch};
 use self::operations::{Beat, KeepSecret, MarkInUse};
 use self::paths::{LOCK, beside, unreachable_file};
 use self::readers::Readers;
-use self::writer::{Surroundings, Writer};
+use self::writer::{Writer, WriterParts};
 use super::opening::{ConnectError, Opening, Role, Stage};
 use super::rows::{CredentialsRow, ListedRow, LookupRow, ReplicaRow, Secret, UserRow};
 use super::{
@@ -100,8 +100,8 @@ impl Sqlite {
         let lock_file = lock.as_ref().map(|_| beside(&path, LOCK));
         let watched: Vec<_> = [Some(&path), lock_file.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
         let files = Arc::new(Files::remember(&watched)?);
-        let around = Surroundings { path: path.clone(), files: Arc::clone(&files), replica, clock, sink };
-        let Started { writer, token_key, used } = start(around, fresh_key, opening).await?;
+        let parts = WriterParts { path: path.clone(), files: Arc::clone(&files), replica, clock, sink };
+        let Started { writer, token_key, used } = start(parts, fresh_key, opening).await?;
         let readers = Readers::new(path.clone(), files);
         let this = Self { path, writer, readers, token_key, lock, noted: AtomicBool::new(false) };
         if used {
@@ -110,7 +110,7 @@ impl Sqlite {
         Ok(this)
     }
 
-    /// Has the lock say something of the database, where this process holds it.
+    /// Records something about the database in the lock's file, if this process holds the lock.
     fn note(&self, note: Note) -> Result<()> {
         let Some(lock) = &self.lock else { return Ok(()) };
         lock.note(note).map_err(|error| unreachable_file(&self.path, &error))?;
@@ -127,8 +127,8 @@ impl Sqlite {
     }
 }
 
-/// Refuses to make a new database where the remains of another lie: its log, which SQLite would delete, or the note that
-/// it had users.
+/// Refuses to make a new database where something of another one is left: its log, which SQLite would delete, or the
+/// record that it had users.
 fn refuse_remains(path: &Path) -> std::result::Result<(), ConnectError> {
     if path.metadata().is_ok_and(|found| found.len() > 0) {
         return Ok(());
@@ -143,7 +143,7 @@ fn refuse_remains(path: &Path) -> std::result::Result<(), ConnectError> {
     Ok(())
 }
 
-/// A store that was started.
+/// A store that has been started.
 struct Started {
     writer: Writer,
     token_key: TokenKey,
@@ -153,28 +153,28 @@ struct Started {
 
 /// Migrates the file and starts the writer.
 async fn start(
-    around: Surroundings,
+    parts: WriterParts,
     fresh_key: [u8; 32],
     opening: &Opening,
 ) -> std::result::Result<Started, ConnectError> {
-    backup::revive_in_place(&around.path, &*around.clock).await?;
-    // Without a log as long as it may be another program's.
-    let mut connection = connection::beside_the_writer(&around.path).await.map_err(failed)?;
+    backup::restore_in_place(&parts.path, &*parts.clock).await?;
+    // Opened without a write-ahead log, since the file may still turn out to belong to another program.
+    let mut connection = connection::beside_the_writer(&parts.path).await.map_err(failed)?;
     opening.is(Stage::Migrating);
     migrate::migrate(&mut connection).await?;
     opening.is(Stage::Opening);
     let token_key = token_key(&mut connection, fresh_key).await.map_err(failed)?;
-    // A command would make a first user as well as a server.
-    let used = is_in_use(&mut connection, &around.path).await?;
+    // Commands check this too, since they can also make the first user.
+    let used = is_in_use(&mut connection, &parts.path).await?;
     // Closing folds and removes the log there is; beside an empty database SQLite would remove the new one too.
     connection.close().await.map_err(failed)?;
-    if around.sink.is_some() {
-        let path = around.path.clone();
+    if parts.sink.is_some() {
+        let path = parts.path.clone();
         let made = tokio::task::spawn_blocking(move || log::make_room(&path)).await;
         made.map_err(|error| StoreError::unreachable(error.to_string()))?;
     }
-    let connection = connection::writer(&around.path).await?;
-    Ok(Started { writer: Writer::start(around, connection).await?, token_key, used })
+    let connection = connection::writer(&parts.path).await?;
+    Ok(Started { writer: Writer::start(parts, connection).await?, token_key, used })
 }
 
 /// Whether a database has users, which is written into it then. One that had some and has none is refused.
@@ -353,7 +353,7 @@ impl Store for Sqlite {
     }
 
     async fn close(&self) {
-        // The writer goes last, so that it can fold the log into the file.
+        // The writer is closed last, so that it can fold the log into the file.
         self.readers.close().await;
         self.writer.close().await;
     }

@@ -14,7 +14,7 @@ use super::paths::unreachable_file;
 const ROOT: u32 = 0;
 const STICKY: u32 = 0o1000;
 
-/// Whose something is, and who may write there.
+/// The owner, group and mode of a file or directory.
 #[derive(Clone, Copy)]
 struct Standing {
     owner: u32,
@@ -22,7 +22,7 @@ struct Standing {
     mode: u32,
 }
 
-/// What follows from that, with why.
+/// The verdict on it, with the reason.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Fine,
@@ -35,7 +35,7 @@ impl Standing {
         Self { owner: found.uid(), group: found.gid(), mode: found.mode() }
     }
 
-    /// Judges whose it is, for a process that runs as `me`. Root may work on what is another's, as it does for commands.
+    /// Judges the owner, for a process that runs as `me`. Root may use files of another user, as it does for commands.
     const fn judge_owner(self, me: u32) -> Verdict {
         if self.owner == me || self.owner == ROOT {
             Verdict::Fine
@@ -46,7 +46,7 @@ impl Standing {
         }
     }
 
-    /// Whether other users may rename what belongs to this process in a directory. A sticky one does not let them.
+    /// Whether other users may rename this process's files in a directory. A sticky directory does not let them.
     const fn lets_others_rename(self, me: u32) -> bool {
         let owned = self.owner == me || self.owner == ROOT;
         !owned || self.mode & 0o002 != 0 && self.mode & STICKY == 0

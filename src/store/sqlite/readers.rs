@@ -20,7 +20,7 @@ use super::files::Files;
 const MOST: u32 = 4;
 /// How long a read may take, waiting for its turn included.
 const DEADLINE: Duration = Duration::from_secs(3);
-/// After how many steps of SQLite's machine a read that was given up is noticed: some 100 microseconds.
+/// How many steps SQLite's virtual machine takes before a cancelled read is noticed: some 100 microseconds.
 const STEPS: i32 = 10_000;
 
 /// A statement that reads `R`s.
@@ -36,20 +36,20 @@ struct Pool {
     idle: Mutex<Vec<Reader>>,
 }
 
-/// A connection that reads, and whether what it reads was given up.
+/// A connection that reads, and whether its read was cancelled.
 struct Reader {
     connection: SqliteConnection,
     given_up: Arc<AtomicBool>,
 }
 
-/// A reader in use, with its turn. Dropped in the middle of a read, it ends that, and the turn with it.
+/// A reader in use, with its turn. Dropping it in the middle of a read cancels the read and frees the turn.
 struct Lease {
     reader: Option<Reader>,
     turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Readers {
-    /// Opens nothing yet.
+    /// Makes the readers, without opening a connection yet.
     pub(super) fn new(path: PathBuf, files: Arc<Files>) -> Self {
         Self(Arc::new(Pool { path, files, turns: Arc::new(Semaphore::new(MOST as usize)), idle: Mutex::default() }))
     }
@@ -87,7 +87,7 @@ impl Readers {
         self.0.turns.close();
         let idle = std::mem::take(&mut *self.0.idle.lock());
         for Reader { connection, .. } in idle {
-            // It reads nothing, so there is nothing to lose.
+            // A connection that only reads has nothing to lose.
             let _ = connection.close().await;
         }
     }

@@ -18,7 +18,7 @@ pub(super) struct Transaction<'c> {
     head: Seq,
     /// When it began: decides what is live, and is stamped on what changes.
     now: Timestamp,
-    /// What ended so far, under the number that the transaction takes if anything does.
+    /// The sessions that ended so far. If there are any, the transaction takes a number.
     ended: Revocation,
 }
 
@@ -27,14 +27,15 @@ pub(super) struct Transaction<'c> {
 pub(super) struct Live {
     number: i64,
     id: SessionId,
-    /// What it is found by.
+    /// The hash of its token.
     pub(super) token_hash: TokenHash,
-    /// When it was seen, as far as is stored.
+    /// Its stored last-seen time.
     pub(super) last_seen_at: Timestamp,
 }
 
 impl<'c> Transaction<'c> {
-    /// Begins, as the only writer, and reads the clock then: what expired while an operation waited is over.
+    /// Begins, as the only writer, and then reads the clock, so that a session that expired while an operation waited
+    /// is over.
     pub(super) async fn begin(connection: &'c mut SqliteConnection, clock: &dyn Clock) -> Result<Self> {
         let head: Seq = sqlx::query_scalar("BEGIN IMMEDIATE; SELECT coalesce(max(seq), 0) FROM revocations")
             .fetch_one(&mut *connection)
@@ -48,7 +49,7 @@ impl<'c> Transaction<'c> {
         self.now
     }
 
-    /// What to run a statement on.
+    /// The connection, to run a statement on.
     pub(super) const fn connection(&mut self) -> &mut SqliteConnection {
         self.connection
     }
@@ -72,7 +73,7 @@ impl<'c> Transaction<'c> {
         .map(drop)
     }
 
-    /// Once this number is settled, so is everything that has ended by now.
+    /// The number with which everything is settled that has ended by now.
     pub(super) const fn seq(&self) -> Seq {
         if self.has_ended_anything() { self.ended.seq } else { self.head }
     }
@@ -81,8 +82,8 @@ impl<'c> Transaction<'c> {
         !self.ended.sessions.is_empty() || !self.ended.users.is_empty()
     }
 
-    /// Whether what was asked for through a session may be done: only while that is live. What is not asked for through
-    /// any may.
+    /// Whether a change may be made: one that a session asked for may only while that session is live. Others may
+    /// always.
     pub(super) async fn allows(&mut self, reason: &Reason) -> Result<bool> {
         match &reason.requested_by {
             Some(requested_by) => self.live_by_token(requested_by).await.map(|live| live.is_some()),
@@ -129,7 +130,7 @@ impl<'c> Transaction<'c> {
         .await
     }
 
-    /// Ends sessions, each for itself.
+    /// Ends sessions one by one.
     pub(super) async fn end(&mut self, live: &[Live], reason: &Reason) -> Result<Revoked> {
         self.ended.sessions.extend(live.iter().map(|session| session.token_hash));
         self.write_tombstones(live, reason).await

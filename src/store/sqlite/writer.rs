@@ -1,7 +1,7 @@
 //! The one task that writes: it commits what is queued together, has the sink apply what ended, and then answers.
 //!
 //! The logouts of a batch are one transaction, and everything else in it is another. Nothing that runs here is ever
-//! cancelled: a deadline ends the waiting for an outcome, which is unknown then, and not the work.
+//! cancelled: a deadline ends only the wait for an outcome, which is then unknown, and not the work.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,28 +25,28 @@ use super::{logout, revocations};
 use crate::domain::clock::Clock;
 use crate::domain::id::ReplicaId;
 use crate::domain::revocation::{Revocation, Seq};
-use crate::telemetry::outage::Seldom;
+use crate::telemetry::outage::LogThrottle;
 
 /// How often a server looks for changes made by commands beside it.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long an outcome is waited for; after that it is unknown.
+/// How long an outcome is waited for, before it counts as unknown.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// What a writer works with.
-pub(super) struct Surroundings {
-    /// The database's.
+/// What a writer is made of.
+pub(super) struct WriterParts {
+    /// The path of the database.
     pub path: PathBuf,
-    /// Watched before anything is done.
+    /// The files, which are checked before every batch.
     pub files: Arc<Files>,
-    /// What the serving process calls itself.
+    /// The id of the serving process.
     pub replica: ReplicaId,
-    /// Says what is live.
+    /// The clock that decides which sessions are live.
     pub clock: Arc<dyn Clock>,
     /// Applies every revocation, where this is the serving process.
     pub sink: Option<Arc<dyn RevocationSink>>,
 }
 
-/// What is queued.
+/// A message in the queue.
 enum Work {
     Logout(Pending<Logout, Revoked>),
     Other(Box<dyn Queued>),
@@ -55,10 +55,10 @@ enum Work {
 /// An operation in the queue, whatever its outcome.
 #[async_trait]
 trait Queued: Send {
-    /// Does it, and keeps what it comes to.
+    /// Runs the operation, and keeps its result.
     async fn apply(&mut self, transaction: &mut Transaction<'_>) -> sqlx::Result<()>;
 
-    /// Hands out what it came to, once that was committed, or why it was not.
+    /// Answers with the result once it was committed, or with the reason why it was not.
     fn answer(self: Box<Self>, committed: Result<()>);
 }
 
@@ -81,16 +81,16 @@ impl<O: Operation> Queued for Job<O> {
     }
 }
 
-/// The side of those who ask. The task ends once this is closed, or dropped, and the queue is empty.
+/// The handle by which operations are queued. The task ends once this is closed, or dropped, and the queue is empty.
 pub(super) struct Writer(Queue<Work>);
 
 impl Writer {
-    /// Starts the task. The serving process says in the file that it is there.
-    pub(super) async fn start(around: Surroundings, connection: SqliteConnection) -> Result<Self> {
+    /// Starts the task. The serving process registers itself in the file.
+    pub(super) async fn start(parts: WriterParts, connection: SqliteConnection) -> Result<Self> {
         let mut task = Task {
-            around,
+            parts,
             connection: Some(connection),
-            failing: Seldom::default(),
+            failing: LogThrottle::default(),
             applied: Seq::default(),
             version: None,
             committed: Arc::default(),
@@ -98,7 +98,7 @@ impl Writer {
         };
         if task.serves() {
             task.register().await?;
-            let beside = Checkpointer::start(task.around.path.clone(), Arc::clone(&task.committed));
+            let beside = Checkpointer::start(task.parts.path.clone(), Arc::clone(&task.committed));
             task.checkpointer = Some(beside);
         }
         Ok(Self(Queue::start(|batches| task.run(batches))))
@@ -118,7 +118,7 @@ impl Writer {
         self::outcome(outcome).await
     }
 
-    /// Commits what is queued, takes this process off the file and closes the connection.
+    /// Commits what is queued, deregisters this process and closes the connection.
     pub(super) async fn close(&self) {
         self.0.close().await;
     }
@@ -130,31 +130,32 @@ async fn outcome<T>(outcome: oneshot::Receiver<Result<T>>) -> Result<T> {
 }
 
 struct Task {
-    around: Surroundings,
-    /// None after a failure that leaves its state in doubt; opened again when next needed.
+    parts: WriterParts,
+    /// The connection. There is none after a failure that leaves its state in doubt, and it is opened again when next
+    /// needed.
     connection: Option<SqliteConnection>,
-    /// When to say again that a look for changes made by commands failed.
-    failing: Seldom,
+    /// Limits the line that says that changes made by commands cannot be read.
+    failing: LogThrottle,
     /// The newest number that the sink has applied.
     applied: Seq,
     /// `PRAGMA data_version` when last looked at: it moves when another process commits.
     version: Option<i64>,
     /// How many operations were committed, for the checkpointer.
     committed: Arc<AtomicUsize>,
-    /// A server's.
+    /// The checkpointer, if this is the serving process.
     checkpointer: Option<Checkpointer>,
 }
 
 impl Task {
     const fn serves(&self) -> bool {
-        self.around.sink.is_some()
+        self.parts.sink.is_some()
     }
 
     async fn run(mut self, mut batches: Batches<Work>) {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            // The next batch is never ready at once, so under any load there is a look when it is due.
+            // The next batch is never ready at once, so the look for changes happens when it is due, under any load.
             tokio::select! {
                 batch = batches.next() => match batch {
                     Some(batch) => self.commit(batch).await,
@@ -162,7 +163,7 @@ impl Task {
                 },
                 _ = look.tick(), if self.serves() => {
                     if let Err(error) = self.apply_commands().await
-                        && self.failing.now()
+                        && self.failing.is_due()
                     {
                         tracing::warn!(%error, "cannot look for changes made by commands, and will try on");
                     }
@@ -205,7 +206,7 @@ impl Task {
     }
 
     async fn try_logouts(&mut self, batch: &[Pending<Logout, Revoked>]) -> Result<Vec<Revoked>> {
-        let clock = Arc::clone(&self.around.clock);
+        let clock = Arc::clone(&self.parts.clock);
         let logouts: Vec<_> = batch.iter().map(|pending| &pending.work).collect();
         let ended = logout::commit(self.connection().await?, &*clock, &logouts).await;
         let (revoked, revocation) = self.rolled_back(ended).await?;
@@ -228,7 +229,7 @@ impl Task {
     }
 
     async fn try_jobs(&mut self, jobs: &mut [Box<dyn Queued>]) -> Result<()> {
-        let clock = Arc::clone(&self.around.clock);
+        let clock = Arc::clone(&self.parts.clock);
         let committed = transact(self.connection().await?, &*clock, jobs).await;
         let revocation = self.rolled_back(committed).await?;
         self.publish(jobs.len(), revocation).await
@@ -236,14 +237,14 @@ impl Task {
 
     /// The connection, opened if there is none. Fails once the files were removed or replaced.
     async fn connection(&mut self) -> Result<&mut SqliteConnection> {
-        let checked = self.around.files.check();
-        if let (Err(_), Some(sink)) = (&checked, &self.around.sink) {
+        let checked = self.parts.files.check();
+        if let (Err(_), Some(sink)) = (&checked, &self.parts.sink) {
             sink.clear();
         }
         checked?;
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connection::writer(&self.around.path).await?,
+            None => connection::writer(&self.parts.path).await?,
         };
         Ok(self.connection.insert(connection))
     }
@@ -262,7 +263,7 @@ impl Task {
             // then. A connection that is dropped is rolled back by SQLite.
             let ended = sqlx::query("ROLLBACK").execute(&mut connection);
             let ended = tokio::time::timeout(BUSY, ended).await.map(|ended| ended.map_err(failed));
-            // It makes no sense where none is open, which is as well.
+            // It fails where no transaction is open, which does not matter.
             if matches!(ended, Ok(Ok(_) | Err(StoreError::Inconsistent(_)))) {
                 self.connection = Some(connection);
             }
@@ -278,7 +279,7 @@ impl Task {
         self.committed.fetch_add(operations, Ordering::Relaxed);
         let Some(revocation) = revocation else { return Ok(()) };
         if self.serves() && revocation.seq.0 > self.applied.0 + 1 {
-            // A failure here is not one to commit, and must not be taken for it.
+            // A failure here comes after the commit, and must not be taken for a failed commit.
             let unapplied = |error| StoreError::too_slow(format!("committed, but not applied: {error}"));
             self.apply_others(revocation.seq).await.map_err(unapplied)?;
         }
@@ -297,13 +298,13 @@ impl Task {
     }
 
     fn apply(&mut self, revocation: &Revocation) {
-        if let Some(sink) = &self.around.sink {
+        if let Some(sink) = &self.parts.sink {
             sink.apply(revocation);
             self.applied = revocation.seq;
         }
     }
 
-    /// Has the sink apply what commands have ended, and says so to them.
+    /// Has the sink apply what commands have ended, and acknowledges it.
     async fn apply_commands(&mut self) -> Result<()> {
         let version = sqlx::query_scalar("PRAGMA data_version").fetch_one(self.connection().await?).await;
         let version = self.rolled_back(version).await?;
@@ -311,8 +312,8 @@ impl Task {
             return Ok(());
         }
         self.apply_others(Seq(i64::MAX)).await?;
-        // Whatever was committed beside: a command may also wait for a number of this process, or for one that was applied
-        // while committing.
+        // This is stored whenever another process has committed: a command may also wait for a number of this process,
+        // or for one that was applied while committing.
         let applied = sqlx::query("UPDATE replicas SET beat = beat + 1, applied = ?1").bind(self.applied);
         let applied = applied.execute(self.connection().await?).await;
         self.rolled_back(applied).await?;
@@ -320,9 +321,9 @@ impl Task {
         Ok(())
     }
 
-    /// A server begins with an empty cache, so it has applied all there is.
+    /// A server begins with an empty cache, so everything in the log counts as applied.
     async fn register(&mut self) -> Result<()> {
-        let replica = self.around.replica;
+        let replica = self.parts.replica;
         let register = sqlx::query_scalar(
             "BEGIN IMMEDIATE;
              DELETE FROM replicas;
@@ -345,7 +346,7 @@ impl Task {
         if let Some(checkpointer) = self.checkpointer.take() {
             checkpointer.stop().await;
             if let Err(error) = self.deregister().await {
-                tracing::warn!(%error, "cannot take this server off the database");
+                tracing::warn!(%error, "cannot deregister this server");
             }
         }
         // The last connection that closes folds the log into the file.

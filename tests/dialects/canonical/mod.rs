@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use sessiond_needs::on_both_stores;
 
 use crate::harness::{
-    ALICE, Ask, BEGIN, BOB, BOB_EMAIL, LoggedIn, PASSWORD, Reply, Server, StoreKind, ask, attributes, delete, get,
-    nobodys_credentials, post,
+    ALICE, BEGIN, BOB, BOB_EMAIL, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, ask, attributes,
+    credentials_of_no_user, delete, get, post,
 };
 
 mod lifetime;
@@ -28,7 +28,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MOMENT: Duration = Duration::from_millis(1);
 
-fn login(username: &str, password: &str) -> Ask {
+fn login(username: &str, password: &str) -> TestRequest {
     post(LOGIN).json(&json!({"username": username, "password": password}))
 }
 
@@ -36,11 +36,11 @@ async fn cookie_of(server: &Server, username: &str) -> String {
     server.send(login(username, PASSWORD)).await.cookie().expect("a cookie")
 }
 
-fn one(id: &str) -> Ask {
+fn one(id: &str) -> TestRequest {
     delete(&format!("{SESSIONS}/{id}"))
 }
 
-fn change(current: &str, new: &str) -> Ask {
+fn change(current: &str, new: &str) -> TestRequest {
     post(CHANGE).json(&json!({"current_password": current, "new_password": new}))
 }
 
@@ -121,14 +121,14 @@ async fn a_cookie_login_keeps_the_token_out_of_the_body(store: StoreKind) {
 #[on_both_stores]
 async fn a_token_login_shows_the_token_and_neither_reads_nor_writes_cookies(store: StoreKind) {
     let server = Server::start(store).await;
-    let carried = cookie_of(&server, ALICE).await;
+    let in_cookie = cookie_of(&server, ALICE).await;
     let body = json!({"username": ALICE, "password": PASSWORD, "transport": "token"});
-    let reply = server.send(post(LOGIN).json(&body).cookie(&carried)).await;
+    let reply = server.send(post(LOGIN).json(&body).cookie(&in_cookie)).await;
     assert!(reply.all("set-cookie").is_empty());
     let mut shown = reply.json();
     let token = shown.as_object_mut().expect("an object").remove("token").expect("a token");
     let token = token.as_str().expect("text").to_owned();
-    assert_eq!((reply.status, token.len(), server.check(&carried).await), (200, 43, 200));
+    assert_eq!((reply.status, token.len(), server.check(&in_cookie).await), (200, 43, 200));
     assert_eq!((&shown["user"]["email"], &shown["user"]["admin"]), (&Value::Null, &json!(true)));
     let expiry = |name: &str| shown["session"][name].clone();
     assert_eq!(expiry("expires_at"), BEGIN.after(30 * DAY).rfc3339());
@@ -180,7 +180,7 @@ async fn a_form_logs_in_like_json(store: StoreKind) {
 async fn bad_credentials_are_answered_alike(store: StoreKind) {
     let server = Server::start(store).await;
     server.disable(BOB).await;
-    for (username, password) in nobodys_credentials() {
+    for (username, password) in credentials_of_no_user() {
         let reply = server.send(login(username, &password)).await;
         assert_unauthenticated(&reply);
         assert!(reply.all("set-cookie").is_empty());
@@ -190,7 +190,7 @@ async fn bad_credentials_are_answered_alike(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn what_is_not_a_login_is_told_apart(store: StoreKind) {
+async fn what_is_not_a_login_is_distinguished(store: StoreKind) {
     let server = Server::start(store).await;
     let malformed = "The request cannot be read";
     let (json, form) = ("application/json", "application/x-www-form-urlencoded");
@@ -283,9 +283,9 @@ async fn a_logout_has_a_json_body_and_ends_the_session(store: StoreKind) {
         assert_unauthenticated(&again);
         assert!(again.clears_exactly(), "{:?}", again.headers);
     }
-    let nobody = server.send(post(LOGOUT)).await;
-    assert_unauthenticated(&nobody);
-    assert!(nobody.clears_exactly());
+    let unauthenticated = server.send(post(LOGOUT)).await;
+    assert_unauthenticated(&unauthenticated);
+    assert!(unauthenticated.clears_exactly());
     server.stop().await;
 }
 
@@ -293,18 +293,18 @@ async fn a_logout_has_a_json_body_and_ends_the_session(store: StoreKind) {
 async fn a_logout_with_too_large_a_body_ends_nothing(store: StoreKind) {
     let server = Server::start(store).await;
     let token = cookie_of(&server, BOB).await;
-    let large = |ask: Ask| ask.body("text/plain", &[b'x'; 8 * 1024 + 1]);
+    let large = |ask: TestRequest| ask.body("text/plain", &[b'x'; 8 * 1024 + 1]);
     let reply = server.send(large(post(LOGOUT).cookie(&token))).await;
     assert_refused(&reply, 413, "payload_too_large_error", "The body is too large");
     assert_eq!((reply.all("set-cookie").len(), server.check(&token).await), (0, 200));
-    let nobody = server.send(large(post(LOGOUT))).await;
-    assert_unauthenticated(&nobody);
-    assert!(nobody.clears_exactly());
+    let unauthenticated = server.send(large(post(LOGOUT))).await;
+    assert_unauthenticated(&unauthenticated);
+    assert!(unauthenticated.clears_exactly());
     server.stop().await;
 }
 
 #[on_both_stores]
-async fn a_logout_by_header_leaves_the_cookie_of_another_live_session(store: StoreKind) {
+async fn a_logout_by_header_keeps_the_cookie_of_another_live_session(store: StoreKind) {
     let server = Server::start(store).await;
     let (mine, cookie) = (server.log_in(BOB).await, server.log_in(BOB).await);
     let logout = || post(LOGOUT).pair(&mine.user, &mine.token).cookie(&cookie.token);
@@ -322,7 +322,7 @@ async fn a_logout_by_header_leaves_the_cookie_of_another_live_session(store: Sto
 }
 
 #[on_both_stores]
-async fn a_cookie_that_nobody_can_judge_stops_the_change_and_stays(store: StoreKind) {
+async fn a_cookie_that_cannot_be_looked_up_stops_the_change_and_stays(store: StoreKind) {
     let server = Server::start(store).await;
     let (mine, other, unreadable) = (server.log_in(BOB).await, server.log_in(BOB).await, server.log_in(BOB).await);
     let spoil = format!("UPDATE sessions SET id = 'spoilt' WHERE id = '{}'", unreadable.session);
@@ -344,7 +344,7 @@ async fn a_cookie_that_nobody_can_judge_stops_the_change_and_stays(store: StoreK
 }
 
 #[on_both_stores]
-async fn nobody_is_told_anything_without_a_live_session(store: StoreKind) {
+async fn nothing_is_revealed_without_a_live_session(store: StoreKind) {
     let server = Server::start(store).await;
     let dead = server.log_in(BOB).await;
     server.send(post(LOGOUT).bearer(&dead.token)).await;

@@ -38,14 +38,14 @@ async fn a_new_password_ends_every_other_session_and_gives_this_one_a_new_token(
 
     assert_unauthenticated(&server.send(login(BOB, PASSWORD)).await);
     assert_eq!(server.send(login(BOB, NEW)).await.status, 200);
-    assert_eq!(server.send(login(ALICE, PASSWORD)).await.status, 200, "nobody else's changed");
+    assert_eq!(server.send(login(ALICE, PASSWORD)).await.status, 200, "no other user's changed");
     let by_pair = server.send(change(NEW, PASSWORD).pair(&mine.user, &token)).await;
     assert_answer(&by_pair, 200, &json!({"revoked": 1, "token": token_of(&by_pair)}));
     server.stop().await;
 }
 
 #[on_both_stores]
-async fn by_cookie_the_new_token_comes_in_the_cookie_alone(store: StoreKind) {
+async fn by_cookie_the_new_token_comes_in_the_cookie_only(store: StoreKind) {
     let server = Server::start(store).await;
     for (remember, current, next) in [(false, PASSWORD, NEW), (true, NEW, PASSWORD)] {
         let credentials = json!({"username": BOB, "password": current, "remember": remember});
@@ -112,7 +112,7 @@ async fn an_old_token_is_dead_for_everything(store: StoreKind) {
         }
         let resumed = server.send(post("/api/v1/login").json(&json!({"resume": mine.token}))).await;
         assert_eq!(resumed.status, 401);
-        // A login that takes the old one's place ends nothing.
+        // A login that replaces the old session ends no other.
         server.send(login(BOB, NEW).cookie(&mine.token)).await;
         assert_eq!(server.check(&token).await, 200);
         assert_eq!(listed(&server, &token, "").await.0.len(), 2);
@@ -136,13 +136,13 @@ async fn of_changes_at_once_one_is_made_and_its_token_lives(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn the_audit_tells_through_which_session_a_password_was_changed(store: StoreKind) {
+async fn the_audit_names_the_session_that_changed_a_password(store: StoreKind) {
     let server = Server::start(store).await;
     let mine = server.log_in(BOB).await;
     server.send(change(PASSWORD, NEW).bearer(&mine.token)).await;
-    let told = "SELECT session_id, user_id, actor FROM events WHERE kind = 'password_changed'";
+    let query = "SELECT session_id, user_id, actor FROM events WHERE kind = 'password_changed'";
     let (session, user) = (Some(mine.session), Some(mine.user));
-    assert_eq!(server.database.rows(told).await, [[session, user.clone(), user]]);
+    assert_eq!(server.database.rows(query).await, [[session, user.clone(), user]]);
     let ended = "SELECT count(*) FROM events WHERE kind IN ('logout', 'revoked')";
     assert_eq!(server.database.number(ended).await, 0, "no session ended");
     server.stop().await;

@@ -19,7 +19,7 @@ async fn sessions_are_listed_newest_first_and_whole(store: StoreKind) {
     let reply = server.send(get(SESSIONS).bearer(&old.token)).await;
     let (begin, now) = (BEGIN.rfc3339(), server.now().rfc3339());
     let mut page = reply.json();
-    // When the list itself is stored as a sign of life is not its business.
+    // Whether listing the sessions counts as a touch does not matter here.
     page["sessions"][1]["last_seen_at"] = Value::Null;
     page["sessions"][1]["idle_expires_at"] = Value::Null;
     assert_eq!(
@@ -64,7 +64,7 @@ async fn pages_have_no_gaps_or_repeats_even_when_a_session_ends_in_between(store
 
     let (first, cursor) = listed(&server, &token, "?limit=3").await;
     assert_eq!(first, all[..3]);
-    // The one the cursor was made of, and one that nobody has seen yet.
+    // The session that the cursor was made of, and one that is on no page yet.
     for ended in [&all[2], &all[4]] {
         assert_eq!(server.send(one(ended).bearer(&token)).await.status, 200);
     }
@@ -103,7 +103,7 @@ async fn a_page_is_fifty_and_a_bad_one_is_400(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn one_session_is_ended_by_its_owner_alone(store: StoreKind) {
+async fn one_session_is_ended_by_its_owner_only(store: StoreKind) {
     let server = Server::start(store).await;
     let (mine, other, alice) = (server.log_in(BOB).await, server.log_in(BOB).await, server.log_in(ALICE).await);
     let reply = server.send(one(&other.session).cookie(&mine.token)).await;
@@ -167,16 +167,18 @@ async fn a_wrong_scope_ends_nothing(store: StoreKind) {
 async fn the_cookie_is_cleared_exactly_when_its_session_was_ended(store: StoreKind) {
     let server = Server::start(store).await;
     let (all, others) = (format!("{SESSIONS}?scope=all"), format!("{SESSIONS}?scope=others"));
-    // The caller comes by header, the cookie stands for the caller's session, another of theirs, or somebody else's.
+    // The caller presents a header. The cookie stands for the caller's session, for another one of theirs, or for
+    // another user's.
     for (request, own, other) in [
         ("own id", true, false),
         ("other id", false, true),
         ("all", true, true),
         ("others", false, true),
-        // The cookie's token is dead: the new one is for whoever sent a header.
+        // The cookie's token is dead, since the new one is given to the client that sent a header.
         ("password", true, true),
     ] {
-        for (carried, cleared) in [("own", own), ("other", other), ("alice", false), ("dead", false), ("none", false)] {
+        for (in_cookie, cleared) in [("own", own), ("other", other), ("alice", false), ("dead", false), ("none", false)]
+        {
             let server = &server;
             let (mine, another, alice) =
                 (server.log_in(BOB).await, server.log_in(BOB).await, server.log_in(ALICE).await);
@@ -189,7 +191,7 @@ async fn the_cookie_is_cleared_exactly_when_its_session_was_ended(store: StoreKi
             };
             let ask = ask.bearer(&mine.token);
             let dead = "A".repeat(43);
-            let ask = match carried {
+            let ask = match in_cookie {
                 "own" => ask.cookie(&mine.token),
                 "other" => ask.cookie(&another.token),
                 "alice" => ask.cookie(&alice.token),
@@ -197,9 +199,9 @@ async fn the_cookie_is_cleared_exactly_when_its_session_was_ended(store: StoreKi
                 _ => ask,
             };
             let reply = server.send(ask).await;
-            assert_eq!(reply.status, 200, "{request} {carried}: {}", reply.text());
-            assert_eq!(reply.clears_exactly(), cleared, "{request} {carried}: {:?}", reply.headers);
-            assert_eq!(reply.all("set-cookie").len(), usize::from(cleared), "{request} {carried}");
+            assert_eq!(reply.status, 200, "{request} {in_cookie}: {}", reply.text());
+            assert_eq!(reply.clears_exactly(), cleared, "{request} {in_cookie}: {:?}", reply.headers);
+            assert_eq!(reply.all("set-cookie").len(), usize::from(cleared), "{request} {in_cookie}");
             if request == "password" {
                 let with_new = server.send(login(BOB, NEW)).await.cookie().expect("a cookie");
                 assert_eq!(server.send(change(NEW, PASSWORD).cookie(&with_new)).await.status, 200);

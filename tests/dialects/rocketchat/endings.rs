@@ -17,7 +17,7 @@ async fn logout_me_ends_the_named_session_of_ones_own_and_no_other(store: StoreK
         let body = format!(r#"{{"sessionId":"{}","success":true}}"#, ended.session);
         assert_answer(&reply, 200, &body, "ended");
         assert!(reply.all("set-cookie").is_empty());
-        // It is dead however and wherever it is presented, and gone from the list.
+        // It is refused however it is presented, in every dialect, and not listed any more.
         for target in ["/user", "/api/user", "/api/v1/me", "/api/v1/auth/session", "/verify"] {
             for ask in [get(target).by(ended), get(target).bearer(&ended.token), get(target).cookie(&ended.token)] {
                 assert_eq!(server.send(ask).await.status, 401, "{target}");
@@ -42,11 +42,11 @@ async fn logout_me_ends_the_named_session_of_ones_own_and_no_other(store: StoreK
 #[on_both_stores]
 async fn logout_me_clears_the_cookie_of_the_session_it_ends(store: StoreKind) {
     let server = Server::start(store).await;
-    let [here, carried, other, _] = four(&server).await;
+    let [here, in_cookie, other, _] = four(&server).await;
     let end = |login: &LoggedIn| post("/api/v1/sessions/logout.me").json(&json!({"sessionId": login.session}));
-    let others = server.send(end(&other).cookie(&carried.token)).await;
+    let others = server.send(end(&other).cookie(&in_cookie.token)).await;
     assert_eq!((others.status, others.all("set-cookie").len()), (200, 0), "another session's");
-    let by_header = server.send(end(&carried).by(&here).cookie(&carried.token)).await;
+    let by_header = server.send(end(&in_cookie).by(&here).cookie(&in_cookie.token)).await;
     assert_eq!((by_header.status, by_header.all("set-cookie")), (200, vec![CLEARED]), "asked for by a header");
     let own = server.send(end(&here).cookie(&here.token)).await;
     assert_eq!((own.status, own.all("set-cookie")), (200, vec![CLEARED]), "one's own");
@@ -54,12 +54,12 @@ async fn logout_me_clears_the_cookie_of_the_session_it_ends(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn logout_me_tells_nobody_whether_somebody_elses_session_exists(store: StoreKind) {
+async fn logout_me_does_not_reveal_whether_another_users_session_exists(store: StoreKind) {
     let server = Server::start(store).await;
     let (bob, alice) = (log_in(&server, BOB, CURL).await, log_in(&server, ALICE, CURL).await);
     let unknown = "23456789ABCDEFGHJ";
     let mut answers = Vec::new();
-    // The admin gets no other answer.
+    // An admin gets the same answer.
     for (caller, id) in [(&bob, alice.session.as_str()), (&bob, unknown), (&alice, &bob.session), (&alice, unknown)] {
         let reply = server.send(post("/api/v1/sessions/logout.me").json(&json!({"sessionId": id})).by(caller)).await;
         assert_answer(&reply, 400, NOT_FOUND, id);
@@ -137,7 +137,7 @@ async fn users_logout_ends_every_session_of_the_caller(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn users_logout_ends_nothing_when_it_is_asked_wrongly_or_for_somebody_else(store: StoreKind) {
+async fn users_logout_ends_nothing_when_it_is_malformed_or_for_another_user(store: StoreKind) {
     let server = Server::start(store).await;
     let (bob, alice) = (log_in(&server, BOB, CURL).await, log_in(&server, ALICE, CURL).await);
     let forbidden = r#"{"success":false,"error":"User does not have the permissions required for this action [error-unauthorized]"}"#;
@@ -163,12 +163,12 @@ async fn users_logout_ends_nothing_when_it_is_asked_wrongly_or_for_somebody_else
 }
 
 #[on_both_stores]
-async fn ending_the_others_keeps_this_session_alone(store: StoreKind) {
+async fn ending_the_others_keeps_only_this_session(store: StoreKind) {
     let server = Server::start(store).await;
     let alice = log_in(&server, ALICE, CURL).await;
     for path in ["/api/v1/users.removeOtherTokens", "/api/v1/users.logoutOtherClients"] {
         for ask in [post(path), post(path).json(&json!({})), post(path).form("a=b")] {
-            let [here, other, carried] = several(&server).await;
+            let [here, other, in_cookie] = several(&server).await;
             // 30 days after the beginning.
             let body = match path {
                 "/api/v1/users.removeOtherTokens" => SUCCESS.to_owned(),
@@ -176,10 +176,10 @@ async fn ending_the_others_keeps_this_session_alone(store: StoreKind) {
                     format!(r#"{{"token":"{}","tokenExpires":"2026-02-01T03:04:05.678Z","success":true}}"#, here.token)
                 }
             };
-            let reply = server.send(ask.by(&here).cookie(&carried.token)).await;
+            let reply = server.send(ask.by(&here).cookie(&in_cookie.token)).await;
             assert_answer(&reply, 200, &body, path);
             assert_eq!(reply.all("set-cookie"), [CLEARED], "the cookie's session ended");
-            assert_eq!(alive(&server, [&here, &other, &carried, &alice]).await, [true, false, false, true], "{path}");
+            assert_eq!(alive(&server, [&here, &other, &in_cookie, &alice]).await, [true, false, false, true], "{path}");
             let again = server.send(post(path).by(&here).cookie(&here.token)).await;
             assert_answer(&again, 200, &body, "none left to end");
             assert!(again.all("set-cookie").is_empty(), "this one's cookie stays");

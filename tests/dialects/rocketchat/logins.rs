@@ -11,7 +11,7 @@ async fn every_form_of_login_begins_a_session_of_its_own(store: StoreKind) {
         Serializer::new(String::new()).append_pair(name, value).append_pair("password", PASSWORD).finish()
     };
     let id = server.log_in(BOB).await.user;
-    let mut asks: Vec<Ask> = [
+    let mut asks: Vec<TestRequest> = [
         json!({"user": BOB, "password": PASSWORD}),
         json!({"username": BOB, "password": PASSWORD}),
         json!({"email": BOB_EMAIL, "password": PASSWORD}),
@@ -46,7 +46,7 @@ async fn every_form_of_login_begins_a_session_of_its_own(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn me_tells_an_ordinary_user_from_an_admin_without_an_address(store: StoreKind) {
+async fn me_distinguishes_an_ordinary_user_from_an_admin_without_an_address(store: StoreKind) {
     let server = Server::start(store).await;
     for user in [BOB, ALICE] {
         let login = log_in(&server, user, CURL).await;
@@ -115,7 +115,7 @@ async fn every_login_that_cannot_be_is_refused_alike(store: StoreKind) {
         json!("text"),
         json!({}),
     ];
-    let mut asks: Vec<Ask> = json_bodies.iter().map(|body| post("/api/v1/login").json(body)).collect();
+    let mut asks: Vec<TestRequest> = json_bodies.iter().map(|body| post("/api/v1/login").json(body)).collect();
     let raw: [(&str, &[u8]); 9] = [
         ("application/json", b""),
         ("application/json", b"{"),

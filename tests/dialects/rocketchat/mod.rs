@@ -10,7 +10,7 @@ use sessiond_needs::on_both_stores;
 use sha2::{Digest as _, Sha256};
 
 use crate::harness::{
-    ALICE, Ask, BOB, BOB_EMAIL, LoggedIn, PASSWORD, Reply, Server, StoreKind, ask, delete, get, post,
+    ALICE, BOB, BOB_EMAIL, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, ask, delete, get, post,
 };
 
 mod endings;
@@ -39,7 +39,7 @@ fn missing() -> String {
     invalid("must have required property 'sessionId'")
 }
 
-/// Holds an answer against its whole body.
+/// Compares an answer's whole body.
 #[track_caller]
 fn assert_answer(reply: &Reply, status: u16, body: &str, what: &str) {
     assert_eq!((reply.status, reply.text().as_str()), (status, body), "{what}");
@@ -72,11 +72,11 @@ async fn several<const N: usize>(server: &Server) -> [LoggedIn; N] {
 
 trait Present {
     /// Presents a login as this dialect's clients do.
-    fn by(self, login: &LoggedIn) -> Ask;
+    fn by(self, login: &LoggedIn) -> TestRequest;
 }
 
-impl Present for Ask {
-    fn by(self, login: &LoggedIn) -> Ask {
+impl Present for TestRequest {
+    fn by(self, login: &LoggedIn) -> TestRequest {
         self.pair(&login.user, &login.token)
     }
 }
@@ -194,7 +194,7 @@ async fn logout_by_get_needs_header_credentials_and_writes_no_cookie(store: Stor
 }
 
 #[on_both_stores]
-async fn whoever_is_not_logged_in_is_told_so_in_the_same_words_everywhere(store: StoreKind) {
+async fn a_client_that_is_not_logged_in_gets_the_same_words_everywhere(store: StoreKind) {
     let server = Server::start(store).await;
     let expired = log_in(&server, BOB, CURL).await;
     server.advance(Duration::from_hours(14 * 24));

@@ -1,4 +1,5 @@
-//! What this machine has of what tests and measurements need: for them, and for the build script that marks tests.
+//! Finds the programs that tests and measurements need on this machine: for them, and for the build script that marks
+//! tests.
 //!
 //! It uses nothing but the standard library, since a build script waits for it.
 

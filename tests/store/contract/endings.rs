@@ -12,12 +12,12 @@ async fn a_session_is_logged_out_once_and_only_as_its_owner(store: StoreKind) {
         let by = |user| Logout { user: Some(user), ..logout_of(1) };
         let nothing = |seq| Revoked { sessions: vec![], seq: Seq(seq) };
 
-        assert_eq!(fresh.logout(by(bob)).await, nothing(0), "somebody else's");
+        assert_eq!(fresh.logout(by(bob)).await, nothing(0), "another user's");
         assert_eq!(fresh.logout(logout_of(2)).await, nothing(0), "nobody's");
 
         assert_eq!(fresh.logout(by(ann)).await, Revoked { sessions: vec![id], seq: Seq(1) });
         assert!(matches!(fresh.lookup(1).await, Lookup::Revoked(Seq(1))));
-        assert_eq!(fresh.logout(by(ann)).await, nothing(1), "a second time: to be told once 1 is settled");
+        assert_eq!(fresh.logout(by(ann)).await, nothing(1), "a second time: published once 1 is settled");
 
         fresh.session(ann, 3).await;
         fresh.wait_until(BEGIN.after(IDLE));
@@ -27,7 +27,7 @@ async fn a_session_is_logged_out_once_and_only_as_its_owner(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn what_was_asked_for_through_a_session_is_not_done_once_that_has_ended(store: StoreKind) {
+async fn what_a_session_asked_for_is_not_done_once_it_has_ended(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         let ann = fresh.user("ann").await;
         let others = fresh.session(ann, 1).await;
@@ -60,7 +60,7 @@ async fn what_was_asked_for_through_a_session_is_not_done_once_that_has_ended(st
 }
 
 #[on_both_stores]
-async fn a_last_seen_time_that_waited_past_the_deadline_brings_nobody_back(store: StoreKind) {
+async fn a_last_seen_time_that_waited_past_the_deadline_revives_no_session(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         fresh.session(fresh.user("ann").await, 1).await;
         fresh.wait_until(BEGIN.after(IDLE));
@@ -150,7 +150,7 @@ async fn sessions_are_revoked_by_id_all_at_once_and_all_but_one(store: StoreKind
         let anns = [fresh.session(ann, 1).await, fresh.session(ann, 2).await, fresh.session(ann, 3).await];
         let bobs = fresh.session(bob, 4).await;
 
-        assert!(fresh.revoke(Target::Id(bobs, Some(ann))).await.sessions.is_empty(), "somebody else's");
+        assert!(fresh.revoke(Target::Id(bobs, Some(ann))).await.sessions.is_empty(), "another user's");
         assert_eq!(fresh.revoke(Target::Id(anns[0], Some(ann))).await.sessions, [anns[0]]);
         assert!(fresh.revoke(Target::Id(anns[0], None)).await.sessions.is_empty(), "dead already");
         assert_eq!(fresh.revoke(Target::Others(ann, anns[1])).await.sessions, [anns[2]]);
@@ -171,7 +171,7 @@ async fn a_changed_password_ends_every_session_but_the_one_to_keep(store: StoreK
         let keep = Some(renewal_of(kept, 3));
         let change = PasswordChange { user: ann, hash: hash("second"), auth_epoch: Some(0), keep };
 
-        let revoked = fresh.change_password(change.clone()).await.expect("not outrun");
+        let revoked = fresh.change_password(change.clone()).await.expect("not superseded");
         assert_eq!(revoked, Revoked { sessions: vec![ended], seq: Seq(1) });
         assert_eq!(fresh.states(1..4).await, ["revoked", "revoked", "live"]);
         assert_eq!(fresh.credentials(ann).await.password_hash.as_str(), "second");
@@ -185,8 +185,8 @@ async fn a_changed_password_ends_every_session_but_the_one_to_keep(store: StoreK
 
         let operators = PasswordChange { auth_epoch: None, hash: hash("fourth"), keep: None, ..change.clone() };
         assert!(fresh.change_password(operators.clone()).await.is_some(), "an operator may");
-        let nobody = PasswordChange { user: UserId::random(&SystemEntropy).expect("entropy"), ..operators };
-        assert_eq!(fresh.change_password(nobody).await, None);
+        let unknown_user = PasswordChange { user: UserId::random(&SystemEntropy).expect("entropy"), ..operators };
+        assert_eq!(fresh.change_password(unknown_user).await, None);
     })
     .await;
 }
@@ -228,7 +228,7 @@ async fn a_session_goes_on_under_a_new_token_and_the_old_one_is_a_tombstone(stor
         assert_eq!(fresh.create(capped).await, Created::Yes(Seq(2)), "tombstones do not count towards the cap");
         assert_eq!(fresh.database.half_done().await, 0);
         renew(bobs, 10, later(150)).await;
-        assert_eq!(fresh.states(9..11).await, ["live", "missing"], "somebody else's stays as it is");
+        assert_eq!(fresh.states(9..11).await, ["live", "missing"], "another user's stays as it is");
         assert_eq!(fresh.store.purge(later(1001), 10).await.expect("a store"), 5, "purged with their session");
     })
     .await;
@@ -246,10 +246,11 @@ async fn of_many_changes_through_one_token_exactly_one_is_made(store: StoreKind)
                 let through = Reason { requested_by: Some(token(round)), ..because(Why::Password) };
                 fresh.store.change_password(change, through)
             });
-            let told: Vec<_> = join_all(changes).await.into_iter().map(|told| told.expect("a store")).collect();
-            let made = told.iter().filter(|told| matches!(told, Changed::Yes(_))).count();
-            let refused = told.iter().filter(|told| matches!(told, Changed::NoSession(_))).count();
-            assert_eq!((made, refused), (1, 3), "{told:?}");
+            let answers: Vec<_> =
+                join_all(changes).await.into_iter().map(|answers| answers.expect("a store")).collect();
+            let made = answers.iter().filter(|answers| matches!(answers, Changed::Yes(_))).count();
+            let refused = answers.iter().filter(|answers| matches!(answers, Changed::NoSession(_))).count();
+            assert_eq!((made, refused), (1, 3), "{answers:?}");
             let mut states = fresh.states(round..round + 5).await;
             assert_eq!(states.remove(0), "revoked");
             states.sort_unstable();
@@ -269,8 +270,8 @@ async fn disabling_ends_every_session_and_enabling_brings_none_back(store: Store
         assert_eq!(fresh.set_disabled(ann, false).await, Some(Revoked { sessions: vec![], seq: Seq(1) }));
         assert_eq!(fresh.credentials(ann).await.user.disabled_at, None);
         assert_eq!(fresh.states(1..2).await, ["revoked"]);
-        let nobody = UserId::random(&SystemEntropy).expect("entropy");
-        assert_eq!(fresh.set_disabled(nobody, true).await, None);
+        let unknown_user = UserId::random(&SystemEntropy).expect("entropy");
+        assert_eq!(fresh.set_disabled(unknown_user, true).await, None);
     })
     .await;
 }
@@ -289,15 +290,15 @@ async fn numbers_rise_by_one_and_each_is_in_the_log_in_its_order(store: StoreKin
             }
             fresh.logout(logout_of(number)).await.seq
         }));
-        let told: Vec<Seq> = logouts.await;
+        let seqs: Vec<Seq> = logouts.await;
         fresh.revoke(Target::All(ann)).await;
 
         let numbers = fresh.numbers().await;
         let newest = *numbers.last().expect("some");
         assert_eq!(numbers, (1..=newest).collect::<Vec<_>>(), "from the start, without a gap");
-        assert!(told.iter().all(|seq| seq.0 >= 1 && seq.0 < newest));
+        assert!(seqs.iter().all(|seq| seq.0 >= 1 && seq.0 < newest));
         let revocations = fresh.log().await;
-        for (number, seq) in (0..).zip(told) {
+        for (number, seq) in (0..).zip(seqs) {
             let revocation = revocations.iter().find(|revocation| revocation.seq == seq).expect("in the log");
             assert!(revocation.sessions.contains(&token(number)));
             assert!(matches!(fresh.lookup(number).await, Lookup::Revoked(of) if of == seq), "on the tombstone too");

@@ -5,7 +5,7 @@ use sessiond_needs::on_both_stores;
 use super::*;
 
 #[on_both_stores]
-async fn a_login_outrun_by_what_it_was_checked_against_makes_no_session(store: StoreKind) {
+async fn a_superseded_login_makes_no_session(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         for (number, what) in (10..).zip(["password", "own password", "disabled", "enabled", "revoked"]) {
             let user = fresh.user(&format!("user{number}")).await;
@@ -13,7 +13,7 @@ async fn a_login_outrun_by_what_it_was_checked_against_makes_no_session(store: S
             let change = |auth_epoch| PasswordChange { user, hash: hash("second"), auth_epoch, keep: None };
             match what {
                 "password" => drop(fresh.change_password(change(None)).await.expect("a user")),
-                "own password" => drop(fresh.change_password(change(Some(0))).await.expect("not outrun")),
+                "own password" => drop(fresh.change_password(change(Some(0))).await.expect("not superseded")),
                 "disabled" => drop(fresh.set_disabled(user, true).await.expect("a user")),
                 "enabled" => {
                     fresh.set_disabled(user, true).await.expect("a user");
@@ -28,19 +28,19 @@ async fn a_login_outrun_by_what_it_was_checked_against_makes_no_session(store: S
             let again = fresh.create(NewSession { auth_epoch: epoch, ..checked }).await;
             assert_eq!(again == Created::Superseded, what == "disabled", "{what}: checked again");
         }
-        let nobody = UserId::random(&SystemEntropy).expect("entropy");
-        assert_eq!(fresh.create(login_of(nobody, 99)).await, Created::Superseded);
+        let unknown_user = UserId::random(&SystemEntropy).expect("entropy");
+        assert_eq!(fresh.create(login_of(unknown_user, 99)).await, Created::Superseded);
     })
     .await;
 }
 
 #[on_both_stores]
-async fn an_outrun_login_ends_nothing(store: StoreKind) {
+async fn a_superseded_login_ends_nothing(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         let ann = fresh.user("ann").await;
         fresh.session(ann, 1).await;
-        let outrun = NewSession { auth_epoch: 7, cap: 1, replaces: vec![token(1)], ..login_of(ann, 2) };
-        assert_eq!(fresh.create(outrun).await, Created::Superseded);
+        let superseded = NewSession { auth_epoch: 7, cap: 1, replaces: vec![token(1)], ..login_of(ann, 2) };
+        assert_eq!(fresh.create(superseded).await, Created::Superseded);
         assert_eq!(fresh.states(1..3).await, ["live", "missing"]);
     })
     .await;
@@ -55,7 +55,7 @@ async fn a_login_ends_the_session_whose_cookie_it_overwrites(store: StoreKind) {
         let replacing = |number, old| NewSession { replaces: vec![token(old)], ..login_of(bob, number) };
 
         assert_eq!(fresh.create(replacing(3, 2)).await, Created::Yes(Seq(1)), "one's own");
-        assert_eq!(fresh.create(replacing(4, 1)).await, Created::Yes(Seq(2)), "whoever's it is");
+        assert_eq!(fresh.create(replacing(4, 1)).await, Created::Yes(Seq(2)), "of whichever user");
         assert_eq!(fresh.newest().await.sessions, [token(1)]);
         assert_eq!(fresh.create(replacing(5, 1)).await, Created::Yes(Seq(2)), "a dead one stays as it is");
         assert_eq!(fresh.create(replacing(6, 77)).await, Created::Yes(Seq(2)), "one never made");
@@ -77,20 +77,20 @@ async fn a_login_ends_every_session_whose_cookie_it_overwrites(store: StoreKind)
         assert_eq!(fresh.states(1..5).await, ["revoked", "revoked", "revoked", "live"]);
         assert!(matches!(fresh.lookup(3).await, Lookup::Revoked(Seq(1))), "a dead one stays as it is");
         let ended = fresh.lines().await;
-        let told = |id: SessionId| {
+        let end = |id: SessionId| {
             let line =
                 ended.iter().find(|line| line.session.as_deref() == Some(id.as_str()) && line.kind != "login_ok");
             line.map(|line| (line.kind.as_str(), line.detail.as_deref()))
         };
         let replaced = Some(("revoked", Some("replaced")));
-        assert_eq!([told(one), told(two), told(three)], [replaced, replaced, Some(("logout", None))]);
+        assert_eq!([end(one), end(two), end(three)], [replaced, replaced, Some(("logout", None))]);
         assert_eq!(fresh.database.half_done().await, 0);
     })
     .await;
 }
 
 #[on_both_stores]
-async fn a_fresh_hash_takes_the_old_ones_place_and_outruns_nobody(store: StoreKind) {
+async fn a_fresh_hash_replaces_the_old_one_and_supersedes_no_login(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         let ann = fresh.user("ann").await;
         fresh.create(NewSession { rehashed: Some(hash("stronger")), ..login_of(ann, 1) }).await;
@@ -117,13 +117,13 @@ async fn at_the_cap_the_session_not_seen_for_longest_makes_room(store: StoreKind
         let fifth = NewSession { cap: 1, ..login_of(ann, 5) };
         assert!(matches!(fresh.create(fifth).await, Created::Yes(Seq(2))), "many at once, one number");
         assert_eq!(fresh.states(1..6).await, ["revoked", "revoked", "revoked", "revoked", "live"]);
-        assert_eq!(fresh.states(9..10).await, ["live"], "somebody else's does not count");
+        assert_eq!(fresh.states(9..10).await, ["live"], "another user's does not count");
     })
     .await;
 }
 
 #[on_both_stores]
-async fn where_stored_times_cannot_tell_which_session_makes_room_a_login_changes_nothing_and_asks(store: StoreKind) {
+async fn where_stored_times_cannot_decide_which_session_ends_a_login_changes_nothing_and_asks(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         let ann = fresh.user("ann").await;
         let mut ids = Vec::new();
@@ -142,7 +142,7 @@ async fn where_stored_times_cannot_tell_which_session_makes_room_a_login_changes
                     assert_eq!((entry.seq, &entry.flush), (seq, &sessions));
                     assert!(entry.sessions.is_empty() && entry.users.is_empty(), "nothing has ended");
                 } else {
-                    assert_eq!((seq, fresh.numbers().await.len()), (Seq(0), 0), "there is nobody else to ask");
+                    assert_eq!((seq, fresh.numbers().await.len()), (Seq(0), 0), "there is no other replica to ask");
                 }
                 sessions
             }
@@ -162,7 +162,7 @@ async fn where_stored_times_cannot_tell_which_session_makes_room_a_login_changes
         fresh.create(NewSession { cap: 3, ..login_of(ann, 5) }).await;
         assert_eq!(fresh.states(1..6).await, ["revoked", "live", "revoked", "live", "live"], "asked, and decided");
         let under = NewSession { cap: 4, unflushed: Some(MOST_UNFLUSHED), ..login_of(ann, 6) };
-        assert!(matches!(fresh.create(under).await, Created::Yes(_)), "below the cap nobody is asked");
+        assert!(matches!(fresh.create(under).await, Created::Yes(_)), "below the cap no replica is asked");
     })
     .await;
 }

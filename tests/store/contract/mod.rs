@@ -1,4 +1,4 @@
-//! The contract of `dyn Store`, which every store keeps. What is one store's own is told in a file of its own.
+//! The contract of `dyn Store`, which every store keeps. What only one store does is tested in files of its own.
 
 use futures_util::future::join_all;
 use sessiond::cache::TIMING;
@@ -64,8 +64,8 @@ async fn credentials_are_found_by_username_by_address_and_by_id_and_not_across(s
             assert!(find(name.clone()).await.is_none(), "{name:?}");
         }
         assert_eq!(fresh.credentials(user.id).await.user, user);
-        let nobody = UserId::random(&SystemEntropy).expect("entropy");
-        assert!(fresh.store.credentials_of(nobody).await.expect("a store").is_none());
+        let unknown_user = UserId::random(&SystemEntropy).expect("entropy");
+        assert!(fresh.store.credentials_of(unknown_user).await.expect("a store").is_none());
     })
     .await;
 }
@@ -137,11 +137,11 @@ async fn everything_is_there_after_closing_and_opening_again(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn without_a_server_there_is_nobody_to_confirm(store: StoreKind) {
+async fn without_a_server_there_is_nothing_to_confirm(store: StoreKind) {
     let database = Database::new(store);
-    let alone = open(&database, Role::Command).await.expect("a store");
-    assert_eq!(confirm(&*alone, Seq(1)).await.expect("a store"), Confirmed::NoServer);
-    alone.close().await;
+    let without_server = open(&database, Role::Command).await.expect("a store");
+    assert_eq!(confirm(&*without_server, Seq(1)).await.expect("a store"), Confirmed::NoServer);
+    without_server.close().await;
 }
 
 #[tokio::test]

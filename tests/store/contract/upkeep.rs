@@ -43,7 +43,7 @@ async fn one_touch_stores_many_sessions(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn a_list_shows_live_sessions_newest_login_first_and_tells_what_it_reveals(store: StoreKind) {
+async fn a_list_shows_live_sessions_newest_login_first_and_the_number_it_reveals(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         let (ann, bob) = (fresh.user("ann").await, fresh.user("bob").await);
         let list = async |at| fresh.store.sessions(ann, at).await.expect("a store");
@@ -183,8 +183,8 @@ async fn each_operation_writes_its_events(store: StoreKind) {
         assert!(all.iter().all(|line| line.user.as_deref() == Some(ann.as_str())));
         let mut ended: Vec<_> = all.iter().filter(|line| line.kind == "revoked").collect();
         ended.sort_by_key(|line| line.detail.clone());
-        let told = ended.iter().map(|line| (line.session.as_deref(), line.actor.as_str(), line.detail.as_deref()));
-        let told: Vec<_> = told.collect();
+        let found = ended.iter().map(|line| (line.session.as_deref(), line.actor.as_str(), line.detail.as_deref()));
+        let found: Vec<_> = found.collect();
         let revoked = |session: &'static str, by, why| (Some(session), by, Some(why));
         let [one, two, three, kept] = [one, two, three, kept].map(|id| &*String::leak(id.to_string()));
         let expected = [
@@ -193,7 +193,7 @@ async fn each_operation_writes_its_events(store: StoreKind) {
             revoked(three, "cli", "password"),
             revoked(one, ann.as_str().to_owned().leak(), "replaced"),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(found, expected);
     })
     .await;
 }
@@ -203,12 +203,12 @@ async fn what_comes_to_nothing_writes_no_event_and_takes_no_number(store: StoreK
     on_a_fresh_store(store, async |fresh| {
         let ann = fresh.user("ann").await;
         let before = fresh.audit().await;
-        let nobody = UserId::random(&SystemEntropy).expect("entropy");
+        let unknown_user = UserId::random(&SystemEntropy).expect("entropy");
         fresh.add("ANN", None).await;
         fresh.create(NewSession { auth_epoch: 7, ..login_of(ann, 1) }).await;
         fresh.logout(logout_of(1)).await;
         fresh.revoke(Target::All(ann)).await;
-        fresh.set_disabled(nobody, true).await;
+        fresh.set_disabled(unknown_user, true).await;
         fresh.touch(1, BEGIN).await;
         fresh.store.purge(later(1), 10).await.expect("a store");
         assert_eq!(fresh.audit().await, before);

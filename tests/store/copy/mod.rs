@@ -18,7 +18,7 @@ mod old;
 
 const TABLES: [&str; 4] = ["users", "sessions", "events", "revocations"];
 const UNFINISHED: &str = "the database holds an unfinished copy: start the same `sessiond copy` again";
-/// Kept by whoever fills a database.
+/// The lock that a copy holds on the database that it fills.
 const LOCK: &str = "SELECT pg_advisory_lock(8315179226436169849)";
 
 async fn all(database: &Database) -> Vec<Rows> {
@@ -29,7 +29,7 @@ async fn all(database: &Database) -> Vec<Rows> {
     all
 }
 
-/// What is told of large tables: how many rows, and a sum over all of them.
+/// How large tables are compared: by the number of rows, and a sum over all of them.
 async fn sums(database: &Database) -> Vec<Rows> {
     let mut all = Vec::new();
     for table in TABLES.into_iter().chain(["coherence", "secrets"]) {
@@ -57,7 +57,7 @@ async fn unfinished(home: &Home) -> (Old, &'static str) {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn everybody_stays_logged_in_and_whoever_was_not_is_not() {
+async fn everybody_stays_logged_in_and_a_session_that_had_ended_stays_ended() {
     let (home, old) = (Home::new(StoreKind::Postgres), Old::new());
     let before = old.serve(&home).await;
     let beside = async |arguments: &[&str]| finish(old.command(&home, arguments), PASSWORD).await.done().unwrap();
@@ -81,10 +81,10 @@ async fn everybody_stays_logged_in_and_whoever_was_not_is_not() {
     before.kill().await;
     let held = old.all().await;
 
-    let told = finish(copying(&home, &old), "").await;
+    let copied = finish(copying(&home, &old), "").await;
     let events = held[2].len();
-    assert_eq!(told.err, "", "nobody watches");
-    assert_eq!(told.done().unwrap(), format!("copied 3 users, 5 sessions, {events} events\n"));
+    assert_eq!(copied.err, "", "not on a terminal");
+    assert_eq!(copied.done().unwrap(), format!("copied 3 users, 5 sessions, {events} events\n"));
     assert_eq!(all(&home.database).await, held);
     assert_eq!(old.all().await, held, "and the old store is as it was");
     let head = held[3].last().and_then(|row| row[0].clone()).expect("a log");
@@ -147,12 +147,12 @@ async fn whatever_a_column_may_hold_is_copied_as_it_is() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn a_store_with_nobody_logged_in_is_copied_and_numbers_begin_at_one() {
+async fn a_store_without_sessions_is_copied_and_numbers_begin_at_one() {
     let home = Home::new(StoreKind::Postgres);
     let old = Old::with(&home, "").await;
     // The settings say where to, as they say it to the server.
-    let told = finish(home.command(&["copy", "--from", &old.url()]), "").await.done().unwrap();
-    assert_eq!(told, "copied 1 users, 0 sessions, 1 events\n");
+    let printed = finish(home.command(&["copy", "--from", &old.url()]), "").await.done().unwrap();
+    assert_eq!(printed, "copied 1 users, 0 sessions, 1 events\n");
     let server = home.serve().await;
     server.log_in(ALICE).await;
     assert_eq!(home.database.number("SELECT number FROM sessions").await, 1);
@@ -172,7 +172,7 @@ async fn every_table_is_copied_or_known_to_be_left_out() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn a_target_that_is_not_empty_is_refused_and_left_alone() {
+async fn a_target_that_is_not_empty_is_refused_and_unchanged() {
     let home = Home::new(StoreKind::Postgres);
     let old = Old::with(&home, "").await;
     for sql in [
@@ -197,12 +197,16 @@ async fn a_target_that_is_not_empty_is_refused_and_left_alone() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn a_finished_copy_may_be_started_again_until_somebody_uses_it() {
+async fn a_finished_copy_may_be_started_again_until_it_is_used() {
     let home = Home::new(StoreKind::Postgres);
     let old = Old::with(&home, "").await;
-    let told = finish(copying(&home, &old), "").await.done().unwrap();
+    let printed = finish(copying(&home, &old), "").await.done().unwrap();
     let before = home.database.contents().await;
-    assert_eq!(finish(copying(&home, &old), "").await.done().unwrap(), told, "whoever was not told is told now");
+    assert_eq!(
+        finish(copying(&home, &old), "").await.done().unwrap(),
+        printed,
+        "an attempt whose answer was lost gets it now"
+    );
     assert_eq!(home.database.contents().await, before);
     home.add_user(BOB).await;
     let refused = finish(copying(&home, &old), "").await.refused().unwrap();
@@ -270,7 +274,7 @@ async fn any_other_way_is_refused_and_no_secret_is_repeated() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn nobody_opens_a_part_and_the_same_copy_goes_on_from_there() {
+async fn no_process_opens_a_partial_copy_and_the_same_copy_goes_on_from_there() {
     let home = Home::new(StoreKind::Postgres);
     let (old, cure) = unfinished(&home).await;
     let part = home.database.contents().await;
@@ -309,7 +313,7 @@ async fn a_copy_does_not_go_on_with_a_source_that_has_changed() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn a_target_that_somebody_else_has_changed_meanwhile_is_never_finished() {
+async fn a_target_that_was_changed_meanwhile_is_never_finished() {
     for change in [
         "INSERT INTO replicas VALUES ('23456789ABCDEFGHJ', 1, 1)",
         "INSERT INTO users VALUES ('1', '', '', NULL, NULL, '', false, '', 0, NULL, 0, 0)",
@@ -330,7 +334,7 @@ async fn a_target_that_somebody_else_has_changed_meanwhile_is_never_finished() {
 
 #[needs(postgres)]
 #[tokio::test]
-async fn while_one_copies_nobody_else_does_and_the_source_stays_as_it_is() {
+async fn while_one_copies_no_other_does_and_the_source_stays_as_it_is() {
     let home = Home::new(StoreKind::Postgres);
     let old = Old::with(&home, "").await;
     home.run(&["migrate"]).await.done().unwrap();
@@ -384,8 +388,8 @@ async fn killed_at_any_moment_it_comes_to_the_same_end() {
         parts += 1;
     }
     assert!(parts >= 4, "{parts}");
-    let told = finish(copying(&home, &old), "").await.done().unwrap();
-    assert_eq!(told, finish(copying(&whole, &old), "").await.done().unwrap());
+    let printed = finish(copying(&home, &old), "").await.done().unwrap();
+    assert_eq!(printed, finish(copying(&whole, &old), "").await.done().unwrap());
     assert_eq!(sums(&home.database).await, sums(&whole.database).await);
     home.serve().await.log_in(ALICE).await;
 }
@@ -403,8 +407,8 @@ async fn a_hundred_thousand_sessions_are_copied_or_as_many_as_are_asked_for() {
     let copied = home.command(&["copy", "--from", &old.url(), "--to", &url]).output().await.expect("an end");
     assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
     let some = sessions / 10 + 1;
-    let told = format!("copied {some} users, {sessions} sessions, {some} events\n");
-    assert_eq!(String::from_utf8_lossy(&copied.stdout), told);
+    let expected = format!("copied {some} users, {sessions} sessions, {some} events\n");
+    assert_eq!(String::from_utf8_lossy(&copied.stdout), expected);
     let whole = "SELECT count(*) FROM sessions WHERE user_agent = 'agent ' || number AND length(token_hash) = 32";
     assert_eq!(cluster.rows("postgres", whole).await.unwrap(), [[Some(sessions.to_string())]]);
     let mut server = home.server();

@@ -1,4 +1,4 @@
-//! Backups are PostgreSQL's own business, and `sessiond` says so.
+//! Backups of PostgreSQL are made with its own tools, as the error of `sessiond` says.
 
 use sessiond_needs::needs;
 

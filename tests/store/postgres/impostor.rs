@@ -1,4 +1,4 @@
-//! A server that only passes for the database, and asks for its password: it does not get it.
+//! An impostor of the database that asks for its password does not get it.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +20,7 @@ const MD5: &[u8] = b"R\0\0\0\x0c\0\0\0\x05salt";
 const NOTICE_FIRST: &[u8] = b"N\0\0\0\x10SNOTICE\0Mx\0\0R\0\0\0\x08\0\0\0\x03";
 const SCRAM: &[u8] = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0";
 
-/// One that has no TLS, and asks in its own way. What comes behind the question is kept.
+/// An impostor without TLS that asks for the password in a given way. It records what is sent after the question.
 struct Impostor {
     port: u16,
     answers: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -32,11 +32,11 @@ impl Impostor {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let port = listener.local_addr().expect("an address").port();
         let answers = Arc::<Mutex<Vec<Vec<u8>>>>::default();
-        let (heard, mut tasks) = (Arc::clone(&answers), JoinSet::new());
+        let (recorded, mut tasks) = (Arc::clone(&answers), JoinSet::new());
         tasks.spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
                 let answer = ask(&mut client, question).await.unwrap_or_default();
-                heard.lock().expect("no panic").push(answer);
+                recorded.lock().expect("no panic").push(answer);
             }
         });
         Self { port, answers, _tasks: tasks }
@@ -50,15 +50,15 @@ impl Impostor {
         finish(command, "").await
     }
 
-    /// What it was told by a client that is gone.
-    async fn told(&self) -> Vec<Vec<u8>> {
-        let told = || self.answers.lock().expect("no panic").clone();
-        until("it has noticed that the client is gone", async || !told().is_empty()).await;
-        told()
+    /// What it was sent by a client that has disconnected.
+    async fn received(&self) -> Vec<Vec<u8>> {
+        let received = || self.answers.lock().expect("no panic").clone();
+        until("it has noticed that the client is gone", async || !received().is_empty()).await;
+        received()
     }
 }
 
-/// Refuses TLS, reads who it is, asks, and returns all that is said until the client is gone.
+/// Refuses TLS, reads the startup message, asks, and returns all bytes that the client sends until it disconnects.
 async fn ask(client: &mut TcpStream, question: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut begin = [0; 8];
     client.read_exact(&mut begin).await?;
@@ -77,27 +77,27 @@ async fn ask(client: &mut TcpStream, question: &[u8]) -> std::io::Result<Vec<u8>
 }
 
 #[tokio::test]
-async fn a_password_is_never_told_in_clear_nor_as_md5() {
+async fn a_password_is_never_sent_in_clear_nor_as_md5() {
     for question in [CLEARTEXT, MD5, NOTICE_FIRST] {
         for query in ["", "?sslmode=prefer", "?sslmode=disable"] {
             let impostor = Impostor::asking(question).await;
             let refused = impostor.pass_for_the_database("127.0.0.1", query).await.refused().unwrap();
             assert!(refused.contains("without TLS") && refused.contains("sslmode=verify-full"), "{query}: {refused}");
             assert!(!refused.contains(SECRET), "{refused}");
-            let told = impostor.told().await;
-            assert!(told.iter().all(Vec::is_empty), "{query}: {told:?}");
+            let received = impostor.received().await;
+            assert!(received.iter().all(Vec::is_empty), "{query}: {received:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_password_is_proved_by_scram_without_being_told() {
+async fn a_password_is_proved_by_scram_without_being_sent() {
     let impostor = Impostor::asking(SCRAM).await;
     let query = impostor.pass_for_the_database("127.0.0.1", "?sslmode=disable");
     query.await.refused().unwrap();
-    let told = impostor.told().await.concat();
-    assert!(told.starts_with(b"p") && told.windows(13).any(|words| words == b"SCRAM-SHA-256"), "{told:?}");
-    assert!(!told.windows(SECRET.len()).any(|words| words == SECRET.as_bytes()), "{told:?}");
+    let received = impostor.received().await.concat();
+    assert!(received.starts_with(b"p") && received.windows(13).any(|words| words == b"SCRAM-SHA-256"), "{received:?}");
+    assert!(!received.windows(SECRET.len()).any(|words| words == SECRET.as_bytes()), "{received:?}");
 }
 
 #[tokio::test]
@@ -116,8 +116,8 @@ async fn another_machine_without_tls_learns_nothing_unless_the_url_names_a_mode(
         let impostor = Impostor::asking(CLEARTEXT).await;
         let refused = impostor.pass_for_the_database("0.0.0.0", &query).await.refused().unwrap();
         assert!(refused.contains(words), "{query}: {refused}");
-        let told = impostor.told().await;
-        assert!(told.iter().all(Vec::is_empty), "{query}: {told:?}");
+        let received = impostor.received().await;
+        assert!(received.iter().all(Vec::is_empty), "{query}: {received:?}");
         assert_eq!(refused.contains("scram-sha-256"), asked, "{query}: {refused}");
     }
 }
@@ -138,7 +138,7 @@ async fn what_the_environment_would_add_to_a_url_is_set_over_or_refused() {
     }
     assert!(impostor.answers.lock().expect("no panic").is_empty(), "it was not asked");
     asking("PGPASSWORD", SECRET).await.refused().unwrap();
-    assert!(impostor.told().await.concat().starts_with(b"p"), "it proves to know a password, which is empty");
+    assert!(impostor.received().await.concat().starts_with(b"p"), "it proves to know a password, which is empty");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Migrations: whole or not at all, by one of many that start at once, and never over somebody else's tables.
+//! Migrations: applied whole or not at all, by one of many servers that start at once, and never over the tables of
+//! another program.
 
 use futures_util::future::join_all;
 use sessiond::store::StoreError;
@@ -13,7 +14,7 @@ use crate::harness::fresh::open;
 use crate::harness::process::{Home, Process, logged_in, login};
 use crate::harness::{ALICE, Database, PASSWORD, StoreKind};
 
-/// Whoever makes the table `events` waits at that point for the lock of that number.
+/// A process that makes the table `events` waits at that point for this lock.
 const TRAP: &str = "
 CREATE SCHEMA trap;
 CREATE FUNCTION trap.wait() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -27,7 +28,7 @@ const MIGRATIONS: [&str; 1] = ["1"];
 
 const TRAPPED: &str = "FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted";
 
-/// Whoever waits for the lock of migrations asks for it again and again.
+/// A process that waits for the lock of migrations asks for it again and again.
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND query LIKE 'SELECT pg_try_advisory_xact_lock%'";
 
@@ -77,7 +78,7 @@ async fn one_that_is_killed_in_the_middle_leaves_nothing_and_the_next_succeeds()
         }
         trap.execute("SELECT pg_advisory_unlock(7)").await.expect("let go");
         if killed == "process" {
-            // What the server was told before nobody was there any more may be done, yet not by halves.
+            // What the database was asked before the process was killed may be done, but not in part.
             migrate(&database).await.expect("migrated");
         }
     }
@@ -104,7 +105,7 @@ async fn servers_that_start_at_once_on_an_empty_database_all_come_up() {
         assert_eq!(home.database.number("SELECT count(*) FROM users").await, 1);
         let kept = [&a, &b, &c].map(|dir| std::fs::read_to_string(home.database.first_password(dir.path())));
         let mut kept: Vec<_> = kept.into_iter().flatten().collect();
-        assert_eq!(kept.len(), usize::from(!chosen), "only a password that somebody has is kept");
+        assert_eq!(kept.len(), usize::from(!chosen), "only a password that a user has is kept");
         let password = kept.pop().unwrap_or_else(|| PASSWORD.to_owned());
         for server in [&first, &second, &third] {
             let reply = server.send(login(ALICE, password.trim())).await;
@@ -126,7 +127,8 @@ async fn a_server_killed_in_the_middle_of_migrating_starts_again() {
     until("it is in the middle", async || home.database.number(&trapped).await == 1).await;
     killed.kill().await.expect("killed");
     assert!(home.database.is_untouched().await, "{:?}", home.database.tables().await);
-    // The dead one's transaction still stands in the way, until the database finds out that nobody is there.
+    // The transaction of the killed process still holds its locks, until the database finds out that its client is
+    // gone.
     let next = async {
         until("the next one waits", async || home.database.number(WAITING).await == 1).await;
         trap.execute("SELECT pg_advisory_unlock(7)").await.expect("let go");
@@ -192,7 +194,7 @@ async fn a_newer_schema_that_does_not_cover_this_release_is_refused_and_left_as_
 
 #[needs(postgres)]
 #[tokio::test]
-async fn somebody_elses_tables_are_refused_and_left_alone() {
+async fn tables_of_another_program_are_refused_and_unchanged() {
     let database = Database::new(StoreKind::Postgres);
     database.execute("CREATE TABLE notes (text text); INSERT INTO notes VALUES ('mine')").await;
     let Err(ConnectError::Store(StoreError::Inconsistent(refused))) = migrate(&database).await else { panic!("taken") };

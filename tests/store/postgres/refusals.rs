@@ -6,7 +6,7 @@ use sessiond_support::wait::until;
 use crate::harness::process::{Home, login};
 use crate::harness::{ALICE, PASSWORD, StoreKind};
 
-/// How often each index was gone through and each table written to, apart from what beats do, by everybody who has left.
+/// How often each index was scanned and each table written to by connections that are closed, beats aside.
 async fn work(home: &Home) -> Vec<Vec<Option<String>>> {
     let connected = "SELECT count(*) FROM pg_stat_activity
          WHERE datname = current_database() AND application_name = 'sessiond'";

@@ -1,4 +1,4 @@
-//! Rows that are locked by somebody else: only changes to those very sessions wait for them.
+//! Rows that another transaction has locked delay only changes of those very sessions.
 
 use sessiond_needs::needs;
 use sessiond_support::database::Connection;
@@ -13,7 +13,7 @@ async fn a_strangers_session_is_neither_held_nor_waited_for() {
     let server = home.serve().await;
     home.add_user("bob").await;
     let (alice, bob) = (server.log_in(ALICE).await, server.log_in("bob").await);
-    // As a change under way does. What waits for it is answered that the store is too slow.
+    // As a change under way does. A request that waits for it is answered that the store is too slow.
     let mut holder = Connection::open(&home.database.url()).await.expect("connected");
     let hold = format!("BEGIN; SELECT 1 FROM sessions WHERE id = '{}' FOR UPDATE", alice.session);
     holder.execute(&hold).await.expect("held");

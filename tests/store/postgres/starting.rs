@@ -1,4 +1,4 @@
-//! A server that starts before its database does, or while another migrates: it waits, and says so.
+//! A server that starts before its database does, or while another migrates, waits, and its readiness says so.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::harness::{ALICE, Reply, StoreKind, get};
 /// The key of the lock under which is migrated.
 const MIGRATING: &str = "SELECT pg_advisory_lock(8315180193920146286)";
 
-/// A server whose operations listener is known before it says so.
+/// A server whose operations address is known before it logs it.
 fn server(home: &Home) -> (Command, String) {
     let mut server = home.server();
     let ops = format!("127.0.0.1:{}", free_port().expect("a port"));
@@ -134,7 +134,7 @@ async fn what_does_not_pass_by_itself_is_refused_at_once() {
 
 #[needs(initdb)]
 #[tokio::test]
-async fn a_server_that_waits_for_its_database_ends_as_soon_as_it_is_told() {
+async fn a_server_that_waits_for_its_database_ends_on_sigterm_at_once() {
     let home = home_at(&format!("postgres://sessiond@127.0.0.1:{}/postgres", free_port().expect("a port")));
     for signal in [Signal::TERM, Signal::INT] {
         let (command, ops) = server(&home);

@@ -1,4 +1,4 @@
-//! The way to the database, encrypted: who is believed to be it, who is not, and what is said then.
+//! TLS to the database: which servers are trusted, which are not, and the error then.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,7 +17,7 @@ use crate::harness::process::finish;
 use sessiond_support::wait::until;
 
 const SECRET: &str = "s3cret-of-the-database";
-/// Whoever comes through the network needs TLS and a password, but for the tests themselves.
+/// Connections through the network need TLS and a password, except those of the tests themselves.
 const ACCESS: &str = "
 local   all all      trust
 host    all sessiond 127.0.0.1/32 trust
@@ -69,7 +69,7 @@ impl Files {
 
 #[needs(initdb)]
 #[tokio::test]
-async fn a_password_that_is_guarded_opens_a_database_without_tls_and_what_is_said_passes_both_ways() {
+async fn a_guarded_password_opens_a_database_without_tls_and_bytes_pass_both_ways() {
     let files = Files::new();
     let access = "local all all trust\nhost all sessiond 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256";
     let access = files.write("access", access).display().to_string();
@@ -137,7 +137,7 @@ async fn a_client_certificate_opens_a_database_without_a_password() {
 
 #[needs(initdb)]
 #[tokio::test]
-async fn a_database_is_believed_by_its_certificate_and_told_a_password() {
+async fn a_database_is_trusted_by_its_certificate_and_sent_a_password() {
     let (files, right, wrong) = (Files::new(), Authority::new("right"), Authority::new("wrong"));
     let (certificate, key) = right.certify("localhost");
     let [certificate, key, access, right, wrong] = [

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn sqlite_writes_ahead_in_files_that_are_its_owners_alone() {
+async fn sqlite_writes_ahead_in_files_that_only_their_owner_can_read() {
     on_a_fresh_store(StoreKind::Sqlite, async |fresh| {
         fresh.user("ann").await;
         let mut names = Vec::new();
@@ -22,7 +22,7 @@ async fn sqlite_writes_ahead_in_files_that_are_its_owners_alone() {
 #[tokio::test]
 async fn sqlite_is_served_by_one_at_a_time() {
     let database = Database::new(StoreKind::Sqlite);
-    let serve = || open(&database, Role::Serve(Arc::new(Heard::default())));
+    let serve = || open(&database, Role::Serve(Arc::new(RecordingSink::default())));
     let first = serve().await.expect("a store");
     assert!(matches!(serve().await, Err(ConnectError::AlreadyServed(_))));
     first.close().await;
@@ -40,7 +40,7 @@ async fn sqlite_is_served_by_one_at_a_time() {
 #[tokio::test]
 async fn sqlite_is_one_database_under_whatever_name() {
     let database = Database::new(StoreKind::Sqlite);
-    let sink = || Role::Serve(Arc::new(Heard::default()));
+    let sink = || Role::Serve(Arc::new(RecordingSink::default()));
     let store = open(&database, sink()).await.expect("a store");
     let named = |name: &str| DatabaseUrl::new(format!("sqlite://{}", database.dir().join(name).display()));
     std::os::unix::fs::symlink(database.dir().join("test.db"), database.dir().join("alias.db")).expect("linked");
@@ -55,7 +55,7 @@ async fn sqlite_is_one_database_under_whatever_name() {
 }
 
 #[tokio::test]
-async fn sqlite_keeps_what_was_restored_beside_it_for_its_owner_alone() {
+async fn sqlite_keeps_what_was_restored_beside_it_for_its_owner_only() {
     let database = Database::new(StoreKind::Sqlite);
     for name in ["test.db", "test.db.lock"] {
         std::fs::write(database.dir().join(name), "").expect("written");
@@ -82,7 +82,7 @@ async fn a_file_that_is_no_database_is_refused() {
 #[tokio::test]
 async fn sqlite_has_room_for_its_log_from_the_first_start_on() {
     let database = Database::new(StoreKind::Sqlite);
-    let sink = Role::Serve(Arc::new(Heard::default()));
+    let sink = Role::Serve(Arc::new(RecordingSink::default()));
     let store = open(&database, sink).await.expect("a store");
     let log = std::fs::metadata(database.dir().join("test.db-wal")).expect("a log").len();
     assert!(log > 16 << 20, "{log} bytes");
@@ -121,28 +121,28 @@ async fn a_directory_that_everybody_shares_is_warned_of() {
 
 #[tokio::test]
 async fn what_belongs_to_another_user_is_refused_and_root_is_warned_of_it() {
-    const SOMEBODY: u32 = 4711;
+    const ANOTHER_USER: u32 = 4711;
     if !rustix::process::geteuid().is_root() {
         // Only root can give a file away.
         return;
     }
     let home = Home::new(StoreKind::Sqlite);
     home.run(&["migrate"]).await.done().unwrap();
-    std::os::unix::fs::chown(home.database.path(), Some(SOMEBODY), None).expect("given away");
+    std::os::unix::fs::chown(home.database.path(), Some(ANOTHER_USER), None).expect("given away");
     let server = home.serve().await;
     until("it warns", async || server.log().contains("test.db belongs to another user")).await;
     server.stop().await;
 
     // To any other user it is refused.
     let theirs = tempfile::tempdir().expect("a directory");
-    std::os::unix::fs::chown(theirs.path(), Some(SOMEBODY), None).expect("given away");
+    std::os::unix::fs::chown(theirs.path(), Some(ANOTHER_USER), None).expect("given away");
     set_mode(theirs.path(), 0o755);
     let program = theirs.path().join("sessiond");
     std::fs::copy(env!("CARGO_BIN_EXE_sessiond"), &program).expect("copied");
     let database = theirs.path().join("mine.db");
     let mut command = tokio::process::Command::new(&program);
     let url = format!("sqlite://{}", database.display());
-    command.args(["user", "list", "--database-url", &url]).env_clear().uid(SOMEBODY + 1);
+    command.args(["user", "list", "--database-url", &url]).env_clear().uid(ANOTHER_USER + 1);
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let sentence = finish(command, "").await.refused().unwrap();
     assert!(sentence.contains("belongs to another user, who can change it"), "{sentence}");

@@ -1,4 +1,5 @@
-//! What is SQLite's own: a sink that hears at once, commits that are shared, files, locks, and their ways to fail.
+//! What only the embedded store has: a sink that is given revocations at once, shared commits, files, locks, and their
+//! failures.
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,7 +20,7 @@ use sessiond::store::connect::{ConnectError, Role, connect};
 use sessiond::store::{RevocationSink, StoreError, Target};
 use sessiond_support::wait::until;
 
-use crate::harness::fresh::{Fresh, Heard, because, clock, logout_of, made, on_a_fresh_store, open, token};
+use crate::harness::fresh::{Fresh, RecordingSink, because, clock, logout_of, made, on_a_fresh_store, open, token};
 use crate::harness::process::serving;
 use crate::harness::process::{Home, field, finish};
 use crate::harness::{ALICE, BOB, Database, Server, StoreKind, delete, exchange, get, post};
@@ -28,7 +29,7 @@ use crate::wire::outage::{TOO_SLOW, UNREACHABLE, assert_is_over, assert_words, c
 mod files;
 mod trouble;
 
-/// Hears slowly, and notices when somebody was answered meanwhile.
+/// A slow sink that records whether a logout was answered before it was done.
 #[derive(Default)]
 struct Slow {
     answered: AtomicBool,
@@ -45,16 +46,16 @@ impl RevocationSink for Slow {
     }
 
     fn clear(&self) {
-        panic!("nobody touches these files");
+        panic!("only this test changes these files");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_answered_before_the_sink_has_heard() {
+async fn no_logout_is_answered_before_the_sink_has_applied_it() {
     let (slow, clock, database) = (Arc::new(Slow::default()), clock(), Database::new(StoreKind::Sqlite));
     let (url, role) = (DatabaseUrl::new(database.url()), Role::Serve(slow.clone()));
     let store = connect(&url, role, TIMING, clock.clone(), &SystemEntropy).await.expect("a store");
-    let fresh = Fresh { store, clock, heard: Arc::default(), database };
+    let fresh = Fresh { store, clock, sink: Arc::default(), database };
     let ann = fresh.user("ann").await;
     let id = fresh.session(ann, 1).await;
     fresh.revoke(Target::Id(id, None)).await;
@@ -63,13 +64,13 @@ async fn nobody_is_answered_before_the_sink_has_heard() {
     assert!(!slow.too_late.load(Ordering::SeqCst));
 }
 
-/// The numbers a sink has heard, from the start on.
-fn heard(fresh: &Fresh) -> Vec<i64> {
-    fresh.heard.all().iter().map(|revocation| revocation.seq.0).collect()
+/// The numbers that the sink was given, from the start on.
+fn applied_numbers(fresh: &Fresh) -> Vec<i64> {
+    fresh.sink.all().iter().map(|revocation| revocation.seq.0).collect()
 }
 
 #[tokio::test]
-async fn the_sink_hears_every_number_once_from_the_newest_at_the_start_on() {
+async fn the_sink_gets_every_number_once_from_the_newest_at_the_start_on() {
     let fresh = Fresh::new(StoreKind::Sqlite).await;
     let ann = fresh.user("ann").await;
     for number in 0..40 {
@@ -84,13 +85,13 @@ async fn the_sink_hears_every_number_once_from_the_newest_at_the_start_on() {
     });
     join_all(logouts).await;
     let newest = fresh.revoke(Target::All(ann)).await.seq;
-    assert_eq!(heard(&fresh), (0..=newest.0).collect::<Vec<_>>());
+    assert_eq!(applied_numbers(&fresh), (0..=newest.0).collect::<Vec<_>>());
     fresh.store.close().await;
     let Fresh { store, database, .. } = fresh;
     drop(store);
 
     let fresh = Fresh::over(database).await;
-    assert_eq!(heard(&fresh), [newest.0]);
+    assert_eq!(applied_numbers(&fresh), [newest.0]);
     fresh.store.close().await;
 }
 
@@ -107,7 +108,7 @@ async fn many_logouts_at_once_share_commits() {
 }
 
 #[tokio::test]
-async fn a_server_hears_what_a_command_beside_it_ends_and_says_so() {
+async fn a_server_applies_what_a_command_beside_it_ends_and_acknowledges_it() {
     on_a_fresh_store(StoreKind::Sqlite, async |fresh| {
         let ann = fresh.user("ann").await;
         let id = fresh.session(ann, 1).await;
@@ -153,7 +154,7 @@ async fn a_command_is_confirmed_by_a_server_busy_with_logouts() {
             fresh.logout(logout_of(number)).await;
             assert_eq!(confirm(&*beside, ended.seq).await.expect("a store"), Confirmed::Applied);
         }
-        assert_eq!(heard(fresh), (0..=10).collect::<Vec<_>>(), "in order, whoever ended them");
+        assert_eq!(applied_numbers(fresh), (0..=10).collect::<Vec<_>>(), "in order, whichever process ended them");
         beside.close().await;
     })
     .await;

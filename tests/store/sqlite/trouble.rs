@@ -1,4 +1,4 @@
-//! A file that is busy, damaged, replaced or full: nothing is half done, and it is said.
+//! A file that is busy, damaged, replaced, or on a full disk: nothing is done in part, and the failure is answered.
 
 use sessiond_needs::needs;
 
@@ -51,7 +51,7 @@ async fn what_cannot_be_read_is_neither_allowed_nor_refused() {
 }
 
 #[tokio::test]
-async fn a_database_that_was_replaced_while_in_use_serves_nobody() {
+async fn a_database_that_was_replaced_while_in_use_serves_nothing() {
     for file in ["test.db", "test.db.lock"] {
         let server = Server::start(StoreKind::Sqlite).await;
         let (alice, bob) = (server.log_in(ALICE).await, server.log_in(BOB).await);
@@ -73,7 +73,7 @@ async fn a_database_that_was_replaced_while_in_use_serves_nobody() {
     }
 }
 
-/// A file system of its own with little room, gone when dropped.
+/// A small file system of its own, unmounted when dropped.
 struct Small(PathBuf);
 
 impl Small {
@@ -123,7 +123,7 @@ async fn a_full_disk_is_an_unreachable_store_until_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_writer_that_cannot_write_is_not_ready_and_its_failures_are_told_once() {
+async fn a_writer_that_cannot_write_is_not_ready_and_its_failures_are_logged_once() {
     let (home, server) = serving(StoreKind::Sqlite).await;
     let ready = async || exchange(&server.ops, &get("/readyz").bytes(&server.ops)).await;
     assert_eq!(ready().await.status, 200);

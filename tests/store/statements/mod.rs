@@ -53,7 +53,7 @@ fn planned(text: &str) -> Vec<&str> {
     single(text).into_iter().filter(|statement| PLANNED.iter().any(|verb| statement.starts_with(verb))).collect()
 }
 
-/// Fails unless each statement that says the words goes by the index beside them.
+/// Fails unless each statement with these words uses the index beside them.
 async fn assert_plans(store: StoreKind, hot: &[(&str, &str)], mut plan: impl AsyncFnMut(&str) -> String) {
     let all = statements(store);
     for (words, index) in hot {
@@ -66,7 +66,7 @@ async fn assert_plans(store: StoreKind, hot: &[(&str, &str)], mut plan: impl Asy
     }
 }
 
-/// A database as the migrations leave it.
+/// A freshly migrated database.
 async fn migrated(store: StoreKind) -> Database {
     let database = Database::new(store);
     open(&database, Role::Command).await.expect("a store").close().await;

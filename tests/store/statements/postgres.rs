@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Either, Executor as _, Row as _, SqlSafeStr as _, Stat
 use super::{assert_plans, migrated, planned, statements};
 use crate::harness::{Database, StoreKind};
 
-/// So many that nobody would go through all of them.
+/// So many rows that a full scan would never be planned.
 const MANY: &str = "
 INSERT INTO users (id, username, username_key, email, email_key, name, password_hash, created_at, updated_at)
     SELECT n, n, n, n, n, n, '', n, n FROM generate_series(1, 1000) AS n;
@@ -20,8 +20,8 @@ ANALYZE;
 SET plan_cache_mode = force_generic_plan;
 SET enable_seqscan = off;";
 
-/// A database as the migrations leave it, with much in it, and a connection that plans for no value in particular, and
-/// scans a table only when there is no other way.
+/// A freshly migrated database with many rows, and a connection that makes generic plans, and scans a table only where
+/// there is no other plan.
 async fn planner() -> (Database, PgConnection) {
     let database = migrated(StoreKind::Postgres).await;
     let mut connection = database::postgres(&database.url()).await.expect("a connection");
@@ -55,7 +55,7 @@ async fn plan(connection: &mut PgConnection, sql: &str) -> String {
 #[needs(postgres)]
 #[tokio::test]
 async fn every_hot_statement_can_use_an_index() {
-    // What a statement says, and what its way to the sessions or users leads through.
+    // Words of a statement, and the index by which it must find sessions or users.
     const HOT: [(&str, &str); 14] = [
         ("WHERE s.token_hash = ANY ($1)", "Bitmap Index Scan on sessions_token_hash_key"),
         ("WHERE s.token_hash = ANY ($1)", "Index Scan using users_pkey on users"),

@@ -7,7 +7,7 @@ use crate::harness::{Database, StoreKind};
 
 #[tokio::test]
 async fn every_hot_statement_uses_an_index() {
-    // What a statement says, and the index that its way to the sessions or users leads through.
+    // Words of a statement, and the index by which it must find sessions or users.
     const HOT: [(&str, &str); 15] = [
         ("WHERE s.token_hash = ?1", "SEARCH s USING INDEX sqlite_autoindex_sessions_2"),
         ("WHERE s.token_hash = ?1", "SEARCH u USING PRIMARY KEY"),
@@ -43,7 +43,7 @@ async fn only_the_lists_of_everybody_and_the_counts_of_a_copy_scan_a_table() {
     }
 }
 
-/// A database as the migrations leave it, and a connection that says how it would be asked.
+/// A freshly migrated database, and a connection that explains query plans.
 async fn planner() -> (Database, Connection) {
     let database = migrated(StoreKind::Sqlite).await;
     let connection = database.connect().await;

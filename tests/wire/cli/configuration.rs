@@ -1,4 +1,4 @@
-//! What commands make of their configuration, and what they say of it.
+//! How commands read their configuration, and how they refuse a bad one.
 
 use sessiond_needs::on_both_stores;
 

@@ -56,7 +56,7 @@ async fn a_user_added_beside_a_running_server_logs_in_at_once(store: StoreKind) 
 }
 
 #[on_both_stores]
-async fn a_password_comes_from_standard_input_alone(store: StoreKind) {
+async fn a_password_comes_from_standard_input_only(store: StoreKind) {
     let home = Home::new(store);
     let argument = home.run(&["user", "add", BOB, "--password", PASSWORD]).await.refused().unwrap();
     assert!(argument.contains("unexpected argument"), "{argument}");
@@ -193,14 +193,14 @@ async fn a_first_start_without_a_terminal_keeps_the_password_in_a_file_that_work
     assert_eq!(server.send(login("admin", password)).await.status, 200);
     server.stop().await;
 
-    std::fs::remove_file(&path).expect("deleted, as told");
+    std::fs::remove_file(&path).expect("deleted, as the log advises");
     let again = Process::start(first()).await;
     assert_eq!(again.send(login("admin", password)).await.status, 200);
     assert!(!path.exists() && !again.log().contains("password_file"), "the first time only");
 }
 
 #[on_both_stores]
-async fn a_first_password_is_nobody_elses_even_where_a_file_lay_already(store: StoreKind) {
+async fn a_first_password_is_readable_by_its_owner_only_even_where_a_file_existed(store: StoreKind) {
     let home = Home::new(store);
     let path = home.database.first_password(home.dir.path());
     std::fs::write(&path, "left over\n").expect("written");
@@ -224,7 +224,7 @@ async fn a_first_password_that_cannot_be_set_is_refused_and_no_user_is_made(stor
 }
 
 #[on_both_stores]
-async fn a_start_that_fails_makes_no_first_user_whose_password_nobody_was_told(store: StoreKind) {
+async fn a_start_that_fails_makes_no_first_user_whose_password_was_not_shown(store: StoreKind) {
     let (_other, taken) = serving(store).await;
     let home = Home::new(store);
     let mut command = home.server();

@@ -162,7 +162,7 @@ async fn a_stop_closes_idle_connections_and_lets_a_request_under_way_finish(stor
     assert_eq!(under_way.reply().await.status, 100, "its handler waits for the body");
     let finish = async {
         assert!(idle.end().await.is_empty());
-        assert!(TcpStream::connect(&address).await.is_err(), "nobody listens any more");
+        assert!(TcpStream::connect(&address).await.is_err(), "nothing listens any more");
         under_way.send(&body).await;
         let reply = under_way.reply().await;
         assert!(under_way.end().await.is_empty());

@@ -18,8 +18,8 @@ use sessiond::http::refusal::Dialect;
 use sessiond::http::request::client_address::FromPeer;
 use sessiond::http::request::state::{App, Timeouts};
 use sessiond::http::routes::Routes;
-use sessiond::http::verify::Wordless;
-use sessiond::http::{ops_routes, routes, service_speaking};
+use sessiond::http::verify::StatusOnly;
+use sessiond::http::{ops_routes, routes, service_in_dialect};
 use sessiond::telemetry::{COMMIT, Metrics};
 use sessiond_needs::on_both_stores;
 use sessiond_support::wait::until;
@@ -90,7 +90,7 @@ impl Wire {
         }
     }
 
-    /// Waits until the server closes, and returns what it still said.
+    /// Waits until the server closes, and returns what it still sent.
     pub async fn end(mut self) -> Vec<u8> {
         while self.more().await {}
         self.buffer
@@ -215,7 +215,7 @@ async fn a_body_that_stalls_is_refused_in_time_and_after_401(store: StoreKind) {
         for framing in ["Content-Length: 20\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"] {
             let send = async |credential: &str| {
                 let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{credential}");
-                // It ends by itself: nobody waits for the rest of such a body.
+                // The connection ends by itself: the rest of such a body is not waited for.
                 let reply = exchange(&server.address(), (head + framing).as_bytes()).await;
                 openapi::check("POST", path, &reply);
                 assert_eq!(reply.header("x-api-commit"), Some(COMMIT), "{path}");
@@ -323,7 +323,7 @@ async fn chunks_win_over_a_length_and_nothing_after_them_is_answered(store: Stor
 }
 
 #[on_both_stores]
-async fn a_path_that_only_resembles_a_route_is_nobodys(store: StoreKind) {
+async fn a_path_that_only_resembles_a_route_is_unknown(store: StoreKind) {
     let server = Server::start(store).await;
     let alice = server.log_in(ALICE).await;
     for path in [
@@ -362,7 +362,7 @@ async fn panic_in<D: Dialect>(app: &App, path: &str) -> Reply {
     let routes = Routes::<D>::default().get("/panics", async || -> &'static str { panic!("a secret of ours") });
     let request = Request::get("/panics").header("Host", "localhost").body(Body::empty()).expect("a request");
     let peer = IpAddr::from([127, 0, 0, 1]);
-    let response = service_speaking(app, routes).oneshot(FromPeer { peer, request }).await.expect("an answer");
+    let response = service_in_dialect(app, routes).oneshot(FromPeer { peer, request }).await.expect("an answer");
     let (parts, sent) = response.into_parts();
     let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         (name.to_string(), value.to_str().expect("text").to_owned())
@@ -388,7 +388,7 @@ async fn a_panic_is_a_stamped_500_in_the_owners_words(store: StoreKind) {
             panic_in::<Canonical>(&app, "/api/v1/auth/session").await,
             r#"{"code":500,"detail":"Internal server error","type":"internal_server_error"}"#,
         ),
-        (panic_in::<Wordless>(&app, "/verify").await, ""),
+        (panic_in::<StatusOnly>(&app, "/verify").await, ""),
     ] {
         assert_eq!((reply.status, reply.text().as_str(), reply.header("x-api-commit")), (500, body, Some(COMMIT)));
     }

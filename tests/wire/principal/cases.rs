@@ -3,7 +3,7 @@
 use super::*;
 
 /// Adds credentials to a request.
-pub type Present = fn(Ask, &World) -> Ask;
+pub type Present = fn(TestRequest, &World) -> TestRequest;
 
 /// What a request presents, and as whom it is taken: everywhere, and by `/verify`.
 pub type Case = (&'static str, Present, Option<&'static str>, Option<&'static str>);
@@ -12,16 +12,16 @@ pub const fn same(name: &'static str, present: Present, who: Option<&'static str
     (name, present, who, who)
 }
 
-/// Credentials of somebody else's application.
+/// Credentials of another application.
 pub const THEIRS: &str = "eyJhbGciOiJIUzI1NiJ9.e30.x";
 pub const BASIC: &str = "Basic Ym9iOng=";
 
-pub const NOBODY: Option<&str> = None;
+pub const NO_USER: Option<&str> = None;
 pub const AS_BOB: Option<&str> = Some(BOB);
 pub const AS_ALICE: Option<&str> = Some(ALICE);
 
 pub const CASES: [Case; 60] = [
-    same("nothing", |ask, _| ask, NOBODY),
+    same("nothing", |ask, _| ask, NO_USER),
     // The pair.
     same("a pair", |ask, w| ask.pair(&w.bob.user, &w.bob.token), AS_BOB),
     same(
@@ -39,59 +39,59 @@ pub const CASES: [Case; 60] = [
         |ask, w| ask.pair(&w.bob.user, &w.bob.token).header("Cookie", &cookies(&["x", "y"])),
         AS_BOB,
     ),
-    same("another's token", |ask, w| ask.pair(&w.alice.user, &w.bob.token), NOBODY),
+    same("another's token", |ask, w| ask.pair(&w.alice.user, &w.bob.token), NO_USER),
     same(
         "another's token beside a good cookie and bearer",
         |ask, w| ask.pair(&w.alice.user, &w.bob.token).bearer(&w.bob.token).cookie(&w.bob.token),
-        NOBODY,
+        NO_USER,
     ),
     same(
         "a dead pair beside a good cookie",
         |ask, w| ask.pair(&w.bob.user, &w.revoked.token).cookie(&w.bob.token),
-        NOBODY,
+        NO_USER,
     ),
-    same("an expired pair", |ask, w| ask.pair(&w.expired.user, &w.expired.token), NOBODY),
+    same("an expired pair", |ask, w| ask.pair(&w.expired.user, &w.expired.token), NO_USER),
     same(
         "an invented pair beside a good bearer",
         |ask, w| ask.pair(&w.bob.user, &never()).bearer(&w.bob.token),
-        NOBODY,
+        NO_USER,
     ),
-    same("the user alone", |ask, w| ask.header("X-User-Id", &w.bob.user), NOBODY),
-    same("the token alone", |ask, w| ask.header("X-Auth-Token", &w.bob.token), NOBODY),
+    same("the user alone", |ask, w| ask.header("X-User-Id", &w.bob.user), NO_USER),
+    same("the token alone", |ask, w| ask.header("X-Auth-Token", &w.bob.token), NO_USER),
     (
         "the user alone beside a good cookie",
         |ask, w| ask.header("X-User-Id", &w.bob.user).cookie(&w.bob.token),
-        NOBODY,
+        NO_USER,
         AS_BOB,
     ),
     (
         "the token alone beside a good bearer",
         |ask, w| ask.header("X-Auth-Token", "x").bearer(&w.bob.token),
-        NOBODY,
+        NO_USER,
         AS_BOB,
     ),
-    ("an empty pair beside a good cookie", |ask, w| ask.pair("", "").cookie(&w.bob.token), NOBODY, AS_BOB),
+    ("an empty pair beside a good cookie", |ask, w| ask.pair("", "").cookie(&w.bob.token), NO_USER, AS_BOB),
     (
         "an application's pair beside a good cookie",
         |ask, w| ask.pair("42", "theirs").cookie(&w.bob.token),
-        NOBODY,
+        NO_USER,
         AS_BOB,
     ),
-    ("a username for an id", |ask, w| ask.pair(BOB, &w.bob.token), NOBODY, NOBODY),
-    ("the user twice", |ask, w| ask.pair(&w.bob.user, &w.bob.token).header("x-user-id", &w.bob.user), NOBODY, NOBODY),
+    ("a username for an id", |ask, w| ask.pair(BOB, &w.bob.token), NO_USER, NO_USER),
+    ("the user twice", |ask, w| ask.pair(&w.bob.user, &w.bob.token).header("x-user-id", &w.bob.user), NO_USER, NO_USER),
     (
         "the token twice",
         |ask, w| ask.pair(&w.bob.user, &w.bob.token).header("x-auth-token", &w.bob.token),
-        NOBODY,
-        NOBODY,
+        NO_USER,
+        NO_USER,
     ),
     (
         "the token twice beside a good cookie",
         |ask, w| ask.pair(&w.bob.user, &w.bob.token).header("x-auth-token", "x").cookie(&w.alice.token),
-        NOBODY,
+        NO_USER,
         AS_ALICE,
     ),
-    same("a quoted token in the pair", |ask, w| ask.pair(&w.bob.user, &format!("\"{}\"", w.bob.token)), NOBODY),
+    same("a quoted token in the pair", |ask, w| ask.pair(&w.bob.user, &format!("\"{}\"", w.bob.token)), NO_USER),
     // The bearer.
     same("a bearer", |ask, w| ask.bearer(&w.bob.token), AS_BOB),
     same("a bearer in other letters", |ask, w| ask.header("authorization", &format!("bEARER {}", w.bob.token)), AS_BOB),
@@ -101,10 +101,10 @@ pub const CASES: [Case; 60] = [
         |ask, w| ask.bearer(&w.bob.token).header("Cookie", &cookies(&["x", "y"])),
         AS_BOB,
     ),
-    same("a dead bearer beside a good cookie", |ask, w| ask.bearer(&w.revoked.token).cookie(&w.bob.token), NOBODY),
-    same("an expired bearer beside a good cookie", |ask, w| ask.bearer(&w.expired.token).cookie(&w.bob.token), NOBODY),
-    same("an invented bearer beside a good cookie", |ask, w| ask.bearer(&never()).cookie(&w.bob.token), NOBODY),
-    same("an application's bearer", |ask, _| ask.bearer(THEIRS), NOBODY),
+    same("a dead bearer beside a good cookie", |ask, w| ask.bearer(&w.revoked.token).cookie(&w.bob.token), NO_USER),
+    same("an expired bearer beside a good cookie", |ask, w| ask.bearer(&w.expired.token).cookie(&w.bob.token), NO_USER),
+    same("an invented bearer beside a good cookie", |ask, w| ask.bearer(&never()).cookie(&w.bob.token), NO_USER),
+    same("an application's bearer", |ask, _| ask.bearer(THEIRS), NO_USER),
     same("an application's bearer beside a good cookie", |ask, w| ask.bearer(THEIRS).cookie(&w.bob.token), AS_BOB),
     same(
         "another scheme beside a good cookie",
@@ -114,31 +114,31 @@ pub const CASES: [Case; 60] = [
     same(
         "a token under another scheme",
         |ask, w| ask.header("Authorization", &format!("Token {}", w.bob.token)),
-        NOBODY,
+        NO_USER,
     ),
-    same("a session id for a bearer", |ask, w| ask.bearer(&w.bob.session), NOBODY),
-    same("the same bearer twice", |ask, w| ask.bearer(&w.bob.token).bearer(&w.bob.token), NOBODY),
+    same("a session id for a bearer", |ask, w| ask.bearer(&w.bob.session), NO_USER),
+    same("the same bearer twice", |ask, w| ask.bearer(&w.bob.token).bearer(&w.bob.token), NO_USER),
     same(
         "two schemes beside a good cookie",
         |ask, w| ask.header("Authorization", BASIC).bearer(&w.bob.token).cookie(&w.bob.token),
-        NOBODY,
+        NO_USER,
     ),
     // The cookie.
     same("a cookie", |ask, w| ask.cookie(&w.bob.token), AS_BOB),
-    same("a dead cookie", |ask, w| ask.cookie(&w.revoked.token), NOBODY),
-    same("an expired cookie", |ask, w| ask.cookie(&w.expired.token), NOBODY),
-    same("an invented cookie", |ask, _| ask.cookie(&never()), NOBODY),
+    same("a dead cookie", |ask, w| ask.cookie(&w.revoked.token), NO_USER),
+    same("an expired cookie", |ask, w| ask.cookie(&w.expired.token), NO_USER),
+    same("an invented cookie", |ask, _| ask.cookie(&never()), NO_USER),
     same(
         "blanks around a cookie",
         |ask, w| ask.header("Cookie", &format!("a=b;\t_me_sess \t=\t {} \t; c=d", w.bob.token)),
         AS_BOB,
     ),
-    same("a quoted cookie", |ask, w| ask.cookie(&format!("\"{}\"", w.bob.token)), NOBODY),
-    same("a percent-encoded cookie", |ask, w| ask.cookie(&percent_encoded(&w.bob.token)), NOBODY),
+    same("a quoted cookie", |ask, w| ask.cookie(&format!("\"{}\"", w.bob.token)), NO_USER),
+    same("a percent-encoded cookie", |ask, w| ask.cookie(&percent_encoded(&w.bob.token)), NO_USER),
     same(
         "a cookie of a longer name",
         |ask, w| ask.header("Cookie", &format!("x_me_sess={0}; _me_sess2={0}", w.bob.token)),
-        NOBODY,
+        NO_USER,
     ),
     same("the same cookie twice", |ask, w| ask.header("Cookie", &cookies(&[&w.bob.token, &w.bob.token])), AS_BOB),
     same(
@@ -170,22 +170,22 @@ pub const CASES: [Case; 60] = [
         },
         AS_BOB,
     ),
-    same("two stale cookies", |ask, w| ask.cookie(&w.revoked.token).cookie(&w.expired.token), NOBODY),
-    same("two invented cookies", |ask, _| ask.header("Cookie", &cookies(&[&never(), &never_issued(1)[0]])), NOBODY),
-    same("no good cookie of two", |ask, _| ask.header("Cookie", &cookies(&["tossed", &never()])), NOBODY),
-    same(TWO, |ask, w| ask.header("Cookie", &cookies(&[&w.bob.token, &w.alice.token])), NOBODY),
-    same(TWO_OF_ONE, |ask, w| ask.header("Cookie", &cookies(&[&w.bob.token, &w.second.token])), NOBODY),
+    same("two stale cookies", |ask, w| ask.cookie(&w.revoked.token).cookie(&w.expired.token), NO_USER),
+    same("two invented cookies", |ask, _| ask.header("Cookie", &cookies(&[&never(), &never_issued(1)[0]])), NO_USER),
+    same("no good cookie of two", |ask, _| ask.header("Cookie", &cookies(&["tossed", &never()])), NO_USER),
+    same(TWO, |ask, w| ask.header("Cookie", &cookies(&[&w.bob.token, &w.alice.token])), NO_USER),
+    same(TWO_OF_ONE, |ask, w| ask.header("Cookie", &cookies(&[&w.bob.token, &w.second.token])), NO_USER),
     same(
         TWO_AND_STALE,
         |ask, w| ask.header("Cookie", &cookies(&[&w.bob.token, &w.revoked.token, &w.alice.token, "tossed"])),
-        NOBODY,
+        NO_USER,
     ),
 ];
 
 pub const TWO: &str = "two good cookies";
 pub const TWO_OF_ONE: &str = "two good cookies of one user";
 pub const TWO_AND_STALE: &str = "two good cookies and a stale one";
-/// Nobody is logged in with these, and a logout ends them all the same.
+/// These stand for no user, and a logout still ends their sessions.
 pub const ENDED_BY_A_LOGOUT: [&str; 3] = [TWO, TWO_OF_ONE, TWO_AND_STALE];
 
 pub fn percent_encoded(token: &str) -> String {

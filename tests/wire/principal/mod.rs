@@ -6,17 +6,19 @@ use serde_json::{Value, json};
 use sessiond_needs::on_both_stores;
 
 use self::cases::{AS_ALICE, AS_BOB, CASES, ENDED_BY_A_LOGOUT, Present, THEIRS};
-use crate::harness::{ALICE, Ask, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, ask, delete, exchange, get, post};
+use crate::harness::{
+    ALICE, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, ask, delete, exchange, get, post,
+};
 
 mod cases;
 mod trusted;
 
-/// A route that wants somebody logged in.
+/// A route that needs a principal.
 struct Route {
     method: &'static str,
     path: &'static str,
     /// Makes it succeed, given the caller's session id.
-    fill: fn(Ask, session: &str) -> Ask,
+    fill: fn(TestRequest, session: &str) -> TestRequest,
     /// When it succeeds.
     status: u16,
     /// Whether it ends the session it came through.
@@ -77,11 +79,11 @@ fn passwords(current: &str, new: &str) -> Value {
 }
 
 impl Route {
-    fn ask(&self, session: &str) -> Ask {
+    fn ask(&self, session: &str) -> TestRequest {
         (self.fill)(ask(self.method, self.path), session)
     }
 
-    /// What it answers to whoever is not logged in.
+    /// Its answer to a client that is not logged in.
     fn refusal(&self) -> &'static str {
         if self.path == "/verify" {
             ""
@@ -310,7 +312,7 @@ async fn any_dialects_session_can_be_presented_any_way_to_any_dialect(store: Sto
 }
 
 /// Sends a request with a header line of raw bytes.
-async fn send_raw(server: &Server, ask: &Ask, line: &[u8]) -> Reply {
+async fn send_raw(server: &Server, ask: &TestRequest, line: &[u8]) -> Reply {
     let bytes = ask.bytes(&server.address());
     let end = bytes.windows(2).position(|pair| pair == b"\r\n").expect("a request line") + 2;
     let (first, rest) = bytes.split_at(end);
@@ -373,19 +375,19 @@ async fn verify_takes_only_the_credentials_it_is_set_to(store: StoreKind) {
         }
         for (path, pointer) in &WHO[..4] {
             let reply = server.send(get(path).bearer(&world.bob.token)).await;
-            assert_eq!(who(&reply, *pointer).as_deref(), AS_BOB, "the setting is for /verify alone: {path}");
+            assert_eq!(who(&reply, *pointer).as_deref(), AS_BOB, "the setting is for /verify only: {path}");
         }
         server.stop().await;
     }
 }
 
 const ATTRIBUTES: &str = "HttpOnly; SameSite=Lax; Secure; Path=/";
-const GONE: &str = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+const CLEARED: &str = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
 
-/// The line that clears the cookie for a domain, or for this host alone.
+/// The line that clears the cookie for a domain, or for this host only.
 fn cleared(domain: Option<&str>) -> String {
     let domain = domain.map(|domain| format!("; Domain={domain}")).unwrap_or_default();
-    format!("_me_sess=; {ATTRIBUTES}{domain}; {GONE}")
+    format!("_me_sess=; {ATTRIBUTES}{domain}; {CLEARED}")
 }
 
 #[on_both_stores]
@@ -393,8 +395,8 @@ async fn without_cookie_tossing_one_line_sets_or_clears_the_cookie(store: StoreK
     for (setting, domain) in [("", None), ("cookie_domain = 'example.com'", Some("example.com"))] {
         let server = Server::with(store, setting).await;
         let body = json!({"username": BOB, "password": PASSWORD});
-        let from = |ask: Ask| ask.header("Host", "login.example.com");
-        let mut carried: Option<String> = None;
+        let from = |ask: TestRequest| ask.header("Host", "login.example.com");
+        let mut in_cookie: Option<String> = None;
         for (log_in, log_out) in [
             ("/auth/login", "/auth/logout"),
             ("/api/auth/login", "/api/auth/logout"),
@@ -402,12 +404,12 @@ async fn without_cookie_tossing_one_line_sets_or_clears_the_cookie(store: StoreK
             ("/api/v1/auth/login", "/api/v1/logout"),
         ] {
             let ask = from(post(log_in).json(&body));
-            let ask = carried.iter().fold(ask, |ask, old| ask.header("Cookie", &cookies(&[old, old])));
+            let ask = in_cookie.iter().fold(ask, |ask, old| ask.header("Cookie", &cookies(&[old, old])));
             let reply = server.send(ask).await;
             let token = reply.cookie().expect("a cookie");
             let attributes = domain.map(|domain| format!("; Domain={domain}")).unwrap_or_default();
             assert_eq!(reply.all("set-cookie"), [format!("_me_sess={token}; {ATTRIBUTES}{attributes}")], "{log_in}");
-            if let Some(old) = carried.replace(token.clone()) {
+            if let Some(old) = in_cookie.replace(token.clone()) {
                 assert_eq!(server.check(&old).await, 401, "the login took its place");
             }
             // The next login replaces this one; a logout needs one that nothing else ends.

@@ -1,4 +1,4 @@
-//! What is believed from trusted proxies alone.
+//! Headers that count only from trusted proxies.
 
 use sessiond_needs::on_both_stores;
 
@@ -7,7 +7,7 @@ use super::*;
 const TRUSTING: &str = "trusted_proxies = ['127.0.0.0/8']";
 
 #[on_both_stores]
-async fn a_request_id_is_taken_over_from_trusted_proxies_alone(store: StoreKind) {
+async fn a_request_id_is_taken_over_from_trusted_proxies_only(store: StoreKind) {
     let ours = |id: &str| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     let (longest, too_long) = ("x".repeat(128), "x".repeat(129));
     let lines: [(&[u8], bool); 9] = [
@@ -42,7 +42,7 @@ async fn a_request_id_is_taken_over_from_trusted_proxies_alone(store: StoreKind)
 }
 
 #[on_both_stores]
-async fn a_forwarded_address_is_believed_from_trusted_proxies_alone(store: StoreKind) {
+async fn a_forwarded_address_is_believed_from_trusted_proxies_only(store: StoreKind) {
     let peer = "127.0.0.1";
     // What is sent, and what the session shows when the peer is trusted.
     let row_of_proxies = format!("203.0.113.9{}", ", 127.0.0.2".repeat(33));

@@ -1,4 +1,4 @@
-//! Questions in the log: a login asks for last-seen times that replicas have in memory.
+//! Requests for a flush in the log: a login asks for last-seen times that replicas have in memory.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A small store in memory: what many processes share of one, and ways to fail.
+//! A small store in memory that many processes share, and that can be made to fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::store::{Replica, Replicas, Result, StoreError};
 /// How long every call takes.
 pub(super) const ROUND_TRIP: Duration = Duration::from_millis(2);
 
-/// Rows, a log, and hints.
+/// The shared state: rows, a log, and hints.
 #[derive(Default)]
 pub(super) struct Memory {
     state: Mutex<State>,
@@ -39,9 +39,9 @@ pub(super) struct State {
     pub(super) timeline: u32,
     /// Whether every call fails.
     pub(super) down: bool,
-    /// How long a beat takes; from half a second on, it fails and nobody can tell what happened.
+    /// How long a beat takes. From half a second on it fails, and its outcome is unknown.
     pub(super) slow: Duration,
-    /// Whether joining succeeds and does not say so.
+    /// Whether a registration succeeds in the store and is answered with an error.
     pub(super) mute: bool,
     /// How many entries one read returns.
     pub(super) page: Option<usize>,
@@ -121,7 +121,7 @@ impl Memory {
         if state.down { Err(StoreError::unreachable("down")) } else { Ok(work(&mut state)) }
     }
 
-    /// A row of a process that is not here.
+    /// Adds the row of a process that is not part of the test.
     pub(super) fn stranger(&self, applied: Seq) -> ReplicaId {
         let id = ReplicaId::random(&SystemEntropy).expect("entropy");
         self.set(|state| state.rows.insert(id, (0, applied)));
@@ -148,8 +148,8 @@ impl Replicas for Memory {
         let slow = self.get(|state| state.slow);
         let answer = self.call(|state| {
             state.beats += 1;
-            let (beat, told) = state.rows.get_mut(&id)?;
-            (*beat, *told) = (*beat + 1, applied);
+            let (beat, stored) = state.rows.get_mut(&id)?;
+            (*beat, *stored) = (*beat + 1, applied);
             Some(state.news(applied))
         });
         let answer = answer.await;
@@ -168,8 +168,8 @@ impl Replicas for Memory {
     async fn acknowledge(&self, id: ReplicaId, applied: Seq) -> Result<()> {
         self.call(|state| {
             state.acknowledged += 1;
-            if let Some((_, told)) = state.rows.get_mut(&id) {
-                *told = applied;
+            if let Some((_, stored)) = state.rows.get_mut(&id) {
+                *stored = applied;
             }
         })
         .await

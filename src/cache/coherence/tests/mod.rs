@@ -1,4 +1,4 @@
-//! The rules of coherence, against a small store in memory whose clocks and failures are at hand.
+//! The rules of coherence, against a small store in memory whose clocks and failures the tests control.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -270,7 +270,7 @@ async fn a_number_is_settled_once_every_row_has_applied_it() {
     let reads = store.get(|state| state.reads);
     mine.coherence.settled(seq).await.expect("settled");
     sleep(ms(100)).await;
-    assert_eq!(store.get(|state| state.reads), reads, "nobody waits, nobody reads");
+    assert_eq!(store.get(|state| state.reads), reads, "nothing waits, nothing reads");
 }
 
 #[tokio::test(start_paused = true)]
@@ -291,10 +291,10 @@ async fn a_row_that_never_applies_it_delays_a_number_by_a_lease() {
     let seq = store.revoke(token(1));
     let began = Instant::now();
     // It beats, and does not read.
-    let deaf = store.stranger(Seq(0));
+    let lagging = store.stranger(Seq(0));
     let beating = async {
         loop {
-            store.set(|state| state.rows.get_mut(&deaf).expect("a row").0 += 1);
+            store.set(|state| state.rows.get_mut(&lagging).expect("a row").0 += 1);
             sleep(ms(300)).await;
         }
     };
@@ -435,8 +435,8 @@ async fn no_revocation_waits_for_a_process_without_a_cache() {
     let store = Arc::new(Memory::default());
     for caching in [false, true] {
         let process = if caching { Process::trusted(&store).await } else { uncached(&store).await };
-        let deaf = store.stranger(Seq(0));
-        store.set(|state| state.uncached.insert(deaf));
+        let lagging = store.stranger(Seq(0));
+        store.set(|state| state.uncached.insert(lagging));
         let began = Instant::now();
         for _ in 0..10 {
             let seq = store.revoke(token(1));
@@ -448,7 +448,7 @@ async fn no_revocation_waits_for_a_process_without_a_cache() {
         assert!(began.elapsed() >= LEASE, "a question does");
         let reads = store.get(|state| state.reads);
         advance(ms(100)).await;
-        assert_eq!(store.get(|state| state.reads), reads, "nobody waits, nobody reads");
+        assert_eq!(store.get(|state| state.reads), reads, "nothing waits, nothing reads");
         process.stop().await;
     }
 }

@@ -1,4 +1,4 @@
-//! A process that serves from the store, with a clock and a cache at hand.
+//! A process that serves from the store, whose clock and cache the test controls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::cache::{Cache, Check};
 use crate::domain::entropy::SystemEntropy;
 use crate::domain::token::TokenHash;
 
-/// tokio's paused time, and what was slept through.
+/// tokio's paused time, plus the time for which the machine was suspended.
 pub(super) struct Boot {
     begin: Instant,
     pub(super) asleep: Mutex<Duration>,
@@ -48,7 +48,7 @@ impl Process {
         Self { coherence, cache, clock, stop, task }
     }
 
-    /// One that has just begun to be trusted.
+    /// Starts a process and waits until its cache is trusted.
     pub(super) async fn trusted(store: &Arc<Memory>) -> Self {
         let process = Self::start(store, true);
         process.until_trusted().await;
@@ -71,7 +71,7 @@ impl Process {
         matches!(self.cache().check(token, NOW), Check::Live { .. })
     }
 
-    /// Checks a session, so many milliseconds after it was loaded.
+    /// Checks a session, this many milliseconds after it was loaded.
     pub(super) fn see(&self, token: &TokenHash, millis: u64) {
         assert!(matches!(self.cache().check(token, NOW.after(ms(millis))), Check::Live { .. }));
     }

@@ -1,4 +1,4 @@
-//! Logging in, and who one is then.
+//! Logging in, and asking who the caller is.
 
 use axum::extract::State;
 use http::StatusCode;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::words::RocketChat;
 use crate::domain::id::SessionId;
 use crate::domain::token::Token;
-use crate::http::logout::{Clearing, log_out, revoke_many, revoke_one};
+use crate::http::logout::{ClearCookie, log_out, revoke_many, revoke_one};
 use crate::http::refusal::{Answer, Refusal, json, with_cookies};
 use crate::http::request::body::{Payload, Unused};
 use crate::http::request::client_address::Sender;
@@ -35,8 +35,8 @@ pub async fn logout(State(app): State<App>, request: Request) -> Answer<RocketCh
     struct Message {
         message: &'static str,
     }
-    let clearing = if request.method() == Method::GET { Clearing::Never } else { Clearing::IfCarried };
-    let cookies = log_out(&app, request, clearing).await?;
+    let clear_cookie = if request.method() == Method::GET { ClearCookie::Never } else { ClearCookie::IfSent };
+    let cookies = log_out(&app, request, clear_cookie).await?;
     let shown = LoggedOut { status: "success", data: Message { message: "You've been logged out!" } };
     Ok(with_cookies(json(StatusCode::OK, &shown), cookies))
 }
@@ -68,7 +68,7 @@ pub async fn logout_me(
     Ok(with_cookies(json(StatusCode::OK, &shown), cookies))
 }
 
-/// The fields of a body. An empty one has none, whatever it says it is.
+/// The fields of a body. An empty body has none, whatever its content type.
 fn fields(body: &Payload<RocketChat>) -> Result<Fields, Refusal> {
     if body.is_empty() { Ok(Fields::default()) } else { body.json_or_form() }
 }

@@ -102,7 +102,7 @@ pub async fn list(State(app): State<App>, caller: Caller<RocketChat>, uri: Uri) 
             texts.iter().any(|text| text.to_lowercase().contains(&filter))
         })
         .collect();
-    // Stable, so that what the keys leave open stays newest first.
+    // The sort is stable, so that sessions that are equal in all keys stay newest first.
     found.sort_by(|a, b| {
         sort.iter().map(|key| key.compare(a, b)).find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
     });

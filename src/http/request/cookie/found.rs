@@ -1,4 +1,4 @@
-//! The session cookie, read: from the raw header bytes, and those of one name told apart.
+//! Reads the session cookie from the raw header bytes, and chooses among several of the same name.
 
 use http::HeaderMap;
 use http::header::COOKIE;
@@ -17,16 +17,17 @@ pub struct Found {
     pub differ: bool,
 }
 
-/// What of a request's cookies can stand for a session. Equal values are one.
+/// Which of a request's cookies can stand for a session. Equal values count once.
 #[derive(Debug)]
 pub enum Tokens {
     /// No cookie of the name came.
     Absent,
     /// None of them is ours.
     Foreign,
-    /// One is ours, or may be: the only one of that form, it is looked up, whether it was issued or not.
+    /// Exactly one has the form of a token of ours. It is looked up, whether it was issued or not.
     One(Token),
-    /// Two to four are ours: a stale one with a narrower `Path`, a parent domain's, one tossed in by a neighbour.
+    /// Two to four are ours: a stale one with a narrower `Path`, one of a parent domain, or one set by a neighbouring
+    /// host.
     Several(Vec<Token>),
     /// More than four are ours; these are the last four. Browsers send cookies with longer paths first (RFC 6265
     /// section 5.4), and the one that a login sets has the shortest.
@@ -45,20 +46,20 @@ impl Tokens {
 }
 
 /// Looks for the cookie `name`. A garbage or non-ASCII neighbour does not hide it; nothing is decoded, no quotes are
-/// removed, only spaces and tabs are trimmed. Values without the form of a token do not count, nor, where several
-/// have it, those that were never `issued`: so what a neighbour tosses in costs no look-up and locks no user out.
+/// removed, only spaces and tabs are trimmed. Values without the form of a token do not count, nor, where several have
+/// it, those that were never `issued`: so a cookie set by a neighbouring host costs no look-up and locks no user out.
 pub fn find(headers: &HeaderMap, name: &str, issued: impl Fn(&Token) -> bool) -> Found {
     let mut first: Option<&[u8]> = None;
     let mut differ = false;
-    let mut alone: Option<(&[u8], Token)> = None;
+    let mut single: Option<(&[u8], Token)> = None;
     let mut ours: Option<Ours> = None;
     for value in values(headers, name) {
         differ |= *first.get_or_insert(value) != value;
         let Some(token) = Token::parse(value) else { continue };
-        match (&mut ours, alone.take()) {
+        match (&mut ours, single.take()) {
             (Some(ours), _) => ours.add(token, &issued),
-            (None, None) => alone = Some((value, token)),
-            (None, Some((same, token))) if same == value => alone = Some((same, token)),
+            (None, None) => single = Some((value, token)),
+            (None, Some((same, token))) if same == value => single = Some((same, token)),
             (None, Some((_, other))) => {
                 let ours = ours.insert(Ours::default());
                 ours.add(other, &issued);
@@ -66,7 +67,7 @@ pub fn find(headers: &HeaderMap, name: &str, issued: impl Fn(&Token) -> bool) ->
             }
         }
     }
-    let tokens = match (ours, alone) {
+    let tokens = match (ours, single) {
         (Some(ours), _) => ours.into_tokens(),
         (None, Some((_, token))) => Tokens::One(token),
         (None, None) if first.is_some() => Tokens::Foreign,
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn of_several_cookies_those_count_that_are_ours() {
-        for (letters, told, differ) in [
+        for (letters, expected, differ) in [
             ("a", "one a", false),
             ("aa", "one a", false),
             ("-", "foreign", false),
@@ -189,10 +190,10 @@ mod tests {
             ("abcde", "too many bcde", true),
             ("aBbCcDd-eaf", "too many deaf", true),
         ] {
-            assert_eq!(found(&[&line(letters)]), (told.into(), differ), "{letters}");
+            assert_eq!(found(&[&line(letters)]), (expected.into(), differ), "{letters}");
             let apart: Vec<_> = letters.chars().map(|letter| line(&letter.to_string())).collect();
             let apart: Vec<_> = apart.iter().map(Vec::as_slice).collect();
-            assert_eq!(found(&apart), (told.into(), differ), "{letters}, a header each");
+            assert_eq!(found(&apart), (expected.into(), differ), "{letters}, a header each");
         }
         let empty = [b"_me_sess=; ".to_vec(), line("a")].concat();
         assert_eq!(found(&[&empty]), ("one a".into(), true));

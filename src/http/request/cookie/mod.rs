@@ -1,5 +1,5 @@
-//! The session cookie, written: set and cleared with the same attributes, and whatever came beside it cleared too.
-//! `found` is what of it came with a request.
+//! Writes the session cookie: sets and clears it with the same attributes, and clears others of its name. `found` reads
+//! those that came with a request.
 
 use std::time::Duration;
 
@@ -32,22 +32,22 @@ impl SessionCookie {
         &self.settings.name
     }
 
-    /// `Set-Cookie` values that leave the browser with `token` and nothing else of that name; `remember` keeps it
-    /// for so long, otherwise until the browser closes.
+    /// The `Set-Cookie` values after which the browser has `token` and no other cookie of that name. It is kept for as
+    /// long as `remember` says, otherwise until the browser closes.
     pub fn set(&self, token: &Token, remember: Option<Duration>, others: &Others) -> Vec<HeaderValue> {
         let life = remember.map_or(Life::Browser, Life::Remembered);
         let ours = write(&self.settings, (self.settings.domain.as_deref(), "/"), token.reveal(), &life);
         others.0.iter().cloned().chain([ours]).collect()
     }
 
-    /// `Set-Cookie` values that leave the browser with nothing of that name.
+    /// The `Set-Cookie` values after which the browser has no cookie of that name.
     pub fn clear(&self, others: &Others) -> Vec<HeaderValue> {
         others.0.iter().cloned().chain([self.cleared.clone()]).collect()
     }
 
-    /// What to clear beside our own cookie where a request came to `path` with several of its name: each that this
-    /// answer may clear and the browser may have sent. Such a cookie has the name, and
-    /// - is this host's alone, or the `Domain`'s, or one of the host's or of a domain above it;
+    /// The cookies to clear beside our own where a request to `path` came with several of its name: each one that the
+    /// browser may have sent and this answer may clear. Such a cookie has the name, and
+    /// - belongs to this host only, to the `Domain`, to the host, or to a domain above it;
     /// - has a `Path` that is a prefix of the request's, with or without a slash behind it: `/api` and `/api/` are two
     ///   cookies, and both are sent to `/api/v1` (RFC 6265 section 5.1.4).
     ///
@@ -62,8 +62,8 @@ impl SessionCookie {
         domains.extend(ours.map(Some));
         domains.extend(domains_of(headers).map(Some).filter(|domain| *domain != ours));
         let paths = prefixes(path);
-        // The likeliest first, as they must not take too much room: a stale one of this host, one tossed in from
-        // another, and then whatever else there may be.
+        // The likeliest come first, as there is room for only so many: a stale one of this host, one set by another
+        // host, and then all others.
         let (likely, rest): (Vec<_>, Vec<_>) = paths
             .iter()
             .flat_map(|path| domains.iter().map(|domain| (*domain, path.as_str())))
@@ -85,18 +85,19 @@ pub struct Others(Vec<HeaderValue>);
 
 /// How much of an answer's head they may take, in bytes: nginx keeps 4 KiB for all of it, and makes a 502 of more.
 const ROOM: usize = 3 * 1024;
-/// What a line has around its value.
+/// How many bytes a line has around its value.
 const LINE: usize = "set-cookie: \r\n".len();
 /// The most domains above a host, and the most parts of a path, that are cleared.
 const DEPTH: usize = 8;
 const HOST_PREFIX: &str = "__Host-";
 
-/// The host that a request came to and the domains above it, but for addresses and single labels, which share nothing.
+/// The host that a request came to and the domains above it. Addresses and single labels have none, since they share no
+/// cookies.
 fn domains_of(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
     let host = host.rsplit_once(':').map_or(host, |(name, port)| if is_port(port) { name } else { host });
-    // What is no plain name could be attributes of its own.
+    // A name with other characters could add attributes to the cookie.
     let plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
     let named = plain && host.parse::<std::net::Ipv4Addr>().is_err();
     let above = std::iter::successors(named.then_some(host), |host| host.split_once('.').map(|(_, above)| above));
@@ -107,7 +108,7 @@ fn domains_of(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 fn prefixes(path: &str) -> Vec<String> {
     let mut whole = String::new();
     let (mut without, mut with) = (vec![String::from("/")], Vec::new());
-    // What is no plain part could be attributes of its own.
+    // A part with other characters could add attributes to the cookie.
     let plain = |part: &&str| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte))
     };
@@ -124,11 +125,11 @@ fn prefixes(path: &str) -> Vec<String> {
 }
 
 enum Life {
-    /// Until the browser closes.
+    /// The cookie is kept until the browser closes.
     Browser,
-    /// For so long.
+    /// The cookie is kept for this long.
     Remembered(Duration),
-    /// No longer.
+    /// The cookie is cleared.
     Cleared,
 }
 

@@ -60,7 +60,7 @@ impl Operation for AddUser {
     }
 }
 
-/// Sets a password and ends what was opened with the old one.
+/// Sets a password and ends the sessions that were opened with the old one.
 pub(crate) struct ChangePassword {
     pub change: PasswordChange,
     pub reason: Reason,
@@ -75,7 +75,8 @@ impl Operation for ChangePassword {
             return Ok(Changed::NoSession(transaction.seq()));
         }
         let now = transaction.now();
-        // Who changes their own password must still be allowed to: enabled, and checked against today's password.
+        // Users who change their own password must still be enabled, and must have been checked against the password in
+        // force.
         let changed = sqlx::query(
             "UPDATE users SET password_hash = ?2, auth_epoch = auth_epoch + 1, updated_at = ?3
              WHERE id = ?1 AND (?4 IS NULL OR auth_epoch = ?4 AND disabled_at IS NULL)",

@@ -1,4 +1,4 @@
-//! What is committed besides logouts: `sessions` begin, end and are seen; `accounts` are made and changed.
+//! The operations other than logouts: those on `sessions` and those on `accounts`.
 
 pub(super) mod accounts;
 pub(super) mod sessions;
@@ -11,10 +11,10 @@ use crate::domain::event::Event;
 
 /// One whole operation, to be run in a transaction with others. It may be run again, should that fail.
 pub(super) trait Operation: Send + Sync + 'static {
-    /// What it comes to.
+    /// The result.
     type Outcome: Send + Sync + 'static;
 
-    /// Does it. An error undoes the whole transaction, so what is merely refused is an outcome.
+    /// Runs the operation. An error undoes the whole transaction, so a mere refusal is a result.
     fn apply(&self, transaction: &mut Transaction<'_>) -> impl Future<Output = Result<Self::Outcome>> + Send;
 }
 
@@ -27,7 +27,7 @@ impl Operation for Vec<Event> {
     }
 }
 
-/// Writes down that there are users, before there is one.
+/// Records that the database has users, before there is one.
 pub(super) struct MarkInUse;
 
 impl Operation for MarkInUse {
@@ -38,7 +38,7 @@ impl Operation for MarkInUse {
     }
 }
 
-/// Changes next to nothing, to see whether anything can be changed.
+/// Makes a tiny change, to test whether the database can be written.
 pub(super) struct Beat;
 
 impl Operation for Beat {

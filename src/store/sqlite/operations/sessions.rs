@@ -1,4 +1,4 @@
-//! Operations on sessions: one begins, some end, others are seen, and what ended for good goes.
+//! Operations on sessions: creating, revoking, touching and purging them.
 
 use sqlx::Result;
 
@@ -39,7 +39,7 @@ impl Operation for NewSession {
         let stored: Vec<_> = live.iter().map(|session| (session.token_hash, session.last_seen_at)).collect();
         let over = match make_room(&stored, cap.saturating_sub(1), *unflushed) {
             Room::By(over) => over,
-            // The only process that has any of this in memory is the one that asks.
+            // The only process that has last-seen times in memory is the one that asks.
             Room::Undecided(sessions) => return Ok(Created::Unflushed { sessions, seq: transaction.seq() }),
         };
         transaction.end(&replaced, &Reason { by, requested_by: None, why: Why::Replaced, ip: ip.clone() }).await?;
@@ -150,7 +150,7 @@ impl Operation for Touch {
     }
 }
 
-/// Deletes what ended for good, and the log's entries every cache has long applied.
+/// Deletes sessions whose tombstones are not needed any more, and log entries that every cache has long applied.
 pub(crate) struct Purge {
     pub before: Timestamp,
     pub limit: u32,
@@ -180,7 +180,7 @@ impl Operation for Purge {
     }
 }
 
-/// Deletes old events. They are numbered in the order in which they were written, give or take moments.
+/// Deletes old events. Their numbers are nearly in the order of their times.
 pub(crate) struct PurgeEvents {
     pub before: Timestamp,
     pub limit: u32,

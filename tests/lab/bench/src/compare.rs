@@ -39,7 +39,7 @@ pub enum Comparison {
 struct Targets {
     rate: Target,
     cpu: Target,
-    /// In milliseconds, whatever it was before: of the slowest in a hundred.
+    /// The limit of the 99th percentile, in milliseconds, whatever it was before.
     p99: Target,
 }
 

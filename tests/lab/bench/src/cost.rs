@@ -1,5 +1,5 @@
-//! What the dearest request costs: CPU of the server's threads, password workers left out, for requests of every shape
-//! that a stranger or a user could think of, each as large as the limits allow.
+//! The cost of the most expensive request: CPU of the server's threads without the password workers, for requests of
+//! every shape that a client could send, each as large as the limits allow.
 
 use std::time::{Duration, Instant};
 
@@ -18,11 +18,11 @@ use crate::{
 const MOST: f64 = 1.0;
 /// How often each shape is sent: enough for the operating system's accounting, which counts ticks of 10 ms.
 const TIMES: u32 = 1_000;
-/// But no longer than this.
+/// The longest time for one shape.
 const LONGEST: Duration = Duration::from_secs(5);
 /// A body that is just within the limit.
 const BODY: usize = 8 * 1024;
-/// What of a head is left to one header, or to the path.
+/// The part of a head that one header, or the path, can take.
 const HEAD: usize = 31 * 1024;
 /// How many sessions a user may have.
 const SESSIONS: usize = 100;
@@ -33,7 +33,7 @@ struct Shape {
     request: Vec<u8>,
 }
 
-/// Measures every shape, and reports the dearest.
+/// Measures every shape, and reports the most expensive.
 pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let scratch = Scratch::new()?;
     let database = match stage.store {
@@ -54,9 +54,15 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
         costs.push((milliseconds, name));
     }
     server.stop().await?;
-    let dearest = costs.iter().copied().max_by(|(a, _), (b, _)| a.total_cmp(b)).context("no shape")?;
-    let beside = format!("{} shapes, the dearest: {}", costs.len(), dearest.1);
-    report.figure("CPU of the dearest request", dearest.0, |ms| format!("{ms:.2} ms"), beside, Target::AtMost(MOST));
+    let most_expensive = costs.iter().copied().max_by(|(a, _), (b, _)| a.total_cmp(b)).context("no shape")?;
+    let beside = format!("{} shapes, the most expensive: {}", costs.len(), most_expensive.1);
+    report.figure(
+        "CPU of the most expensive request",
+        most_expensive.0,
+        |ms| format!("{ms:.2} ms"),
+        beside,
+        Target::AtMost(MOST),
+    );
     Ok(())
 }
 
@@ -65,7 +71,7 @@ async fn fill(server: &Server) -> Result<Vec<String>> {
     let mut tokens = Vec::new();
     let mut connection = Connection::open(server.address).await?;
     for number in 0..SESSIONS {
-        // Long, of no known browser, and each of its own: nothing is found early, and nothing twice.
+        // Each is long, different, and of no known browser, so that parsing neither ends early nor repeats.
         let agent =
             format!("Mozilla/5.0 (X{number}; {}) Version/{number}", "Windows; U; iPhone OS like Mac ".repeat(20));
         let login = String::from_utf8(requests::login(ADMIN, PASSWORD))?;

@@ -60,15 +60,15 @@ pub async fn commits(folder: &Path, length: Duration) -> Result<()> {
     while start.elapsed() < length {
         row = (row + 7_919) % ROWS;
         let began = Instant::now();
-        // Outside of a transaction a statement is one.
+        // Outside of a transaction a statement is a transaction of its own.
         sqlx::query("UPDATE counters SET count = count + 1 WHERE id = ?1").bind(row).execute(&mut connection).await?;
         latency.saturating_record(began.elapsed().as_nanos() as u64);
     }
     print(&json!({ "p50_ns": latency.value_at_quantile(0.5) }))
 }
 
-/// The least that has to be written for a batch of logouts: a row of a session, anywhere in the table, and an event for each,
-/// and one entry of the revocation log. `?1` is a JSON array of the rows' numbers, `?2` the time.
+/// The least that must be written for a batch of logouts: a row of a session, anywhere in the table, and an event for
+/// each, and one entry of the revocation log. `?1` is a JSON array of the rows' numbers, `?2` the time.
 const BATCH: &str = "
     BEGIN IMMEDIATE;
     UPDATE sessions SET revoked_at = ?2, revoked_by = user_id, revoked_why = 'logout', revoked_seq = ?3

@@ -20,7 +20,7 @@ pub const CONNECTIONS: usize = 64;
 /// How long after its end a load may still wait for answers.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// What came back.
+/// The outcome of a load.
 pub struct Outcome {
     pub statuses: BTreeMap<u16, u64>,
     pub elapsed: Duration,
@@ -80,7 +80,7 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A load still to be run: who answers, over how many connections, and which statuses are right.
+/// A load to be run: the server, the number of connections, and the statuses that are right.
 #[derive(Clone, Copy)]
 pub struct Load<'a> {
     pub address: SocketAddr,

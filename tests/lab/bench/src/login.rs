@@ -178,7 +178,7 @@ async fn measure_crowded(stage: &mut Stage, niceness: Option<i32>) -> Result<Cro
     Ok(Crowded { alone: p50(&alone), beside: p50(&beside), checks: full.rate(), flooded })
 }
 
-/// Gives the server's password workers another niceness than their own; a lower one is for root alone.
+/// Gives the server's password workers another niceness than their own; only root may set a lower one.
 fn renice(server: &Server, niceness: i32) -> Result<()> {
     let mut workers = 0;
     for thread in std::fs::read_dir(format!("/proc/{}/task", server.pid.as_raw_nonzero()))? {

@@ -1,4 +1,4 @@
-//! Durable logouts, many at once and one at a time, against what the store does by itself.
+//! Durable logouts, many at once and one at a time, compared with what the store can do without the service.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -15,14 +15,14 @@ use crate::{
 
 /// Sessions set aside for each second of a round; a round that ends them all ends early.
 const TOGETHER: usize = 30_000;
-const ALONE: usize = 5_000;
+const SINGLE: usize = 5_000;
 
 pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let seconds = usize::try_from(stage.round.as_secs())?;
     let rounds = stage.rounds as usize + 1;
-    let size = seconds * (rounds * (TOGETHER + ALONE) + TOGETHER);
+    let size = seconds * (rounds * (TOGETHER + SINGLE) + TOGETHER);
     let population = stage.at_least(size).await?;
-    // The bare writer has the same rows to itself.
+    // The bare writer has a copy of the same rows.
     let bare = match stage.store {
         Store::Sqlite => Some(population.copy().await?),
         Store::Postgres => None,
@@ -42,7 +42,7 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
         let triple = Triple {
             limit,
             together: sessions.end(CONNECTIONS, seconds * TOGETHER, true).await?,
-            alone: sessions.end(1, seconds * ALONE, true).await?,
+            alone: sessions.end(1, seconds * SINGLE, true).await?,
         };
         if turn > 0 {
             triple.print(turn);
@@ -54,8 +54,8 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
     server.stop().await
 }
 
-/// What the store does by itself: batches as large as the load has connections, or updates of as many clients; and how
-/// long one commit takes.
+/// What the store can do without the service: batches as large as the load has connections, or updates of as many
+/// clients; and how long one commit takes.
 struct Limit {
     rate: f64,
     p50: Option<Duration>,

@@ -81,7 +81,7 @@ enum Benchmark {
     Memory,
     /// Time from spawn to ready with 1,000,000 sessions stored
     Start,
-    /// CPU of the dearest request that the limits allow
+    /// CPU of the most expensive request that the limits allow
     Cost,
     /// What requests cost PostgreSQL, in CPU and in log
     DatabaseCost,

@@ -1,4 +1,4 @@
-//! Three servers on one PostgreSQL: how long a logout takes that all of them must know of, beside checks.
+//! Three servers on one PostgreSQL: how long a logout takes until all of them have applied it, beside checks.
 
 use std::net::SocketAddr;
 

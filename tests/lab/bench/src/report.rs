@@ -1,4 +1,4 @@
-//! The table: what was measured, beside what limit, and whether the figure was reached.
+//! The table: what was measured, the limit it is compared with, and whether the target was reached.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Rounds of two things in turn, run back to back, and what they come to beside each other.
+//! Alternating rounds of two measurements, and their ratio.
 
 use anyhow::Result;
 
@@ -9,9 +9,9 @@ use crate::{
 };
 
 pub struct Pairs {
-    /// What the other thing is called.
+    /// The name of the other measurement.
     name: &'static str,
-    /// The other thing, and what is measured.
+    /// The rounds of the other measurement, and those of the service.
     pairs: Vec<[Measured; 2]>,
 }
 

@@ -72,7 +72,7 @@ impl Stage {
         Ok(Self { binary, million: None, cluster, ..*self })
     }
 
-    /// The PostgreSQL of this run: on the real disk, as durable as it comes, on both CPUs.
+    /// The PostgreSQL of this run: on the real disk, with its default durability, on both CPUs.
     pub async fn cluster(&mut self) -> Result<Rc<Postgres>> {
         if let Some(cluster) = &self.cluster {
             return Ok(Rc::clone(cluster));
@@ -200,7 +200,7 @@ impl Population {
         Ok(Self { url, tokens, key, cluster, scratch })
     }
 
-    /// Frees what it takes on the disk, which a database on PostgreSQL takes for as long as the benchmark runs.
+    /// Frees its disk space. A database on PostgreSQL keeps its space until the benchmark ends.
     pub async fn remove(self) -> Result<()> {
         match &self.cluster {
             None => Ok(()),
@@ -217,7 +217,7 @@ impl Population {
         path.split_once('?').map_or(path, |(name, _)| name)
     }
 
-    /// Tokens that the server could have issued but that no row knows: their sessions are long gone.
+    /// Tokens that the server could have issued and that are in no row, as after a purge.
     pub fn gone(&self, count: usize) -> Arc<[Token]> {
         let mut random = Random::new();
         (0..count).map(|_| self.key.issue(&mut random)).collect()

@@ -39,7 +39,7 @@ pub async fn known(stage: &mut Stage, report: &mut Report) -> Result<()> {
     beside_revocations(stage, report).await
 }
 
-/// The sessions that end are others than the ones that are checked.
+/// The sessions that are ended are not the ones that are checked.
 async fn beside_revocations(stage: &mut Stage, report: &mut Report) -> Result<()> {
     const CHECKED: usize = 1_000;
     let ended_a_round = REVOCATIONS as usize * (stage.round.as_secs() as usize + 1);
@@ -71,9 +71,9 @@ async fn beside_revocations(stage: &mut Stage, report: &mut Report) -> Result<()
     server.stop().await
 }
 
-/// Checks of tokens that were never issued, and of tokens whose session is long gone.
+/// Checks of tokens that were never issued, and of tokens whose session was purged long ago.
 pub async fn unknown(stage: &mut Stage, report: &mut Report) -> Result<()> {
-    const GONE: usize = 200_000;
+    const EXPIRED: usize = 200_000;
     let population = stage.population(1_000).await?;
     let server = stage.serve(&population).await?;
     let hello = hello_like(&server, &MADE_UP, 401).await?;
@@ -85,7 +85,7 @@ pub async fn unknown(stage: &mut Stage, report: &mut Report) -> Result<()> {
     .await?;
     pairs.report(report, "verify, never issued", Target::AtLeast(0.60), Target::None);
 
-    let gone = Checks::over(&population.gone(GONE), 0..GONE);
+    let gone = Checks::over(&population.gone(EXPIRED), 0..EXPIRED);
     let pairs = beside_hello(stage, &hello, &gone, async || {
         let load = Load::new(server.address, &[401]).closed(stage.round, &gone);
         charged(server.pid, load).await
@@ -95,7 +95,7 @@ pub async fn unknown(stage: &mut Stage, report: &mut Report) -> Result<()> {
     server.stop().await
 }
 
-/// The hello against itself: how far from 1 the machine's noise takes a ratio.
+/// The hello compared with itself, which shows how far noise of the machine moves a ratio from 1.
 pub async fn control(stage: &Stage, report: &mut Report) -> Result<()> {
     let hello = Hello::start(600).await?;
     let pairs = beside_hello(stage, &hello, MadeUp::new, async || {

@@ -46,7 +46,7 @@ pub struct Database {
     pub applied: Vec<u64>,
     idle: usize,
     ready: VecDeque<Job>,
-    /// Who holds the counter or waits for it, in their order, and for how many logouts.
+    /// The replicas that hold the counter or wait for it, in their order, and for how many logouts.
     counter: VecDeque<(usize, usize)>,
     flushing: Vec<Commit>,
     next_flush: Vec<Commit>,

@@ -1,15 +1,15 @@
-//! How many replicas one PostgreSQL carries: a simulation of what they ask of it, event by event.
+//! How many replicas one PostgreSQL carries: a simulation of their statements, event by event.
 //!
-//! The words are those of `src/coherence.rs` and `src/store/postgres/`: a replica *beats* every third of a lease, with a
-//! durable commit; it commits *logouts* in batches, one batch at a time; a replica that revokes holds the row of the *counter*
-//! until its commit is on disk; a notification makes every replica read the *news* and *acknowledge*; and a logout is
-//! answered once a read of its own replica shows that all have.
+//! The words are those of `src/cache/coherence` and `src/store/postgres/`: a replica *beats* every third of a lease,
+//! with a durable commit; it commits *logouts* in batches, one batch at a time; a replica that revokes holds the row of
+//! the *counter* until its commit is on disk; a notification makes every replica read the *news* and *acknowledge*; and
+//! a logout is answered once a read of its own replica shows that all have.
 //!
-//! The database is a number of cores that take statements in the order they come, and a disk that flushes for
-//! everybody who waits when a flush begins. Times are drawn between half and one and a half of what is set.
+//! The database is a number of cores that take statements in the order they come, and a disk that flushes for every
+//! commit that waits when a flush begins. Times are drawn between half and one and a half of what is set.
 //!
 //! **Left out**: everything else that is asked of the database (checks that miss, logins, last-seen times), whatever
-//! gets slower as processes get more (switching between them, contended locks), failures, and the replicas' own work.
+//! gets slower with more processes (switching between them, contended locks), failures, and the replicas' own work.
 
 mod database;
 mod queue;

@@ -1,4 +1,4 @@
-//! Prints what a simulation comes to: one run, or the tables of `docs/scaling.md`.
+//! Prints the results of simulations: one run, or the tables of `docs/scaling.md`.
 
 use clap::{Parser, Subcommand};
 use sessiond_capacity::{Setting, largest, simulate, table};

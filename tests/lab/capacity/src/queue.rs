@@ -1,4 +1,4 @@
-//! What happens when.
+//! The queue of events.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -27,11 +27,11 @@ pub struct Replica {
     pub applied: u64,
     /// Whether the task waits for an answer.
     pub busy: bool,
-    /// Whether a notification came that was not followed yet.
+    /// Whether a notification came after which nothing was read yet.
     pub hinted: bool,
     /// When to beat next.
     pub due: Time,
-    /// Not before then are the rows read again for those who wait.
+    /// The earliest time of the next read of the rows while answers wait.
     pub again: Time,
     /// When the task is to wake up at the latest.
     pub alarm: Option<Time>,
@@ -48,7 +48,7 @@ impl Replica {
         Some(count)
     }
 
-    /// Puts those of the batch among those who wait; returns them where no replica has to be waited for.
+    /// Adds the batch's logouts to those that wait; returns them where no replica has to be waited for.
     pub fn committed(&mut self, seq: u64, now: Time) -> Vec<Time> {
         let batch = std::mem::take(&mut self.batch);
         if self.settled >= seq {
@@ -58,13 +58,13 @@ impl Replica {
         Vec::new()
     }
 
-    /// Everybody has applied `seq`: returns those who waited for that.
+    /// All replicas have applied `seq`: returns the logouts that waited for it.
     pub fn settle(&mut self, seq: u64) -> Vec<Time> {
         self.settled = self.settled.max(seq);
         self.release(|waiting, _| waiting <= seq)
     }
 
-    /// Returns those who have waited since then or longer.
+    /// Returns the logouts that have waited since then or longer.
     pub fn lapse(&mut self, since: Time) -> Vec<Time> {
         self.release(|_, waits| waits <= since)
     }
@@ -77,7 +77,7 @@ impl Replica {
         released
     }
 
-    /// What to do while nothing is under way. A beat that is due comes first.
+    /// Chooses what to do while nothing is under way. A beat that is due comes first.
     pub fn turn(&mut self, now: Time) -> Turn {
         let waited_for = !self.waiting.is_empty();
         if now >= self.due {

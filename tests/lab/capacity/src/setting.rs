@@ -1,4 +1,4 @@
-//! What is asked of the database, and what it is made of.
+//! The settings of a run: the load, and the properties of the database.
 
 use clap::Args;
 
@@ -84,13 +84,13 @@ pub struct Costs {
 }
 
 impl Setting {
-    /// What is set unless something else is.
+    /// The defaults.
     pub fn usual() -> Self {
         #[derive(clap::Parser)]
-        struct Alone {
+        struct Defaults {
             #[command(flatten)]
             setting: Setting,
         }
-        <Alone as clap::Parser>::parse_from([""]).setting
+        <Defaults as clap::Parser>::parse_from([""]).setting
     }
 }

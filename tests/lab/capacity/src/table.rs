@@ -12,7 +12,7 @@ const STEPS: [usize; 16] = [1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 70, 100, 150,
 /// The databases that are tried: cores, and microseconds of a flush and of a standby.
 const DATABASES: [(usize, u64, u64); 6] =
     [(4, 500, 0), (8, 500, 0), (16, 500, 0), (32, 500, 0), (16, 100, 0), (16, 1000, 1000)];
-/// What is borne: milliseconds of 99 logouts of 100, and the share of the cores.
+/// The limits: milliseconds of 99 logouts of 100, and the share of the cores in use.
 const LONGEST: f64 = 20.0;
 const BUSIEST: f64 = 0.7;
 
@@ -46,7 +46,7 @@ pub fn table(usual: &Setting) -> String {
     lines
 }
 
-/// For some databases, the most replicas at which everything is borne.
+/// For some databases, the most replicas within the limits.
 pub fn largest(usual: &Setting) -> String {
     let mut lines = String::from("| cores | flush | standby |");
     for logouts in LOGOUTS {

@@ -1,4 +1,4 @@
-//! The run: who asks whom for what, and when it is answered.
+//! The run of a simulation: which requests are made, and when each is answered.
 
 use sessiond_support::random::Random;
 
@@ -14,7 +14,7 @@ const LEASE: Time = SECOND;
 /// Not looked at: everything begins at once.
 const WARM_UP: Time = SECOND;
 
-/// What a run has come to.
+/// The result of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
     /// How long half of the logouts took, from their replica's queue to their answer, in milliseconds. Infinite where so
@@ -34,7 +34,7 @@ pub struct Outcome {
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    /// Somebody logs out.
+    /// A client logs out.
     Logout,
     /// A task that keeps a row may have slept enough.
     Wake(usize),
@@ -54,7 +54,7 @@ enum Event {
     Committed { replica: usize, seq: u64 },
     /// A notification has arrived.
     Hinted(usize),
-    /// The news have; they were asked for after that number.
+    /// The news have arrived; they were asked for after that number.
     Read { replica: usize, view: View },
     /// What was applied is stored.
     Acknowledged(usize),
@@ -83,7 +83,7 @@ struct World<'s> {
 pub fn simulate(setting: &Setting) -> Outcome {
     let mut world = World::new(setting);
     let end = WARM_UP + setting.seconds * SECOND;
-    // Those who came late are given time to be answered.
+    // Requests that came late are given time to be answered.
     let patience = end + 2 * LEASE;
     while let Some(event) = world.events.next() {
         if world.events.now() > patience {
@@ -205,7 +205,7 @@ impl<'s> World<'s> {
         }
     }
 
-    /// Has the task that keeps a row do what is next, if it is not at something.
+    /// Has the task that keeps a row do its next step, if it is idle.
     fn turn(&mut self, number: usize) {
         let now = self.events.now();
         let replica = &mut self.replicas[number];
@@ -301,7 +301,7 @@ impl<'s> World<'s> {
                 let seq = self.database.count();
                 let listeners: Vec<usize> = match self.setting.unnotified {
                     true => Vec::new(),
-                    // Who was woken and has not looked yet sees this too.
+                    // A replica that was notified and has not read yet sees this too.
                     false => (0..self.replicas.len()).filter(|listener| !self.woken[*listener]).collect(),
                 };
                 self.database.ask(Job::Signal { replica, seq, listeners: listeners.len() });

@@ -1,4 +1,4 @@
-//! What the simulation must come to where that is known without it.
+//! Results that the simulation must have, since they are known without it.
 
 use sessiond_capacity::{Setting, simulate};
 

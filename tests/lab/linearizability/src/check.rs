@@ -22,17 +22,17 @@ pub enum Violation {
     StaleAccept { session: Session, accepted: usize, shown: usize },
     /// A session was shown to be dead, and no operation that ends it can have happened between its last use and that.
     FalseRefusal { session: Session, shown: usize },
-    /// Two operations each said that it was they who ended a session.
+    /// Two operations were each answered that they ended the same session.
     EndedTwice { session: Session, first: usize, second: usize },
     /// More sessions of a user have ended than there were.
     TooManyEnded { user: u16, ended: u64, there_were: u64 },
     /// A check was answered with another session than it was made with.
     SomebodyElse { operation: usize },
-    /// An answer that this operation never has.
+    /// An answer that this operation cannot have.
     Unexpected { operation: usize },
 }
 
-/// How the dead were asked about: what the absence of stale accepts is worth.
+/// How often and how soon dead sessions were used: the significance of finding no stale accept.
 #[derive(Default)]
 pub struct Verdict {
     pub violations: Vec<Violation>,

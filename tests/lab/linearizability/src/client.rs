@@ -22,7 +22,7 @@ use crate::{
     replica::Door,
 };
 
-/// How long a client waits before it asks again, after an answer that says nothing.
+/// How long a client waits before its next request, after an answer without information.
 const AFTER_A_FAILURE: Duration = Duration::from_millis(50);
 /// How many servers there are.
 pub const REPLICAS: usize = 3;
@@ -35,13 +35,13 @@ pub struct Scene {
     pub doors: [Door; REPLICAS],
     pub pool: Pool,
     pub names: Vec<String>,
-    /// Everybody has the first of them at the beginning.
+    /// All users have the first of them at the beginning.
     pub passwords: [String; 2],
     /// Whether a user has the second by now, as far as is known.
     pub second: [AtomicBool; USERS],
     /// How many operations are still to be made.
     pub left: AtomicI64,
-    /// How many may wait at one door.
+    /// How many requests may wait at one server.
     pub most: usize,
 }
 
@@ -110,7 +110,7 @@ impl Client {
         }
     }
 
-    /// Has a session remembered everywhere, ends it, and asks about it at once.
+    /// Has every server cache a session, ends it, and checks it everywhere at once.
     async fn end(&mut self, held: Held) {
         let Some(sibling) = self.scene.pool.sibling(&held, &mut self.random) else { return };
         if self.random.chance(50) {

@@ -1,4 +1,4 @@
-//! What goes wrong meanwhile: frozen and killed servers, a database that closes its connections or crashes.
+//! Faults during a run: frozen and killed servers, a database that closes its connections or crashes.
 
 use std::{
     sync::{

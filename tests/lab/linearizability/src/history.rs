@@ -1,4 +1,4 @@
-//! What was asked and answered: the operations on sessions that others operate on at the same time.
+//! The history of a run: operations on sessions, by many clients at the same time, with their answers.
 
 use sessiond_support::token::Id;
 
@@ -25,7 +25,7 @@ pub struct History {
     pub strays: Vec<u32>,
 }
 
-/// A session that was known before anybody used it.
+/// A session that was known before any client used it.
 #[derive(Clone)]
 pub struct Created {
     pub user: u16,
@@ -55,11 +55,11 @@ pub enum Kind {
     Login,
 }
 
-/// One request and what came of it.
+/// One request and its outcome.
 #[derive(Clone, Debug)]
 pub struct Operation {
     pub kind: Kind,
-    /// Who was asked, and over which connection.
+    /// The server that was asked, and over which connection.
     pub replica: u8,
     pub connection: u16,
     pub span: Span,
@@ -69,12 +69,12 @@ pub struct Operation {
     pub user: u16,
     /// The session it was asked through; none for a login that made none.
     pub session: Option<Session>,
-    /// Which session was to be ended, by its id; or which goes on under the token that came with a new password.
+    /// The session to be ended, by its id; or the one that goes on under the token that came with a new password.
     pub target: Option<Session>,
     pub content: Content,
 }
 
-/// What an answer said beyond its status.
+/// The content of an answer beyond its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     Nothing,

@@ -139,7 +139,7 @@ async fn run(cli: Cli) -> Result<()> {
     let cluster = of_database.join_next().await.context("no task")???;
     drop((feeding, reporting));
 
-    // What was ended must still be, after whatever happened since.
+    // Sessions that ended must still be ended, whatever happened since.
     let (held, sessions) = scene.pool.all();
     let some: Vec<Held> = (0..cli.operations / 20).map(|_| held[random.below(held.len())]).collect();
     let share = some.len().div_ceil(askers.len());
@@ -169,7 +169,7 @@ async fn run(cli: Cli) -> Result<()> {
         );
     }
     ensure!(!report::violations(&history, &verdict), "this cannot have happened one after the other");
-    // A server that answers nothing is never wrong.
+    // A server without answers cannot be found wrong.
     let known = history.operations.iter().filter(|one| !one.unknown()).count();
     let wanted = if cli.faults { 60 } else { 98 };
     ensure!(known * 100 >= history.operations.len() * wanted, "only {known} answers said what happened");

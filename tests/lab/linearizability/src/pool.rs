@@ -1,4 +1,4 @@
-//! The sessions that all connections share, some of them dead: a session that ended is still asked about for a while.
+//! The sessions that all connections share, some of them dead: a session that ended is still used for a while.
 
 use std::{
     sync::{
@@ -18,9 +18,9 @@ use crate::history::{Created, Session, Span, Time};
 /// How many users there are, and how many sessions of each are in use at a time.
 pub const USERS: usize = 64;
 const SLOTS: usize = 12;
-/// How much longer than a lease the dead are asked about.
+/// For how much longer than a lease dead sessions are used.
 const LONGEST: usize = 1_500;
-/// How often in a hundred somebody turns to the user that everybody turns to.
+/// How often in a hundred a client chooses the user that all clients prefer at the moment.
 const HOT: usize = 25;
 
 /// A session that is about to be used.
@@ -91,7 +91,7 @@ impl Pool {
         lock(&self.slots[user][random.below(SLOTS)]).as_ref().map(|slot| slot.held)
     }
 
-    /// Has everybody turn to another user.
+    /// Has all clients prefer another user.
     pub fn turn(&self, random: &mut Random) {
         self.hot.store(random.below(USERS), Ordering::Relaxed);
     }

@@ -16,7 +16,7 @@ const SETTINGS: [(&str, &str); 3] = [
     ("SESSIOND_PASSWORD_WORKERS", "1"),
 ];
 
-/// What connections know of a server: where it listens, if it does, and how many wait for an answer.
+/// The state of a server that clients share: where it listens, if it does, and how many wait for an answer.
 #[derive(Default)]
 pub struct Door {
     port: AtomicU16,
@@ -40,7 +40,7 @@ impl Replica {
         Ok(Self { sessiond: sessiond.clone(), server })
     }
 
-    /// Stops it where it is until the answer is dropped.
+    /// Freezes it until the returned value is dropped.
     pub fn freeze(&self) -> Result<Frozen<'_>> {
         self.server.process.freeze()
     }
@@ -53,12 +53,13 @@ impl Replica {
     }
 }
 
-/// A place among those who wait for an answer, until dropped.
+/// A place among the requests that wait for an answer, until dropped.
 pub struct Waiting<'d>(&'d Door);
 
 impl Door {
-    /// Takes a place among the `most` that may wait here, and returns the port. None where there is no place, or no server
-    /// listens: a frozen server would have all connections wait for it, and the others would be asked nothing.
+    /// Takes a place among the `most` that may wait here, and returns the port. None where there is no place, or no
+    /// server listens: a frozen server would have all connections wait for it, and the other servers would get no
+    /// requests.
     pub fn enter(&self, most: usize) -> Option<(Waiting<'_>, u16)> {
         let port = self.port.load(Ordering::Acquire);
         let waiting = self.waiting.fetch_add(1, Ordering::AcqRel);

@@ -1,4 +1,4 @@
-//! What was asked, how fast it was answered, and what of it cannot be true.
+//! The report of a run: what was asked, how fast it was answered, and which answers cannot be true.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -76,7 +76,7 @@ pub fn print(history: &History, verdict: &Verdict) -> Result<()> {
     Ok(())
 }
 
-/// Prints what cannot be true. Whether there was any.
+/// Prints the answers that cannot be true. Returns whether there are any.
 pub fn violations(history: &History, verdict: &Verdict) -> bool {
     let of = |wanted: fn(&Violation) -> bool| verdict.violations.iter().filter(|one| wanted(one)).count();
     println!(

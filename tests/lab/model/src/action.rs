@@ -1,11 +1,11 @@
-//! The steps, and who takes them.
+//! The steps of the protocol, and the process that takes each.
 
 use crate::state::Revocation;
 
-/// One step. The first number says who takes it.
+/// One step. The first number is the process that takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Time passes for everybody.
+    /// Time passes for all processes.
     Tick,
     /// The database crashes and recovers: what was committed asynchronously is lost.
     Crash,
@@ -15,15 +15,15 @@ pub enum Action {
     Cut,
 
     /// A row is made under a new id, durably.
-    Join(usize),
-    /// Its maker learns of that.
+    Register(usize),
+    /// The replica gets the answer to that.
     JoinAnswered(usize),
-    /// Its maker does not: it forgets that id.
+    /// The replica does not get the answer, and abandons that id.
     JoinLost(usize),
 
     /// The clock is read, then a beat is sent.
     BeatSent(usize),
-    /// The store commits it, durably, and reads the news.
+    /// The store commits it, durably, and reads the log.
     BeatCommitted(usize),
     /// The store commits it and may forget it: no step of the protocol.
     BeatCommittedAsynchronously(usize),
@@ -31,14 +31,14 @@ pub enum Action {
     BeatAnswered(usize, u8),
     /// The call failed or came late, whether or not it was committed.
     BeatLost(usize),
-    /// News arrive, with the log up to this number, because of a hint or a wait; or never.
+    /// The log up to this number arrives, because of a hint or a wait; or never.
     Apply(usize, u8),
     /// The row's `applied` is brought up to date, asynchronously.
     Acknowledge(usize),
 
     /// SIGTERM: a replica stops trusting and deletes its row; another process takes its place.
     Deregister(usize),
-    /// A process ends without a word; another takes its place.
+    /// A process dies without deregistering; another takes its place.
     Die(usize),
     /// The first sees the second's row.
     Watch(usize, usize),
@@ -54,7 +54,7 @@ pub enum Action {
     LogoutEndedNothing(usize),
     /// A second statement reads the head of the log, and the answer waits for that.
     HeadRead(usize),
-    /// Somebody meets the tombstone with this number: a logout repeated after an unknown outcome, a list, a check.
+    /// A request finds the tombstone with this number: a logout repeated after an unknown outcome, a list, a check.
     Retry(usize, u8),
     /// The rows are read.
     Look(usize),

@@ -1,13 +1,13 @@
-//! A model of how replicas keep their caches coherent, small enough that every run of it is looked at.
+//! A model of how replicas keep their caches coherent, small enough for every run of it to be explored.
 //!
-//! The words are those of `src/coherence.rs` and `src/store/replicas.rs`: *beat*, *applied*, *settled*, *reap*,
+//! The words are those of `src/cache/coherence` and `src/store/replicas.rs`: *beat*, *applied*, *settled*, *reap*,
 //! *ticket*. One [`Action`] is one step that nothing can come between; a call to the store takes several, so that
 //! anything may happen while it is under way, or it may be lost. A replica that is frozen is one that takes no step.
 //!
 //! **Time** is one clock of a few ticks, and only ages are kept: since a beat was sent, since a wait or a watch began,
-//! until trust ends. The program measures each on a replica's own monotonic clock. Such clocks differ a little in
-//! rate, and the margin is there for that: trust, which lasts `L - margin` on its holder's clock, is over before L has
-//! passed on anybody else's. Here it lasts the whole of L, so the model gives it no less than the program does.
+//! until trust ends. The program measures each on a replica's own monotonic clock. Such clocks differ a little in rate,
+//! and the margin is there for that: trust, which lasts `L - margin` on its holder's clock, is over before L has passed
+//! on any other. Here it lasts the whole of L, so the model gives it no less than the program does.
 //!
 //! **The store** commits one step at a time: a revocation takes its number under a row lock, as its last step. What was
 //! committed durably survives a crash; an `acknowledge` may not.
@@ -34,13 +34,13 @@ pub use self::setting::{Role, SERVER, SERVER_AND_CACHE, SETTINGS, Setting, TWO_C
 pub use self::state::{Answer, Beat, Load, Logout, Replica, Revocation, Row, Standing, State, Store, Stored, Watch};
 pub use self::witness::{Event, WITNESSES, Witness};
 
-/// What must never be violated.
+/// The name of the property that must always hold.
 pub const FINAL: &str = "no check that begins after a revocation is revealed accepts the session";
 
 /// The protocol in a setting, with one mistake or none.
 #[derive(Clone, Debug)]
 pub struct Protocol {
-    /// Who takes part, and what may happen.
+    /// The processes that take part, and what may happen.
     pub setting: Setting,
     /// What is done wrong.
     pub mistake: Option<Mistake>,
@@ -109,7 +109,7 @@ impl Model for Protocol {
             Action::Crash => self.crash(&mut state),
             Action::SetClock => self.set_clock(&mut state),
             Action::Cut => state.store.cut = state.store.head,
-            Action::Join(who) => self.join(&mut state, who),
+            Action::Register(who) => self.register(&mut state, who),
             Action::JoinAnswered(who) => self.join_answered(&mut state, who),
             Action::JoinLost(who) => state.replicas[who].standing = Standing::Out,
             Action::BeatSent(who) => self.beat_sent(&mut state, who),

@@ -1,12 +1,13 @@
-//! What could be done wrong.
+//! The mistakes that are planted.
 
 /// A deviation from the protocol, each of which the checker has to catch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mistake {
-    /// A replica that was reaped joins again with the cache it has, at the head of the log, skipping what it missed.
+    /// A replica that was reaped registers again with the cache it has, at the head of the log, skipping what it
+    /// missed.
     RevivedLeaseKeepsCache,
-    /// The cache is cleared when the row is found gone, and not again when the new row is there: what was loaded in
-    /// between was read before the number that the new row starts from.
+    /// The cache is cleared when the row is found to be deleted, and not again when the new row is registered: what was
+    /// loaded in between was read before the number that the new row starts from.
     ClearedBeforeTheJoinOnly,
     /// A beat that changed no row counts as one.
     UncommittedRenewal,
@@ -54,7 +55,7 @@ pub enum Mistake {
 }
 
 impl Mistake {
-    /// Every one.
+    /// Every mistake.
     pub const ALL: &[Self] = &[
         Self::RevivedLeaseKeepsCache,
         Self::ClearedBeforeTheJoinOnly,

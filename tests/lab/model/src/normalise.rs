@@ -1,4 +1,4 @@
-//! What makes no difference any more is forgotten, so that states which differ in nothing else are one.
+//! Removes from a state what makes no difference any more, so that states which differ in nothing else are equal.
 
 use crate::state::{State, Watch};
 use crate::{Event, Mistake, Protocol};

@@ -24,7 +24,7 @@ impl Protocol {
     pub(crate) fn offer_replica(&self, state: &State, who: usize, actions: &mut Vec<Action>) {
         let (replica, row) = (&state.replicas[who], state.store.rows[who]);
         match replica.standing {
-            Standing::Out if row.is_none() => actions.push(Action::Join(who)),
+            Standing::Out if row.is_none() => actions.push(Action::Register(who)),
             Standing::Out => {}
             Standing::Joining(_) => actions.extend([Action::JoinAnswered(who), Action::JoinLost(who)]),
             Standing::In => {
@@ -74,7 +74,7 @@ impl Protocol {
             replica.clear();
         }
         replica.applied = head;
-        self.note(state, Event::Joined);
+        self.note(state, Event::Registered);
     }
 
     /// Reads the clock, then sends.
@@ -133,7 +133,7 @@ impl Protocol {
         replica.keeps_cache = self.has(Mistake::RevivedLeaseKeepsCache) || self.has(Mistake::ClearedBeforeTheJoinOnly);
     }
 
-    /// Applies news, which says nothing of how long that is all.
+    /// Applies what was read, which gives no trust.
     pub(crate) fn apply_news(&self, state: &mut State, who: usize, up_to: u8) {
         let replica = &mut state.replicas[who];
         let cut = state.store.cut;
@@ -149,7 +149,7 @@ impl Protocol {
         }
     }
 
-    /// Stops trusting, then deletes the row; and ends.
+    /// Stops trusting the cache, then deregisters and ends.
     pub(crate) fn deregister(&self, state: &mut State, who: usize) {
         state.store.rows[who] = None;
         if !self.has(Mistake::DeregisteredWhileTrusted) {
@@ -157,7 +157,7 @@ impl Protocol {
         }
     }
 
-    /// Ends; the process that comes next knows nothing, and has no row.
+    /// Ends. The process that takes its place has an empty cache and no row.
     pub(crate) fn die(&self, state: &mut State, who: usize) {
         state.replicas[who] = Replica::default();
         state.logout = state.logout.filter(|logout| logout.who != who);

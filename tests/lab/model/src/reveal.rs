@@ -1,4 +1,4 @@
-//! Who reveals a revocation, and when: everybody waits until it is settled.
+//! Answers that reveal a revocation: each waits until it is settled.
 
 use crate::state::{Logout, Revocation, State, bit};
 use crate::{Action, Event, Mistake, Protocol};
@@ -101,7 +101,8 @@ impl Protocol {
         state.replicas[who].waits[usize::from(number) - 1].get_or_insert(0);
     }
 
-    /// Keeps what every row has applied. A row that joins later starts from no less, so an old view is as good.
+    /// Keeps the lowest number that every row has applied. A row that is registered later starts from no less, so an
+    /// old view is as good.
     pub(crate) fn look(&self, state: &mut State, who: usize) {
         if let Some(all) = self.all_applied(state, who) {
             let viewed = &mut state.replicas[who].viewed;
@@ -109,13 +110,14 @@ impl Protocol {
         }
     }
 
-    /// What every row has applied. Who has a row expects to see one; to others, no rows are no caches.
+    /// The number that every row has applied. A process that has a row expects to see at least its own; for others, no
+    /// rows means no caches.
     fn all_applied(&self, state: &State, who: usize) -> Option<u8> {
         let least = state.store.rows.iter().flatten().map(|row| row.now.applied).min();
         if self.serves(who) { least } else { least.or(Some(state.store.head)) }
     }
 
-    /// Whether no check that begins from now on accepts what `number` ended: every cache is known to have forgotten it,
+    /// Whether no check that begins from now on accepts what `number` ended: every cache is known to have applied it,
     /// or L has passed since it was committed, and with it all trust from a beat that did not return it.
     pub(crate) fn settled(&self, state: &State, who: usize, number: u8) -> bool {
         self.settled_by_rows(state, who, number) || self.settled_by_time(state, who, number)
@@ -132,8 +134,8 @@ impl Protocol {
         state.replicas[who].waits[usize::from(number) - 1].is_some_and(|age| age >= enough)
     }
 
-    /// Answers: from now on somebody knows of this number, and of all before it, whose tombstones an answer that waited
-    /// for this one may have met.
+    /// Answers: from now on a client knows of this number, and of all before it, whose tombstones an answer that waited
+    /// for this one may have revealed.
     pub(crate) fn reveal(&self, state: &mut State, who: usize, number: u8) {
         let event = match (self.settled_by_rows(state, who, number), self.settled_by_time(state, who, number)) {
             (true, false) => Event::AnsweredByRows,

@@ -1,11 +1,11 @@
-//! Who takes part in a run, and what may happen in it.
+//! The settings of runs: the processes that take part, and what may happen.
 
 use crate::state::Revocation;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Serves from memory: joins, beats, loads, checks; and revokes, waits and reaps.
+    /// Serves from memory: registers, beats, loads, checks; and revokes, waits and reaps.
     Serves,
     /// Serves from memory, and does nothing else.
     Caches,
@@ -16,7 +16,7 @@ pub enum Role {
 /// The bounds of a run. Time is not among them.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
-    /// How it is called.
+    /// Its name.
     pub name: &'static str,
     /// The processes.
     pub roles: &'static [Role],
@@ -24,7 +24,7 @@ pub struct Setting {
     pub lease: u8,
     /// How many sessions there are, all of one user.
     pub sessions: u8,
-    /// What is revoked, in any order and by anybody.
+    /// The revocations, which happen in any order and by any process.
     pub revocations: &'static [Revocation],
     /// Whether the database crashes.
     pub crashes: bool,
@@ -75,7 +75,7 @@ pub const TWO_SERVERS: Setting = Setting {
     ..SERVER
 };
 
-/// Two that serve, and somebody who has no row.
+/// Two servers, and a process without a row.
 pub const TWO_CACHES: Setting = Setting {
     name: "two caches and a bystander",
     roles: &[Role::Caches, Role::Caches, Role::Stands],

@@ -1,4 +1,4 @@
-//! What is true at a moment.
+//! The state of the whole system at one moment.
 
 /// The most processes in a setting.
 pub const MOST: usize = 3;
@@ -29,7 +29,7 @@ impl Revocation {
 pub struct Stored {
     /// How often the replica has said that it lives.
     pub beat: u8,
-    /// Up to which number it has forgotten what was revoked.
+    /// The number up to which it has applied the log.
     pub applied: u8,
 }
 
@@ -47,11 +47,11 @@ pub struct Row {
 pub struct Store {
     /// The newest number.
     pub head: u8,
-    /// Up to which number the log is gone. The tombstones stay.
+    /// The number up to which the log was cut. The tombstones stay.
     pub cut: u8,
     /// What each number ended, number 1 first.
     pub log: [Option<Revocation>; NUMBERS],
-    /// A row for each replica that has joined and was not reaped. An id that was given up keeps its place until then.
+    /// A row for each replica that has registered and was not reaped. An abandoned id keeps its place until then.
     pub rows: [Option<Row>; MOST],
 }
 
@@ -70,19 +70,19 @@ impl Store {
 /// Whether a replica has a row, as far as it knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Standing {
-    /// No.
+    /// It has none.
     #[default]
     Out,
     /// It was made, as of this head of the log, but the answer is under way.
     Joining(u8),
-    /// Yes.
+    /// It has one.
     In,
 }
 
 /// What the store says to a beat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
-    /// The row is gone.
+    /// The row was deleted.
     Gone,
     /// The head, and whether the log was cut past what was asked from.
     News {
@@ -113,7 +113,7 @@ pub struct Logout {
     pub session: u8,
     /// The head of the log as its statement sees it. Nothing depends on that, unless by mistake.
     pub seen: u8,
-    /// Whether its statement has come to its end.
+    /// Whether its statement has ended.
     pub ended_nothing: bool,
 }
 
@@ -148,7 +148,7 @@ pub struct Replica {
     pub keeps_cache: bool,
     /// For how many more ticks the cache is trusted.
     pub trust: u8,
-    /// Up to which number the cache has forgotten what was revoked.
+    /// The number up to which the cache has applied the log.
     pub applied: u8,
     /// The sessions in the cache that a check would find, a bit each.
     pub cache: u8,
@@ -160,7 +160,7 @@ pub struct Replica {
     pub check: Option<u8>,
     /// Up to which number every row had applied the log in some view of them.
     pub viewed: u8,
-    /// For each number, how long somebody has waited here for it to be settled, up to L.
+    /// For each number, how long an answer has waited here for it to be settled, up to L.
     pub waits: [Option<u8>; NUMBERS],
     /// The rows of others.
     pub watches: [Option<Watch>; MOST],
@@ -177,7 +177,7 @@ pub struct State {
     pub logout: Option<Logout>,
     /// The numbers that an answer has revealed, a bit each.
     pub revealed: u8,
-    /// A check accepted what it may not.
+    /// A check accepted a session that an answer had shown to be over.
     pub accepted_revoked: bool,
     /// How far the course of events that is looked for has gone.
     pub witnessed: u8,
@@ -189,7 +189,7 @@ impl Replica {
         self.cache & bit(session) != 0
     }
 
-    /// Forgets everything, and refuses what is being loaded.
+    /// Clears the cache, and refuses what is being loaded.
     pub fn clear(&mut self) {
         self.cache = 0;
         if let Some(load) = &mut self.load {
@@ -202,7 +202,7 @@ impl Replica {
         self.apply_after(self.applied, store, up_to);
     }
 
-    /// Applies what of the log follows `after`.
+    /// Applies the part of the log that follows `after`.
     pub fn apply_after(&mut self, after: u8, store: &Store, up_to: u8) {
         for revocation in (after + 1..=up_to).filter_map(|number| store.revocation(number)) {
             match revocation {

@@ -35,14 +35,14 @@ impl Protocol {
     }
 
     /// Makes a row: it has applied the newest number, and has not beaten yet.
-    pub(crate) fn join(&self, state: &mut State, who: usize) {
+    pub(crate) fn register(&self, state: &mut State, who: usize) {
         let head = state.store.head;
         let stored = Stored { beat: 0, applied: head };
         state.store.rows[who] = Some(Row { now: stored, durable: stored });
         state.replicas[who].standing = Standing::Joining(head);
     }
 
-    /// Counts the beat up, stores what was applied when it was sent, durably, and reads the news.
+    /// Counts the beat up, stores the number that was applied when it was sent, durably, and reads the log.
     pub(crate) fn beat_committed(&self, state: &mut State, who: usize) {
         let (head, cut) = (state.store.head, state.store.cut);
         let Some(beat) = &mut state.replicas[who].beat else { return };
@@ -67,7 +67,7 @@ impl Protocol {
         }
     }
 
-    /// Stores what a row has applied; whether that survives a crash is left open. Says nothing of the replica's life.
+    /// Stores the number that a row has applied, which may or may not survive a crash. It is no sign of life.
     pub(crate) fn acknowledge(&self, state: &mut State, who: usize) {
         let applied = state.replicas[who].applied;
         if let Some(row) = &mut state.store.rows[who] {

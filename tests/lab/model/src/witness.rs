@@ -1,4 +1,4 @@
-//! What has to be possible, so that what must be impossible is not so for want of anything happening.
+//! Courses of events that must be possible, so that no property holds merely because nothing happens.
 
 use stateright::Property;
 
@@ -13,10 +13,10 @@ pub enum Event {
     Reaped,
     FoundGone,
     FoundCut,
-    Joined,
+    Registered,
     Ended,
     Trusted,
-    /// News came, but not up to the head.
+    /// Entries of the log came, but not up to the head.
     Behind,
     /// Trust ended by itself, and something is in the cache.
     Lapsed,
@@ -33,7 +33,7 @@ pub enum Event {
     Answered,
 }
 
-/// A course of events, others in between.
+/// A course of events, with any others in between.
 #[derive(Debug)]
 pub struct Witness {
     /// What it shows.
@@ -42,7 +42,7 @@ pub struct Witness {
     pub course: &'static [Event],
 }
 
-/// What has to be possible and takes more than one moment to see.
+/// Courses of events that must be possible.
 pub const WITNESSES: &[Witness] = &[
     Witness {
         name: "a logout is answered by acknowledgements, before L",
@@ -51,12 +51,12 @@ pub const WITNESSES: &[Witness] = &[
     Witness { name: "a logout is answered by the passing of L", course: &[Event::Trusted, Event::AnsweredByTime] },
     Witness {
         name: "a replica that was reaped comes back and is trusted",
-        course: &[Event::Trusted, Event::Reaped, Event::FoundGone, Event::Joined, Event::Trusted],
+        course: &[Event::Trusted, Event::Reaped, Event::FoundGone, Event::Registered, Event::Trusted],
     },
     Witness { name: "a lapsed cache is trusted again", course: &[Event::Lapsed, Event::Trusted] },
     Witness {
-        name: "a process ends, another joins in its place and is trusted",
-        course: &[Event::Trusted, Event::Ended, Event::Joined, Event::Trusted],
+        name: "a process ends, another registers in its place and is trusted",
+        course: &[Event::Trusted, Event::Ended, Event::Registered, Event::Trusted],
     },
     Witness {
         name: "a replica for which the log was cut is trusted again",
@@ -79,7 +79,7 @@ pub const WITNESSES: &[Witness] = &[
     },
 ];
 
-/// What has to be possible in every setting, and shows in a single state.
+/// States that must be possible in every setting.
 pub(crate) fn everywhere() -> [Property<Protocol>; 5] {
     [
         Property::sometimes("memory answers a check", |model: &Protocol, state: &State| {
@@ -93,7 +93,7 @@ pub(crate) fn everywhere() -> [Property<Protocol>; 5] {
         Property::sometimes("memory holds what is known to be revoked, untrusted", |model: &Protocol, state| {
             model.sessions(state).any(|(trusted, session)| !trusted && state.is_known_revoked(session))
         }),
-        Property::sometimes("a revocation is settled by the rows while somebody waits", |model: &Protocol, state| {
+        Property::sometimes("a revocation is settled by the rows while an answer waits", |model: &Protocol, state| {
             model
                 .waits(state)
                 .any(|(who, number, age)| age < model.setting.lease && model.settled_by_rows(state, who, number))
@@ -115,7 +115,7 @@ impl Protocol {
         }
     }
 
-    /// What is in a cache, and whether that is trusted.
+    /// The contents of the caches, and whether they are trusted.
     fn sessions<'a>(&self, state: &'a State) -> impl Iterator<Item = (bool, u8)> + use<'a> {
         let sessions = self.setting.sessions;
         state.replicas.iter().flat_map(move |replica| {
@@ -124,7 +124,7 @@ impl Protocol {
         })
     }
 
-    /// Who waits for which number, and for how long.
+    /// Which processes wait for which number, and for how long.
     fn waits<'a>(&self, state: &'a State) -> impl Iterator<Item = (usize, u8, u8)> + use<'a> {
         self.replicas().flat_map(move |who| {
             let waits = (1..).zip(state.replicas[who].waits);

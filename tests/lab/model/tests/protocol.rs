@@ -1,4 +1,4 @@
-//! Exhausts the protocol in every setting, and sees that nothing in it is so for want of anything happening.
+//! Exhausts the protocol in every setting, and makes sure that nothing holds merely because nothing happens.
 
 use std::collections::HashSet;
 
@@ -69,7 +69,7 @@ fn what_has_to_be_possible_is() {
 }
 
 /// The checker keeps 64 bits of each state. Counted with the states themselves, none was taken for another, and none
-/// was left out.
+/// was missed.
 #[test]
 fn the_checker_visits_every_state() {
     let model = Protocol::correct(SERVER);

@@ -1,4 +1,4 @@
-//! Looks into a database of either kind and changes it, past the service.
+//! Reads and changes a database of either kind directly, without the service.
 
 use anyhow::{Context, Result};
 use sqlx::postgres::{PgConnectOptions, PgConnection};

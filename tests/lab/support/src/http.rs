@@ -33,7 +33,7 @@ impl Connection {
     }
 
     /// Sends a request and reads the whole of its answer, whose status it returns. Nothing is ever sent twice: after an
-    /// error it is unknown what became of the request.
+    /// error the outcome of the request is unknown.
     pub async fn exchange(&mut self, request: &[u8]) -> Result<u16> {
         self.attempt(request).await?.context("the connection was closed before an answer")
     }

@@ -2,7 +2,7 @@
 //!
 //! Whatever can fail returns an error with its reason: a test expects success, a measurement reports what went wrong.
 
-// The one driver of both databases, for those who need more of it than is here.
+// The driver of both databases, for tests that need more of it than is here.
 pub use sqlx;
 
 pub mod database;

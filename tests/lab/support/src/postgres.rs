@@ -1,4 +1,4 @@
-//! A throw-away PostgreSQL: to be shared, or of one's own to stop, freeze, promote and lose.
+//! A throw-away PostgreSQL: one that tests share, or one of a test's own to stop, freeze, promote and crash.
 
 use std::io::Write as _;
 use std::os::unix::fs::chown;
@@ -26,7 +26,7 @@ max_connections = 300
 max_wal_size = 64MB
 min_wal_size = 32MB
 ";
-/// Takes a server down and its folder away once the other end of its input is closed, however that came about.
+/// Stops a server and deletes its folder once the other end of its input is closed, for whatever reason.
 const WATCHER: &str = r#"
 cat
 read -r postmaster < "$0/data/postmaster.pid" && kill -CONT "$postmaster"
@@ -47,7 +47,7 @@ pub struct Options {
     pub clock: bool,
 }
 
-/// A server with databases in it. It is gone when dropped, and when this process ends.
+/// A server with databases in it. It is stopped and deleted when dropped, and when this process ends.
 pub struct Postgres {
     options: Options,
     programs: PathBuf,
@@ -180,7 +180,7 @@ impl Postgres {
         pid.context("no id of a process")
     }
 
-    /// Stops every process of it where it is. Connections stay open, and the kernel accepts new ones.
+    /// Freezes every process of it. Connections stay open, and the kernel accepts new ones.
     pub fn freeze(&self) -> Result<()> {
         let postmaster = self.postmaster()?;
         // It goes first, so that it starts no other process afterwards.
@@ -239,7 +239,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // Where it does not run, there is nothing to let go on.
+        // Where it does not run, there is nothing to thaw.
         let _ = self.thaw();
         drop(self.watcher.stdin.take());
         let _ = self.watcher.wait();

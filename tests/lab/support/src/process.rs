@@ -35,7 +35,7 @@ pub struct Finished {
     pub ok: bool,
     /// What it printed.
     pub out: String,
-    /// What it complained about.
+    /// What it wrote to standard error.
     pub err: String,
 }
 
@@ -60,7 +60,7 @@ impl Finished {
         Ok(self.out)
     }
 
-    /// What it complained about; an error when it succeeded.
+    /// What it wrote to standard error; an error when it succeeded.
     pub fn refused(self) -> Result<String> {
         ensure!(!self.ok, "{self:?}");
         Ok(self.err)
@@ -119,7 +119,7 @@ impl Process {
         Ok(())
     }
 
-    /// Stops it where it is. It goes on when the answer is dropped.
+    /// Freezes it. It goes on when the returned value is dropped.
     pub fn freeze(&self) -> Result<Frozen<'_>> {
         let frozen = Frozen(self);
         halt(self.pid)?;
@@ -228,7 +228,7 @@ mod tests {
     use crate::wait::until;
 
     #[tokio::test]
-    async fn a_process_is_frozen_goes_on_and_is_gone_when_dropped() -> Result<()> {
+    async fn a_process_is_frozen_goes_on_and_is_killed_when_dropped() -> Result<()> {
         let mut shell = command("sh");
         shell.args(["-c", "echo begun; echo trouble >&2; while :; do :; done"]);
         let process = Process::spawn(shell)?;
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_command_reads_its_input_and_a_failure_is_told_from_success() -> Result<()> {
+    async fn a_command_reads_its_input_and_its_failure_is_distinguished_from_success() -> Result<()> {
         assert_eq!(finish(command("cat"), "words").await?.done()?, "words");
         let failed = finish(command("false"), "words").await?;
         assert!(failed.done().is_err());

@@ -19,7 +19,7 @@ const CHUNK: usize = 5_000;
 /// How long sessions last, in milliseconds: until they are idle, and in all.
 const IDLE: i64 = 2 * 3_600_000;
 const ABSOLUTE: i64 = 24 * 3_600_000;
-/// What all sessions were begun with.
+/// The client that all sessions were begun by.
 const USER_AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 const ADDRESS: &str = "127.0.0.1";
 
@@ -60,7 +60,7 @@ pub struct User {
 pub struct Session {
     /// Its public id.
     pub id: Id,
-    /// Whose it is.
+    /// The user it belongs to.
     pub user: Id,
     /// Its token.
     pub token: Token,

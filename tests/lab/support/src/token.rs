@@ -1,4 +1,4 @@
-//! Ids and tokens as the service makes them: what a session is called, and what shows that somebody holds it.
+//! Ids and tokens as the service makes them.
 
 use anyhow::Result;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -15,7 +15,7 @@ pub type Token = [u8; 43];
 /// What ids are made of.
 const ID_ALPHABET: &[u8] = b"23456789ABCDEFGHJKLMNPQRSTWXYZabcdefghijkmnopqrstuvwxyz";
 
-/// The key with which a store tells tokens that it issued from those that are made up.
+/// The key by which a store recognises the tokens that it issued.
 #[derive(Clone)]
 pub struct TokenKey(Hmac<Sha256>);
 
@@ -43,7 +43,7 @@ pub fn made_up(random: &mut Random) -> Token {
     encode(&bytes)
 }
 
-/// What is stored of a token, in hexadecimal.
+/// The hash of a token, which is what is stored, in hexadecimal.
 pub fn hash(token: &Token) -> String {
     Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
 }

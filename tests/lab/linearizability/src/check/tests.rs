@@ -137,7 +137,7 @@ fn the_end_of_others_spares_the_own() {
 }
 
 #[test]
-fn after_a_new_password_a_session_goes_on_under_another_token_alone() {
+fn after_a_new_password_a_session_goes_on_under_another_token_only() {
     let renewed = |operations: Vec<Operation>| {
         let mut history = history(operations);
         // Session 2 is session 0 under its new token.

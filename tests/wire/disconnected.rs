@@ -8,18 +8,18 @@ use sessiond_support::wait::until;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::harness::{Ask, BOB, LoggedIn, PASSWORD, Server, StoreKind, delete, get, post};
+use crate::harness::{BOB, LoggedIn, PASSWORD, Server, StoreKind, TestRequest, delete, get, post};
 
 /// Sends a request and goes away without waiting for the answer.
 async fn send_and_go(server: &Server, bytes: &[u8]) {
     let mut stream = TcpStream::connect(server.address()).await.expect("a connection");
     stream.write_all(bytes).await.expect("sent");
-    // Long enough that the request is under way when the client goes; what follows must hold at any moment.
+    // Long enough that the request is under way when the client disconnects. What follows must hold at any moment.
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 /// How a session that is about to end is asked to.
-type Ending = fn(&LoggedIn, &LoggedIn) -> Ask;
+type Ending = fn(&LoggedIn, &LoggedIn) -> TestRequest;
 
 /// Every route that ends sessions, and whether it ends the one it was asked through, or the other one.
 const ENDINGS: [(&str, bool, Ending); 12] = [
@@ -42,7 +42,7 @@ const ENDINGS: [(&str, bool, Ending); 12] = [
 ];
 
 #[on_both_stores]
-async fn a_revocation_is_done_even_if_its_client_has_gone(store: StoreKind) {
+async fn a_revocation_is_finished_even_if_its_client_disconnects(store: StoreKind) {
     let server = Server::start(store).await;
     for (name, ends_own, ending) in ENDINGS {
         let (own, other) = (server.log_in(BOB).await, server.log_in(BOB).await);
@@ -89,7 +89,7 @@ async fn what_depends_on_a_body_is_not_done_with_a_part_of_it(store: StoreKind) 
 }
 
 #[on_both_stores]
-async fn a_changed_password_is_changed_even_if_its_client_has_gone(store: StoreKind) {
+async fn a_password_change_is_finished_even_if_its_client_disconnects(store: StoreKind) {
     let server = Server::start(store).await;
     let (own, other) = (server.log_in(BOB).await, server.log_in(BOB).await);
     let body = json!({"current_password": PASSWORD, "new_password": "a new one of Bob's own"});
@@ -102,7 +102,7 @@ async fn a_changed_password_is_changed_even_if_its_client_has_gone(store: StoreK
 }
 
 #[on_both_stores]
-async fn stopping_waits_for_a_revocation_whose_client_has_gone(store: StoreKind) {
+async fn stopping_waits_for_a_revocation_whose_client_has_disconnected(store: StoreKind) {
     let server = Server::start(store).await;
     let bob = server.log_in(BOB).await;
     assert_eq!(server.check(&bob.token).await, 200, "in memory from now on");

@@ -1,4 +1,4 @@
-//! What `/verify` speaks: statuses and no words, since proxies ask.
+//! The dialect of `/verify`: statuses without a body, since the clients are proxies.
 
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
@@ -8,12 +8,12 @@ use crate::service::Error;
 
 /// The dialect. Any method is a check, OPTIONS too.
 #[derive(Debug)]
-pub struct Wordless;
+pub struct StatusOnly;
 
-impl Dialect for Wordless {
+impl Dialect for StatusOnly {
     const FOR_PAGES: bool = false;
 
-    /// Whatever cannot be decided is 503, which no proxy takes for an allowance.
+    /// A check that cannot be decided is 503, which no proxy takes for "allowed".
     fn refuse(refusal: &Refusal) -> Response {
         let status = match refusal {
             Refusal::Service(Error::NoSession | Error::BadCredentials) => StatusCode::UNAUTHORIZED,
