@@ -58,6 +58,8 @@ pub struct Proxy {
 struct Shared {
     database: SocketAddr,
     traffic: watch::Sender<Traffic>,
+    /// The statement whose connection is cut off before it reaches the database.
+    cut: Mutex<Option<&'static str>>,
     held: AtomicUsize,
     late: AtomicUsize,
     broken: AtomicUsize,
@@ -77,6 +79,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             database: addresses[0],
             traffic: watch::Sender::new(Traffic::Undisturbed),
+            cut: Mutex::default(),
             held: AtomicUsize::default(),
             late: AtomicUsize::default(),
             broken: AtomicUsize::default(),
@@ -95,6 +98,16 @@ impl Proxy {
     /// Changes what happens from now on, also to bytes under way.
     pub fn set_traffic(&self, traffic: Traffic) {
         self.shared.traffic.send_replace(traffic);
+    }
+
+    /// Ends one connection: the next on which a statement with these words is sent, which the database does not get.
+    pub fn cut_off_at(&self, words: &'static str) {
+        *self.shared.cut.lock().expect("no panic") = Some(words);
+    }
+
+    /// Whether that has happened.
+    pub fn has_cut_off(&self) -> bool {
+        self.shared.cut.lock().expect("no panic").is_none()
     }
 
     /// How many pieces were held up so far.
@@ -146,6 +159,10 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: Direction, l
         let mut piece = &bytes[..read];
         if way == Direction::ToDatabase && piece.windows(LISTEN.len()).any(|window| window == LISTEN) {
             listens.store(true, Ordering::Relaxed);
+        }
+        let contains = |words: &mut &str| piece.windows(words.len()).any(|window| window == words.as_bytes());
+        if way == Direction::ToDatabase && shared.cut.lock().expect("no panic").take_if(contains).is_some() {
+            break;
         }
         let held = |traffic: &Traffic| {
             let here = matches!(traffic, Traffic::ListenersSilent(direction) if *direction == way || *direction == Direction::Both);

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::super::opening::{ConnectError, Opening, Stage};
 use super::super::{Result, StoreError};
-use super::connection::{Connection, NotOpened};
+use super::connection::{Connection, NotOpened, store_error_may_pass};
 use super::deadline::with_deadline;
 use super::gate::{Backoff, Gate};
 use super::{copy, migrate};
@@ -81,9 +81,9 @@ async fn attempt(
     match ready.await {
         Ok(key) => Ok((connection, key)),
         Err(error) => {
-            // Its server may have been stopped meanwhile; or it has refused what it was asked.
-            let lost = !connection.is_sound() && matches!(error, ConnectError::Store(StoreError::Unreachable(_)));
-            Err(NotReady { error, again: lost.then_some(Duration::ZERO) })
+            // The database may have been stopped meanwhile; or it has refused what it was asked.
+            let again = matches!(&error, ConnectError::Store(error) if store_error_may_pass(error));
+            Err(NotReady { error, again: again.then_some(Duration::ZERO) })
         }
     }
 }

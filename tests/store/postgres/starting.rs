@@ -13,6 +13,7 @@ use tokio::process::Command;
 use crate::dialects::openapi;
 use crate::harness::fleet::home_at;
 use crate::harness::process::{Home, Process, attempt, finish};
+use crate::harness::proxy::Proxy;
 use crate::harness::{ALICE, Reply, StoreKind, get};
 
 /// The key of the lock under which is migrated.
@@ -96,6 +97,23 @@ async fn a_database_that_hangs_or_is_full_at_the_start_is_waited_for() {
             cluster.thaw().unwrap();
         }
         server.until_it_serves().await;
+        server.log_in(ALICE).await;
+    }
+}
+
+#[needs(postgres)]
+#[tokio::test]
+async fn a_database_that_is_lost_in_the_middle_of_the_start_is_waited_for() {
+    // What is asked first, while migrating, and of a database that is up to date.
+    for words in ["FROM pg_tables", "pg_try_advisory_xact_lock", "CREATE TABLE sessions", "INTO secrets"] {
+        let home = Home::new(StoreKind::Postgres);
+        let proxy = Proxy::to(&home.database.url()).await;
+        proxy.cut_off_at(words);
+        let (mut command, _) = server(&home);
+        command.env("SESSIOND_DATABASE_URL", proxy.url());
+        let mut server = Process::begin(command);
+        server.until_it_serves().await;
+        assert!(proxy.has_cut_off(), "nothing has sent {words}");
         server.log_in(ALICE).await;
     }
 }
