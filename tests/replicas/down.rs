@@ -19,7 +19,11 @@ use crate::harness::proxy::Proxy;
 use crate::harness::{ALICE, get, post};
 use crate::harness::{StoreKind, seed};
 
-/// Clients that check sessions as fast as they are answered.
+/// How long a client waits between an answer and its next check. Together they are too many to wait for a database that does
+/// not answer, and leave the machine to other tests.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Clients that check sessions all the time.
 struct Checks {
     shared: Arc<Counted>,
     tasks: JoinSet<()>,
@@ -75,6 +79,7 @@ async fn check(address: String, token: String, counted: Arc<Counted>) {
             b"503" => counted.failed.fetch_add(1, Ordering::Relaxed),
             _ => panic!("{}", String::from_utf8_lossy(&answer)),
         };
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
