@@ -105,48 +105,51 @@ fn most_in_a_second(moments: &[Instant]) -> usize {
 #[needs(initdb)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_under_load_is_a_few_lines_and_attempts_its_counts_add_up_and_it_is_soon_over() {
-    for (cache, outage) in [("on", Duration::from_secs(11)), ("off", Duration::from_secs(4))] {
-        let cluster = Postgres::start(Options::with("fsync = on")).await.unwrap();
-        let home = home_at(&cluster.url("postgres"));
-        let proxy = Proxy::to(&cluster.url("postgres")).await;
-        let mut server = home.server();
-        server.env("SESSIOND_DATABASE_URL", proxy.url()).env("SESSIOND_CACHE", cache);
-        let server = Process::start(server).await;
-        let sessions = seed::sessions::<1>(&cluster.url("postgres"), 32).await;
-        let checks = Checks::on(&server, sessions.into_iter().map(|[session]| session.token));
-        until("all are in memory", async || checks.accepted() > 2_000).await;
-        let before = (server.log().lines().count(), proxy.came().len());
-        assert_eq!(checks.failed(), 0);
+    // Each is mostly waited for, so that both are at once.
+    tokio::join!(is_lived_through("on", Duration::from_secs(11)), is_lived_through("off", Duration::from_secs(4)));
+}
 
-        cluster.stop_immediately().await.unwrap();
-        let lost = Instant::now();
-        until("it is told", async || server.log().contains("the store fails")).await;
-        tokio::time::sleep(outage.saturating_sub(lost.elapsed())).await;
-        assert_eq!((ops(&server, "/readyz").await.status, ops(&server, "/livez").await.status), (503, 200));
-        let (failed, accepted) = (checks.failed(), checks.accepted());
-        assert!(failed > 5_000, "refused at once: {failed} in {outage:?}");
-        let (told, came) = (server.log().lines().count() - before.0, proxy.came().split_off(before.1));
-        assert!((1..=20).contains(&told), "{told} lines: {}", server.log());
-        assert!(most_in_a_second(&came) <= 20, "{} in {outage:?}", came.len());
-        assert!(came.len() >= 5, "it is tried on: {}", came.len());
+async fn is_lived_through(cache: &str, outage: Duration) {
+    let cluster = Postgres::start(Options::with("fsync = on")).await.unwrap();
+    let home = home_at(&cluster.url("postgres"));
+    let proxy = Proxy::to(&cluster.url("postgres")).await;
+    let mut server = home.server();
+    server.env("SESSIOND_DATABASE_URL", proxy.url()).env("SESSIOND_CACHE", cache);
+    let server = Process::start(server).await;
+    let sessions = seed::sessions::<1>(&cluster.url("postgres"), 32).await;
+    let checks = Checks::on(&server, sessions.into_iter().map(|[session]| session.token));
+    until("all are in memory", async || checks.accepted() > 2_000).await;
+    let before = (server.log().lines().count(), proxy.came().len());
+    assert_eq!(checks.failed(), 0);
 
-        cluster.start_again().await.unwrap();
-        let back = Instant::now();
-        until("checks are answered", async || checks.accepted() > accepted).await;
-        // It is found within a second; this machine may be busy.
-        assert!(back.elapsed() < Duration::from_secs(5), "{:?}", back.elapsed());
-        until("it is over", async || over(&server.log()).is_some()).await;
-        let failed = checks.end().await;
-        let line = over(&server.log()).expect("over");
-        assert_eq!((field(&line, "failed"), failures(&server).await), (failed.to_string(), failed), "{}", server.log());
-        assert!(!server.log().contains("\"failed\""), "no request has a line of its own");
-        let told = server.log().lines().count() - before.0;
-        assert!(told <= 20, "{told} lines: {}", server.log());
-        if cache == "on" {
-            assert!(server.log().contains("the store still fails"), "{}", server.log());
-        }
-        assert_eq!(ops(&server, "/readyz").await.status, 200);
+    cluster.stop_immediately().await.unwrap();
+    let lost = Instant::now();
+    until("it is told", async || server.log().contains("the store fails")).await;
+    tokio::time::sleep(outage.saturating_sub(lost.elapsed())).await;
+    assert_eq!((ops(&server, "/readyz").await.status, ops(&server, "/livez").await.status), (503, 200));
+    let (failed, accepted) = (checks.failed(), checks.accepted());
+    assert!(failed > 5_000, "refused at once: {failed} in {outage:?}");
+    let (told, came) = (server.log().lines().count() - before.0, proxy.came().split_off(before.1));
+    assert!((1..=20).contains(&told), "{told} lines: {}", server.log());
+    assert!(most_in_a_second(&came) <= 20, "{} in {outage:?}", came.len());
+    assert!(came.len() >= 5, "it is tried on: {}", came.len());
+
+    cluster.start_again().await.unwrap();
+    let back = Instant::now();
+    until("checks are answered", async || checks.accepted() > accepted).await;
+    // It is found within a second; this machine may be busy.
+    assert!(back.elapsed() < Duration::from_secs(5), "{:?}", back.elapsed());
+    until("it is over", async || over(&server.log()).is_some()).await;
+    let failed = checks.end().await;
+    let line = over(&server.log()).expect("over");
+    assert_eq!((field(&line, "failed"), failures(&server).await), (failed.to_string(), failed), "{}", server.log());
+    assert!(!server.log().contains("\"failed\""), "no request has a line of its own");
+    let told = server.log().lines().count() - before.0;
+    assert!(told <= 20, "{told} lines: {}", server.log());
+    if cache == "on" {
+        assert!(server.log().contains("the store still fails"), "{}", server.log());
     }
+    assert_eq!(ops(&server, "/readyz").await.status, 200);
 }
 
 #[needs(initdb)]
