@@ -218,12 +218,21 @@ impl Drop for Database {
 fn server() -> &'static Url {
     static SERVER: OnceLock<(Url, Option<Postgres>)> = OnceLock::new();
     let (url, _) = SERVER.get_or_init(|| {
-        let own = || block_on(Postgres::start(Options::default())).expect("a server");
+        let own = || block_on(Postgres::start(Options { folder: memory(), ..Options::default() })).expect("a server");
         let server = if sessiond_machine::postgres_url().is_none() { Some(own()) } else { None };
         let url = server.as_ref().map(|server| server.url("postgres")).or_else(sessiond_machine::postgres_url);
         (Url::parse(&url.expect("one of them")).expect("a URL"), server)
     });
     url
+}
+
+/// A folder in memory with enough room for the databases of tests. Each has some 300 files, which a disk's file system takes
+/// longer to make and to remove than most tests take for the rest.
+fn memory() -> Option<PathBuf> {
+    const ENOUGH: u64 = 1 << 30;
+    let folder = PathBuf::from("/dev/shm");
+    let space = rustix::fs::statvfs(&folder).ok()?;
+    (space.f_bavail * space.f_frsize >= ENOUGH).then_some(folder)
 }
 
 /// Runs a statement there. Errors are ignored, since a test that failed has reported its own.

@@ -1,5 +1,6 @@
 //! A throw-away PostgreSQL: one that tests share, or one of a test's own to stop, freeze, promote and crash.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
@@ -11,7 +12,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use crate::database::{self, Texts};
 use crate::port::free_port;
-use crate::process::{children, halt};
+use crate::process::{children, halt, setpriv};
 use crate::wait::PATIENCE;
 
 /// PostgreSQL refuses to run as root, and is run as this user instead.
@@ -96,7 +97,7 @@ impl Postgres {
         };
         let dir = dir.context("making a folder")?.keep();
         give_away(&dir)?;
-        let mut watcher = unprivileged(Command::new("/bin/sh"), &dir);
+        let mut watcher = unprivileged("/bin/sh", &dir);
         watcher.args(["-c", WATCHER]).args([&dir, &programs]);
         // An interrupt from the keyboard, which ends this process, must not end it.
         watcher.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -200,23 +201,20 @@ impl Postgres {
 
     /// One of its programs, as a user that is not root.
     pub fn program(&self, name: &str) -> Command {
-        let program = self.programs.join(name);
-        let mut command = match self.options.cpus {
-            Some(cpus) => {
-                let mut command = Command::new("taskset");
-                command.args(["--cpu-list", cpus]).arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
+        let mut command = unprivileged("env", &self.dir);
         if self.options.clock {
             // A missing library is named by the dynamic linker.
-            command.env("LD_PRELOAD", sessiond_machine::faketime().unwrap_or_else(|| "libfaketime.so.1".into()));
-            command.env("FAKETIME_TIMESTAMP_FILE", self.dir.join("clock"));
+            let library = sessiond_machine::faketime().unwrap_or_else(|| "libfaketime.so.1".into());
+            command.arg(format!("LD_PRELOAD={}", library.display()));
+            command.arg(format!("FAKETIME_TIMESTAMP_FILE={}", self.dir.join("clock").display()));
             // It is set for all processes at once, and spans of time are as long as ever.
-            command.envs([("FAKETIME_NO_CACHE", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]);
+            command.args(["FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"]);
         }
-        unprivileged(command, &self.dir)
+        if let Some(cpus) = self.options.cpus {
+            command.args(["taskset", "--cpu-list", cpus]);
+        }
+        command.arg(self.programs.join(name));
+        command
     }
 
     fn data(&self) -> PathBuf {
@@ -256,11 +254,15 @@ pub fn give_away(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn unprivileged(mut command: Command, dir: &Path) -> Command {
-    if geteuid().is_root() {
-        // It gives up the groups too.
-        command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
-    }
+fn unprivileged(program: impl AsRef<OsStr>, dir: &Path) -> Command {
+    let mut command = if geteuid().is_root() {
+        let mut command = Command::new(setpriv());
+        let user = UNPRIVILEGED.to_string();
+        command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
     command.current_dir(dir);
     command
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Instant;
 
@@ -15,10 +16,16 @@ use crate::wait::PATIENCE;
 
 /// A command whose process is killed when this one ends, however that happens, or when the thread that started it does.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new("setpriv");
+    let mut command = Command::new(setpriv());
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
+}
+
+/// The program that changes what a process is before it becomes another one. Told by its path, it is started without a copy
+/// of the tables of this process's memory, which are large: that takes longer than most commands do.
+pub(crate) fn setpriv() -> PathBuf {
+    sessiond_machine::program("setpriv").unwrap_or_else(|| "setpriv".into())
 }
 
 /// The same on no CPUs but these, a list such as `0,1`.
