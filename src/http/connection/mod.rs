@@ -15,12 +15,11 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use self::open::{Connection, Orders};
 use self::stream::ClientStream;
-use self::timer::SharedTimer;
 use super::answers::Answers;
 use super::refusal::CLOSE;
 use super::request::client_address::FromPeer;
@@ -29,7 +28,6 @@ pub mod descriptors;
 pub mod listener;
 mod open;
 mod stream;
-mod timer;
 
 /// How much of a head hyper buffers. It answers larger ones by itself; `max_head` is lower, and its refusal has the
 /// headers of every answer.
@@ -81,7 +79,7 @@ async fn serve_connection<S>(
     });
     let mut http = pin!(
         http1::Builder::new()
-            .timer(SharedTimer::default())
+            .timer(TokioTimer::new())
             .header_read_timeout(settings.head)
             .keep_alive(settings.keep_alive)
             .max_buf_size(BUFFER)
