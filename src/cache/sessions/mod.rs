@@ -15,9 +15,9 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use hashbrown::HashTable;
 use parking_lot::Mutex;
 
-use self::index::{Index, MOST};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::UserId;
 use crate::domain::principal::Identity;
@@ -26,7 +26,6 @@ use crate::domain::session::{Expiry, Lifetimes, Seen, Session};
 use crate::domain::token::TokenHash;
 use crate::domain::user::User;
 
-mod index;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -88,7 +87,8 @@ impl Entry {
 
 #[derive(Default)]
 struct Shard {
-    index: Index,
+    /// The places in `entries`, by the prefix of the token's hash: SHA-256 is evenly spread already.
+    index: HashTable<u32>,
     entries: Vec<Entry>,
     revoked: Seq,
     /// How often the cache was cleared before anything in here was loaded.
@@ -98,26 +98,29 @@ struct Shard {
 
 impl Shard {
     fn find(&self, token: &TokenHash) -> Option<usize> {
-        let same = |at: u32| self.entries.get(at as usize).is_some_and(|entry| entry.token_hash == *token);
-        self.index.find(hash(token), same).map(|at| at as usize)
+        self.index.find(token.prefix(), |at| is_at(&self.entries, *at, token)).map(|at| *at as usize)
     }
 
     fn remove(&mut self, token: &TokenHash) -> Option<Entry> {
-        let at = self.find(token)?;
-        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        let entries = &self.entries;
-        self.index.remove(hash(token), place(at), |at| hash_at(entries, at));
-        let removed = self.entries.swap_remove(at);
-        if let Some(moved) = self.entries.get(at) {
-            self.index.moved(hash(&moved.token_hash), place(self.entries.len()), place(at));
+        let Self { index, entries, .. } = self;
+        let found = index.find_entry(token.prefix(), |at| is_at(entries, *at, token)).ok()?;
+        let (at, _) = found.remove();
+        // The last entry takes its place.
+        let last = entries.len() - 1;
+        if let Some(moved) = entries.last()
+            && let Some(place) = index.find_mut(moved.token_hash.prefix(), |place| *place as usize == last)
+        {
+            *place = at;
         }
+        let removed = entries.swap_remove(at as usize);
         Some(removed)
     }
 
     fn push(&mut self, entry: Entry) {
         let Ok(at) = u32::try_from(self.entries.len()) else { return };
         let entries = &self.entries;
-        self.index.insert(hash(&entry.token_hash), at, |at| hash_at(entries, at));
+        let prefix = |at: &u32| entries.get(*at as usize).map_or(0, |entry| entry.token_hash.prefix());
+        self.index.insert_unique(entry.token_hash.prefix(), at, prefix);
         self.entries.push(entry);
     }
 
@@ -154,7 +157,7 @@ impl Cache {
             newest_mark: AtomicI64::default(),
             applied: AtomicI64::default(),
             epoch: AtomicU64::default(),
-            per_shard: entries.div_ceil(SHARDS).clamp(1, MOST),
+            per_shard: entries.div_ceil(SHARDS).max(1),
             lifetimes,
         }
     }
@@ -325,7 +328,7 @@ impl Cache {
     }
 
     fn shard(&self, token: &TokenHash) -> Option<&Mutex<Shard>> {
-        // The index inside a shard uses the lower half.
+        // The table inside a shard uses the lowest bits and the seven highest ones.
         let upper = (token.prefix() >> 32) % SHARDS as u64;
         usize::try_from(upper).ok().and_then(|at| self.shards.get(at))
     }
@@ -341,13 +344,9 @@ impl std::fmt::Debug for Cache {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the lower half is what is meant")]
-fn hash(token: &TokenHash) -> u32 {
-    token.prefix() as u32
-}
-
-fn hash_at(entries: &[Entry], at: u32) -> u32 {
-    entries.get(at as usize).map_or(0, |entry| hash(&entry.token_hash))
+/// Whether the session of this token is at a place.
+fn is_at(entries: &[Entry], at: u32, token: &TokenHash) -> bool {
+    entries.get(at as usize).is_some_and(|entry| entry.token_hash == *token)
 }
 
 fn elapsed(from: Timestamp, to: Timestamp) -> u32 {

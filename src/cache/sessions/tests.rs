@@ -230,3 +230,18 @@ fn a_full_cache_makes_room_and_loses_no_last_seen_time() {
     assert_eq!(cache.len() + handed_out, 1000);
     assert!(live(&cache, &token(999), NOW));
 }
+
+#[test]
+fn of_many_sessions_that_come_and_go_each_is_found_while_it_is_there() {
+    let (cache, user) = (cache(100_000), user());
+    (0..5000).for_each(|n| keep(&cache, token(n), &user));
+    cache.apply(&Revocation {
+        seq: Seq(1),
+        sessions: (0..5000).step_by(3).map(token).collect(),
+        ..Revocation::default()
+    });
+    (5000..9000).for_each(|n| keep(&cache, token(n), &user));
+    for n in 0..9000 {
+        assert_eq!(live(&cache, &token(n), NOW), n >= 5000 || n % 3 != 0, "{n}");
+    }
+}
