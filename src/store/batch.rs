@@ -72,6 +72,13 @@ impl<W: Send + 'static> Queue<W> {
         })
     }
 
+    /// Queues `work` as the kind of work that `queued` makes of it, and waits for its outcome.
+    pub(super) async fn ask<T, O>(&self, work: T, queued: impl FnOnce(Pending<T, O>) -> W) -> Result<O> {
+        let (pending, outcome) = Pending::new(work);
+        self.push(queued(pending))?;
+        outcome.await.map_err(|_| closed())?
+    }
+
     /// Fails once the task has ended.
     pub(super) fn check(&self) -> Result<()> {
         let runs = self.0.read().as_ref().is_some_and(|open| !open.task.is_finished());
@@ -91,7 +98,7 @@ impl<W: Send + 'static> Queue<W> {
 }
 
 /// The error for a queue whose task has ended.
-pub(super) fn closed() -> StoreError {
+fn closed() -> StoreError {
     StoreError::unreachable("the store is closed, or the task that commits has ended")
 }
 

@@ -112,8 +112,7 @@ impl Shard {
         {
             *place = at;
         }
-        let removed = entries.swap_remove(at as usize);
-        Some(removed)
+        Some(entries.swap_remove(at as usize))
     }
 
     fn push(&mut self, entry: Entry) {

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use sqlx::{FromRow, query_as};
 
-use super::super::batch::{Batches, Pending, Queue, closed};
+use super::super::batch::{Batches, Pending, Queue};
 use super::super::{Logout, Result, Revoked};
 use super::change::{NO_HEAD, Now, Time};
-use super::deadline::with_deadline;
 use super::pool::Pool;
 use crate::domain::id::SessionId;
 use crate::domain::revocation::Seq;
@@ -16,30 +15,11 @@ use crate::domain::revocation::Seq;
 type Waiting = Pending<Logout, Revoked>;
 
 /// Where logouts wait for the task that commits them.
-pub(super) struct Logouts(Queue<Waiting>);
+pub(super) type Logouts = Queue<Waiting>;
 
-impl Logouts {
-    /// Starts the task.
-    pub(super) fn start(pool: Arc<Pool>, time: Time) -> Self {
-        Self(Queue::start(|batches| run(batches, pool, time)))
-    }
-
-    /// Waits until a logout is durable.
-    pub(super) async fn commit(&self, logout: Logout) -> Result<Revoked> {
-        let (waiting, outcome) = Pending::new(logout);
-        self.0.push(waiting)?;
-        with_deadline(async { outcome.await.map_err(|_| closed())? }).await
-    }
-
-    /// Fails once the task has ended.
-    pub(super) fn check(&self) -> Result<()> {
-        self.0.check()
-    }
-
-    /// Commits what is queued.
-    pub(super) async fn close(&self) {
-        self.0.close().await;
-    }
+/// Starts the task.
+pub(super) fn start(pool: Arc<Pool>, time: Time) -> Logouts {
+    Queue::start(|batches| run(batches, pool, time))
 }
 
 async fn run(mut batches: Batches<Waiting>, pool: Arc<Pool>, time: Time) {

@@ -8,11 +8,10 @@ use futures_util::stream::FuturesUnordered;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row as _, query_as};
 
-use super::super::batch::{Batches, Pending, Queue, closed};
+use super::super::batch::{Batches, Pending, Queue};
 use super::super::rows::LookupRow;
 use super::super::{Lookup, Result};
 use super::connection::failed;
-use super::deadline::with_deadline;
 use super::pool::Pool;
 use crate::domain::token::TokenHash;
 
@@ -24,30 +23,11 @@ const AT_A_TIME: usize = 3;
 type Waiting = Pending<TokenHash, Lookup>;
 
 /// Where look-ups wait for the task that asks.
-pub(super) struct Lookups(Queue<Waiting>);
+pub(super) type Lookups = Queue<Waiting>;
 
-impl Lookups {
-    /// Starts the task.
-    pub(super) fn start(pool: Arc<Pool>) -> Self {
-        Self(Queue::start(|batches| run(batches, pool)))
-    }
-
-    /// Waits for what a token leads to, as of a moment after this was called.
-    pub(super) async fn ask(&self, token: TokenHash) -> Result<Lookup> {
-        let (waiting, answer) = Pending::new(token);
-        self.0.push(waiting)?;
-        with_deadline(async { answer.await.map_err(|_| closed())? }).await
-    }
-
-    /// Fails once the task has ended.
-    pub(super) fn check(&self) -> Result<()> {
-        self.0.check()
-    }
-
-    /// Answers what is queued.
-    pub(super) async fn close(&self) {
-        self.0.close().await;
-    }
+/// Starts the task.
+pub(super) fn start(pool: Arc<Pool>) -> Lookups {
+    Queue::start(|batches| run(batches, pool))
 }
 
 async fn run(mut batches: Batches<Waiting>, pool: Arc<Pool>) {

@@ -23,6 +23,7 @@ mod replicas;
 mod sessions;
 mod start;
 
+use std::convert::identity;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -36,6 +37,7 @@ use self::accounts::{AddUser, ChangePassword, SetDisabled};
 use self::address::Address;
 use self::change::{Time, commit};
 pub(super) use self::copy::Target as CopyTarget;
+use self::deadline::with_deadline;
 use self::gate::Gate;
 use self::logouts::Logouts;
 use self::lookups::Lookups;
@@ -114,8 +116,8 @@ impl Postgres {
         let time = Time { clock, flush_interval: timing.flush_interval };
         let membership = Membership::new(Arc::clone(&gate), pools, time.clone(), timing.lease);
         Ok(Self {
-            lookups: Lookups::start(Arc::clone(&readers)),
-            logouts: Logouts::start(Arc::clone(&writers), time.clone()),
+            lookups: lookups::start(Arc::clone(&readers)),
+            logouts: logouts::start(Arc::clone(&writers), time.clone()),
             membership: Arc::new(membership),
             gate,
             readers,
@@ -180,7 +182,7 @@ impl Store for Postgres {
     }
 
     async fn lookup(&self, token: &TokenHash) -> Result<Lookup> {
-        self.lookups.ask(*token).await
+        with_deadline(self.lookups.ask(*token, identity)).await
     }
 
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Listing> {
@@ -223,7 +225,7 @@ impl Store for Postgres {
     }
 
     async fn logout(&self, logout: Logout) -> Result<Revoked> {
-        self.logouts.commit(logout).await
+        with_deadline(self.logouts.ask(logout, identity)).await
     }
 
     async fn revoke(&self, target: Target, reason: Reason) -> Result<Changed> {

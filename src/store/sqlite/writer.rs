@@ -11,10 +11,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
-use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
-use super::super::batch::{Batches, Pending, Queue, closed};
+use super::super::batch::{Batches, Pending, Queue};
 use super::super::{Logout, Result, RevocationSink, Revoked, StoreError};
 use super::checkpoint::Checkpointer;
 use super::connection::{self, BUSY, failed};
@@ -106,16 +105,13 @@ impl Writer {
 
     /// Queues a logout and waits until it is durable.
     pub(super) async fn log_out(&self, logout: Logout) -> Result<Revoked> {
-        let (pending, outcome) = Pending::new(logout);
-        self.0.push(Work::Logout(pending))?;
-        self::outcome(outcome).await
+        with_deadline(self.0.ask(logout, Work::Logout)).await
     }
 
     /// Queues any other operation and waits until it is durable.
     pub(super) async fn commit<O: Operation>(&self, operation: O) -> Result<O::Outcome> {
-        let (pending, outcome) = Pending::new(operation);
-        self.0.push(Work::Other(Box::new(Job { pending, outcome: None })))?;
-        self::outcome(outcome).await
+        let queued = |pending| Work::Other(Box::new(Job { pending, outcome: None }));
+        with_deadline(self.0.ask(operation, queued)).await
     }
 
     /// Commits what is queued, deregisters this process and closes the connection.
@@ -124,9 +120,9 @@ impl Writer {
     }
 }
 
-async fn outcome<T>(outcome: oneshot::Receiver<Result<T>>) -> Result<T> {
+async fn with_deadline<T>(outcome: impl Future<Output = Result<T>>) -> Result<T> {
     let late = |_| StoreError::too_slow(format!("no commit within {DEADLINE:?}"));
-    tokio::time::timeout(DEADLINE, outcome).await.map_err(late)?.map_err(|_| closed())?
+    tokio::time::timeout(DEADLINE, outcome).await.map_err(late)?
 }
 
 struct Task {
