@@ -1,8 +1,5 @@
-//! A batch of logouts: three trips to the database, however many logouts there are, with the decisions made here in
+//! A batch of logouts: two trips to the database, however many logouts there are, with the decisions made here in
 //! between.
-//!
-//! BEGIN is a trip of its own: were it one text with the query behind it, an error there would have the driver's thread
-//! panic (sqlx 0.9.0 resets the statements of a text in order, and expects an error of the last that was reset).
 
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Error, Result};
@@ -24,9 +21,9 @@ pub(super) async fn commit(
     logouts: &[&Logout],
 ) -> Result<(Vec<Revoked>, Option<Revocation>)> {
     let tokens: Vec<_> = logouts.iter().map(|logout| logout.token.to_hex()).collect();
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     let (head, found): (Seq, String) = sqlx::query_as(
-        "SELECT (SELECT coalesce(max(seq), 0) FROM revocations), json_group_array(json_array(
+        "BEGIN IMMEDIATE;
+         SELECT (SELECT coalesce(max(seq), 0) FROM revocations), json_group_array(json_array(
              wanted.key, s.number, s.id, s.user_id, s.idle_expires_at, s.expires_at))
          FROM json_each(?1) AS wanted CROSS JOIN sessions AS s ON s.token_hash = unhex(wanted.value)
          WHERE s.revoked_at IS NULL",
