@@ -5,7 +5,7 @@
 //! for an empty log.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use super::paths::beside;
@@ -43,7 +43,7 @@ fn fill(log: &Path, new: &Path) -> io::Result<()> {
         if disk.f_bavail.saturating_mul(disk.f_frsize) < 8 * SIZE as u64 {
             return Ok(());
         }
-        io::copy(&mut io::repeat(0).take(SIZE as u64), &mut file)?;
+        file.write_all(&vec![0; SIZE])?;
         file.sync_all()?;
         // Whole or not at all, and never over a log that a command has begun meanwhile.
         fs::hard_link(new, log)
