@@ -36,6 +36,13 @@ impl Cause {
     pub fn new(words: impl Into<String>, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self { words: words.into(), source: Some(Arc::new(source)) }
     }
+
+    /// An error of the driver in words. Where the database has refused something, the source is the database's own error:
+    /// around it, the driver's says the same behind a prefix.
+    pub(super) fn of_driver(words: String, error: sqlx::Error) -> Self {
+        let source = if let sqlx::Error::Database(refused) = error { refused.into_error() } else { error.into() };
+        Self { words, source: Some(Arc::from(source)) }
+    }
 }
 
 impl From<String> for Cause {

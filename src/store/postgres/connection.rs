@@ -370,22 +370,22 @@ pub(super) fn failed(error: sqlx::Error) -> StoreError {
                 | sqlx::Error::RowNotFound
         );
         if impossible {
-            return StoreError::Inconsistent(Cause::new(words, cause));
+            return StoreError::Inconsistent(Cause::of_driver(words, cause));
         }
         if matches!(cause, sqlx::Error::PoolTimedOut) {
-            return StoreError::TooSlow(Cause::new(words, cause));
+            return StoreError::TooSlow(Cause::of_driver(words, cause));
         }
         // All other errors of the driver are about connections.
-        return StoreError::Unreachable(Cause::new(words, cause));
+        return StoreError::Unreachable(Cause::of_driver(words, cause));
     };
     let code = refused.code();
     let words = format!("{} ({code})", refused.message());
     match (code, code.get(..2)) {
         // Cancelled, locked, a deadlock, not to be put in an order.
-        ("57014" | "55P03" | "40P01" | "40001", _) => StoreError::TooSlow(Cause::new(words, error)),
+        ("57014" | "55P03" | "40P01" | "40001", _) => StoreError::TooSlow(Cause::of_driver(words, error)),
         // What was asked was impossible: data, constraints, syntax.
-        (_, Some("0A" | "21" | "22" | "23" | "42")) => StoreError::Inconsistent(Cause::new(words, error)),
+        (_, Some("0A" | "21" | "22" | "23" | "42")) => StoreError::Inconsistent(Cause::of_driver(words, error)),
         // The connection, its rights, the server's state, its resources, its disk.
-        (_, Some(_) | None) => StoreError::Unreachable(Cause::new(words, error)),
+        (_, Some(_) | None) => StoreError::Unreachable(Cause::of_driver(words, error)),
     }
 }

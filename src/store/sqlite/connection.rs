@@ -83,12 +83,12 @@ pub(super) fn failed(error: Error) -> StoreError {
         None if matches!(error, Error::Io(_) | Error::WorkerCrashed) => StoreError::Unreachable,
         None => StoreError::Inconsistent,
     };
-    kind(Cause::new(words, error))
+    kind(Cause::of_driver(words, error))
 }
 
 /// What an error says, which never is a value that was stored.
 pub(super) fn words(error: &Error) -> String {
-    error.as_database_error().map_or_else(|| error.to_string(), |refused| refused.message().to_owned())
+    error.as_database_error().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 fn is_busy(error: &Error) -> bool {
