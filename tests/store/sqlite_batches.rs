@@ -36,6 +36,35 @@ async fn a_logout_that_fails_halfway_is_undone_and_spares_those_beside_it() {
     .await;
 }
 
+/// The driver keeps prepared statements, which the schema stops fitting while it is changed by hand.
+#[tokio::test]
+async fn a_schema_that_fits_no_logout_for_a_while_fails_them_and_the_writer_goes_on() {
+    for (away, back) in [
+        ("ALTER TABLE events RENAME TO moved", "ALTER TABLE moved RENAME TO events"),
+        ("ALTER TABLE sessions RENAME COLUMN user_id TO moved", "ALTER TABLE sessions RENAME COLUMN moved TO user_id"),
+        ("ALTER TABLE revocations RENAME TO moved", "ALTER TABLE moved RENAME TO revocations"),
+        ("ALTER TABLE sessions RENAME TO moved", "ALTER TABLE moved RENAME TO sessions"),
+    ] {
+        on_a_fresh_store(StoreKind::Sqlite, async |fresh| {
+            let ann = fresh.user("ann").await;
+            for number in 0..3 {
+                fresh.session(ann, number).await;
+            }
+            assert_eq!(fresh.logout(logout_of(0)).await.sessions.len(), 1, "the statements are kept from now on");
+            fresh.database.execute(away).await;
+            let failed = fresh.store.logout(logout_of(1)).await;
+            assert!(matches!(failed, Err(StoreError::Inconsistent(_))), "{failed:?}");
+            fresh.database.execute(back).await;
+            assert_eq!(fresh.states(0..3).await, ["revoked", "live", "live"]);
+            for number in 1..3 {
+                assert_eq!(fresh.logout(logout_of(number)).await.sessions.len(), 1, "{number}");
+            }
+            assert_eq!(fresh.numbers().await, [1, 2, 3]);
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn what_expires_while_a_logout_waits_for_the_file_is_over_by_itself() {
     on_a_fresh_store(StoreKind::Sqlite, async |fresh| {
