@@ -1,8 +1,7 @@
-//! Logging in and out.
+//! Logging in.
 
-use futures_util::future::{join_all, try_join};
+use futures_util::future::try_join;
 
-use super::verify::Presented;
 use super::{Error, Parts, Result, Service};
 use crate::cache::touch::store_seen;
 use crate::domain::id::{SessionId, UserId};
@@ -12,7 +11,7 @@ use crate::domain::text::LoginName;
 use crate::domain::token::{Token, TokenHash};
 use crate::domain::user::User;
 use crate::password::{HashError, Verdict};
-use crate::store::{Created, Logout, NewSession};
+use crate::store::{Created, NewSession};
 
 /// A request to log in.
 #[derive(Debug)]
@@ -128,30 +127,6 @@ impl Service {
             store_seen(&**store, cache, &seen).await?;
         }
         Ok(())
-    }
-
-    /// Ends every session that the credentials of a request stand for. When this answers, it is durable and true
-    /// everywhere.
-    ///
-    /// # Errors
-    /// [`Error::NoSession`] when they stand for no live session; a store error when one of them may be alive.
-    pub async fn logout(&self, presented: &[Presented], client: &Client) -> Result<()> {
-        let issued = presented.iter().filter(|presented| self.issued(&presented.token));
-        // Handed in together, so that they share a commit.
-        let logouts = join_all(issued.map(|Presented { token, user }| {
-            self.parts.store.logout(Logout { token: token.hash(), user: *user, ip: Some(client.ip.clone()) })
-        }));
-        let (mut newest, mut ended) = (None, false);
-        for revoked in logouts.await {
-            let revoked = revoked?;
-            newest = newest.max(Some(revoked.seq));
-            ended |= !revoked.sessions.is_empty();
-        }
-        // What the newest number covers includes what the others do.
-        if let Some(seq) = newest {
-            self.settled(seq).await?;
-        }
-        if ended { Ok(()) } else { Err(Error::NoSession) }
     }
 
     /// Logs once which user has a stored hash that is never computed, so that an operator can set a new password.

@@ -1,9 +1,9 @@
 //! Every business rule, once. Knows nothing of HTTP and nothing of SQL.
 //!
-//! `login` begins sessions, `verify` checks them, `sessions` lists and ends them, `accounts` is about users,
-//! `first_password` about the one that was made up for the first of them,
-//! `replicas` about the processes that serve; `refusals` records in the log and the audit who was refused;
-//! `error` is all that can go wrong.
+//! `login` begins sessions, `verify` checks them, `logout` ends those that a request presents, and `sessions` lists a
+//! user's and ends any of them. `accounts` is about users, `first_password` about the password that was made up for the
+//! first of them, and `replicas` about the processes that serve. `health` says whether this one can serve, `refusals`
+//! records in the log and the audit who was refused, and `error` is all that can go wrong.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -33,6 +33,7 @@ pub mod error;
 pub mod first_password;
 pub mod health;
 pub mod login;
+mod logout;
 mod refusals;
 pub mod replicas;
 pub mod sessions;

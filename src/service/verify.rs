@@ -1,4 +1,8 @@
 //! Checks which user and session a credential stands for, from memory where that is certain, else from the store.
+//!
+//! `check` begins: it `judge`s each credential by its token's tag and by what is `remembered` in the cache, and reads
+//! nothing. Where that decides nothing, `look_up` goes on: it `ask`s for each credential that is left, which loads its
+//! session into the cache (`load_once`) from the store (`live`). `verify` does both.
 
 use std::time::Duration;
 
