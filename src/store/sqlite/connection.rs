@@ -8,8 +8,8 @@ use sqlx::{ConnectOptions as _, Error};
 use tokio::time::Instant;
 
 use super::super::{Cause, Result, StoreError};
-use super::log;
 use super::paths::plain;
+use super::wal;
 
 /// How long a statement waits for another process to let go of the file.
 pub(super) const BUSY: Duration = Duration::from_millis(800);
@@ -35,7 +35,7 @@ async fn write_ahead(path: &Path) -> sqlx::Result<SqliteConnection> {
     let options = options(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .pragma("wal_autocheckpoint", log::WRITERS_SHARE.to_string())
+        .pragma("wal_autocheckpoint", wal::WRITERS_SHARE.to_string())
         // Up to 16 MiB of pages: the writer goes to many places, and 2 MiB would have it read the file all the time.
         .pragma("cache_size", "-16384");
     let begin = Instant::now();

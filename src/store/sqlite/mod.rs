@@ -1,11 +1,11 @@
 //! The embedded store: one SQLite file, one task that writes, a few readers beside it.
 //!
-//! Each file here imports only from those that are named after it. `backup` saves and restores the whole file, and
-//! `copy` reads all of it. The `writer` commits what is queued together: `logout` is a batch of logouts, and
-//! `operations` are everything else, in a `transaction`, which ends with an entry in `revocations`. `readers` answer
-//! the rest. `checkpoint` and `log` keep the write-ahead log fast. `connection` opens the file, `migrate` makes its
-//! tables, and `mark` is the mark in its header. `lock` keeps a second server off it, `files` makes and watches it,
-//! `owners` finds which other users may change it, and `paths` names the files.
+//! `paths` names the files, `owners` finds which other users may change them, `files` makes and watches them, and `lock`
+//! keeps a second server off them. `wal` makes room for the write-ahead log, `connection` opens the file, `mark` is the
+//! mark in its header, `migrate` makes its tables, and `checkpoint` folds the write-ahead log into it. `readers` answer
+//! what changes nothing. `revocations` is the log of what ended, with an entry in which a `transaction` ends; `operations`
+//! are what happens in one, and `logouts` is a batch of logouts. The `writer` commits what is queued together. `copy` reads
+//! the whole file, and `backup` saves and restores it. Each of these imports only from those named before it.
 
 mod backup;
 mod checkpoint;
@@ -13,8 +13,7 @@ mod connection;
 mod copy;
 mod files;
 mod lock;
-mod log;
-mod logout;
+mod logouts;
 mod mark;
 mod migrate;
 mod operations;
@@ -23,6 +22,7 @@ mod paths;
 mod readers;
 mod revocations;
 mod transaction;
+mod wal;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -170,7 +170,7 @@ async fn start(
     connection.close().await.map_err(failed)?;
     if parts.sink.is_some() {
         let path = parts.path.clone();
-        let made = tokio::task::spawn_blocking(move || log::make_room(&path)).await;
+        let made = tokio::task::spawn_blocking(move || wal::make_room(&path)).await;
         made.map_err(|error| StoreError::unreachable(error.to_string()))?;
     }
     let connection = connection::writer(&parts.path).await?;

@@ -20,7 +20,7 @@ use super::connection::{self, BUSY, failed};
 use super::files::Files;
 use super::operations::Operation;
 use super::transaction::Transaction;
-use super::{logout, revocations};
+use super::{logouts, revocations};
 use crate::domain::clock::Clock;
 use crate::domain::id::ReplicaId;
 use crate::domain::revocation::{Revocation, Seq};
@@ -204,7 +204,7 @@ impl Task {
     async fn try_logouts(&mut self, batch: &[Pending<Logout, Revoked>]) -> Result<Vec<Revoked>> {
         let clock = Arc::clone(&self.parts.clock);
         let logouts: Vec<_> = batch.iter().map(|pending| &pending.work).collect();
-        let ended = logout::commit(self.connection().await?, &*clock, &logouts).await;
+        let ended = logouts::commit(self.connection().await?, &*clock, &logouts).await;
         let (revoked, revocation) = self.rolled_back(ended).await?;
         self.publish(batch.len(), revocation).await?;
         Ok(revoked)
