@@ -1,4 +1,4 @@
-//! Log lines and metrics.
+//! The metrics of requests, checks and passwords, and the registry that all metrics are in.
 
 use std::sync::atomic::AtomicU64;
 
@@ -8,18 +8,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use self::coherence::Coherence;
-use self::outage::Outage;
-
-pub mod causes;
-pub mod coherence;
-mod lines;
-pub mod log;
-pub mod notices;
-pub mod outage;
-
-/// The commit this was built from; `development` when the build did not know.
-pub const COMMIT: &str = env!("SESSIOND_COMMIT");
+use super::coherence::Coherence;
+use super::log;
+use super::outage::Outage;
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
