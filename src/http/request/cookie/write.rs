@@ -1,5 +1,4 @@
-//! Writes the session cookie: sets and clears it with the same attributes, and clears others of its name. `found` reads
-//! those that came with a request.
+//! Writes the session cookie: sets and clears it with the same attributes, and clears others of its name.
 
 use std::time::Duration;
 
@@ -7,11 +6,8 @@ use cookie::{Cookie, Expiration, SameSite};
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue};
 
-pub use self::found::{Found, Tokens, find};
 use crate::config;
 use crate::domain::token::Token;
-
-mod found;
 
 /// Writes the cookie.
 #[derive(Clone, Debug)]
