@@ -3,19 +3,26 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use super::outcome::Failed;
 use crate::app::Core;
 use crate::config::Config;
 use crate::domain::entropy::{Entropy as _, SystemEntropy};
-use crate::service::Error;
 use crate::service::first_password::FirstPassword;
+use crate::service::{self, Error};
+use crate::store::opening::PATIENCE;
 
 /// The first user, who has been made, and how to show the operator the password.
 pub(super) struct FirstAdmin {
     username: String,
     password: ShownPassword,
 }
+
+/// How long after a failure the store is asked again.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// How the operator is shown the first password.
 enum ShownPassword {
@@ -33,7 +40,7 @@ impl FirstAdmin {
     /// kept in a file that only its owner can read, written before the user is.
     pub(super) async fn make(config: &Config, core: &Core) -> Result<Option<Self>, Failed> {
         let operator = core.service.operator();
-        if !operator.is_first_start().await? {
+        if !answered(async || operator.is_first_start().await).await? {
             Self::remind(core).await?;
             return Ok(None);
         }
@@ -55,7 +62,7 @@ impl FirstAdmin {
                 match &shown {
                     ShownPassword::Configured => {}
                     ShownPassword::OnTerminal(_) | ShownPassword::InFile(_) => {
-                        operator.mark_first_password(user.id).await?;
+                        answered(async || operator.mark_first_password(user.id).await).await?;
                     }
                 }
                 Ok(Some(Self { username, password: shown }))
@@ -76,7 +83,8 @@ impl FirstAdmin {
 
     /// Logs at each later start that the first password is still the one that was made up.
     async fn remind(core: &Core) -> Result<(), Failed> {
-        let (user, file) = match core.service.operator().first_password().await? {
+        let operator = core.service.operator();
+        let (user, file) = match answered(async || operator.first_password().await).await? {
             (FirstPassword::InUse(user), file) => (user, file),
             (FirstPassword::Unknown | FirstPassword::Changed, _) => return Ok(()),
         };
@@ -106,6 +114,17 @@ impl FirstAdmin {
             ))?,
         }
         Ok(())
+    }
+}
+
+/// The answer of the store, which is asked again while it fails: its database may be restarted in the middle of a start.
+async fn answered<T>(ask: impl AsyncFn() -> service::Result<T>) -> service::Result<T> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match ask().await {
+            Err(Error::StoreUnreachable(_) | Error::StoreTooSlow(_)) if Instant::now() < until => sleep(PAUSE).await,
+            answer => return answer,
+        }
     }
 }
 

@@ -37,11 +37,10 @@ impl Cause {
         Self { words: words.into(), source: Some(Arc::new(source)) }
     }
 
-    /// An error of the driver in words. Where the database has refused something, the source is the database's own error:
-    /// around it, the driver's says the same behind a prefix.
+    /// An error of the driver, whose words are given. Those of a database that has refused something are all that may be
+    /// logged of it; the driver's own say the same around them.
     pub(super) fn of_driver(words: String, error: sqlx::Error) -> Self {
-        let source = if let sqlx::Error::Database(refused) = error { refused.into_error() } else { error.into() };
-        Self { words, source: Some(Arc::from(source)) }
+        if matches!(error, sqlx::Error::Database(_)) { Self::from(words) } else { Self::new(words, error) }
     }
 }
 

@@ -71,7 +71,7 @@ pub enum ConnectError {
 }
 
 /// How long a server waits at its start for a database that is not there yet.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How far the opening is. Its `Display` is what readiness answers.
 #[derive(Clone, Debug, Default)]

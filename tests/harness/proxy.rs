@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sessiond::domain::entropy::{Entropy as _, SystemEntropy};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -37,6 +38,15 @@ pub enum Traffic {
     ListenersSilent(Direction),
 }
 
+/// How a connection ends at a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It is closed, and the database does not get the statement.
+    Closed,
+    /// The database says that it ends it, as it does where it is stopped, and so it does with every other.
+    Terminated,
+}
+
 /// The direction in which nothing arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -58,8 +68,10 @@ pub struct Proxy {
 struct Shared {
     database: SocketAddr,
     traffic: watch::Sender<Traffic>,
-    /// The statement whose connection is cut off before it reaches the database.
-    cut: Mutex<Option<&'static str>>,
+    /// The statement whose connection ends before it is executed, and how.
+    cut: Mutex<Option<(&'static str, End)>>,
+    /// The database's own URL.
+    direct: String,
     held: AtomicUsize,
     late: AtomicUsize,
     broken: AtomicUsize,
@@ -80,6 +92,7 @@ impl Proxy {
             database: addresses[0],
             traffic: watch::Sender::new(Traffic::Undisturbed),
             cut: Mutex::default(),
+            direct: database.to_owned(),
             held: AtomicUsize::default(),
             late: AtomicUsize::default(),
             broken: AtomicUsize::default(),
@@ -100,9 +113,9 @@ impl Proxy {
         self.shared.traffic.send_replace(traffic);
     }
 
-    /// Ends one connection: the next on which a statement with these words is sent, which the database does not get.
-    pub fn cut_off_at(&self, words: &'static str) {
-        *self.shared.cut.lock().expect("no panic") = Some(words);
+    /// Ends one connection: the next on which a statement with these words is sent.
+    pub fn cut_off_at(&self, words: &'static str, end: End) {
+        *self.shared.cut.lock().expect("no panic") = Some((words, end));
     }
 
     /// Whether that has happened.
@@ -160,9 +173,13 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: Direction, l
         if way == Direction::ToDatabase && piece.windows(LISTEN.len()).any(|window| window == LISTEN) {
             listens.store(true, Ordering::Relaxed);
         }
-        let contains = |words: &mut &str| piece.windows(words.len()).any(|window| window == words.as_bytes());
-        if way == Direction::ToDatabase && shared.cut.lock().expect("no panic").take_if(contains).is_some() {
-            break;
+        let contains =
+            |(words, _): &mut (&str, End)| piece.windows(words.len()).any(|window| window == words.as_bytes());
+        let cut = || shared.cut.lock().expect("no panic").take_if(contains);
+        match (way == Direction::ToDatabase).then(cut).flatten() {
+            Some((_, End::Closed)) => break,
+            Some((_, End::Terminated)) => terminate_connections(&shared.direct).await,
+            None => {}
         }
         let held = |traffic: &Traffic| {
             let here = matches!(traffic, Traffic::ListenersSilent(direction) if *direction == way || *direction == Direction::Both);
@@ -189,6 +206,13 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: Direction, l
             break;
         }
     }
+}
+
+async fn terminate_connections(database: &str) {
+    let mut connection = PgConnection::connect(database).await.expect("a connection");
+    let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                  WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    connection.execute(others).await.expect("terminated");
 }
 
 fn below(most: u16) -> u16 {

@@ -96,12 +96,6 @@ fn may_pass(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::PoolTimedOut)
 }
 
-/// The same of an error that came later, when something was asked.
-pub(super) fn store_error_may_pass(error: &StoreError) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
-    source.is_some_and(may_pass)
-}
-
 impl Connection {
     /// Opens a connection to the first host that is a usable primary.
     pub(super) async fn open(address: &Address, warnings: &Arc<Warnings>) -> std::result::Result<Self, NotOpened> {

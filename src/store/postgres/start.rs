@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::super::opening::{ConnectError, Opening, Stage};
 use super::super::{Result, StoreError};
-use super::connection::{Connection, NotOpened, store_error_may_pass};
+use super::connection::{Connection, NotOpened};
 use super::deadline::with_deadline;
 use super::gate::{Backoff, Gate};
 use super::{copy, migrate};
@@ -81,8 +81,8 @@ async fn attempt(
     match ready.await {
         Ok(key) => Ok((connection, key)),
         Err(error) => {
-            // The database may have been stopped meanwhile; or it has refused what it was asked.
-            let again = matches!(&error, ConnectError::Store(error) if store_error_may_pass(error));
+            // The database may have been stopped meanwhile; or what it was asked is refused, and will be.
+            let again = matches!(&error, ConnectError::Store(StoreError::Unreachable(_) | StoreError::TooSlow(_)));
             Err(NotReady { error, again: again.then_some(Duration::ZERO) })
         }
     }

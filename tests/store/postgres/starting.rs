@@ -12,9 +12,9 @@ use tokio::process::Command;
 
 use crate::dialects::openapi;
 use crate::harness::fleet::home_at;
-use crate::harness::process::{Home, Process, attempt, finish};
-use crate::harness::proxy::Proxy;
-use crate::harness::{ALICE, Reply, StoreKind, get};
+use crate::harness::process::{Home, Process, attempt, finish, login};
+use crate::harness::proxy::{End, Proxy};
+use crate::harness::{ALICE, PASSWORD, Reply, StoreKind, get};
 
 /// The key of the lock under which is migrated.
 const MIGRATING: &str = "SELECT pg_advisory_lock(8315180193920146286)";
@@ -104,17 +104,24 @@ async fn a_database_that_hangs_or_is_full_at_the_start_is_waited_for() {
 #[needs(postgres)]
 #[tokio::test]
 async fn a_database_that_is_lost_in_the_middle_of_the_start_is_waited_for() {
-    // What is asked first, while migrating, and of a database that is up to date.
-    for words in ["FROM pg_tables", "pg_try_advisory_xact_lock", "CREATE TABLE sessions", "INTO secrets"] {
+    const USERS: &str = "FROM users)";
+    // What is asked first, while migrating, of a database that is up to date, and last, of one that has users.
+    let asked = ["FROM pg_tables", "pg_try_advisory_xact_lock", "CREATE TABLE sessions", "INTO secrets", USERS];
+    let ends = [End::Closed, End::Terminated];
+    for (words, end) in asked.into_iter().flat_map(|words| ends.map(|end| (words, end))) {
         let home = Home::new(StoreKind::Postgres);
+        if words == USERS {
+            home.add_user(ALICE).await;
+        }
         let proxy = Proxy::to(&home.database.url()).await;
-        proxy.cut_off_at(words);
+        proxy.cut_off_at(words, end);
         let (mut command, _) = server(&home);
         command.env("SESSIOND_DATABASE_URL", proxy.url());
         let mut server = Process::begin(command);
         server.until_it_serves().await;
-        assert!(proxy.has_cut_off(), "nothing has sent {words}");
-        server.log_in(ALICE).await;
+        assert!(proxy.has_cut_off(), "nothing has sent {words} ({end:?})");
+        // A connection that the database has ended may fail one request more.
+        until("it logs in", async || server.send(login(ALICE, PASSWORD)).await.status == 200).await;
     }
 }
 
