@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::outcome::{Failed, say};
 use crate::app::{Core, Environment, build};
@@ -79,7 +79,7 @@ const fn version() -> &'static str {
 
 /// The command line, with the variable that sets the same in the help of each flag. The variables are read by `config`.
 fn command_line() -> clap::Command {
-    Cli::command().mut_args(|argument| {
+    let command = Cli::command().mut_args(|argument| {
         let id = argument.get_id().as_str();
         let variable = if id == "config" { Some(FILE) } else { Flags::variable(id) };
         match (variable, argument.get_help()) {
@@ -89,7 +89,24 @@ fn command_line() -> clap::Command {
             }
             (Some(_) | None, _) => argument,
         }
-    })
+    });
+    let is_setting = |argument: &&Arg| Flags::variable(argument.get_id().as_str()).is_some();
+    let settings: Vec<_> =
+        command.get_arguments().filter(is_setting).map(|setting| setting.clone().hide(true)).collect();
+    command.mut_subcommands(
+        |command| {
+            if command.get_name() == "serve" { command } else { without_settings(command, &settings) }
+        },
+    )
+}
+
+/// Hides the settings in the help of this command and of its own ones, where the few other arguments would be lost among
+/// them. They are taken all the same.
+fn without_settings(command: clap::Command, settings: &[Arg]) -> clap::Command {
+    command
+        .args(settings)
+        .after_help("It also takes the settings that `sessiond --help` lists, such as --database-url.")
+        .mut_subcommands(|command| without_settings(command, settings))
 }
 
 /// Runs the command that the arguments name.
@@ -183,6 +200,37 @@ mod tests {
         seal().expect("allowed");
         assert_eq!(dumpable_behavior().expect("allowed"), DumpableBehavior::NotDumpable);
         assert_eq!(getrlimit(Resource::Core).current, Some(0));
+    }
+
+    /// The help of a command, by its names from the left to the right.
+    fn help(names: &[&str]) -> String {
+        let mut line = command_line();
+        line.build();
+        let mut command = &mut line;
+        for name in names {
+            command = command.find_subcommand_mut(name).expect(name);
+        }
+        command.render_long_help().to_string()
+    }
+
+    #[test]
+    fn settings_are_in_the_help_of_what_serves_and_taken_by_every_command() {
+        for names in [&[][..], &["serve"]] {
+            assert!(help(names).contains("--session-idle"), "{names:?}");
+        }
+        for names in [&["user"][..], &["user", "add"], &["session", "list"], &["copy"], &["check-config"]] {
+            let help = help(names);
+            assert!(!help.contains("--session-idle") && help.contains("`sessiond --help`"), "{names:?}: {help}");
+        }
+        for line in [
+            &["--listen", ":1", "user", "list"],
+            &["user", "--listen", ":1", "list"],
+            &["user", "list", "--listen", ":1"],
+        ] {
+            let matches = command_line().try_get_matches_from(["sessiond"].iter().chain(line)).expect("taken");
+            let cli = Cli::from_arg_matches(&matches).expect("taken");
+            assert!(format!("{:?}", cli.settings).contains("listen: [\":1\"]"), "{line:?}: {cli:?}");
+        }
     }
 
     #[test]

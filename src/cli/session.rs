@@ -10,6 +10,9 @@ use crate::domain::id::SessionId;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List a user's live sessions, newest login first
+    ///
+    /// One a line, in columns: id, time of the login, time when it was last seen, client's address, and `User-Agent`, which
+    /// may contain blanks.
     List(NameArgs),
     /// End a session, or every one of a user
     Revoke(RevokeArgs),

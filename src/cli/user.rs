@@ -13,6 +13,9 @@ pub(super) enum Command {
     /// Add a user
     Add(AddArgs),
     /// List every user
+    ///
+    /// One a line, in columns: id, `admin` or `user`, `enabled` or `disabled`, username, e-mail address or `-`, and name,
+    /// which may contain blanks.
     List,
     /// Set a password, which ends every session of the user
     Passwd(PasswdArgs),

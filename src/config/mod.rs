@@ -34,6 +34,7 @@ pub use self::origin::{HostName, Origin};
 pub use self::secret::{DatabaseUrl, Hidden};
 use self::settings::Complete;
 pub use self::settings::{FILE, Flags, Settings};
+use self::values::format_span;
 pub use self::values::{CacheMode, CredentialKind, Delay, LogFormat, SameSite, Span};
 
 /// The whole configuration, checked.
@@ -185,8 +186,8 @@ fn http(settings: &Complete) -> Result<Http, BadConfig> {
     if shutdown_delay > LONGEST_SHUTDOWN_DELAY {
         return bad(format!(
             "shutdown_delay is {}, and stopping as a whole ends within 10s: write {} at most",
-            humantime::format_duration(shutdown_delay),
-            humantime::format_duration(LONGEST_SHUTDOWN_DELAY)
+            format_span(shutdown_delay),
+            format_span(LONGEST_SHUTDOWN_DELAY)
         ));
     }
     let max_head = settings.max_head;
@@ -340,5 +341,8 @@ mod tests {
         let first = Config::new(&toml::from_str(toml).expect("well-formed")).expect("consistent").to_string();
         let second = Config::new(&toml::from_str(&first).expect("printed well")).expect("consistent").to_string();
         assert_eq!(first, second);
+        for line in ["session_idle = \"1h 30m\"", "remembered_absolute = \"30d\"", "events_kept = \"90d\""] {
+            assert!(first.lines().any(|printed| printed == line), "{line} is not in {first}");
+        }
     }
 }

@@ -126,15 +126,15 @@ macro_rules! complete {
 settings! {
     /// Where clients and proxies connect
     listen / "SESSIOND_LISTEN": SocketAddr = "127.0.0.1:8080",
-    /// Where liveness, readiness and metrics are served
+    /// Where the operations listener serves liveness, readiness and metrics
     ops_listen / "SESSIOND_OPS_LISTEN": SocketAddr = "127.0.0.1:9090",
-    /// Names by which that listener may be called, beside addresses and localhost
+    /// Names by which the operations listener may be called, beside addresses and localhost
     ops_hosts / "SESSIOND_OPS_HOSTS": Vec<HostName>,
-    /// The store
+    /// The store's URL, `sqlite://FILE` or `postgres://USER@HOST/DATABASE`
     database_url / "SESSIOND_DATABASE_URL": DatabaseUrl = "sqlite://sessiond.db",
     /// A file that holds the store's URL
     database_url_file / "SESSIOND_DATABASE_URL_FILE": PathBuf,
-    /// The origin browsers see, such as <https://login.example.com>
+    /// The origin browsers see, such as `https://login.example.com`
     public_url / "SESSIOND_PUBLIC_URL": Origin,
     /// The cookie's name
     cookie_name / "SESSIOND_COOKIE_NAME": String = "_me_sess",
@@ -142,7 +142,7 @@ settings! {
     cookie_secure / "SESSIOND_COOKIE_SECURE": bool = "true",
     /// The domain whose hosts all get the cookie
     cookie_domain / "SESSIOND_COOKIE_DOMAIN": String ["this host alone"],
-    /// lax, strict or none
+    /// The `SameSite` of the cookie: lax, strict or none
     cookie_samesite / "SESSIOND_COOKIE_SAMESITE": SameSite = "lax",
     /// Proxies whose X-Forwarded-For and X-Request-Id are believed: addresses and networks, such as 10.0.0.0/8
     trusted_proxies / "SESSIOND_TRUSTED_PROXIES": Vec<IpNet>,
@@ -158,16 +158,16 @@ settings! {
     session_idle / "SESSIOND_SESSION_IDLE": Span = "2h",
     /// How long a session lives at most
     session_absolute / "SESSIOND_SESSION_ABSOLUTE": Span = "24h",
-    /// The same for remembered sessions and header tokens
+    /// How long a remembered session, or one by a header token, lives without a check
     remembered_idle / "SESSIOND_REMEMBERED_IDLE": Span = "14d",
-    /// The same for remembered sessions and header tokens
+    /// How long a remembered session, or one by a header token, lives at most
     remembered_absolute / "SESSIOND_REMEMBERED_ABSOLUTE": Span = "30d",
     /// Live sessions a user may have; one more ends the one not seen for longest
     sessions_per_user / "SESSIOND_SESSIONS_PER_USER": NonZeroUsize = "100",
     /// Threads that hash passwords, 19 MiB each
     password_workers / "SESSIOND_PASSWORD_WORKERS": NonZeroUsize ["the cores, 3 at most"],
-    /// Logins that may wait for such a thread; more get 503
-    password_queue / "SESSIOND_PASSWORD_QUEUE": usize ["64 for each"],
+    /// Logins that may wait for a thread that hashes passwords; more get 503
+    password_queue / "SESSIOND_PASSWORD_QUEUE": usize ["64 for each thread"],
     /// Connections of clients open at a time, or as many as open files allow
     max_connections / "SESSIOND_MAX_CONNECTIONS": NonZeroUsize = "10000",
     /// The largest head of a request, in bytes, cookies of other applications included
@@ -180,7 +180,7 @@ settings! {
     admin_password_file / "SESSIOND_ADMIN_PASSWORD_FILE": PathBuf ["a random one, shown once"],
     /// How long the audit keeps an event
     events_kept / "SESSIOND_EVENTS_KEPT": Span = "90d",
-    /// text or json
+    /// How log lines are written: text or json
     log_format / "SESSIOND_LOG_FORMAT": LogFormat = "text",
     ;
     /// The first user's password; without one, a random one is made

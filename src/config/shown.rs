@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::values::format_span;
 use super::{Config, Http, Origin, Sessions};
 
 impl fmt::Display for Config {
@@ -28,7 +29,7 @@ impl fmt::Display for Config {
         writeln!(f, "listen = \"{listen}\"\nops_listen = \"{ops_listen}\"\nmax_connections = {max_connections}")?;
         let names = ops_hosts.iter().map(|name| name.as_str().to_owned()).collect();
         writeln!(f, "ops_hosts = {}\nmax_head = {max_head}", quoted(names))?;
-        writeln!(f, "shutdown_delay = \"{}\"", humantime::format_duration(*shutdown_delay))?;
+        writeln!(f, "shutdown_delay = \"{}\"", format_span(*shutdown_delay))?;
         writeln!(f, "database_url = \"{}\"", self.database_url)?;
         if let Some(origin) = public_url {
             writeln!(f, "public_url = \"{}\"", origin.as_str())?;
@@ -45,8 +46,8 @@ impl fmt::Display for Config {
         let Sessions { lifetimes, per_user, cache, cache_entries } = self.sessions;
         writeln!(f, "cache = {}\ncache_entries = {cache_entries}", word(&cache))?;
         for (kind, life) in [("session", lifetimes.plain), ("remembered", lifetimes.remembered)] {
-            writeln!(f, "{kind}_idle = \"{}\"", humantime::format_duration(life.idle))?;
-            writeln!(f, "{kind}_absolute = \"{}\"", humantime::format_duration(life.absolute))?;
+            writeln!(f, "{kind}_idle = \"{}\"", format_span(life.idle))?;
+            writeln!(f, "{kind}_absolute = \"{}\"", format_span(life.absolute))?;
         }
         writeln!(f, "sessions_per_user = {per_user}")?;
         writeln!(f, "password_workers = {}\npassword_queue = {}", self.passwords.workers, self.passwords.queue)?;
@@ -54,7 +55,7 @@ impl fmt::Display for Config {
         if self.first_admin.password.is_some() {
             writeln!(f, "# admin_password is set (hidden)")?;
         }
-        writeln!(f, "events_kept = \"{}\"", humantime::format_duration(self.events_kept))?;
+        writeln!(f, "events_kept = \"{}\"", format_span(self.events_kept))?;
         writeln!(f, "log_format = {}", word(&self.log_format))
     }
 }

@@ -1,5 +1,6 @@
 //! What settings can be that are no numbers, texts, addresses or origins: spans of time, and one of a few words.
 
+use std::fmt::Write as _;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -33,6 +34,27 @@ impl FromStr for Delay {
             Err(_) => bad(format!("{} is not a length of time: write one such as 0s, 500ms, 2s or 1m", quoted(text))),
         }
     }
+}
+
+/// A length of time in words that [`Span`] and [`Delay`] read, with nothing longer than a day: a month or a year would be an
+/// average one, and 90 days a sum of such.
+pub(super) fn format_span(length: Duration) -> String {
+    let (seconds, nanoseconds) = (length.as_secs(), length.subsec_nanos());
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3_600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+        ((nanoseconds / 1_000_000).into(), "ms"),
+        ((nanoseconds / 1_000 % 1_000).into(), "us"),
+        ((nanoseconds % 1_000).into(), "ns"),
+    ];
+    let mut words = String::new();
+    for (number, unit) in parts.into_iter().filter(|(number, _)| *number > 0) {
+        let blank = if words.is_empty() { "" } else { " " };
+        let _ = write!(words, "{blank}{number}{unit}");
+    }
+    if words.is_empty() { "0s".into() } else { words }
 }
 
 /// Whether checks are answered from memory.
@@ -73,4 +95,32 @@ pub enum SameSite {
     Strict,
     /// All; needs `Secure`.
     None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_of_time_is_written_as_people_write_it_and_read_as_the_same() {
+        for (length, words) in [
+            ("0s", "0s"),
+            ("500ms", "500ms"),
+            ("90s", "1m 30s"),
+            ("15m", "15m"),
+            ("2h", "2h"),
+            ("24h", "1d"),
+            ("36h", "1d 12h"),
+            ("90d", "90d"),
+            ("400days", "400d"),
+            ("1year", "365d 6h"),
+            ("1h 1ns", "1h 1ns"),
+            ("3s 4ms 5us 6ns", "3s 4ms 5us 6ns"),
+        ] {
+            let Delay(read) = length.parse().expect(length);
+            assert_eq!(format_span(read), words);
+            let Delay(again) = words.parse().expect(words);
+            assert_eq!(again, read, "{words}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::{Host, Url};
 
+use super::values::format_span;
 use super::{Config, Http, Origin};
 
 /// Browsers keep no cookie for longer (RFC 6265bis, section 5.5), so nothing that is meant lives beyond it.
@@ -23,7 +24,7 @@ impl Config {
             if life.absolute > ENDLESS {
                 warnings.push(format!(
                     "{kind}_absolute is {}: a stolen token works as long; write 400d at most",
-                    humantime::format_duration(life.absolute)
+                    format_span(life.absolute)
                 ));
             }
         }

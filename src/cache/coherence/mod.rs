@@ -5,8 +5,8 @@
 //! lives and up to which number of the log it has removed from its cache what was revoked:
 //! - an answered beat which leaves the cache up to date makes it trusted for a [`LEASE`] from before the beat was sent,
 //!   less a margin for clocks that go at different speeds (`trust`);
-//! - a number is settled once every row of a replica that answers from memory has applied it, or a lease after it was
-//!   committed, since a replica that has not applied it by then is untrusted;
+//! - a number is settled once every row of a replica that answers from memory has applied it, or a lease after the wait
+//!   for it began, which is after its commit: a replica that has not applied it by then is untrusted;
 //! - a number is flushed once every row, without exception, has applied it: a replica acknowledges a number only after
 //!   it has stored the last-seen times that the number asks for;
 //! - a replica that does not beat for a lease is reaped (`liveness`), so that a dead one delays one logout and not

@@ -1,4 +1,4 @@
-//! The canonical contract, `/api/v1/auth/*`: the API we would design ourselves. Everything is reachable here.
+//! The canonical contract, `/api/v1/auth/*`: everything about one's own sessions, in one shape.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};

@@ -22,6 +22,9 @@ async fn check_config_shows_flags_over_environment_over_file_over_defaults_and_n
     }
     assert!(shown.contains("# admin_password is set (hidden)") && !shown.contains("sup3rs3cret"), "{shown}");
     assert!(home.database.is_untouched().await, "it opens nothing");
+    std::fs::write(&file, &shown).expect("written");
+    let again = with(&home, &variables[..1], &["check-config"]).await.done().unwrap();
+    assert_eq!(without_comments(&again), without_comments(&shown), "what was printed is a configuration file");
 
     std::fs::write(home.dir.path().join("secret"), "fr0mf1le\n").expect("written");
     let from_file = with(&home, &[("SESSIOND_ADMIN_PASSWORD_FILE", "secret")], &["check-config"]).await.done().unwrap();
@@ -29,6 +32,11 @@ async fn check_config_shows_flags_over_environment_over_file_over_defaults_and_n
     for shown in [home.run(&["--help"]).await.done().unwrap(), home.run(&["serve", "--help"]).await.done().unwrap()] {
         assert!(!shown.contains("admin-password <"), "{shown}");
     }
+}
+
+/// What `check-config` printed, without what it says of a secret, which it does not print, and of the file that held it.
+fn without_comments(shown: &str) -> Vec<&str> {
+    shown.lines().filter(|line| !line.starts_with('#')).collect()
 }
 
 #[on_both_stores]
