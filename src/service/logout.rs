@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use super::verify::Presented;
 use super::{Error, Result, Service};
 use crate::domain::session::Client;
-use crate::store::Logout;
+use crate::store::{Logout, Result as StoreResult};
 
 impl Service {
     /// Ends every session that the credentials of a request stand for. When this answers, it is durable and true
@@ -19,15 +19,10 @@ impl Service {
         let logouts = join_all(issued.map(|Presented { token, user }| {
             self.parts.store.logout(Logout { token: token.hash(), user: *user, ip: Some(client.ip.clone()) })
         }));
-        let (mut newest, mut ended) = (None, false);
-        for revoked in logouts.await {
-            let revoked = revoked?;
-            newest = newest.max(Some(revoked.seq));
+        let mut ended = false;
+        for revoked in logouts.await.into_iter().collect::<StoreResult<Vec<_>>>()? {
+            self.settled_revoked(&revoked).await?;
             ended |= !revoked.sessions.is_empty();
-        }
-        // What the newest number covers includes what the others do.
-        if let Some(seq) = newest {
-            self.settled(seq).await?;
         }
         if ended { Ok(()) } else { Err(Error::NoSession) }
     }

@@ -25,7 +25,7 @@ use crate::domain::revocation::Seq;
 use crate::domain::session::Lifetimes;
 use crate::domain::token::TokenKey;
 use crate::password::Hasher;
-use crate::store::SharedStore;
+use crate::store::{Revoked, SharedStore};
 use crate::telemetry::Metrics;
 
 pub mod accounts;
@@ -142,7 +142,21 @@ impl Service {
         }
     }
 
-    /// Waits until what `seq` ended is refused everywhere; only then may it be published.
+    /// Waits until what `seq` ended is refused everywhere, where it was read and not committed here. Only then may it be
+    /// published.
+    async fn settled_as_read(&self, seq: Seq) -> Result<()> {
+        Ok(self.parts.coherence.settled_as_read(seq).await?)
+    }
+
+    /// The same of a revocation, whose number is its own only where it has ended something.
+    async fn settled_revoked(&self, revoked: &Revoked) -> Result<()> {
+        match revoked.sessions.as_slice() {
+            [] => self.settled_as_read(revoked.seq).await,
+            [_, ..] => self.settled(revoked.seq).await,
+        }
+    }
+
+    /// Waits until what `seq`, which was committed here, ended is refused everywhere. Only then may it be published.
     async fn settled(&self, seq: Seq) -> Result<()> {
         Ok(self.parts.coherence.settled(seq).await?)
     }

@@ -33,7 +33,7 @@ impl Service {
     /// When the store fails.
     pub async fn sessions(&self, principal: &Principal) -> Result<Vec<Session>> {
         let listing = self.parts.store.sessions(principal.user_id(), self.parts.clock.now()).await?;
-        self.settled(listing.seq).await?;
+        self.settled_as_read(listing.seq).await?;
         Ok(listing.sessions)
     }
 
@@ -81,11 +81,11 @@ impl Service {
     pub(super) async fn done(&self, changed: Changed) -> Result<usize> {
         match changed {
             Changed::Yes(revoked) => {
-                self.settled(revoked.seq).await?;
+                self.settled_revoked(&revoked).await?;
                 Ok(revoked.sessions.len())
             }
             Changed::NoSession(seq) => {
-                self.settled(seq).await?;
+                self.settled_as_read(seq).await?;
                 Err(Error::NoSession)
             }
             Changed::Superseded => Err(Error::BadCredentials),

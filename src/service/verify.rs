@@ -222,7 +222,7 @@ impl Service {
                 Ok((session, user))
             }
             Lookup::Revoked(seq) => {
-                self.settled(seq).await?;
+                self.settled_as_read(seq).await?;
                 Err(Error::NoSession)
             }
             Lookup::Missing => Err(Error::NoSession),

@@ -42,7 +42,8 @@ pub struct News {
 /// [`Self::touch`] is like any other change.
 #[async_trait]
 pub trait Replicas: Send + Sync + 'static {
-    /// Makes a row, durably; it has applied the newest number, which is returned.
+    /// Makes a row, durably, or the same row anew, where an attempt whose outcome is unknown has made it. It has applied
+    /// the newest number, which is returned.
     async fn register(&self, id: ReplicaId, caching: bool) -> Result<Seq>;
 
     /// Counts the row's beat up and stores `applied`, durably, and only then reads the news after `applied`. None when the

@@ -1,6 +1,6 @@
 //! A primary that is lost while sessions end, and the synchronous standby that takes its place.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sessiond::store::connect::Role;
 use sessiond::telemetry::notices;
@@ -101,6 +101,13 @@ async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
             [[Some(String::from("0"))]],
             "and it was committed here"
         );
+        // What may be undone by a takeover is not said to have ended.
+        let looks = Instant::now() + Duration::from_millis(1500);
+        while Instant::now() < looks {
+            assert_ne!(server.check(&alice.token).await, 401);
+        }
+        let again = server.send(post("/api/v1/auth/logout").bearer(&alice.token)).await;
+        assert!((500..600).contains(&again.status), "{} {}", again.status, again.text());
         standby.thaw().unwrap();
         until("it is refused", async || server.check(&alice.token).await == 401).await;
         if warned() {

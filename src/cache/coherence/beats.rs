@@ -57,8 +57,11 @@ pub struct Beats {
     coherence: Arc<Replicated>,
     entropy: Arc<dyn Entropy>,
     waiting: watch::Receiver<usize>,
+    waiting_durable: watch::Receiver<usize>,
     /// This replica's own row. There is none before it is registered, and none after it was lost.
     row: Option<ReplicaId>,
+    /// The id of a row that may have been made: whether it was is not known.
+    attempted: Option<ReplicaId>,
     /// The history of the store (its timeline) that `applied` belongs to. It is unknown before the first read.
     timeline: Option<u32>,
     /// The newest number applied.
@@ -98,10 +101,12 @@ impl Beats {
         let now = Instant::now();
         Self {
             waiting: coherence.waiting(),
+            waiting_durable: coherence.waiting_durable(),
             replicas,
             coherence,
             entropy,
             row: None,
+            attempted: None,
             timeline: None,
             applied: Seq::default(),
             flush: Vec::new(),
@@ -130,7 +135,7 @@ impl Beats {
     /// Chooses what to do next. A beat that is due comes first, however much there is to read.
     async fn next(&mut self, stop: &CancellationToken) -> Turn {
         let registered = self.row.is_some();
-        let Self { replicas, waiting, due, retry, behind, .. } = self;
+        let Self { replicas, waiting, waiting_durable, due, retry, behind, .. } = self;
         let (retry, again) = (*retry, self.again.max(*retry));
         let hinted = async {
             replicas.hint().await;
@@ -141,10 +146,15 @@ impl Beats {
             let _ = waiting.wait_for(|count| *count > 0).await;
             sleep_until(again).await;
         };
+        let beat_waited_for = async {
+            let _ = waiting_durable.wait_for(|count| *count > 0).await;
+            sleep_until(again).await;
+        };
         tokio::select! {
             biased;
             () = stop.cancelled() => Turn::Stop,
             () = sleep_until(*due) => Turn::Beat,
+            () = beat_waited_for => Turn::Beat,
             () = sleep_until(retry), if *behind => Turn::Read,
             () = hinted, if registered => Turn::Read,
             () = waited_for, if registered => Turn::Read,
@@ -157,10 +167,14 @@ impl Beats {
         let Some(row) = self.registered().await else { return };
         // Before it is sent: whatever was committed by now is in the answer.
         let sent = self.coherence.now();
-        let answer = self.replicas.beat(row, self.applied).await;
+        let applied = self.applied;
+        let answer = self.replicas.beat(row, applied).await;
+        self.again = Instant::now() + AGAIN;
         self.coherence.metrics.coherence.beat(answer.is_ok());
         match self.noted(answer) {
             Some(Some(news)) => {
+                // Its commit comes after those of all numbers that were read before it was sent.
+                self.coherence.durable.advance(applied);
                 let before = self.applied;
                 let standing = self.take_in(&news);
                 if standing == Standing::CaughtUp {
@@ -188,19 +202,24 @@ impl Beats {
         }
     }
 
-    /// This replica's row, which is registered if there is none. An earlier attempt whose outcome is unknown may have
-    /// made a row under another id; that one does not beat, and is reaped in time.
+    /// This replica's row, which is registered if there is none. After an attempt whose outcome is unknown the next one
+    /// is made under the same id: it waits in the store for the one before, so that attempts do not pile up there.
     async fn registered(&mut self) -> Option<ReplicaId> {
         if self.row.is_none() {
-            let id = ReplicaId::random(&*self.entropy).map_err(|error| StoreError::unreachable(error.to_string()));
-            let registered = match id {
-                Ok(id) => self.replicas.register(id, self.coherence.is_caching()).await.map(|head| (id, head)),
+            let fresh =
+                || ReplicaId::random(&*self.entropy).map_err(|error| StoreError::unreachable(error.to_string()));
+            let registered = match self.attempted.map_or_else(fresh, Ok) {
+                Ok(id) => {
+                    self.attempted = Some(id);
+                    self.replicas.register(id, self.coherence.is_caching()).await.map(|head| (id, head))
+                }
                 Err(error) => Err(error),
             };
             match self.noted(registered) {
                 Some((id, head)) => {
                     self.go_on_from(head);
                     self.row = Some(id);
+                    self.attempted = None;
                 }
                 None => self.due = self.retry,
             }

@@ -16,7 +16,7 @@ pub struct NotSettled(pub(super) Seq);
 
 /// Whether the cache may be trusted, and whether a revocation is settled.
 ///
-/// An answer that reveals revocation N awaits [`Self::settled`] first. An answer that comes from the cache asks
+/// An answer that reveals revocation N awaits [`Self::settled`] or [`Self::settled_as_read`] first. An answer that comes from the cache asks
 /// [`Self::trusted`] first, anew for each look.
 #[async_trait]
 pub trait Coherence: Send + Sync + 'static {
@@ -29,12 +29,19 @@ pub trait Coherence: Send + Sync + 'static {
     /// Why the cache is untrusted, or `None` where it is trusted.
     fn untrusted_reason(&self) -> Option<String>;
 
-    /// Waits until no check that begins from now on, on any replica, accepts what number `seq` ended. The number was
-    /// committed before.
+    /// Waits until no check that begins from now on, on any replica, accepts what number `seq` ended. This process has
+    /// committed the number, or something after it, and the commit was answered.
     ///
     /// # Errors
     /// [`NotSettled`]: answer 5xx, never 401 and never 2xx.
     async fn settled(&self, seq: Seq) -> Result<(), NotSettled>;
+
+    /// The same of a number that was only read. What can be read may not have reached the standby that its commit waited
+    /// for, and would be undone if that took over. So this waits first until the number is known to be durable.
+    ///
+    /// # Errors
+    /// As [`Self::settled`].
+    async fn settled_as_read(&self, seq: Seq) -> Result<(), NotSettled>;
 
     /// Waits until every other replica has stored the last-seen times that the entry `seq` asks for, or its lease is
     /// over.

@@ -56,6 +56,11 @@ impl Coherence for Embedded {
         outcome
     }
 
+    /// One process commits and reads, and what it reads is on its disk.
+    async fn settled_as_read(&self, seq: Seq) -> Result<(), NotSettled> {
+        self.settled(seq).await
+    }
+
     async fn flushed(&self, seq: Seq) -> Result<(), NotSettled> {
         self.applied(seq).await
     }

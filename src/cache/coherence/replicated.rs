@@ -27,6 +27,10 @@ pub struct Replicated {
     pub(super) settled: Progress,
     /// Up to which number every replica has stored what the log asked for.
     flushed: Progress,
+    /// Up to which number the log is durable: a commit that was made after these numbers could be read was answered.
+    pub(super) durable: Progress,
+    /// How many requests wait for a number to be durable. While there are any, this replica beats again and again.
+    waiting_durable: watch::Sender<usize>,
     /// How many requests wait for a number. While there are any, the rows of the other replicas are read again and
     /// again.
     waiting: watch::Sender<usize>,
@@ -43,6 +47,8 @@ impl Replicated {
             untrusted_reason: Mutex::new(String::from("no beat has been answered yet")),
             settled: Progress::default(),
             flushed: Progress::default(),
+            durable: Progress::default(),
+            waiting_durable: watch::Sender::default(),
             waiting: watch::Sender::default(),
         }
     }
@@ -55,6 +61,11 @@ impl Replicated {
     /// How many requests wait for a number to be settled.
     pub(super) fn waiting(&self) -> watch::Receiver<usize> {
         self.waiting.subscribe()
+    }
+
+    /// How many requests wait for a number to be durable.
+    pub(super) fn waiting_durable(&self) -> watch::Receiver<usize> {
+        self.waiting_durable.subscribe()
     }
 
     /// Removes what `revocation` ended from the cache.
@@ -92,6 +103,7 @@ impl Replicated {
         self.cache.clear(head);
         self.settled.rewind(head);
         self.flushed.rewind(head);
+        self.durable.rewind(head);
     }
 
     async fn reach(&self, progress: &Progress, seq: Seq) {
@@ -119,10 +131,21 @@ impl Coherence for Replicated {
     }
 
     async fn settled(&self, seq: Seq) -> Result<(), NotSettled> {
+        self.durable.advance(seq);
         let began = Instant::now();
         self.reach(&self.settled, seq).await;
         self.metrics.coherence.settled(began.elapsed());
         Ok(())
+    }
+
+    async fn settled_as_read(&self, seq: Seq) -> Result<(), NotSettled> {
+        if !self.durable.has_reached(seq) {
+            let _waiting = Waiting::begin(&self.waiting_durable);
+            if !self.durable.reach(seq, LEASE).await {
+                return Err(NotSettled(seq));
+            }
+        }
+        self.settled(seq).await
     }
 
     async fn flushed(&self, seq: Seq) -> Result<(), NotSettled> {

@@ -188,7 +188,9 @@ async fn news(Listener { connection, timeline }: &mut Listener, applied: Seq) ->
 impl Replicas for Membership {
     async fn register(&self, id: ReplicaId, caching: bool) -> Result<Seq> {
         let insert = query_as(
-            "INSERT INTO replicas (id, beat, applied, caching) SELECT $1, 0, seq, $2 FROM coherence RETURNING applied",
+            "INSERT INTO replicas (id, beat, applied, caching) SELECT $1, 0, seq, $2 FROM coherence
+             ON CONFLICT (id) DO UPDATE SET beat = replicas.beat + 1, applied = excluded.applied
+             RETURNING applied",
         );
         let insert = insert.bind(id).bind(caching);
         let (applied,) = self.on(async |listener| listener.connection.one(insert, NO_HEAD).await).await?;

@@ -170,17 +170,17 @@ async fn a_row_that_is_gone_ends_trust_and_empties_the_cache_and_another_is_made
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_whose_making_was_not_confirmed_is_given_up_for_another() {
+async fn a_row_whose_making_was_not_confirmed_is_made_again() {
     let store = Arc::new(Memory::default());
     store.set(|state| state.mute = true);
     let process = Process::start(&store, true);
     sleep(ms(250)).await;
     assert!(!process.coherence.trusted());
-    assert_eq!(store.get(|state| state.rows.len()), 3, "one an attempt, ten a second");
+    assert_eq!(store.get(|state| state.rows.len()), 1, "of three attempts");
+    store.revoke(token(1));
     store.set(|state| state.mute = false);
     process.until_trusted().await;
-    until(async || store.get(|state| state.rows.len()) == 1).await;
-    assert!(process.coherence.trusted());
+    assert_eq!(store.get(|state| state.rows.values().map(|(_, applied)| *applied).collect::<Vec<_>>()), [Seq(1)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -314,6 +314,36 @@ async fn while_the_store_is_down_a_number_is_settled_after_a_lease() {
     let began = Instant::now();
     process.coherence.settled(Seq(1)).await.expect("settled");
     assert!(began.elapsed() >= LEASE && !process.coherence.trusted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_number_that_was_only_read_is_settled_by_a_beat_that_follows_the_read() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    let seq = store.revoke(token(1));
+    let (began, beats) = (Instant::now(), store.get(|state| state.beats));
+    process.coherence.settled_as_read(seq).await.expect("settled");
+    assert!(began.elapsed() < ms(20), "it waits for no beat that is due: {:?}", began.elapsed());
+    let made = store.get(|state| state.beats) - beats;
+    assert!((1..=3).contains(&made), "one to read the number and one after that: {made}");
+    process.coherence.settled_as_read(seq).await.expect("settled");
+    assert_eq!(store.get(|state| state.beats) - beats, made, "it is known to be durable from now on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_number_that_was_only_read_is_not_settled_while_no_beat_is_answered() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    let seq = store.revoke(token(1));
+    // What is committed waits for a standby, and what is read does not.
+    store.set(|state| state.slow = LEASE);
+    for _ in 0..2 {
+        process.coherence.settled_as_read(seq).await.expect_err("it may be undone");
+    }
+    process.coherence.settled(seq).await.expect("a commit of this number was answered here");
+    process.coherence.settled_as_read(seq).await.expect("so it is durable");
+    store.set(|state| state.slow = Duration::ZERO);
+    process.coherence.settled_as_read(store.revoke(token(2))).await.expect("settled");
 }
 
 #[tokio::test(start_paused = true)]
