@@ -4,6 +4,7 @@
 //! taken, the task yields for as long as the queue grows, since operations that are about to be queued can share its commit:
 //! of 64 clients that ask again at once, a single yield would get 47 into the next batch, and this gets 63.
 
+use async_trait::async_trait;
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, yield_now};
@@ -37,6 +38,31 @@ impl<T, O> Pending<T, O> {
     /// Hands out the outcome. What was committed stays committed, also if it is not waited for any more.
     pub(super) fn answer(self, outcome: Result<O>) {
         let _ = self.reply.send(outcome);
+    }
+}
+
+/// Commits what is in a batch.
+#[async_trait]
+pub(super) trait Commit<T, O> {
+    /// Commits all of it together, and returns the outcomes in the same order.
+    async fn commit(&mut self, batch: &[Pending<T, O>]) -> Result<Vec<O>>;
+}
+
+/// Has a batch committed and answers. Where it makes no sense as a whole, what is in it is tried again one by one, so that
+/// only that fails which makes none.
+pub(super) async fn commit_and_answer<T, O>(batch: Vec<Pending<T, O>>, by: &mut impl Commit<T, O>) {
+    match by.commit(&batch).await {
+        Ok(outcomes) => batch.into_iter().zip(outcomes).for_each(|(pending, outcome)| pending.answer(Ok(outcome))),
+        Err(StoreError::Inconsistent(error)) if batch.len() > 1 => {
+            tracing::error!(%error, "a batch failed; trying what is in it one by one");
+            for pending in batch {
+                let outcome = by.commit(std::slice::from_ref(&pending)).await.and_then(|mut outcomes| {
+                    outcomes.pop().ok_or_else(|| StoreError::inconsistent("something was committed without an outcome"))
+                });
+                pending.answer(outcome);
+            }
+        }
+        Err(error) => batch.into_iter().for_each(|pending| pending.answer(Err(error.clone()))),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use sqlx::{FromRow, query_as};
 
-use super::super::batch::{Batches, Pending, Queue};
+use super::super::batch::{Batches, Commit, Pending, Queue, commit_and_answer};
 use super::super::{Logout, Result, Revoked};
 use super::change::{NO_HEAD, Now, Time};
 use super::pool::Pool;
@@ -19,21 +20,30 @@ pub(super) type Logouts = Queue<Waiting>;
 
 /// Starts the task.
 pub(super) fn start(pool: Arc<Pool>, time: Time) -> Logouts {
-    Queue::start(|batches| run(batches, pool, time))
+    Queue::start(|batches| run(batches, Committer { pool, time }))
 }
 
-async fn run(mut batches: Batches<Waiting>, pool: Arc<Pool>, time: Time) {
+/// Ends the sessions of a batch.
+struct Committer {
+    pool: Arc<Pool>,
+    time: Time,
+}
+
+#[async_trait]
+impl Commit<Logout, Revoked> for Committer {
+    async fn commit(&mut self, batch: &[Waiting]) -> Result<Vec<Revoked>> {
+        end(&self.pool, &self.time, batch.iter().map(|waiting| &waiting.work)).await
+    }
+}
+
+async fn run(mut batches: Batches<Waiting>, mut committer: Committer) {
     while let Some(mut batch) = batches.next().await {
         // The client of one that was given up was answered that the outcome is unknown: it need not be done any more.
         batch.retain(|waiting| !waiting.is_given_up());
         if batch.is_empty() {
             continue;
         }
-        let logouts = batch.iter().map(|waiting| &waiting.work);
-        match end(&pool, &time, logouts).await {
-            Ok(revoked) => batch.into_iter().zip(revoked).for_each(|(waiting, revoked)| waiting.answer(Ok(revoked))),
-            Err(error) => batch.into_iter().for_each(|waiting| waiting.answer(Err(error.clone()))),
-        }
+        commit_and_answer(batch, &mut committer).await;
     }
 }
 

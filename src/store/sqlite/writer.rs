@@ -13,7 +13,7 @@ use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 use tokio::time::MissedTickBehavior;
 
-use super::super::batch::{Batches, Pending, Queue};
+use super::super::batch::{Batches, Commit, Pending, Queue, commit_and_answer};
 use super::super::{Logout, Result, RevocationSink, Revoked, StoreError};
 use super::checkpoint::Checkpointer;
 use super::connection::{self, BUSY, failed};
@@ -125,6 +125,18 @@ async fn with_deadline<T>(outcome: impl Future<Output = Result<T>>) -> Result<T>
     tokio::time::timeout(DEADLINE, outcome).await.map_err(late)?
 }
 
+#[async_trait]
+impl Commit<Logout, Revoked> for Task {
+    async fn commit(&mut self, batch: &[Pending<Logout, Revoked>]) -> Result<Vec<Revoked>> {
+        let clock = Arc::clone(&self.parts.clock);
+        let logouts: Vec<_> = batch.iter().map(|pending| &pending.work).collect();
+        let ended = logouts::commit(self.connection().await?, &*clock, &logouts).await;
+        let (revoked, revocation) = self.rolled_back(ended).await?;
+        self.publish(batch.len(), revocation).await?;
+        Ok(revoked)
+    }
+}
+
 struct Task {
     parts: WriterParts,
     /// The connection. There is none after a failure that leaves its state in doubt, and it is opened again when next
@@ -154,7 +166,7 @@ impl Task {
             // The next batch is never ready at once, so the look for changes happens when it is due, under any load.
             tokio::select! {
                 batch = batches.next() => match batch {
-                    Some(batch) => self.commit(batch).await,
+                    Some(batch) => self.commit_all(batch).await,
                     None => break,
                 },
                 _ = look.tick(), if self.serves() => {
@@ -169,7 +181,7 @@ impl Task {
         self.close().await;
     }
 
-    async fn commit(&mut self, batch: Vec<Work>) {
+    async fn commit_all(&mut self, batch: Vec<Work>) {
         let (mut logouts, mut others) = (Vec::with_capacity(batch.len()), Vec::new());
         for work in batch {
             match work {
@@ -178,36 +190,11 @@ impl Task {
             }
         }
         if !logouts.is_empty() {
-            self.log_out(logouts).await;
+            commit_and_answer(logouts, self).await;
         }
         if !others.is_empty() {
             self.operate(others).await;
         }
-    }
-
-    /// Commits logouts and answers. A batch that makes no sense for one of them is tried again one by one, so that it
-    /// fails for that one only.
-    async fn log_out(&mut self, batch: Vec<Pending<Logout, Revoked>>) {
-        match self.try_logouts(&batch).await {
-            Ok(revoked) => batch.into_iter().zip(revoked).for_each(|(pending, revoked)| pending.answer(Ok(revoked))),
-            Err(StoreError::Inconsistent(error)) if batch.len() > 1 => {
-                tracing::error!(%error, "a batch of logouts failed; trying them one by one");
-                for pending in batch {
-                    let revoked = self.try_logouts(std::slice::from_ref(&pending)).await;
-                    pending.answer(revoked.map(|revoked| revoked.into_iter().next().unwrap_or_default()));
-                }
-            }
-            Err(error) => batch.into_iter().for_each(|pending| pending.answer(Err(error.clone()))),
-        }
-    }
-
-    async fn try_logouts(&mut self, batch: &[Pending<Logout, Revoked>]) -> Result<Vec<Revoked>> {
-        let clock = Arc::clone(&self.parts.clock);
-        let logouts: Vec<_> = batch.iter().map(|pending| &pending.work).collect();
-        let ended = logouts::commit(self.connection().await?, &*clock, &logouts).await;
-        let (revoked, revocation) = self.rolled_back(ended).await?;
-        self.publish(batch.len(), revocation).await?;
-        Ok(revoked)
     }
 
     /// The same for all other operations.

@@ -104,6 +104,32 @@ async fn of_logouts_at_once_only_the_owners_wins(store: StoreKind) {
 }
 
 #[on_both_stores]
+async fn a_row_that_makes_no_sense_fails_its_own_logout_and_spares_those_beside_it(store: StoreKind) {
+    on_a_fresh_store(store, async |fresh| {
+        let ann = fresh.user("ann").await;
+        for number in 0..4 {
+            fresh.session(ann, number).await;
+        }
+        let id = fresh.database.rows("SELECT id FROM sessions ORDER BY number LIMIT 1 OFFSET 1").await;
+        let id = id[0][0].clone().expect("an id");
+        fresh.database.execute(&format!("UPDATE sessions SET id = 'bad' WHERE id = '{id}'")).await;
+        let (first, failed, second, third) = tokio::join!(
+            fresh.store.logout(logout_of(0)),
+            fresh.store.logout(logout_of(1)),
+            fresh.store.logout(logout_of(2)),
+            fresh.store.logout(logout_of(3)),
+        );
+        assert!(matches!(failed, Err(StoreError::Inconsistent(_))), "{failed:?}");
+        for spared in [first, second, third] {
+            assert_eq!(spared.expect("done").sessions.len(), 1);
+        }
+        fresh.database.execute(&format!("UPDATE sessions SET id = '{id}' WHERE id = 'bad'")).await;
+        assert_eq!(fresh.states(0..4).await, ["revoked", "live", "revoked", "revoked"]);
+    })
+    .await;
+}
+
+#[on_both_stores]
 async fn many_logouts_at_once_end_their_own_sessions_each(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         let ann = fresh.user("ann").await;
