@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use axum::BoxError;
 use axum::body::Bytes;
+use http::StatusCode;
 use http::header::CONNECTION;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -70,7 +71,9 @@ async fn serve_connection<S>(
         let answer = service.clone().call(FromPeer { peer, request });
         async move {
             let mut response = answer.await?;
-            if large && connection.has_unread() {
+            // A body that came too late may come yet, and is no request.
+            let late = response.status() == StatusCode::REQUEST_TIMEOUT;
+            if (large || late) && connection.has_unread() {
                 response.headers_mut().insert(CONNECTION, CLOSE);
             }
             connection.note_answer();
