@@ -17,7 +17,8 @@ use crate::harness::fleet::{home_at, log_out, ops, serve_through, until_in_memor
 use crate::harness::fresh::open;
 use crate::harness::load::Load;
 use crate::harness::process::Home;
-use crate::harness::{ALICE, post};
+use crate::harness::process::login;
+use crate::harness::{ALICE, PASSWORD, post};
 use crate::harness::{Database, StoreKind, seed};
 
 /// A server, and a standby that each of its commits waits for.
@@ -165,4 +166,40 @@ async fn a_host_that_does_not_answer_is_passed_over() {
     let alice = server.log_in(ALICE).await;
     until_in_memory(&[&server], &alice.token).await;
     log_out(&server, &alice.token).await;
+}
+
+/// A server process that waits for a standby does not notice that its connection was closed.
+#[needs(initdb)]
+#[tokio::test]
+async fn changes_that_wait_for_a_lost_standby_do_not_use_up_the_connections_of_the_database() {
+    const ATTEMPTS: usize = 40;
+    /// Those that make changes, and those that keep the replica's row.
+    const AT_MOST: usize = 6 + 3;
+    let database = Postgres::start(Options::default()).await.unwrap();
+    let home = home_at(&database.url("postgres"));
+    let server = serve_through(&home, &database.url("postgres")).await;
+    until_trusted(&[&server]).await;
+    let alice = server.log_in(ALICE).await;
+    let standby = async |name: &str| {
+        let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'");
+        database.rows("postgres", &set).await.unwrap();
+        database.rows("postgres", "SELECT pg_reload_conf()").await.unwrap();
+    };
+    standby("lost").await;
+    let waiting = async || {
+        let waits = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        database.rows("postgres", waits).await.unwrap().len()
+    };
+    until("changes wait", async || waiting().await > 0).await;
+    for number in 0..ATTEMPTS {
+        // Each of these is recorded, by a commit of its own.
+        let refused = server.send(login(&format!("user{number}"), "not the password")).await;
+        assert!(refused.status == 401 || refused.status >= 500, "{}", refused.status);
+    }
+    let left = waiting().await;
+    assert!(left <= AT_MOST, "{left} of {ATTEMPTS}");
+    assert_eq!(server.check(&alice.token).await, 200, "it is still answered");
+    standby("").await;
+    until("changes are made again", async || server.send(login(ALICE, PASSWORD)).await.status == 200).await;
+    until("nothing waits", async || waiting().await == 0).await;
 }

@@ -33,6 +33,8 @@ pub(super) struct Connection {
     /// The index of the host that it is connected to.
     host: usize,
     warnings: Arc<Warnings>,
+    /// See [`Self::backend`].
+    backend: Arc<str>,
     /// Whether it can be used again. It cannot while a statement is under way, so that one that was abandoned is never
     /// returned to the pool.
     sound: bool,
@@ -138,7 +140,7 @@ impl Connection {
             .after_connect(|driver, _| {
                 let proven = async {
                     let unproven = |NotOpened { error, .. }| sqlx::Error::Configuration(error.into());
-                    prove(driver).await.map_err(unproven)
+                    prove(driver).await.map(drop).map_err(unproven)
                 };
                 Box::pin(proven)
             })
@@ -156,11 +158,11 @@ impl Connection {
         // Without randomness it is the whole of it.
         let part = SystemEntropy.fill(&mut random).map_or(u8::MAX, |()| u8::from_ne_bytes(random));
         let old = now + AGE + AGE * u32::from(part) / u32::from(u8::MAX);
-        Self { driver, host, warnings: Arc::clone(warnings), sound: true, answered: now, old }
+        Self { driver, host, warnings: Arc::clone(warnings), backend: Arc::default(), sound: true, answered: now, old }
     }
 
     async fn proven(mut self) -> std::result::Result<Self, NotOpened> {
-        prove(self.driver().await?).await?;
+        self.backend = prove(self.driver().await?).await?.into();
         Ok(self)
     }
 
@@ -170,6 +172,11 @@ impl Connection {
             Driver::Plain(driver) => Ok(driver),
             Driver::Listening(listener) => listener.acquire().await,
         }
+    }
+
+    /// The server process that it was opened to, by its id and the time of its start.
+    pub(super) fn backend(&self) -> Arc<str> {
+        Arc::clone(&self.backend)
     }
 
     /// Whether it can be used again after an error, once no transaction is open on it any more. The server has then merely
@@ -287,8 +294,8 @@ impl Connection {
 
 /// Sets our own limits, and makes sure that this server can be relied on and that its warnings are seen. Every
 /// statement that can use an index does so: a plan made while a table was small is kept, and would scan all of it when
-/// it has grown.
-async fn prove(driver: &mut PgConnection) -> std::result::Result<(), NotOpened> {
+/// it has grown. Returns which server process it is.
+async fn prove(driver: &mut PgConnection) -> std::result::Result<String, NotOpened> {
     // It is a notice and not a warning, which would be written to the server's log. A subscriber that lets the one
     // through lets the other through.
     let settings = sqlx::raw_sql(
@@ -298,12 +305,14 @@ async fn prove(driver: &mut PgConnection) -> std::result::Result<(), NotOpened> 
          SET statement_timeout = 800; SET lock_timeout = 800; SET idle_in_transaction_session_timeout = 2000;
          SET enable_seqscan = off; SET jit = off;
          SET default_transaction_isolation = 'read committed';
-         SELECT current_setting('server_version_num') AS version, current_setting('server_encoding') AS encoding,
+         SELECT (SELECT pid || ' ' || backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS backend,
+             current_setting('server_version_num') AS version, current_setting('server_encoding') AS encoding,
              pg_is_in_recovery()::text AS in_recovery, current_setting('synchronous_commit') AS commit",
     );
     let (rows, notices) = watch(driver.fetch_all(settings)).await;
     let rows = rows?;
     let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    let backend = row.try_get::<Option<String>, _>("backend")?.unwrap_or_default();
     let version: &str = row.try_get("version")?;
     let encoding: &str = row.try_get("encoding")?;
     let in_recovery: &str = row.try_get("in_recovery")?;
@@ -329,7 +338,7 @@ async fn prove(driver: &mut PgConnection) -> std::result::Result<(), NotOpened> 
     if !matches!(commit, "on" | "remote_apply") {
         driver.execute(sqlx::raw_sql("SET synchronous_commit = on")).await?;
     }
-    Ok(())
+    Ok(backend)
 }
 
 /// The server's own error, if it is one.

@@ -109,8 +109,8 @@ impl Postgres {
             Role::Command => Duration::ZERO,
         };
         let (first, token_key) = start::first(&gate, fresh_key, opening, patience).await?;
-        let readers = Arc::new(Pool::new(Arc::clone(&gate), READERS));
-        let writers = Arc::new(Pool::new(Arc::clone(&gate), WRITERS));
+        let readers = Arc::new(Pool::new(Arc::clone(&gate), READERS, None));
+        let writers = Arc::new(Pool::new(Arc::clone(&gate), WRITERS, Some(Arc::clone(&readers))));
         writers.keep(first);
         let pools = [Arc::clone(&readers), Arc::clone(&writers)];
         let time = Time { clock, flush_interval: timing.flush_interval };

@@ -1,5 +1,9 @@
 //! A bounded number of connections, opened when needed. One that broke, or whose statement was abandoned, is closed.
 //! One whose server merely refused a statement is not. While no other can be opened, the open ones are shared.
+//!
+//! A server process that waits for a standby does not notice that its connection was closed. So one that was abandoned
+//! keeps its place in the number for as long as the database shows it at work, or changes that hang would use up all
+//! connections of the database.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,8 +12,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::{Query, QueryAs};
-use sqlx::{FromRow, Postgres};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use sqlx::{FromRow, Postgres, query_as};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::super::{Result, StoreError};
 use super::connection::Connection;
@@ -19,7 +23,12 @@ use super::gate::Gate;
 /// The connections.
 pub(super) struct Pool {
     gate: Arc<Gate>,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
+    /// What was abandoned, and the pool through which the database is asked about it. Without one it is not kept.
+    abandoned: Mutex<Vec<Abandoned>>,
+    readers: Option<Arc<Pool>>,
+    /// Held by the one that asks.
+    asking: tokio::sync::Mutex<()>,
     idle: Mutex<Vec<Connection>>,
     /// How many are in use, and the notification when one is returned.
     in_use: AtomicUsize,
@@ -34,7 +43,32 @@ pub(super) struct Lease<'p> {
     age: u64,
     pub(super) connection: Connection,
     _in_use: UseCount<'p>,
-    _turn: SemaphorePermit<'p>,
+    turn: Turn<'p>,
+}
+
+/// One of the bounded number, for as long as a connection uses it.
+struct Turn<'p> {
+    pool: &'p Pool,
+    /// See [`Connection::backend`].
+    backend: Arc<str>,
+    permit: Option<OwnedSemaphorePermit>,
+    /// Whether nothing is under way on the connection any more.
+    over: bool,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let (false, Some(_), Some(permit)) = (self.over, &self.pool.readers, self.permit.take()) {
+            let backend = Arc::clone(&self.backend);
+            self.pool.abandoned.lock().push(Abandoned { backend, _permit: permit });
+        }
+    }
+}
+
+/// A server process whose connection was closed while it may have been at work.
+struct Abandoned {
+    backend: Arc<str>,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// How many connections are in use.
@@ -58,11 +92,15 @@ impl Drop for UseCount<'_> {
 }
 
 impl Pool {
-    /// At most `most`, none of them opened yet.
-    pub(super) fn new(gate: Arc<Gate>, most: usize) -> Self {
+    /// At most `most`, none of them opened yet. Where they make changes, `readers` is the pool through which the database
+    /// is asked about those that were abandoned.
+    pub(super) fn new(gate: Arc<Gate>, most: usize, readers: Option<Arc<Self>>) -> Self {
         Self {
             gate,
-            turns: Semaphore::new(most),
+            turns: Arc::new(Semaphore::new(most)),
+            abandoned: Mutex::default(),
+            readers,
+            asking: tokio::sync::Mutex::default(),
             idle: Mutex::default(),
             in_use: AtomicUsize::new(0),
             returned: Notify::new(),
@@ -78,7 +116,8 @@ impl Pool {
     /// Waits for a turn and takes a connection.
     pub(super) async fn take(&self) -> Result<Lease<'_>> {
         let closed = |_| StoreError::unreachable("the store is closed");
-        let turn = self.turns.acquire().await.map_err(closed)?;
+        self.release_ended().await;
+        let permit = Arc::clone(&self.turns).acquire_owned().await.map_err(closed)?;
         let age = self.age.load(Ordering::Acquire);
         let (connection, in_use) = loop {
             if let Ok(idle) = self.idle().await {
@@ -97,7 +136,25 @@ impl Pool {
                 Err(InUse(_)) => returned.await,
             }
         };
-        Ok(Lease { pool: self, age, connection, _in_use: in_use, _turn: turn })
+        let turn = Turn { pool: self, backend: connection.backend(), permit: Some(permit), over: false };
+        Ok(Lease { pool: self, age, connection, _in_use: in_use, turn })
+    }
+
+    /// Gives up the places of abandoned connections whose work has ended. Where the database cannot be asked, that is all
+    /// of them: then it is not these that use it up.
+    async fn release_ended(&self) {
+        let abandoned: Vec<_> = self.abandoned.lock().iter().map(|one| one.backend.to_string()).collect();
+        let (false, Some(readers), Ok(_asking)) = (abandoned.is_empty(), &self.readers, self.asking.try_lock()) else {
+            return;
+        };
+        let at_work = query_as(
+            "SELECT pid || ' ' || backend_start FROM pg_stat_activity
+             WHERE pid || ' ' || backend_start = ANY ($1) AND state = 'active'",
+        );
+        let at_work: Vec<(String,)> = Box::pin(readers.rows(at_work.bind(abandoned.clone()))).await.unwrap_or_default();
+        let ended =
+            |backend: &str| abandoned.iter().any(|one| one == backend) && at_work.iter().all(|(one,)| one != backend);
+        self.abandoned.lock().retain(|one| !ended(&one.backend));
     }
 
     /// Takes a connection that is idle and still alive. Where there is none, returns how many are still in use.
@@ -175,7 +232,8 @@ impl Lease<'_> {
     }
 
     /// Puts the connection back. Nothing may be under way on it.
-    pub(super) fn give_back(self) {
+    pub(super) fn give_back(mut self) {
+        self.turn.over = true;
         let mut idle = self.pool.idle.lock();
         if !self.pool.turns.is_closed() && self.pool.age.load(Ordering::Acquire) == self.age {
             idle.push(self.connection);
