@@ -39,7 +39,7 @@ pub struct News {
 }
 
 /// The rows and the log. Each method is one round trip or two, on a connection of its own, within half of a lease; only
-/// [`Self::touch`] is like any other change.
+/// [`Self::touch`] and [`Self::make_durable`] are like any other change.
 #[async_trait]
 pub trait Replicas: Send + Sync + 'static {
     /// Makes a row, durably, or the same row anew, where an attempt whose outcome is unknown has made it. It has applied
@@ -58,6 +58,10 @@ pub trait Replicas: Send + Sync + 'static {
 
     /// Stores last-seen times, as [`Store::touch`](super::Store::touch) does.
     async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>>;
+
+    /// Returns once everything is durable that could be read when this was called. What can be read may otherwise still
+    /// lack the standby that its commit waited for.
+    async fn make_durable(&self) -> Result<()>;
 
     /// Deletes a row, unless it has beaten since it was read.
     async fn reap(&self, replica: Replica) -> Result<()>;

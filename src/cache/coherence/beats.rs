@@ -47,7 +47,7 @@ pub fn replicated(
     entropy: Arc<dyn Entropy>,
     metrics: Arc<Metrics>,
 ) -> (Arc<Replicated>, Beats) {
-    let coherence = Arc::new(Replicated::new(cache, caching, clock, metrics));
+    let coherence = Arc::new(Replicated::new(Arc::clone(&replicas), cache, caching, clock, metrics));
     (coherence.clone(), Beats::new(replicas, coherence, entropy))
 }
 
@@ -57,7 +57,6 @@ pub struct Beats {
     coherence: Arc<Replicated>,
     entropy: Arc<dyn Entropy>,
     waiting: watch::Receiver<usize>,
-    waiting_durable: watch::Receiver<usize>,
     /// This replica's own row. There is none before it is registered, and none after it was lost.
     row: Option<ReplicaId>,
     /// The id of a row that may have been made: whether it was is not known.
@@ -101,7 +100,6 @@ impl Beats {
         let now = Instant::now();
         Self {
             waiting: coherence.waiting(),
-            waiting_durable: coherence.waiting_durable(),
             replicas,
             coherence,
             entropy,
@@ -135,7 +133,7 @@ impl Beats {
     /// Chooses what to do next. A beat that is due comes first, however much there is to read.
     async fn next(&mut self, stop: &CancellationToken) -> Turn {
         let registered = self.row.is_some();
-        let Self { replicas, waiting, waiting_durable, due, retry, behind, .. } = self;
+        let Self { replicas, waiting, due, retry, behind, .. } = self;
         let (retry, again) = (*retry, self.again.max(*retry));
         let hinted = async {
             replicas.hint().await;
@@ -146,15 +144,10 @@ impl Beats {
             let _ = waiting.wait_for(|count| *count > 0).await;
             sleep_until(again).await;
         };
-        let beat_waited_for = async {
-            let _ = waiting_durable.wait_for(|count| *count > 0).await;
-            sleep_until(again).await;
-        };
         tokio::select! {
             biased;
             () = stop.cancelled() => Turn::Stop,
             () = sleep_until(*due) => Turn::Beat,
-            () = beat_waited_for => Turn::Beat,
             () = sleep_until(retry), if *behind => Turn::Read,
             () = hinted, if registered => Turn::Read,
             () = waited_for, if registered => Turn::Read,
@@ -169,7 +162,6 @@ impl Beats {
         let sent = self.coherence.now();
         let applied = self.applied;
         let answer = self.replicas.beat(row, applied).await;
-        self.again = Instant::now() + AGAIN;
         self.coherence.metrics.coherence.beat(answer.is_ok());
         match self.noted(answer) {
             Some(Some(news)) => {

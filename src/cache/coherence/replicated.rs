@@ -2,22 +2,25 @@
 //! `beats`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::contract::{Coherence, LEASE, NotSettled};
 use super::progress::Progress;
 use super::trust::{BootClock, Trust};
 use crate::cache::sessions::Cache;
 use crate::domain::revocation::{Revocation, Seq};
+use crate::store::Replicas;
 use crate::telemetry::Metrics;
 
 /// Coherence of one replica among others.
 pub struct Replicated {
+    replicas: Arc<dyn Replicas>,
     pub(super) cache: Arc<Cache>,
     pub(super) metrics: Arc<Metrics>,
     trust: Trust,
@@ -29,8 +32,10 @@ pub struct Replicated {
     flushed: Progress,
     /// Up to which number the log is durable: a commit that was made after these numbers could be read was answered.
     pub(super) durable: Progress,
-    /// How many requests wait for a number to be durable. While there are any, this replica beats again and again.
-    waiting_durable: watch::Sender<usize>,
+    /// The highest number that has to be durable for an answer to be given.
+    read: AtomicI64,
+    /// Held by the one that has the store make it durable.
+    making_durable: tokio::sync::Mutex<()>,
     /// How many requests wait for a number. While there are any, the rows of the other replicas are read again and
     /// again.
     waiting: watch::Sender<usize>,
@@ -39,8 +44,15 @@ pub struct Replicated {
 impl Replicated {
     /// Untrusted until the first beat is answered. Where checks are not answered from `cache`, `caching` is false, and
     /// it is never trusted.
-    pub(super) fn new(cache: Arc<Cache>, caching: bool, clock: Arc<dyn BootClock>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        replicas: Arc<dyn Replicas>,
+        cache: Arc<Cache>,
+        caching: bool,
+        clock: Arc<dyn BootClock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
+            replicas,
             cache,
             metrics,
             trust: Trust::new(caching, clock),
@@ -48,7 +60,8 @@ impl Replicated {
             settled: Progress::default(),
             flushed: Progress::default(),
             durable: Progress::default(),
-            waiting_durable: watch::Sender::default(),
+            read: AtomicI64::default(),
+            making_durable: tokio::sync::Mutex::default(),
             waiting: watch::Sender::default(),
         }
     }
@@ -61,11 +74,6 @@ impl Replicated {
     /// How many requests wait for a number to be settled.
     pub(super) fn waiting(&self) -> watch::Receiver<usize> {
         self.waiting.subscribe()
-    }
-
-    /// How many requests wait for a number to be durable.
-    pub(super) fn waiting_durable(&self) -> watch::Receiver<usize> {
-        self.waiting_durable.subscribe()
     }
 
     /// Removes what `revocation` ended from the cache.
@@ -106,6 +114,20 @@ impl Replicated {
         self.durable.rewind(head);
     }
 
+    /// Has the store make durable what could be read up to now. Of many that need it one asks, for all of them.
+    async fn make_durable(&self, seq: Seq) -> Result<(), NotSettled> {
+        self.read.fetch_max(seq.0, Ordering::AcqRel);
+        let _turn = timeout(LEASE, self.making_durable.lock()).await.map_err(|_| NotSettled(seq))?;
+        if self.durable.has_reached(seq) {
+            return Ok(());
+        }
+        // Whatever was read by now is covered.
+        let read = Seq(self.read.load(Ordering::Acquire));
+        self.replicas.make_durable().await.map_err(|_| NotSettled(seq))?;
+        self.durable.advance(read);
+        Ok(())
+    }
+
     async fn reach(&self, progress: &Progress, seq: Seq) {
         if progress.has_reached(seq) {
             return;
@@ -140,10 +162,7 @@ impl Coherence for Replicated {
 
     async fn settled_as_read(&self, seq: Seq) -> Result<(), NotSettled> {
         if !self.durable.has_reached(seq) {
-            let _waiting = Waiting::begin(&self.waiting_durable);
-            if !self.durable.reach(seq, LEASE).await {
-                return Err(NotSettled(seq));
-            }
+            self.make_durable(seq).await?;
         }
         self.settled(seq).await
     }

@@ -226,6 +226,11 @@ impl Replicas for Membership {
         sessions::touch(&self.writers, &self.time, &seen).await
     }
 
+    async fn make_durable(&self) -> Result<()> {
+        // A commit of nothing but a record in the log of PostgreSQL, behind those of all that can be read.
+        self.writers.execute(query("SELECT pg_logical_emit_message(true, 'sessiond', '')")).await.map(drop)
+    }
+
     async fn reap(&self, replica: Replica) -> Result<()> {
         let Replica { id, beat, .. } = replica;
         self.execute(query("DELETE FROM replicas WHERE id = $1 AND beat = $2").bind(id).bind(beat)).await.map(drop)

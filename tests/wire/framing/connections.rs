@@ -111,7 +111,7 @@ fn limited(home: &Home, soft: u32, hard: u32) -> Command {
 #[on_both_stores]
 async fn connections_never_use_up_the_descriptors_that_the_service_needs(store: StoreKind) {
     let home = Home::new(store);
-    let server = Process::start(limited(&home, 48, 96)).await;
+    let server = Process::start(limited(&home, 48, 160)).await;
     until("it says so", async || server.log().contains("max_connections=32")).await;
     let alice = server.log_in(ALICE).await;
     let mut wires = Vec::new();

@@ -39,7 +39,7 @@ pub(super) struct State {
     pub(super) timeline: u32,
     /// Whether every call fails.
     pub(super) down: bool,
-    /// How long a beat takes. From half a second on it fails, and its outcome is unknown.
+    /// How long a beat takes, and whatever else waits for a commit. From half a second on it fails, and its outcome is unknown.
     pub(super) slow: Duration,
     /// Whether a registration succeeds in the store and is answered with an error.
     pub(super) mute: bool,
@@ -49,6 +49,7 @@ pub(super) struct State {
     pub(super) reads: usize,
     pub(super) beats: usize,
     pub(super) acknowledged: usize,
+    pub(super) made_durable: usize,
     /// The last-seen times that were stored.
     pub(super) touched: Vec<Seen>,
     /// How storing last-seen times fails.
@@ -186,6 +187,13 @@ impl Replicas for Memory {
             seen.iter().map(|seen| (seen.token_hash, seen.idle_until)).collect()
         })
         .await
+    }
+
+    async fn make_durable(&self) -> Result<()> {
+        let slow = self.get(|state| state.slow);
+        let answer = self.call(|state| state.made_durable += 1).await;
+        sleep(slow).await;
+        if slow >= ms(500) { Err(StoreError::too_slow("late")) } else { answer }
     }
 
     async fn reap(&self, replica: Replica) -> Result<()> {

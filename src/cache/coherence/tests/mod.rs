@@ -317,21 +317,24 @@ async fn while_the_store_is_down_a_number_is_settled_after_a_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_number_that_was_only_read_is_settled_by_a_beat_that_follows_the_read() {
+async fn a_number_that_was_only_read_is_made_durable_once_for_all_who_need_it() {
     let store = Arc::new(Memory::default());
     let process = Process::trusted(&store).await;
-    let seq = store.revoke(token(1));
-    let (began, beats) = (Instant::now(), store.get(|state| state.beats));
-    process.coherence.settled_as_read(seq).await.expect("settled");
-    assert!(began.elapsed() < ms(20), "it waits for no beat that is due: {:?}", began.elapsed());
-    let made = store.get(|state| state.beats) - beats;
-    assert!((1..=3).contains(&made), "one to read the number and one after that: {made}");
-    process.coherence.settled_as_read(seq).await.expect("settled");
-    assert_eq!(store.get(|state| state.beats) - beats, made, "it is known to be durable from now on");
+    let seqs = [1, 2, 3].map(|number| store.revoke(token(number)));
+    for settled in futures_util::future::join_all(seqs.map(|seq| process.coherence.settled_as_read(seq))).await {
+        settled.expect("settled");
+    }
+    assert_eq!(store.get(|state| state.made_durable), 2, "one for the first, and one for all that came meanwhile");
+    process.coherence.settled_as_read(seqs[2]).await.expect("settled");
+    assert_eq!(store.get(|state| state.made_durable), 2, "that is known from now on");
+    store.revoke(token(4));
+    sleep(LEASE).await;
+    process.coherence.settled_as_read(Seq(4)).await.expect("settled");
+    assert_eq!(store.get(|state| state.made_durable), 2, "beats make durable what was applied before them");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_number_that_was_only_read_is_not_settled_while_no_beat_is_answered() {
+async fn a_number_that_was_only_read_is_not_settled_while_commits_are_not_answered() {
     let store = Arc::new(Memory::default());
     let process = Process::trusted(&store).await;
     let seq = store.revoke(token(1));
