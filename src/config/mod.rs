@@ -79,6 +79,10 @@ pub struct Http {
     pub cors_origins: Vec<Origin>,
     /// See [`Settings::trusted_proxies`].
     pub trusted_proxies: Vec<IpNet>,
+    /// See [`Settings::allowed_return_origins`].
+    pub allowed_return_origins: Vec<Origin>,
+    /// See [`Settings::require_https`].
+    pub require_https: bool,
     /// See [`Settings::verify_credentials`].
     pub verify_credentials: Vec<CredentialKind>,
     /// The session cookie.
@@ -204,6 +208,8 @@ fn http(settings: &Complete) -> Result<Http, BadConfig> {
         public_url: settings.public_url.clone(),
         cors_origins: settings.cors_origins.clone().unwrap_or_default(),
         trusted_proxies: settings.trusted_proxies.clone().unwrap_or_default(),
+        allowed_return_origins: settings.allowed_return_origins.clone().unwrap_or_default(),
+        require_https: settings.require_https,
         verify_credentials: settings.verify_credentials.clone(),
         cookie: cookie::cookie(settings)?,
     })

@@ -144,10 +144,14 @@ settings! {
     cookie_domain / "SESSIOND_COOKIE_DOMAIN": String ["this host alone"],
     /// The `SameSite` of the cookie: lax, strict or none
     cookie_samesite / "SESSIOND_COOKIE_SAMESITE": SameSite = "lax",
-    /// Proxies whose X-Forwarded-For and X-Request-Id are believed: addresses and networks, such as 10.0.0.0/8
+    /// Proxies whose X-Forwarded-*, X-Original-* and X-Request-Id are believed: addresses and networks, such as 10.0.0.0/8
     trusted_proxies / "SESSIOND_TRUSTED_PROXIES": Vec<IpNet>,
     /// Other origins whose pages may call this service with credentials
     cors_origins / "SESSIOND_CORS_ORIGINS": Vec<Origin>,
+    /// Other origins to which people may be sent back after signing in
+    allowed_return_origins / "SESSIOND_ALLOWED_RETURN_ORIGINS": Vec<Origin>,
+    /// Whether requests are refused of which a trusted proxy says that they came over plain HTTP
+    require_https / "SESSIOND_REQUIRE_HTTPS": bool = "false",
     /// Which credentials /verify accepts
     verify_credentials / "SESSIOND_VERIFY_CREDENTIALS": Vec<CredentialKind> = "cookie,headers,bearer",
     /// on: checks are answered from memory; off: each check reads the store

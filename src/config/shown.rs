@@ -23,6 +23,8 @@ impl fmt::Display for Config {
             public_url,
             cors_origins,
             trusted_proxies,
+            allowed_return_origins,
+            require_https,
             verify_credentials,
             cookie,
         } = &self.http;
@@ -36,6 +38,8 @@ impl fmt::Display for Config {
         }
         writeln!(f, "cors_origins = {}", origins(cors_origins))?;
         writeln!(f, "trusted_proxies = {}", quoted(trusted_proxies.iter().map(ToString::to_string).collect()))?;
+        writeln!(f, "allowed_return_origins = {}", origins(allowed_return_origins))?;
+        writeln!(f, "require_https = {require_https}")?;
         let kinds = verify_credentials.iter().map(|kind| format!("{kind:?}").to_lowercase()).collect();
         writeln!(f, "verify_credentials = {}", quoted(kinds))?;
         writeln!(f, "cookie_name = \"{}\"\ncookie_secure = {}", cookie.name, cookie.secure)?;

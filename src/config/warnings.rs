@@ -18,6 +18,7 @@ impl Config {
         let mut warnings = self.loose_files.clone();
         listeners(&self.http, &mut warnings);
         trust(&self.http, &mut warnings);
+        warnings.extend(self.http.allowed_return_origins.iter().filter_map(|origin| out_of_reach(&self.http, origin)));
         for (kind, life) in
             [("session", self.sessions.lifetimes.plain), ("remembered", self.sessions.lifetimes.remembered)]
         {
@@ -67,6 +68,27 @@ fn trust(http: &Http, warnings: &mut Vec<String>) {
     }
 }
 
+/// Why the cookie does not reach an origin to which people are sent back, who would be asked to sign in again there.
+fn out_of_reach(http: &Http, origin: &Origin) -> Option<String> {
+    let host = |origin: &Origin| Url::parse(origin.as_str()).ok()?.host_str().map(str::to_owned);
+    let (name, there) = (origin.as_str(), host(origin)?);
+    if http.cookie.secure && name.starts_with("http://") && !is_local(origin) {
+        return Some(format!(
+            "allowed_return_origins holds {name}: browsers send no Secure cookie there; serve it over https"
+        ));
+    }
+    match (&http.cookie.domain, &http.public_url) {
+        (Some(domain), _) if there == *domain || there.ends_with(&format!(".{domain}")) => None,
+        (Some(domain), _) => Some(format!(
+            "allowed_return_origins holds {name}: the cookie's domain {domain} does not cover it; choose another cookie_domain"
+        )),
+        (None, Some(public)) if host(public).as_ref() == Some(&there) => None,
+        (None, _) => Some(format!(
+            "allowed_return_origins holds {name}: the cookie belongs to the host of public_url alone; set cookie_domain to a domain of both"
+        )),
+    }
+}
+
 /// Whether a network is wider than any private one: `10.0.0.0/8`, and `fc00::/7` (RFC 1918, RFC 4193).
 fn is_everybody(network: &IpNet) -> bool {
     const MAPPED: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0);
@@ -111,6 +133,26 @@ mod tests {
             "cors_origins = ['https://app.example.com', 'http://localhost:3000', 'http://[::1]:3000']",
         ] {
             assert_eq!(warnings(toml), Vec::<String>::new(), "{toml}");
+        }
+    }
+
+    #[test]
+    fn an_origin_to_return_to_that_the_cookie_does_not_reach_is_named() {
+        const PUBLIC: &str = "public_url = 'https://auth.example.com'";
+        for (settings, origin, words) in [
+            ("", "https://auth.example.com:8443", None),
+            ("", "https://app.example.com", Some("set cookie_domain to a domain of both")),
+            ("cookie_domain = 'example.com'", "https://app.example.com", None),
+            ("cookie_domain = 'example.com'", "https://example.com", None),
+            ("cookie_domain = 'example.com'", "https://app.example.org", Some("does not cover it")),
+            ("cookie_domain = 'example.com'", "https://badexample.com", Some("does not cover it")),
+            ("cookie_domain = 'example.com'", "http://app.example.com", Some("serve it over https")),
+            ("cookie_domain = 'example.com'\ncookie_secure = false", "http://app.example.com", None),
+        ] {
+            let warned = warnings(&format!("{PUBLIC}\nallowed_return_origins = ['{origin}']\n{settings}"));
+            let about_it: Vec<_> = warned.iter().filter(|warning| warning.contains(origin)).collect();
+            assert_eq!(about_it.len(), usize::from(words.is_some()), "{settings} {origin}: {warned:?}");
+            assert!(words.is_none_or(|words| about_it.iter().all(|warning| warning.contains(words))), "{warned:?}");
         }
     }
 

@@ -11,7 +11,9 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::{BoxError, Extension, Router};
-use http::header::{ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONNECTION, UPGRADE,
+};
 use http::{HeaderMap, HeaderValue};
 use tower::Service;
 use tower_http::request_id::RequestId;
@@ -20,6 +22,7 @@ use tracing::Span;
 use super::framing::{self, Listener};
 use super::refusal::{Dialect, Failure, Refusal, refuse_head};
 use super::request::client_address::{FromPeer, Peer, is_trusted};
+use super::request::forwarded::{Scheme, scheme};
 use super::request::id::{self, ClientsId, SetAside, X_REQUEST_ID};
 use super::request::state::App;
 use super::trace;
@@ -114,6 +117,26 @@ pub fn make_span<B>(request: &http::Request<B>) -> Span {
 pub fn log_answer<B>(app: &App) -> impl FnOnce(&http::Response<B>, Duration, &Span) + Clone + use<B> {
     let app = app.clone();
     move |response, _, _| trace::answered(response.status(), response.extensions().get::<Failure>(), &app.metrics)
+}
+
+/// Refuses requests that came to a trusted proxy over plain HTTP, where the configuration does not allow that (RFC 9110
+/// section 15.5.22).
+pub async fn refuse_plain_http<D: Dialect>(State(app): State<App>, request: Request, next: Next) -> Response {
+    const TLS: HeaderValue = HeaderValue::from_static("TLS/1.2, HTTP/1.1");
+    const UPGRADES: HeaderValue = HeaderValue::from_static("upgrade");
+    // What is not for pages is asked by proxies and probes, which come as they do.
+    if !(D::FOR_PAGES && app.require_https && came_over_plain_http(&app, &request)) {
+        return next.run(request).await;
+    }
+    let mut response = D::refuse(&Refusal::PlainHttp);
+    response.headers_mut().insert(UPGRADE, TLS);
+    response.headers_mut().insert(CONNECTION, UPGRADES);
+    response
+}
+
+fn came_over_plain_http(app: &App, request: &Request) -> bool {
+    let trusted = request.extensions().get::<Peer>().is_some_and(|peer| is_trusted(peer.0, app));
+    trusted && scheme(request.headers()) == Some(Scheme::Http)
 }
 
 /// Lets pages of listed origins read the answer, refusals included, so that a front end can show the reason.

@@ -12,7 +12,9 @@ use axum::response::Response;
 use axum::routing::any_service;
 use axum::{BoxError, Router};
 use http::HeaderValue;
-use http::header::{ALLOW, AUTHORIZATION, CONNECTION, COOKIE, SET_COOKIE, VARY, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, AUTHORIZATION, CONNECTION, COOKIE, SET_COOKIE, STRICT_TRANSPORT_SECURITY, VARY, WWW_AUTHENTICATE,
+};
 use tower::ServiceBuilder;
 use tower::timeout::TimeoutLayer;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -63,8 +65,8 @@ fn dialects() -> Mounts {
 
 /// Every route that clients and proxies can reach.
 pub fn routes() -> Vec<Route> {
-    let check = Route { method: None, path: verify::PATH.to_owned() };
-    dialects().list.into_iter().chain([check]).collect()
+    let checks = verify::paths().map(|path| Route { method: None, path });
+    dialects().list.into_iter().chain(checks).collect()
 }
 
 /// Every route of the operations listener.
@@ -76,13 +78,14 @@ pub fn ops_routes() -> Vec<Route> {
 pub fn client_service<B: AnyBody>(app: &App) -> impl Answers<FromPeer<B>> + use<B> {
     ServiceBuilder::new()
         .map_request(layers::judge_head(app, Listener::Public))
-        .layer_fn(|rest| Verify::before(rest, app.clone()))
+        .layer_fn(|rest| Verify::before(rest, app))
         .map_future(Box::pin)
         .map_request(layers::into_request)
         .service(stack(
             app,
             ServiceBuilder::new()
                 .layer(SetResponseHeaderLayer::appending(VARY, stamps::vary(app)))
+                .layer(SetResponseHeaderLayer::overriding(STRICT_TRANSPORT_SECURITY, stamps::https_only(app)))
                 .layer(from_fn_with_state(app.clone(), layers::allow_listed_origins_to_read))
                 .service(dialects().into_service(app)),
         ))
@@ -143,7 +146,8 @@ fn routes_in_dialect<D: Dialect>(routes: Routes<D>, app: &App) -> Router {
         .layer(from_fn_with_state(app.clone(), layers::count))
         .layer(HandleErrorLayer::new(refusal::too_late::<D>))
         .layer(TimeoutLayer::new(app.timeouts.answer))
-        .layer(CatchPanicLayer::custom(refusal::panicked::<D>));
+        .layer(CatchPanicLayer::custom(refusal::panicked::<D>))
+        .layer(from_fn_with_state(app.clone(), layers::refuse_plain_http::<D>));
     routes.into_router().layer(around_each).with_state(app.clone())
 }
 

@@ -38,6 +38,8 @@ pub enum Refusal {
     UnknownRoute,
     /// The route does not take this method.
     WrongMethod,
+    /// A trusted proxy says that the client used plain HTTP, which the configuration does not allow.
+    PlainHttp,
     /// A change asked for by a page of an origin that may not make it.
     WrongPlace,
     /// The body did not arrive in time.

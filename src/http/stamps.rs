@@ -46,14 +46,22 @@ pub fn vary(app: &App) -> Option<HeaderValue> {
     app.origins.any_may_read().then_some(HeaderValue::from_static("Origin"))
 }
 
+/// The value of `Strict-Transport-Security` where browsers see the service over TLS: a year (RFC 6797 section 6.1, OWASP
+/// ASVS 3.4.1). Other hosts of the domain are not its to decide for.
+pub fn https_only(app: &App) -> Option<HeaderValue> {
+    let https = app.origins.public().is_some_and(|origin| origin.starts_with("https:"));
+    https.then_some(HeaderValue::from_static("max-age=31536000"))
+}
+
 /// Stamps an answer that no layer stamps with what depends on its status and on the server, too.
 pub fn stamp_all(response: &mut Response, request_id: HeaderValue, app: &App) {
     let by_status = [(WWW_AUTHENTICATE, challenge(response)), (CONNECTION, closing(app)), (VARY, vary(app))];
     let headers = response.headers_mut();
     stamp(headers, request_id);
     for (name, value) in by_status {
+        // What an answer says of itself stays, such as a longer `Vary`.
         if let Some(value) = value {
-            headers.insert(name, value);
+            headers.entry(name).or_insert(value);
         }
     }
 }

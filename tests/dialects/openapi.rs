@@ -71,6 +71,10 @@ impl Document {
 
     /// The pointer of the path that `path` is an instance of.
     fn template(&self, listener: Listener, path: &str) -> Option<&str> {
+        const ANY_BELOW: &str = "/verify/envoy/{path}";
+        if listener == Listener::Public && path.starts_with("/verify/envoy/") {
+            return self.paths(listener).find(|template| *template == ANY_BELOW);
+        }
         self.paths(listener).find(|template| {
             let (mut wanted, mut given) = (template.split('/'), path.split('/'));
             let same =
@@ -98,14 +102,14 @@ impl Document {
             let owner = owner.max_by_key(|o| prefix(o).len()).expect("an owner");
             let component = owner["response"]["$ref"].as_str().expect("a reference").trim_start_matches('#');
             let words =
-                [400, 404, 405, 431, 501].contains(&status).then(|| component.replace("404", &status.to_string()));
+                [400, 404, 405, 426, 431, 501].contains(&status).then(|| component.replace("404", &status.to_string()));
             return words.filter(|pointer| self.root.pointer(pointer).is_some()).ok_or_else(undocumented);
         };
         let item = format!("/paths/{}", template.replace('~', "~0").replace('/', "~1"));
         let operations = self.root.pointer(&item).and_then(Value::as_object).expect("an item");
         let method = match method.to_ascii_lowercase() {
             // Any method is answered like GET there, and HEAD like GET everywhere.
-            _ if template == "/verify" => "get".into(),
+            _ if template.starts_with("/verify") => "get".into(),
             head if head == "head" => "get".into(),
             other => other,
         };
@@ -118,7 +122,7 @@ impl Document {
         }
         // Without an operation for the method: only what is refused before one is looked for.
         let any = METHODS.iter().filter(|m| operations.contains_key(**m)).find_map(|m| of(m));
-        any.filter(|_| [400, 405, 431, 501].contains(&status)).ok_or_else(undocumented)
+        any.filter(|_| [400, 405, 426, 431, 501].contains(&status)).ok_or_else(undocumented)
     }
 
     fn check(&self, listener: Listener, method: &str, target: &str, reply: &Reply) -> Result<(), String> {

@@ -325,6 +325,7 @@ impl Dialect for Canonical {
             Refusal::Malformed => (S::BAD_REQUEST, "invalid_request_error", "The request cannot be read"),
             Refusal::UnknownRoute => (S::NOT_FOUND, "not_found_error", "No such route"),
             Refusal::WrongMethod => (S::METHOD_NOT_ALLOWED, "method_not_allowed_error", "Method not allowed"),
+            Refusal::PlainHttp => (S::UPGRADE_REQUIRED, "upgrade_required_error", "Use https"),
             Refusal::WrongPlace => (S::FORBIDDEN, "forbidden_error", "Cross-site request refused"),
             Refusal::BodyTimeout | Refusal::ClientGone => {
                 (S::REQUEST_TIMEOUT, "request_timeout_error", "The body did not arrive in time")

@@ -95,6 +95,7 @@ impl Dialect for Medama {
             Refusal::BadRequest(message) | Refusal::BadPage(message) => (S::BAD_REQUEST, message),
             Refusal::UnknownRoute => (S::NOT_FOUND, "no such route"),
             Refusal::WrongMethod => (S::METHOD_NOT_ALLOWED, "method not allowed"),
+            Refusal::PlainHttp => (S::UPGRADE_REQUIRED, "use https"),
             Refusal::WrongPlace => (S::FORBIDDEN, "cross-site request refused"),
             Refusal::BodyTimeout | Refusal::ClientGone => (S::REQUEST_TIMEOUT, "the body did not arrive in time"),
             Refusal::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "the body is too large"),

@@ -5,6 +5,8 @@ pub mod client_address;
 pub mod cookie;
 pub mod credential;
 pub mod fields;
+pub mod forwarded;
 pub mod id;
+pub mod navigation;
 pub mod origin;
 pub mod state;

@@ -27,6 +27,11 @@ impl Origins {
         Self { public: http.public_url.clone().map(Public::new), allowed: http.cors_origins.clone() }
     }
 
+    /// The origin that browsers see, if it is known.
+    pub fn public(&self) -> Option<&str> {
+        self.public.as_ref().map(|public| public.origin.as_str())
+    }
+
     /// Whether a change may come from where this request comes from, header credentials aside (OWASP ASVS 3.5.1).
     ///
     /// The request must name an origin of ours, or have no such header at all, as from a client that is not a browser.

@@ -59,6 +59,8 @@ pub struct Inner {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Which credentials `/verify` accepts.
     pub verify_credentials: Vec<config::CredentialKind>,
+    /// Whether requests that came over plain HTTP are refused.
+    pub require_https: bool,
     /// The rules that the heads of requests are checked against.
     pub heads: HeadRules,
     /// How long clients may take.
@@ -86,6 +88,7 @@ impl App {
             cookie: SessionCookie::new(&http.cookie),
             origins: Origins::new(http),
             trusted_proxies: http.trusted_proxies.clone(),
+            require_https: http.require_https,
             verify_credentials: http.verify_credentials.clone(),
             heads: HeadRules::new(http),
             timeouts,

@@ -1,10 +1,13 @@
 //! The check: services and proxies ask who is calling, and get a status and identity headers, never a body.
 //!
-//! All checks share one decision. A proxy family gets a file of its own for what differs.
+//! All checks share one decision, which is made here. A `family` is what differs between proxies, each of which has a
+//! file of its own: where it says which request it asks about (`original`), and how a `denial` reaches it; `families` has
+//! all of them. `identity` is the answer to what is allowed, and `status_only` has the words for everything else.
 
 use std::any::Any;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,12 +15,15 @@ use std::task::{Context, Poll};
 use axum::response::Response;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either};
-use http::{HeaderMap, HeaderValue, Method};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 use tokio::time::timeout;
 use tower::Service;
 use tracing::{Instrument as _, Level, Span};
 
+use self::family::{Denial, Family};
 use self::identity::allowed;
+use self::original::Original;
 use super::layers::{BadHead, allow_reading};
 use super::refusal::{Dialect as _, Failure, Refusal, words_of_panic};
 use super::request::client_address::{FromPeer, is_trusted};
@@ -31,31 +37,42 @@ use crate::service::verify::Check;
 use crate::service::{Error, Result};
 use crate::telemetry::RouteAnswers;
 
+mod caddy;
+mod denial;
+mod envoy;
+mod families;
+mod family;
+mod haproxy;
 mod identity;
+mod nginx;
+mod original;
 mod status_only;
+mod traefik;
 
 pub use self::status_only::StatusOnly;
 
-/// The path of the check for any service, without proxy headers or redirects. It takes any method.
-pub const PATH: &str = "/verify";
+/// The paths of all checks. Each takes any method.
+pub fn paths() -> impl Iterator<Item = String> {
+    families::ALL.iter().flat_map(Family::route)
+}
 
-/// Answers [`PATH`]: 200 with who is calling, or 401; 503 when that cannot be known. Hands everything else on to the service
-/// behind it.
+/// Answers checks: 200 with who is calling, or a refusal in the form that the proxy can carry; 503 when that cannot be
+/// known. Hands everything else on to the service behind it.
 ///
 /// A request's head is parsed once and its token hashed once. What memory decides is answered without a router, a box or
 /// a task; where the store must be asked, the check goes on from what is known by then (ADR 8 and 14).
 pub struct Verify<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
-    checks: Checks,
+    /// For each family, in the order of [`families::ALL`].
+    checks: [Checks; families::ALL.len()],
     rest: S,
 }
 
 impl<S> Verify<S> {
     /// Makes the service that hands what is not a check to `rest`.
-    pub fn before(rest: S, app: App) -> Self {
-        let answers = app.metrics.answers_of(PATH);
-        Self(Arc::new(Shared { checks: Checks { app, answers }, rest }))
+    pub fn before(rest: S, app: &App) -> Self {
+        Self(Arc::new(Shared { checks: families::ALL.each_ref().map(|family| Checks::new(family, app.clone())), rest }))
     }
 }
 
@@ -82,15 +99,16 @@ where
 
     fn call(&mut self, from: FromPeer<B>) -> Self::Future {
         let Shared { checks, rest } = &*self.0;
-        let request = &from.request;
-        if request.uri().path() != PATH || request.extensions().get::<BadHead>().is_some() {
-            return Either::Right(Either::Right(rest.clone().call(from)));
-        }
-        let context = checks.context(&from);
-        match catch_unwind(AssertUnwindSafe(|| checks.check(request.headers()))) {
+        let is_bad = from.request.extensions().get::<BadHead>().is_some();
+        let checks = match families::at(from.request.uri().path()).and_then(|at| checks.get(at)) {
+            Some(checks) if !is_bad => checks,
+            Some(_) | None => return Either::Right(Either::Right(rest.clone().call(from))),
+        };
+        let context = checks.context(from);
+        match catch_unwind(AssertUnwindSafe(|| checks.check(&context.head.headers))) {
             Ok(Check::Decided(decision)) => Either::Left(ready(Ok(checks.answer(decision, context)))),
             Ok(Check::Undecided(undecided)) => {
-                let (checks, span) = (checks.clone(), context.span());
+                let (checks, span) = (checks.clone(), checks.span(&context));
                 let answer = async move {
                     let looked_up = AssertUnwindSafe(checks.app.service.look_up(undecided)).catch_unwind();
                     let decision = match timeout(checks.app.timeouts.answer, looked_up).await {
@@ -112,9 +130,10 @@ fn bug(panic: Box<dyn Any + Send>) -> Error {
     Error::Bug(words_of_panic(panic).into())
 }
 
-/// What every check needs, and the steps of one.
+/// What every check of a family needs, and the steps of one.
 #[derive(Clone)]
 struct Checks {
+    family: &'static Family,
     app: App,
     answers: RouteAnswers,
 }
@@ -124,24 +143,28 @@ struct CheckContext {
     id: HeaderValue,
     set_aside: Option<HeaderValue>,
     reader: Option<HeaderValue>,
-    method: Method,
-}
-
-impl CheckContext {
-    fn span(&self) -> Span {
-        trace::span(Some(&self.id), self.set_aside.as_ref(), &self.method, PATH)
-    }
+    peer: IpAddr,
+    head: Parts,
 }
 
 impl Checks {
-    fn context<B>(&self, FromPeer { peer, request }: &FromPeer<B>) -> CheckContext {
-        let headers = request.headers();
-        let (id, set_aside) = match id::judge(headers, || is_trusted(*peer, &self.app)) {
+    fn new(family: &'static Family, app: App) -> Self {
+        Self { family, answers: app.metrics.answers_of(family.path), app }
+    }
+
+    fn context<B>(&self, FromPeer { peer, request }: FromPeer<B>) -> CheckContext {
+        let (head, _) = request.into_parts();
+        let headers = &head.headers;
+        let (id, set_aside) = match id::judge(headers, || is_trusted(peer, &self.app)) {
             ClientsId::Kept(id) => (id.clone(), None),
             ClientsId::SetAside(id) => (new_id(), Some(id.clone())),
             ClientsId::Unfit => (new_id(), None),
         };
-        CheckContext { id, set_aside, reader: self.app.origins.may_read(headers), method: request.method().clone() }
+        CheckContext { id, set_aside, reader: self.app.origins.may_read(headers), peer, head }
+    }
+
+    fn span(&self, CheckContext { id, set_aside, head, .. }: &CheckContext) -> Span {
+        trace::span(Some(id), set_aside.as_ref(), &head.method, self.family.path)
     }
 
     fn check(&self, headers: &HeaderMap) -> Check {
@@ -154,10 +177,22 @@ impl Checks {
         }
     }
 
+    fn deny(&self, CheckContext { peer, head, .. }: &CheckContext) -> Response {
+        let Parts { method, uri, headers, .. } = head;
+        let original = match self.family.denial {
+            Denial::Location | Denial::Answer if is_trusted(*peer, &self.app) => {
+                (self.family.original)(method, uri, headers)
+            }
+            Denial::Bare | Denial::Location | Denial::Answer => Original::default(),
+        };
+        denial::refuse(self.family, &original, method, headers, &self.app)
+    }
+
     /// Makes the answer, counts it, logs it and stamps it.
     fn answer(&self, decision: Result<Principal>, context: CheckContext) -> Response {
         let (mut response, failure) = match decision {
             Ok(principal) => (allowed(&principal), None),
+            Err(Error::NoSession) => (self.deny(&context), None),
             Err(error) => {
                 let failure = Failure::from_error(&error);
                 (StatusOnly::refuse(&Refusal::Service(error)), failure)
@@ -167,7 +202,7 @@ impl Checks {
         self.answers.count(status.as_u16());
         if failure.is_some() || tracing::enabled!(Level::DEBUG) {
             // A span costs more than a check, so it is only made where a line is written.
-            let span = if Span::current().is_none() { context.span() } else { Span::current() };
+            let span = if Span::current().is_none() { self.span(&context) } else { Span::current() };
             span.in_scope(|| trace::answered(status, failure.as_ref(), &self.app.metrics));
         }
         stamp_all(&mut response, context.id, &self.app);

@@ -30,6 +30,7 @@ impl Dialect for StatusOnly {
             | Refusal::BadPage(_) => StatusCode::BAD_REQUEST,
             Refusal::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::BodyTimeout | Refusal::ClientGone => StatusCode::REQUEST_TIMEOUT,
+            Refusal::PlainHttp => StatusCode::UPGRADE_REQUIRED,
             Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::WrongContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::TransferCoding => StatusCode::NOT_IMPLEMENTED,

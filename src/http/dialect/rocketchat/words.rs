@@ -43,6 +43,7 @@ impl Dialect for RocketChat {
             Refusal::BadRequest(error) | Refusal::BadPage(error) => (S::BAD_REQUEST, *error),
             Refusal::UnknownRoute => (S::NOT_FOUND, "Not found"),
             Refusal::WrongMethod => (S::METHOD_NOT_ALLOWED, "Method not allowed"),
+            Refusal::PlainHttp => (S::UPGRADE_REQUIRED, "Use https"),
             Refusal::WrongPlace => {
                 let error = "Cross-site request refused [error-not-allowed]";
                 return json(S::FORBIDDEN, &Typed { success: false, error, error_type: "error-not-allowed" });
