@@ -18,7 +18,7 @@ impl Config {
         let mut warnings = self.loose_files.clone();
         listeners(&self.http, &mut warnings);
         trust(&self.http, &mut warnings);
-        warnings.extend(self.http.allowed_return_origins.iter().filter_map(|origin| out_of_reach(&self.http, origin)));
+        warnings.extend(self.http.out_of_reach().map(|(_, why)| why));
         for (kind, life) in
             [("session", self.sessions.lifetimes.plain), ("remembered", self.sessions.lifetimes.remembered)]
         {
@@ -30,6 +30,13 @@ impl Config {
             }
         }
         warnings
+    }
+}
+
+impl Http {
+    /// The origins to which people are sent back and which the cookie does not reach, each with a sentence that says why.
+    pub fn out_of_reach(&self) -> impl Iterator<Item = (&Origin, String)> {
+        self.allowed_return_origins.iter().filter_map(|origin| Some((origin, out_of_reach(self, origin)?)))
     }
 }
 

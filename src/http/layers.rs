@@ -1,6 +1,7 @@
 //! The layers that tower-http lacks: checking a request's head, setting aside a request id that is not trusted, letting
 //! pages of listed origins read answers, and counting answers by route.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,6 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use axum::routing::any;
 use axum::{BoxError, Extension, Router};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONNECTION, UPGRADE,
@@ -36,6 +38,12 @@ pub struct BadHead(pub Arc<Refusal>);
 pub fn refuse_bad_heads<D: Dialect>() -> Router {
     let refuse = async |Extension(BadHead(refusal)): Extension<BadHead>| refuse_head::<D>(&refusal);
     Router::new().fallback(refuse)
+}
+
+/// The same at these paths alone.
+pub fn refuse_bad_heads_at<D: Dialect>(paths: &BTreeSet<String>) -> Router {
+    let refuse = async |Extension(BadHead(refusal)): Extension<BadHead>| refuse_head::<D>(&refusal);
+    paths.iter().fold(Router::new(), |router, path| router.route(path, any(refuse)))
 }
 
 /// Routes for requests with a good head, and refusals for those with a bad one. They are separate routers, since a

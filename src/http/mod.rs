@@ -7,7 +7,7 @@
 use axum::body::{Body, Bytes};
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::Request;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::any_service;
 use axum::{BoxError, Router};
@@ -45,6 +45,7 @@ pub mod framing;
 pub mod layers;
 pub mod logout;
 pub mod ops;
+pub mod pages;
 pub mod refusal;
 pub mod request;
 pub mod routes;
@@ -61,6 +62,7 @@ fn dialects() -> Mounts {
         .mount("/api/v1/auth", canonical::routes())
         .mount("/api/v1/admin", Routes::<Canonical>::default())
         .mount("/verify", Routes::<StatusOnly>::default())
+        .beside(pages::routes())
 }
 
 /// Every route that clients and proxies can reach.
@@ -87,6 +89,7 @@ pub fn client_service<B: AnyBody>(app: &App) -> impl Answers<FromPeer<B>> + use<
                 .layer(SetResponseHeaderLayer::appending(VARY, stamps::vary(app)))
                 .layer(SetResponseHeaderLayer::overriding(STRICT_TRANSPORT_SECURITY, stamps::https_only(app)))
                 .layer(from_fn_with_state(app.clone(), layers::allow_listed_origins_to_read))
+                .layer(from_fn(pages::errors::show_to_people))
                 .service(dialects().into_service(app)),
         ))
 }
@@ -131,9 +134,9 @@ fn stack<S: Answers<Request>>(app: &App, routers: S) -> impl Answers<Request> + 
         )
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(set(stamps::COMMIT))
-        .layer(set(stamps::NO_STORE))
+        .layer(set_if_absent(stamps::NO_STORE))
         .layer(set(stamps::NO_SNIFF))
-        .layer(set(stamps::NO_REFERRER))
+        .layer(set_if_absent(stamps::NO_REFERRER))
         .layer(SetResponseHeaderLayer::overriding(WWW_AUTHENTICATE, stamps::challenge))
         .layer(SetResponseHeaderLayer::overriding(CONNECTION, closing))
         .layer(SetResponseHeaderLayer::overriding(ALLOW, stamps::spaced_allow))
@@ -142,13 +145,21 @@ fn stack<S: Answers<Request>>(app: &App, routers: S) -> impl Answers<Request> + 
 
 /// The routes of a dialect, and what goes around each of them in its words.
 fn routes_in_dialect<D: Dialect>(routes: Routes<D>, app: &App) -> Router {
+    in_dialect::<D>(routes.into_router(), app)
+}
+
+fn in_dialect<D: Dialect>(router: Router<App>, app: &App) -> Router {
     let around_each = ServiceBuilder::new()
         .layer(from_fn_with_state(app.clone(), layers::count))
         .layer(HandleErrorLayer::new(refusal::too_late::<D>))
         .layer(TimeoutLayer::new(app.timeouts.answer))
         .layer(CatchPanicLayer::custom(refusal::panicked::<D>))
         .layer(from_fn_with_state(app.clone(), layers::refuse_plain_http::<D>));
-    routes.into_router().layer(around_each).with_state(app.clone())
+    router.layer(around_each).with_state(app.clone())
+}
+
+fn set_if_absent((name, value): stamps::Stamp) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, value)
 }
 
 fn set((name, value): stamps::Stamp) -> SetResponseHeaderLayer<HeaderValue> {
@@ -164,7 +175,8 @@ impl<B> AnyBody for B where B: http_body::Body<Data = Bytes, Error: Into<BoxErro
 #[derive(Default)]
 struct Mounts {
     list: Vec<Route>,
-    mounts: Vec<(&'static str, Mount)>,
+    prefixes: Vec<(&'static str, Mount)>,
+    beside: Vec<Mount>,
 }
 
 type Mount = Box<dyn FnOnce(&App) -> ByHead>;
@@ -173,7 +185,18 @@ impl Mounts {
     fn mount<D: Dialect>(mut self, prefix: &'static str, routes: Routes<D>) -> Self {
         self.list.extend(routes.list_under(prefix));
         let mount = |app: &App| ByHead { good: routes_in_dialect(routes, app), bad: layers::refuse_bad_heads::<D>() };
-        self.mounts.push((prefix, Box::new(mount)));
+        self.prefixes.push((prefix, Box::new(mount)));
+        self
+    }
+
+    /// Routes beside those under the empty prefix, whose dialect answers where there is no route.
+    fn beside<D: Dialect>(mut self, routes: Routes<D>) -> Self {
+        self.list.extend(routes.list_under(""));
+        let paths = routes.list_under("").map(|route| route.path).collect();
+        self.beside.push(Box::new(move |app| ByHead {
+            good: in_dialect::<D>(routes.into_router_without_fallback(), app),
+            bad: layers::refuse_bad_heads_at::<D>(&paths),
+        }));
         self
     }
 
@@ -183,9 +206,13 @@ impl Mounts {
             "" => router.merge(routes),
             prefix => router.nest(prefix, routes.clone()).route(&format!("{prefix}/"), any_service(routes)),
         };
-        self.mounts.into_iter().fold(ByHead::default(), |all, (prefix, mount)| {
+        let all = self.prefixes.into_iter().fold(ByHead::default(), |all, (prefix, mount)| {
             let ByHead { good, bad } = mount(app);
             ByHead { good: under(all.good, prefix, good), bad: under(all.bad, prefix, bad) }
+        });
+        self.beside.into_iter().fold(all, |all, beside| {
+            let ByHead { good, bad } = beside(app);
+            ByHead { good: all.good.merge(good), bad: all.bad.merge(bad) }
         })
     }
 }

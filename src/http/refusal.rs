@@ -130,6 +130,11 @@ impl<D> Refused<D> {
         self.cookies = cookies;
         self
     }
+
+    /// Whether no live session was presented, and nothing is wrong otherwise.
+    pub fn is_no_session(&self) -> bool {
+        matches!(self.refusal, Refusal::Service(service::Error::NoSession))
+    }
 }
 
 impl<D, R: Into<Refusal>> From<R> for Refused<D> {

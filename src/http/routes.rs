@@ -101,6 +101,11 @@ impl<D: Dialect> Routes<D> {
         self.router.fallback(unknown_route::<D>).method_not_allowed_fallback(wrong_method::<D>)
     }
 
+    /// The same, beside routes of another dialect that answers where there is none.
+    pub fn into_router_without_fallback(self) -> Router<App> {
+        self.router.method_not_allowed_fallback(wrong_method::<D>)
+    }
+
     fn route(mut self, path: &'static str, methods: &[Method], handlers: MethodRouter<App>) -> Self {
         self.router = self.router.route(path, handlers);
         let listed = methods.iter().map(|method| Route { method: Some(method.clone()), path: path.to_owned() });

@@ -92,10 +92,21 @@ impl Document {
     }
 
     /// The pointer of what documents this status of this request.
-    fn response(&self, listener: Listener, method: &str, path: &str, status: u16) -> Result<String, String> {
+    fn response(
+        &self,
+        listener: Listener,
+        method: &str,
+        path: &str,
+        status: u16,
+        is_page: bool,
+    ) -> Result<String, String> {
         let undocumented = || format!("{status} is not documented");
         let Some(template) = self.template(listener, path) else {
-            // A path without a route: 404, or a refusal of the head, in the words of the dialect that has the prefix.
+            // A path without a route: a page for a person, or 404, or a refusal of the head, in the words of the dialect that
+            // has the prefix.
+            if is_page {
+                return (status == 404).then(|| "/components/responses/PageError".to_owned()).ok_or_else(undocumented);
+            }
             let owners = self.root["x-unknown-routes"].as_array().expect("owners").iter();
             let prefix = |owner: &Value| owner["prefix"].as_str().expect("a prefix").to_owned();
             let owner = owners.filter(|o| format!("{path}/").starts_with(&prefix(o)) || prefix(o) == "/");
@@ -126,7 +137,16 @@ impl Document {
     }
 
     fn check(&self, listener: Listener, method: &str, target: &str, reply: &Reply) -> Result<(), String> {
+        let kind = reply.header("content-type").unwrap_or_default();
         for (name, value) in STAMPS {
+            let value = match name {
+                // Or browsers would send `Origin: null` with the forms of a page.
+                "referrer-policy" if kind.starts_with("text/html") => "same-origin",
+                "cache-control" if target.starts_with("/assets/") && reply.status == 200 => {
+                    "public, max-age=31536000, immutable"
+                }
+                _ => value,
+            };
             if reply.all(name) != [value] {
                 return Err(format!("{name}: {:?}", reply.all(name)));
             }
@@ -139,7 +159,12 @@ impl Document {
             let known = self.template(listener, path).is_some();
             return if reply.header("allow").is_some() == known { Ok(()) } else { Err("Allow".into()) };
         }
-        let pointer = self.response(listener, method, path, reply.status)?;
+        if reply.status == 308 {
+            // The path of a page with a slash behind it leads to the page.
+            let to = path.strip_suffix('/').and_then(|bare| reply.header("location")?.strip_prefix(bare));
+            return to.map(drop).ok_or_else(|| "Location".into());
+        }
+        let pointer = self.response(listener, method, path, reply.status, kind.starts_with("text/html"))?;
         self.check_headers(&pointer, reply).map_err(|why| format!("{}: {why}", reply.status))?;
         self.check_body(&pointer, method == "HEAD", reply).map_err(|why| format!("{}: {why}", reply.status))
     }

@@ -14,6 +14,7 @@ mod log;
 mod meanwhile;
 mod names;
 pub mod outage;
+mod pages;
 mod principal;
 mod proxies;
 mod readiness;

@@ -133,6 +133,17 @@ impl<D> Payload<D> {
         }
     }
 
+    /// Reads it as a form.
+    ///
+    /// # Errors
+    /// As [`Self::json`].
+    pub fn form(&self) -> Result<Fields, Refusal> {
+        match self.content_type {
+            ContentType::Form => Fields::from_form(&self.bytes),
+            ContentType::Json | ContentType::Other => Err(Refusal::WrongContentType),
+        }
+    }
+
     /// Reads it as JSON or as a form, by its content type.
     ///
     /// # Errors

@@ -9,4 +9,5 @@ pub mod forwarded;
 pub mod id;
 pub mod navigation;
 pub mod origin;
+pub mod return_to;
 pub mod state;

@@ -59,6 +59,10 @@ pub struct Inner {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Which credentials `/verify` accepts.
     pub verify_credentials: Vec<config::CredentialKind>,
+    /// The other origins to which people are sent back.
+    pub allowed_return_origins: Vec<config::Origin>,
+    /// Those of them that the cookie does not reach.
+    out_of_reach: Vec<config::Origin>,
     /// Whether requests that came over plain HTTP are refused.
     pub require_https: bool,
     /// The rules that the heads of requests are checked against.
@@ -88,6 +92,8 @@ impl App {
             cookie: SessionCookie::new(&http.cookie),
             origins: Origins::new(http),
             trusted_proxies: http.trusted_proxies.clone(),
+            allowed_return_origins: http.allowed_return_origins.clone(),
+            out_of_reach: http.out_of_reach().map(|(origin, _)| origin.clone()).collect(),
             require_https: http.require_https,
             verify_credentials: http.verify_credentials.clone(),
             heads: HeadRules::new(http),
@@ -96,6 +102,12 @@ impl App {
             draining: AtomicBool::new(false),
             finishing: TaskTracker::new(),
         }))
+    }
+
+    /// Whether the cookie gets to the listed origin of a URL.
+    pub fn cookie_reaches(&self, url: &str) -> bool {
+        let origin = url::Url::parse(url).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
+        self.out_of_reach.iter().all(|out| out.as_str() != origin)
     }
 
     /// From now on readiness fails and each answer ends its connection, so that balancers choose other servers.

@@ -1,0 +1,39 @@
+//! The pages as a dialect: a refusal is a page.
+
+use axum::response::Response;
+use http::StatusCode;
+
+use super::render::PageError;
+use crate::http::refusal::{Dialect, Refusal};
+use crate::service::Error;
+
+/// The pages as a dialect: a refusal is a page, which [`errors`](super::errors) renders in the language of the reader.
+#[derive(Debug)]
+pub struct Pages;
+
+impl Dialect for Pages {
+    const FOR_PAGES: bool = false;
+
+    fn refuse(refusal: &Refusal) -> Response {
+        use StatusCode as S;
+        let status = match refusal {
+            Refusal::Service(Error::NoSession | Error::BadCredentials) => S::UNAUTHORIZED,
+            Refusal::Service(Error::Forbidden) | Refusal::WrongPlace => S::FORBIDDEN,
+            Refusal::Service(Error::NotFound) | Refusal::UnknownRoute => S::NOT_FOUND,
+            Refusal::Service(Error::Conflict(_)) => S::CONFLICT,
+            Refusal::Service(Error::Overloaded | Error::StoreUnreachable(_) | Error::StoreTooSlow(_))
+            | Refusal::Deadline => S::SERVICE_UNAVAILABLE,
+            Refusal::Service(Error::Bug(_)) => S::INTERNAL_SERVER_ERROR,
+            Refusal::Service(Error::Invalid { .. }) | Refusal::Field(_) => S::UNPROCESSABLE_ENTITY,
+            Refusal::BadRequest(_) | Refusal::Malformed | Refusal::BadPage(_) => S::BAD_REQUEST,
+            Refusal::WrongMethod => S::METHOD_NOT_ALLOWED,
+            Refusal::PlainHttp => S::UPGRADE_REQUIRED,
+            Refusal::BodyTimeout | Refusal::ClientGone => S::REQUEST_TIMEOUT,
+            Refusal::BodyTooLarge => S::PAYLOAD_TOO_LARGE,
+            Refusal::WrongContentType => S::UNSUPPORTED_MEDIA_TYPE,
+            Refusal::TransferCoding => S::NOT_IMPLEMENTED,
+            Refusal::HeadTooLarge => S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        };
+        PageError::response(status)
+    }
+}

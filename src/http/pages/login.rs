@@ -1,0 +1,147 @@
+//! `/login`: signing in, and the way back to where a person came from.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use http::{StatusCode, Uri};
+
+use super::assets::{ASSETS, Assets};
+use super::dialect::Pages;
+use super::errors::Words;
+use super::render::{Reader, page, see_other};
+use super::texts::Texts;
+use crate::domain::text::LoginName;
+use crate::http::refusal::{Answer, with_cookies, with_retry};
+use crate::http::request::body::Payload;
+use crate::http::request::client_address::Sender;
+use crate::http::request::credential::{Caller, Cookies};
+use crate::http::request::fields::Fields;
+use crate::http::request::return_to::ReturnTo;
+use crate::http::request::state::App;
+use crate::service::Error;
+use crate::service::login::Login;
+
+/// The form.
+#[derive(Template)]
+#[template(path = "login.html", config = ".askama.toml")]
+struct Form<'f> {
+    t: &'static Texts,
+    assets: &'static Assets,
+    error: Option<&'static str>,
+    signed_out: bool,
+    username: &'f str,
+    remember: bool,
+    return_to: &'f str,
+}
+
+/// A page that goes on to another origin by itself. Browsers hold `form-action` against every redirect that follows a
+/// form, so a redirect would be refused by those that the other origin makes.
+#[derive(Template)]
+#[template(path = "onward.html", config = ".askama.toml")]
+struct Onward<'o> {
+    t: &'static Texts,
+    assets: &'static Assets,
+    url: &'o str,
+}
+
+/// `GET /login`: the form, or straight through with a live session.
+pub async fn form(
+    State(app): State<App>,
+    reader: Reader,
+    caller: Result<Caller<Pages>, crate::http::refusal::Refused<Pages>>,
+    uri: Uri,
+) -> Answer<Pages> {
+    let mut query = Fields::from_query(uri.query())?;
+    let raw = query.optional_text("return_to")?.unwrap_or_default();
+    if caller.is_ok() {
+        let to = ReturnTo::read(Some(&raw), &reader.headers, &app);
+        if let ReturnTo::Listed(url) = &to
+            && !app.cookie_reaches(url)
+        {
+            let t = reader.texts;
+            let words = Words {
+                t,
+                assets: &ASSETS,
+                status: None,
+                sentence: t.out_of_reach,
+                href: "/sessions",
+                link: t.to_sessions,
+            };
+            return Ok(page(StatusCode::OK, &words));
+        }
+        return Ok(match to {
+            ReturnTo::Sessions => see_other("/sessions"),
+            ReturnTo::Ours(to) | ReturnTo::Listed(to) => see_other(&to),
+        });
+    }
+    let signed_out = query.optional_text("signed_out")?.is_some();
+    let form = Form {
+        t: reader.texts,
+        assets: &ASSETS,
+        error: None,
+        signed_out,
+        username: "",
+        remember: false,
+        return_to: &raw,
+    };
+    Ok(page(StatusCode::OK, &form))
+}
+
+/// `POST /login`.
+pub async fn sign_in(
+    State(app): State<App>,
+    reader: Reader,
+    Sender(client): Sender,
+    cookies: Cookies,
+    body: Payload<Pages>,
+) -> Answer<Pages> {
+    let mut fields = body.form()?;
+    let text = |text: Option<String>| text.unwrap_or_default();
+    let (username, password) = (text(fields.optional_text("username")?), text(fields.optional_text("password")?));
+    let (remember, return_to) = (fields.flag("remember")?, text(fields.optional_text("return_to")?));
+    let again = |status, error| {
+        let (t, assets) = (reader.texts, &*ASSETS);
+        let form = Form {
+            t,
+            assets,
+            error: Some(error),
+            signed_out: false,
+            username: &username,
+            remember,
+            return_to: &return_to,
+        };
+        page(status, &form)
+    };
+    if username.is_empty() || password.is_empty() {
+        return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, reader.texts.required));
+    }
+    let login = Login {
+        name: LoginName::either(&username),
+        password,
+        remembered: remember,
+        replaces: cookies.tokens(),
+        client,
+    };
+    let logged_in = match app.service.login(login).await {
+        Ok(logged_in) => logged_in,
+        Err(Error::BadCredentials) => return Ok(again(StatusCode::UNAUTHORIZED, reader.texts.no_match)),
+        Err(Error::Overloaded) => {
+            return Ok(with_retry(again(StatusCode::SERVICE_UNAVAILABLE, reader.texts.overloaded)));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let until = logged_in.session.expiry.absolute.since(logged_in.session.created_at);
+    let lines = cookies.set(&logged_in.token, remember.then_some(until), &app);
+    let onward = match ReturnTo::read(Some(&return_to), &reader.headers, &app) {
+        ReturnTo::Sessions => see_other("/sessions"),
+        ReturnTo::Ours(to) => see_other(&to),
+        ReturnTo::Listed(url) => page(StatusCode::OK, &Onward { t: reader.texts, assets: &ASSETS, url: &url }),
+    };
+    Ok(with_cookies(onward, lines))
+}
+
+/// Where a person without a live session is sent who asked for `path`.
+pub(super) fn first(path: &str) -> Response {
+    let encoded: String = form_urlencoded::byte_serialize(path.as_bytes()).collect();
+    see_other(&format!("/login?return_to={encoded}"))
+}

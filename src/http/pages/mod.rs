@@ -1,0 +1,33 @@
+//! Pages for people, without scripts: signing in and out, one's sessions, and one's password.
+//!
+//! `render` makes answers of the templates in `templates/`, with the headers that every page has; `texts` holds every
+//! text in each language, and `assets` the stylesheet and the icon. `errors` shows refusals to people.
+
+pub use self::dialect::Pages;
+use super::routes::Routes;
+
+mod assets;
+mod dialect;
+pub mod errors;
+mod login;
+mod logout;
+mod password;
+mod render;
+mod sessions;
+mod texts;
+
+/// Their routes.
+pub fn routes() -> Routes<Pages> {
+    Routes::default()
+        .get("/", sessions::home)
+        .get("/login", login::form)
+        .change("/login", login::sign_in)
+        .get("/logout", logout::form)
+        .revoke("/logout", logout::sign_out)
+        .get("/sessions", sessions::list)
+        .revoke("/sessions", sessions::revoke)
+        .get("/password", password::form)
+        .revoke("/password", password::change)
+        .get("/.well-known/change-password", password::well_known)
+        .get("/assets/{name}", assets::serve)
+}

@@ -1,0 +1,78 @@
+//! `/password`: changing one's own.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+
+use super::assets::{ASSETS, Assets};
+use super::dialect::Pages;
+use super::login;
+use super::render::{Reader, page, see_other};
+use super::texts::Texts;
+use crate::http::refusal::{Answer, Refused, with_cookies};
+use crate::http::request::body::Payload;
+use crate::http::request::client_address::Sender;
+use crate::http::request::credential::{Caller, Cookies};
+use crate::http::request::state::App;
+use crate::service::Error;
+
+#[derive(Template)]
+#[template(path = "password.html", config = ".askama.toml")]
+struct Form<'f> {
+    t: &'static Texts,
+    assets: &'static Assets,
+    error: Option<&'f str>,
+    /// For password managers, which would otherwise not know whose password changes.
+    username: &'f str,
+}
+
+type MaybeCaller = Result<Caller<Pages>, Refused<Pages>>;
+
+/// `GET /.well-known/change-password` (W3C): where password managers send people.
+pub async fn well_known() -> Response {
+    see_other("/password")
+}
+
+/// `GET /password`.
+pub async fn form(reader: Reader, caller: MaybeCaller) -> Answer<Pages> {
+    let caller = match caller {
+        Err(refused) if refused.is_no_session() => return Ok(login::first("/password")),
+        caller => caller?,
+    };
+    let username = caller.principal.identity.username();
+    Ok(page(StatusCode::OK, &Form { t: reader.texts, assets: &ASSETS, error: None, username }))
+}
+
+/// `POST /password`: ends every other session. This one goes on under a new token.
+pub async fn change(
+    State(app): State<App>,
+    reader: Reader,
+    caller: MaybeCaller,
+    Sender(client): Sender,
+    cookies: Cookies,
+    body: Payload<Pages>,
+) -> Answer<Pages> {
+    let caller = match caller {
+        Err(refused) if refused.is_no_session() => return Ok(login::first("/password")),
+        caller => caller?,
+    };
+    let mut fields = body.form()?;
+    let (current, new) = (fields.text("current_password")?, fields.text("new_password")?);
+    let again = |status, error: &str| {
+        let username = caller.principal.identity.username();
+        page(status, &Form { t: reader.texts, assets: &ASSETS, error: Some(error), username })
+    };
+    match app.service.change_password(&caller.principal, current, new, &client).await {
+        Ok(renewed) => {
+            let lines = cookies.set(&renewed.token, renewed.session.remembered.then_some(renewed.left), &app);
+            Ok(with_cookies(see_other(&format!("/sessions?password_changed=1&ended={}", renewed.revoked)), lines))
+        }
+        Err(Error::BadCredentials) => Ok(again(StatusCode::UNAUTHORIZED, reader.texts.wrong_current_password)),
+        Err(Error::Invalid { field: _, sentence }) => {
+            let sentence = format!("{}: {sentence}", reader.texts.new_password);
+            Ok(again(StatusCode::UNPROCESSABLE_ENTITY, &sentence))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

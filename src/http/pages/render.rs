@@ -1,0 +1,84 @@
+//! Answers made of templates.
+
+use std::convert::Infallible;
+
+use askama::Template;
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, VARY, X_FRAME_OPTIONS};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::texts::Texts;
+use crate::http::refusal::Failure;
+use crate::http::request::state::App;
+
+/// Who reads a page, and in which language.
+#[derive(Debug)]
+pub struct Reader {
+    /// The texts in that language.
+    pub texts: &'static Texts,
+    /// The headers of the request.
+    pub headers: HeaderMap,
+}
+
+impl FromRequestParts<App> for Reader {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
+        Ok(Self { texts: Texts::preferred(&parts.headers), headers: parts.headers.clone() })
+    }
+}
+
+/// A refusal whose page is not rendered yet.
+#[derive(Clone, Copy, Debug)]
+pub struct PageError(pub StatusCode);
+
+impl PageError {
+    /// An answer that [`super::errors`] fills.
+    pub fn response(status: StatusCode) -> Response {
+        let mut response = status.into_response();
+        response.extensions_mut().insert(Self(status));
+        response
+    }
+}
+
+/// A page.
+pub fn page(status: StatusCode, template: &impl Template) -> Response {
+    let mut response = match template.render() {
+        Ok(html) => (status, html).into_response(),
+        // Templates are checked when compiled, and write to memory.
+        Err(error) => {
+            let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+            response.extensions_mut().insert(Failure::Bug(error.to_string()));
+            response
+        }
+    };
+    response.headers_mut().extend(headers());
+    response
+}
+
+/// Sends a browser elsewhere, after a form or from one page to another.
+pub fn see_other(to: &str) -> Response {
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    // Paths of ours, and URLs as `url` writes them, are ASCII without control characters.
+    if let Ok(to) = HeaderValue::try_from(to) {
+        response.headers_mut().insert(LOCATION, to);
+    }
+    response.headers_mut().extend(headers());
+    response
+}
+
+/// The headers that every page has (OWASP ASVS 3.4). Its forms are sent with an `Origin`, which `no-referrer` would hide.
+fn headers() -> HeaderMap {
+    const POLICY: HeaderValue = HeaderValue::from_static(
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    );
+    HeaderMap::from_iter([
+        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+        (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+        (VARY, HeaderValue::from_static("Accept-Language, Cookie")),
+    ])
+}
