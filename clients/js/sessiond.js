@@ -194,7 +194,8 @@ export class Sessiond {
 
   /**
    * Changes one's own password, and ends every other session. This one goes on under a new token. A wrong current
-   * password is a {@link SessiondError} with status 401, and so is a session that is over.
+   * password is a {@link SessiondError} with status 401, and so is a session that is over. Where the answer is lost, the
+   * password may be changed and the old token dead: log in again.
    *
    * @param {{currentPassword: string, newPassword: string}} passwords
    * @param {{signal?: AbortSignal}} [options]
@@ -255,7 +256,8 @@ export class Sessiond {
 
   /** Sends the request and reads all of the answer, within the time and until the caller's signal. */
   async #exchange(url, request, signal) {
-    check(signal === undefined || signal === null || typeof signal.addEventListener === 'function', 'signal is an AbortSignal');
+    const isSignal = (signal ?? null) === null || typeof signal.addEventListener === 'function';
+    check(isSignal, 'signal is an AbortSignal');
     const controller = new AbortController();
     let stop;
     let timer;

@@ -103,7 +103,8 @@ form.addEventListener('submit', (event) => {
 at('log-out').addEventListener('click', () => act(async () => ((await sessiond.logOut()), 'You were signed out.')));
 at('end-others').addEventListener('click', () => act(async () => count(await sessiond.endOtherSessions())));
 at('end-all').addEventListener('click', () => {
-  if (confirm('This signs you out on every device, this one included.')) act(async () => count(await sessiond.endAllSessions()));
+  if (!confirm('This signs you out on every device, this one included.')) return;
+  act(async () => count(await sessiond.endAllSessions()));
 });
 
 show().catch((error) => {

@@ -60,8 +60,8 @@ async function everyCallFails(client, expected, options) {
 }
 
 test('every method is called here', () => {
-  const methods = Object.getOwnPropertyNames(Sessiond.prototype).filter((name) => !['constructor', 'token', 'build'].includes(name));
-  assert.deepEqual(methods.sort(), Object.keys(CALLS).sort());
+  const members = Object.getOwnPropertyNames(Sessiond.prototype);
+  assert.deepEqual(members.sort(), ['constructor', 'token', 'build', ...Object.keys(CALLS)].sort());
 });
 
 test('nothing listens', async () => {
@@ -136,7 +136,7 @@ test('an error of the service is handed on whole', async () => {
       status: 429,
       type: 'rate_limit_error',
     });
-    assert.deepEqual({ detail, retryAfter, requestId, errors }, { detail: envelope.detail, retryAfter: expected, requestId: 'abc', errors: [] });
+    assert.deepEqual([detail, retryAfter, requestId, errors], [envelope.detail, expected, 'abc', []]);
     assert.equal(message, 'Too many attempts (rate_limit_error, status 429, request abc)');
   }
 });
@@ -217,24 +217,24 @@ test('an old token that is refused late does not take away a new one', async () 
   assert.ok(await client.whoAmI());
 });
 
-test('a new build is told once, also while old and new servers answer in turn', async () => {
+test('a new build is announced once, also while old and new servers answer in turn', async () => {
   let build;
   stub.handle = forwardTo(server.url, (headers) => {
     assert.ok(headers['x-api-commit']);
     const { 'x-api-commit': _, ...rest } = headers;
     return build ? { ...rest, 'X-Api-Commit': build } : rest;
   });
-  const told = [];
-  const client = open(stub.url, { onNewBuild: (...builds) => told.push(builds) });
+  const announced = [];
+  const client = open(stub.url, { onNewBuild: (...builds) => announced.push(builds) });
   assert.equal(client.build, null);
   for (build of ['aaa', 'aaa', undefined, 'bbb', 'aaa', 'bbb', 'ccc']) {
     await client.whoAmI();
     if (build) assert.equal(client.build, build);
   }
-  assert.deepEqual(told, [['bbb', 'aaa'], ['ccc', 'bbb']]);
+  assert.deepEqual(announced, [['bbb', 'aaa'], ['ccc', 'bbb']]);
   build = 'ddd';
   await fails(client.sessionsPage(), { status: 401, type: 'authentication_error' });
-  assert.deepEqual(told.at(-1), ['ddd', 'ccc'], 'a refusal tells it, too');
+  assert.deepEqual(announced.at(-1), ['ddd', 'ccc'], 'a refusal announces it, too');
 });
 
 test('a page is loaded again once for each build', () => {
@@ -319,8 +319,9 @@ test('a fetch that throws whatever it likes', async () => {
 
 test('the types name what there is', () => {
   const types = readFileSync(new URL('../sessiond.d.ts', import.meta.url), 'utf8');
-  for (const name of Object.keys(exported)) assert.match(types, new RegExp(`^export (class|function) ${name}\\b`, 'm'));
-  const declared = /^export class Sessiond \{\n(.*?)^\}/ms.exec(types)[1];
-  for (const name of Object.getOwnPropertyNames(Sessiond.prototype)) assert.match(declared, new RegExp(`^  (get )?${name}\\(`, 'm'));
-  for (const name of Object.keys(new SessiondError('type', 'detail'))) assert.match(types, new RegExp(`^  readonly ${name}: `, 'm'));
+  const client = /^export class Sessiond \{\n(.*?)^\}/ms.exec(types)[1];
+  const declares = (text, pattern) => assert.match(text, new RegExp(pattern, 'm'));
+  for (const name of Object.keys(exported)) declares(types, `^export (class|function) ${name}\\b`);
+  for (const name of Object.getOwnPropertyNames(Sessiond.prototype)) declares(client, `^  (get )?${name}\\(`);
+  for (const name of Object.keys(new SessiondError('type', 'detail'))) declares(types, `^  readonly ${name}: `);
 });
