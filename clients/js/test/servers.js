@@ -1,0 +1,106 @@
+// Servers that the tests start and stop: sessiond itself, and small ones that stand between it and the client.
+import { spawn, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import http from 'node:http';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+
+const BINARY = process.env.SESSIOND;
+
+/** Starts a sessiond of its own, on an empty file and free ports, with further `settings` from the environment. */
+export async function startSessiond(settings = {}) {
+  if (!BINARY) throw new Error('SESSIOND must name a sessiond binary');
+  const folder = mkdtempSync(path.join(tmpdir(), 'sessiond-js-'));
+  const env = {
+    PATH: process.env.PATH,
+    NO_COLOR: '1',
+    SESSIOND_DATABASE_URL: `sqlite://${folder}/sessiond.db`,
+    SESSIOND_LISTEN: '127.0.0.1:0',
+    SESSIOND_OPS_LISTEN: '127.0.0.1:0',
+    SESSIOND_SHUTDOWN_DELAY: '0s',
+    SESSIOND_ADMIN_PASSWORD: randomBytes(18).toString('hex'),
+    ...settings,
+  };
+  const child = spawn(BINARY, { env, cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
+  const exited = once(child, 'exit');
+  const log = [];
+  const url = await new Promise((resolve, reject) => {
+    child.on('error', reject);
+    createInterface({ input: child.stderr })
+      .on('line', (line) => {
+        log.push(line);
+        const address = /(?:^|[^_\w])listen=(127\.0\.0\.1:\d+)/.exec(line)?.[1];
+        if (address) resolve(`http://${address}`);
+      })
+      .on('close', () => reject(new Error(`sessiond did not say where it listens:\n${log.join('\n')}`)));
+  });
+  let users = 0;
+  return {
+    url,
+    /** Adds a user, whom no other test knows. */
+    addUser() {
+      const user = { username: `user${(users += 1)}`, password: randomBytes(18).toString('hex') };
+      const added = spawnSync(BINARY, ['user', 'add', user.username, '--password-stdin'], { env, input: user.password });
+      if (added.status !== 0) throw new Error(`no user was added: ${added.stderr}`);
+      return user;
+    },
+    async stop() {
+      child.kill();
+      await exited;
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
+
+/** Starts an HTTP server that answers every request with `handle`, which can be changed. */
+export async function startStub(handle) {
+  const stub = { handle, requests: 0 };
+  const server = http.createServer((request, response) => {
+    stub.requests += 1;
+    stub.handle(request, response);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  stub.url = `http://127.0.0.1:${server.address().port}`;
+  stub.stop = async () => {
+    server.closeAllConnections();
+    server.close();
+    await once(server, 'close');
+  };
+  return stub;
+}
+
+/** A handler that passes each request on to `url`, and changes the headers of the answer with `change`. */
+export const forwardTo = (url, change) => (request, response) => {
+  const { method, headers } = request;
+  const onward = http.request(new URL(request.url, url), { method, headers }, (answer) => {
+    response.writeHead(answer.statusCode, change({ ...answer.headers }));
+    answer.pipe(response);
+  });
+  onward.on('error', () => response.destroy());
+  request.pipe(onward);
+};
+
+/** A fetch that treats cookies and origins as a browser does for a page of `origin`. */
+export function browser(origin) {
+  const jar = new Map();
+  const fetchLikeBrowser = async (url, init) => {
+    const headers = new Headers(init.headers);
+    const crossSite = new URL(url).hostname !== new URL(origin).hostname;
+    headers.set('Origin', origin);
+    headers.set('Sec-Fetch-Site', crossSite ? 'cross-site' : 'same-site');
+    const cookies = [...jar].map(([name, value]) => `${name}=${value}`).join('; ');
+    if (init.credentials === 'include' && cookies) headers.set('Cookie', cookies);
+    const response = await fetch(url, { ...init, headers });
+    for (const line of response.headers.getSetCookie?.() ?? []) {
+      const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
+      if (/; *Max-Age=0(;|$)/i.test(line)) jar.delete(name);
+      else jar.set(name, value);
+    }
+    return response;
+  };
+  return { fetch: fetchLikeBrowser, jar };
+}
