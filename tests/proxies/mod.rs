@@ -109,6 +109,15 @@ async fn a_navigation_that_is_refused_is_sent_to_the_login_page(example: &Exampl
             form_urlencoded::byte_serialize(format!("http://{}{url}", deployment.host).as_bytes()).collect();
         format!("http://{}/login?return_to={back}", deployment.host)
     };
+    let evil = |name: &str| get(TARGET).header("Accept", PAGE).header(name, "evil.example");
+    for name in ["X-Forwarded-Host", "X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Proto", "X-Original-URL"] {
+        for spelling in [name.into(), name.replace('-', "_"), name.replace('-', ".")] {
+            for request in [evil(&spelling), evil(&spelling).header(&spelling, "https://evil.example/")] {
+                let reply = deployment.refuse(request).await;
+                assert_eq!((reply.status, reply.header("location")), (302, Some(&*login(TARGET))), "{spelling}");
+            }
+        }
+    }
     let referer = format!("http://{}/app/form?step=2", deployment.host);
     for (request, status, back) in [
         (get(TARGET).header("Accept", PAGE), 302, TARGET),
@@ -197,6 +206,15 @@ async fn no_client_says_itself_who_is_calling(example: &Example) {
                 let told = deployment.pass(request).await;
                 assert_eq!(told.all("remote-"), identity_of(&bob), "{spelling}");
             }
+        }
+    }
+    for name in ["Remote-User", "remote-groups, Remote-Email", "Cookie"] {
+        // What is named there is for the proxy alone, and must not take away what it adds.
+        let reply = deployment.send(get("/app/").cookie(&bob.token).header("Connection", name)).await;
+        if reply.status == 200 {
+            assert_eq!(Told::from_reply(&reply).all("remote-"), identity_of(&bob), "Connection: {name}");
+        } else {
+            assert!(matches!(reply.status, 400 | 401), "Connection: {name}: {reply:?}");
         }
     }
     let spoofed = get("/app/").header("Remote-User", BOB).header("Remote_User", BOB);
