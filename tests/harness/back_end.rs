@@ -1,18 +1,22 @@
 //! An application behind a proxy, which answers with what it was sent.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::header::{CONNECTION, UPGRADE};
+use futures_util::stream::{self, StreamExt as _};
+use http::header::{ACCEPT, CONNECTION, UPGRADE};
 use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::harness::Reply;
 
@@ -42,7 +46,8 @@ impl BackEnd {
     }
 }
 
-/// Answers with the request's method, target, headers and length; as a WebSocket it says so in a header, and echoes bytes.
+/// Answers with the request's method, target, headers and length. Where a WebSocket or a stream of events is asked for, it
+/// says so in a header; it echoes bytes, or sends one event after a while and nothing more.
 async fn tell(State(requests): State<Arc<AtomicUsize>>, mut request: Request) -> Response {
     requests.fetch_add(1, Ordering::Relaxed);
     let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
@@ -67,6 +72,13 @@ async fn tell(State(requests): State<Arc<AtomicUsize>>, mut request: Request) ->
             .header("told", told.to_string())
             .body(Body::empty())
             .expect("fit");
+    }
+    if request.headers().get(ACCEPT).is_some_and(|accept| accept == "text/event-stream") {
+        // Later than the head, so that it has to pass by itself.
+        let event = stream::once(sleep(Duration::from_millis(200))).map(|()| Ok::<_, Infallible>("data: hello\n\n"));
+        let body = Body::from_stream(event.chain(stream::pending()));
+        let response = Response::builder().header("content-type", "text/event-stream").header("told", told.to_string());
+        return response.body(body).expect("fit");
     }
     told["length"] = request.into_body().collect().await.map_or(Value::Null, |body| json!(body.to_bytes().len()));
     Response::new(Body::from(told.to_string()))

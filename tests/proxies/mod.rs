@@ -6,86 +6,18 @@ use sessiond_needs::needs;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use self::example::{CADDY, ENVOY, Example, HAPROXY, NGINX, Running, TRAEFIK, choose, port};
+use self::deployment::{Deployment, FRONT_END, identity_of, port_of};
+use self::example::{CADDY, ENVOY, Example, HAPROXY, NGINX, TRAEFIK, choose, port};
 use crate::harness::back_end::{BackEnd, Told};
-use crate::harness::{BOB, BOB_EMAIL, LoggedIn, Reply, Server, StoreKind, TestRequest, ask, exchange, get, post};
+use crate::harness::process::login;
+use crate::harness::{BOB, PASSWORD, Reply, ask, exchange, get, post};
 
+mod deployment;
 mod example;
 
 const PAGE: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
-const FRONT_END: &str = "https://front.example";
 const TARGET: &str = "/app/x?a=1&b=%26&c=+&d=%C3%A9&e=a%2Fb&return_to=z";
 const UPLOAD: usize = 2 * 1024 * 1024;
-
-/// An example at work.
-struct Deployment {
-    server: Server,
-    back_end: BackEnd,
-    proxy: Running,
-    /// What browsers call it.
-    host: String,
-}
-
-impl Deployment {
-    async fn new(example: &Example) -> Self {
-        Self::changed(example, |text| text).await
-    }
-
-    async fn changed(example: &Example, change: impl Fn(String) -> String) -> Self {
-        let (front, back_end) = (port(), BackEnd::start().await);
-        let settings = format!(
-            "trusted_proxies = ['127.0.0.1']\npublic_url = 'http://localhost:{front}'\ncors_origins = ['{FRONT_END}']"
-        );
-        let server = Server::with(StoreKind::Sqlite, &settings).await;
-        let proxy = example.start([&front, port_of(&back_end.address), port_of(&server.address())], change).await;
-        Self { server, back_end, proxy, host: format!("localhost:{front}") }
-    }
-
-    async fn send(&self, request: TestRequest) -> Reply {
-        exchange(&self.proxy.address, &request.bytes(&self.host)).await
-    }
-
-    /// Sends what is allowed, and returns what the back end was sent.
-    async fn pass(&self, request: TestRequest) -> Told {
-        let before = self.back_end.requests();
-        let reply = self.send(request).await;
-        assert_eq!((reply.status, self.back_end.requests()), (200, before + 1), "{reply:?} {}", self.proxy.log());
-        Told::from_reply(&reply)
-    }
-
-    /// Sends what is not allowed, and returns the answer.
-    async fn refuse(&self, request: TestRequest) -> Reply {
-        let before = self.back_end.requests();
-        let reply = self.send(request).await;
-        assert_eq!(self.back_end.requests(), before, "it reached the back end: {reply:?}");
-        assert_eq!(reply.header("cache-control"), Some("no-store"), "{reply:?}");
-        assert!(reply.all("vary").join(", ").contains("Cookie"), "{reply:?}");
-        reply
-    }
-
-    async fn stop(self) {
-        drop(self.proxy);
-        self.server.stop().await;
-    }
-}
-
-fn port_of(address: &str) -> &str {
-    address.rsplit_once(':').expect("a port").1
-}
-
-/// The identity headers that a back end must get, sorted.
-fn identity_of(bob: &LoggedIn) -> Vec<(String, String)> {
-    [
-        ("remote-email", BOB_EMAIL),
-        ("remote-groups", "-"),
-        ("remote-name", BOB),
-        ("remote-session-id", &bob.session),
-        ("remote-user", BOB),
-        ("remote-user-id", &bob.user),
-    ]
-    .map(|(name, value)| (name.into(), value.into()))
-    .into()
-}
 
 async fn what_is_allowed_arrives_unchanged_with_who_is_calling(example: &Example) {
     let deployment = Deployment::new(example).await;
@@ -299,18 +231,40 @@ async fn a_web_socket_is_opened_for_whoever_is_logged_in(example: &Example) {
 
 /// Asks for a WebSocket, and reads the head of the answer.
 async fn shake_hands(deployment: &Deployment, token: &str) -> (Reply, TcpStream) {
-    let mut stream = TcpStream::connect(&deployment.proxy.address).await.expect("a connection");
     let head = format!(
         "GET /app/socket HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-Fetch-Mode: websocket\r\nCookie: _me_sess={token}\r\n\r\n",
         deployment.host
     );
-    stream.write_all(head.as_bytes()).await.expect("sent");
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
-        answer.push(stream.read_u8().await.expect("an answer"));
+    deployment.open_stream(head.as_bytes()).await
+}
+
+async fn an_event_arrives_while_its_stream_goes_on(example: &Example) {
+    let deployment = Deployment::new(example).await;
+    let bob = deployment.server.log_in(BOB).await;
+    let request = get("/app/events").header("Accept", "text/event-stream").cookie(&bob.token);
+    let (reply, mut stream) = deployment.open_stream(&request.bytes(&deployment.host)).await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some("text/event-stream")), "{reply:?}");
+    assert_eq!(Told::from_reply(&reply).all("remote-"), identity_of(&bob));
+    let event = async {
+        let mut read = Vec::new();
+        while !read.windows(13).any(|window| window == b"data: hello\n\n") {
+            read.push(stream.read_u8().await.expect("an event"));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), event).await.expect("an event in time");
+    deployment.stop().await;
+}
+
+async fn a_login_comes_from_where_the_proxy_says(example: &Example) {
+    let deployment = Deployment::new(example).await;
+    for lines in [&["6.6.6.6"][..], &["6.6.6.6, 127.0.0.1"], &["6.6.6.6", "127.0.0.1"]] {
+        let login = lines.iter().fold(login(BOB, PASSWORD), |login, line| login.header("X-Forwarded-For", line));
+        let reply = deployment.send(login).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        assert_ne!(reply.json()["session"]["ip"], "6.6.6.6", "{lines:?}");
     }
-    (Reply::parse(&answer), stream)
+    deployment.stop().await;
 }
 
 async fn uploads_pass_whole_and_only_where_they_may(example: &Example) {
@@ -374,5 +328,7 @@ through_every_proxy! {
     the_session_cookie_can_be_kept_from_the_back_end
     without_sessiond_nothing_is_allowed
     a_web_socket_is_opened_for_whoever_is_logged_in
+    an_event_arrives_while_its_stream_goes_on
+    a_login_comes_from_where_the_proxy_says
     uploads_pass_whole_and_only_where_they_may
 }
