@@ -47,7 +47,7 @@ impl BackEnd {
 }
 
 /// Answers with the request's method, target, headers and length. Where a WebSocket or a stream of events is asked for, it
-/// says so in a header; it echoes bytes, or sends one event after a while and nothing more.
+/// says so in a header; it echoes bytes, or sends two events after a while and nothing more.
 async fn tell(State(requests): State<Arc<AtomicUsize>>, mut request: Request) -> Response {
     requests.fetch_add(1, Ordering::Relaxed);
     let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
@@ -74,9 +74,12 @@ async fn tell(State(requests): State<Arc<AtomicUsize>>, mut request: Request) ->
             .expect("fit");
     }
     if request.headers().get(ACCEPT).is_some_and(|accept| accept == "text/event-stream") {
-        // Later than the head, so that it has to pass by itself.
-        let event = stream::once(sleep(Duration::from_millis(200))).map(|()| Ok::<_, Infallible>("data: hello\n\n"));
-        let body = Body::from_stream(event.chain(stream::pending()));
+        // Each later than what was before it, so that it has to pass by itself.
+        let events = stream::iter(["data: one\n\n", "data: two\n\n"]).then(async |event| {
+            sleep(Duration::from_millis(200)).await;
+            Ok::<_, Infallible>(event)
+        });
+        let body = Body::from_stream(events.chain(stream::pending()));
         let response = Response::builder().header("content-type", "text/event-stream").header("told", told.to_string());
         return response.body(body).expect("fit");
     }

@@ -239,20 +239,20 @@ async fn shake_hands(deployment: &Deployment, token: &str) -> (Reply, TcpStream)
     deployment.open_stream(head.as_bytes()).await
 }
 
-async fn an_event_arrives_while_its_stream_goes_on(example: &Example) {
+async fn events_arrive_while_their_stream_goes_on(example: &Example) {
     let deployment = Deployment::new(example).await;
     let bob = deployment.server.log_in(BOB).await;
     let request = get("/app/events").header("Accept", "text/event-stream").cookie(&bob.token);
     let (reply, mut stream) = deployment.open_stream(&request.bytes(&deployment.host)).await;
     assert_eq!((reply.status, reply.header("content-type")), (200, Some("text/event-stream")), "{reply:?}");
     assert_eq!(Told::from_reply(&reply).all("remote-"), identity_of(&bob));
-    let event = async {
+    let events = async {
         let mut read = Vec::new();
-        while !read.windows(13).any(|window| window == b"data: hello\n\n") {
+        while !read.windows(11).any(|window| window == b"data: two\n\n") {
             read.push(stream.read_u8().await.expect("an event"));
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), event).await.expect("an event in time");
+    tokio::time::timeout(Duration::from_secs(10), events).await.expect("both in time");
     deployment.stop().await;
 }
 
@@ -328,7 +328,7 @@ through_every_proxy! {
     the_session_cookie_can_be_kept_from_the_back_end
     without_sessiond_nothing_is_allowed
     a_web_socket_is_opened_for_whoever_is_logged_in
-    an_event_arrives_while_its_stream_goes_on
+    events_arrive_while_their_stream_goes_on
     a_login_comes_from_where_the_proxy_says
     uploads_pass_whole_and_only_where_they_may
 }
