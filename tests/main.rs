@@ -18,6 +18,7 @@ mod harness;
 
 mod dialects;
 mod layering;
+mod proxies;
 mod replicas;
 mod source;
 mod stack;

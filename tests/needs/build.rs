@@ -15,13 +15,17 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=PATH");
     println!("cargo::rerun-if-env-changed={}", machine::POSTGRES_URL);
-    println!("cargo::rustc-check-cfg=cfg(has_mount, has_initdb, has_postgres, has_faketime, has_nginx, has_haproxy)");
+    println!("cargo::rustc-check-cfg=cfg(has_nginx, has_haproxy, has_caddy, has_traefik, has_envoy)");
+    println!("cargo::rustc-check-cfg=cfg(has_mount, has_initdb, has_postgres, has_faketime)");
 
     let files = [
         ("initdb", machine::postgres_programs().map(|folder| folder.join("initdb"))),
         ("faketime", machine::faketime()),
-        ("nginx", machine::program("nginx")),
-        ("haproxy", machine::program("haproxy")),
+        ("nginx", machine::proxy("nginx")),
+        ("haproxy", machine::proxy("haproxy")),
+        ("caddy", machine::proxy("caddy")),
+        ("traefik", machine::proxy("traefik")),
+        ("envoy", machine::proxy("envoy")),
     ];
     for (name, found) in &files {
         if let Some(file) = found {
@@ -32,11 +36,24 @@ fn main() {
     if files.iter().any(|(_, found)| found.is_none()) && Path::new(PACKAGES).exists() {
         println!("cargo::rerun-if-changed={PACKAGES}");
     }
+    watch_installed();
     if machine::postgres_programs().is_some() || machine::postgres_url().is_some() {
         println!("cargo::rustc-cfg=has_postgres");
     }
     if may_mount() {
         println!("cargo::rustc-cfg=has_mount");
+    }
+}
+
+/// Has this script run again when `tests/proxies/install` has put something there.
+fn watch_installed() {
+    let Ok(running) = std::env::current_exe() else { return };
+    // It runs in `build/sessiond-needs-…` of a profile's folder, of which there is one in the target directory.
+    let Some(target) = running.ancestors().nth(4) else { return };
+    let folder = target.join(machine::INSTALLED);
+    // What does not exist counts as changed each time.
+    if std::fs::create_dir_all(&folder).is_ok() {
+        println!("cargo::rerun-if-changed={}", folder.display());
     }
 }
 

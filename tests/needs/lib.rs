@@ -5,8 +5,8 @@
 
 use proc_macro::{Delimiter, TokenStream, TokenTree};
 
-/// A test that needs something: `postgres`, `initdb`, `faketime`, `nginx`, `haproxy` or `mount`, several separated by
-/// commas. It stands above the attribute that makes a test of the function.
+/// A test that needs something: `postgres`, `initdb`, `faketime`, `mount` or a proxy such as `nginx`, several separated
+/// by commas. It stands above the attribute that makes a test of the function.
 #[proc_macro_attribute]
 pub fn needs(what: TokenStream, test: TokenStream) -> TokenStream {
     let mut absent = Vec::new();
@@ -75,6 +75,9 @@ fn look_up(word: &str) -> Option<(bool, &'static str)> {
         "faketime" => (cfg!(has_faketime), "libfaketime"),
         "nginx" => (cfg!(has_nginx), "nginx"),
         "haproxy" => (cfg!(has_haproxy), "haproxy"),
+        "caddy" => (cfg!(has_caddy), "caddy (tests/proxies/install)"),
+        "traefik" => (cfg!(has_traefik), "traefik (tests/proxies/install)"),
+        "envoy" => (cfg!(has_envoy), "envoy (tests/proxies/install)"),
         "mount" => (cfg!(has_mount), "the right to mount a file system"),
         _ => return None,
     })

@@ -9,6 +9,9 @@ use std::process::Command;
 /// The variable that names a PostgreSQL server on which tests may make databases, instead of one of their own.
 pub const POSTGRES_URL: &str = "SESSIOND_TEST_POSTGRES_URL";
 
+/// Where, in a target directory, `tests/proxies/install` puts programs.
+pub const INSTALLED: &str = "proxies/bin";
+
 /// The oldest PostgreSQL that the service supports.
 const OLDEST_POSTGRES: u32 = 15;
 
@@ -52,6 +55,14 @@ pub fn faketime() -> Option<PathBuf> {
 /// A program on the path.
 pub fn program(name: &str) -> Option<PathBuf> {
     path().into_iter().map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// A reverse proxy: the one that `tests/proxies/install` has put into the target directory in which the running program lies
+/// too, else the one on the path.
+pub fn proxy(name: &str) -> Option<PathBuf> {
+    let running = std::env::current_exe().ok()?;
+    let installed = running.ancestors().map(|folder| folder.join(INSTALLED).join(name)).find(|file| file.is_file());
+    installed.or_else(|| program(name))
 }
 
 /// The folders in which a shell looks for programs.
