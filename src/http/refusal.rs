@@ -131,6 +131,11 @@ impl<D> Refused<D> {
         self
     }
 
+    /// The cookies that go with it, for an answer in its place.
+    pub fn into_cookies(self) -> Vec<HeaderValue> {
+        self.cookies
+    }
+
     /// Whether no live session was presented, and nothing is wrong otherwise.
     pub fn is_no_session(&self) -> bool {
         matches!(self.refusal, Refusal::Service(service::Error::NoSession))

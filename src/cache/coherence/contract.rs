@@ -16,8 +16,8 @@ pub struct NotSettled(pub(super) Seq);
 
 /// Whether the cache may be trusted, and whether a revocation is settled.
 ///
-/// An answer that reveals revocation N awaits [`Self::settled`] or [`Self::settled_as_read`] first. An answer that comes from the cache asks
-/// [`Self::trusted`] first, anew for each look.
+/// An answer that reveals revocation N awaits [`Self::settled`] or [`Self::settled_as_read`] first. An answer that comes
+/// from the cache asks [`Self::trusted`] first, anew for each look.
 #[async_trait]
 pub trait Coherence: Send + Sync + 'static {
     /// Whether checks are ever answered from the cache. If not, the cache only records when sessions were last seen.

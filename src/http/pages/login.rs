@@ -2,7 +2,6 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::response::Response;
 use http::{StatusCode, Uri};
 
 use super::assets::{ASSETS, Assets};
@@ -11,7 +10,7 @@ use super::errors::Words;
 use super::render::{Reader, page, see_other};
 use super::texts::Texts;
 use crate::domain::text::LoginName;
-use crate::http::refusal::{Answer, with_cookies, with_retry};
+use crate::http::refusal::{Answer, Refused, with_cookies, with_retry};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::{Caller, Cookies};
@@ -48,7 +47,7 @@ struct Onward<'o> {
 pub async fn form(
     State(app): State<App>,
     reader: Reader,
-    caller: Result<Caller<Pages>, crate::http::refusal::Refused<Pages>>,
+    caller: Result<Caller<Pages>, Refused<Pages>>,
     uri: Uri,
 ) -> Answer<Pages> {
     let mut query = Fields::from_query(uri.query())?;
@@ -138,10 +137,4 @@ pub async fn sign_in(
         ReturnTo::Listed(url) => page(StatusCode::OK, &Onward { t: reader.texts, assets: &ASSETS, url: &url }),
     };
     Ok(with_cookies(onward, lines))
-}
-
-/// Where a person without a live session is sent who asked for `path`.
-pub(super) fn first(path: &str) -> Response {
-    let encoded: String = form_urlencoded::byte_serialize(path.as_bytes()).collect();
-    see_other(&format!("/login?return_to={encoded}"))
 }

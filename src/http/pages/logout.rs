@@ -2,7 +2,6 @@
 
 use askama::Template;
 use axum::extract::{Request, State};
-use axum::response::IntoResponse as _;
 use http::StatusCode;
 
 use super::assets::{ASSETS, Assets};
@@ -43,10 +42,7 @@ pub async fn form(reader: Reader, caller: Result<Caller<Pages>, Refused<Pages>>)
 pub async fn sign_out(State(app): State<App>, request: Request) -> Answer<Pages> {
     match log_out::<Pages>(&app, request, ClearCookie::Always).await {
         Ok(cookies) => Ok(with_cookies(see_other(SIGNED_OUT), cookies)),
-        Err(refused) if refused.is_no_session() => {
-            let cookies = refused.into_response().headers().get_all(http::header::SET_COOKIE).iter().cloned().collect();
-            Ok(with_cookies(see_other(SIGNED_OUT), cookies))
-        }
+        Err(refused) if refused.is_no_session() => Ok(with_cookies(see_other(SIGNED_OUT), refused.into_cookies())),
         Err(refused) => Err(refused),
     }
 }

@@ -1,7 +1,8 @@
 //! Pages for people, without scripts: signing in and out, one's sessions, and one's password.
 //!
 //! `render` makes answers of the templates in `templates/`, with the headers that every page has; `texts` holds every
-//! text in each language, and `assets` the stylesheet and the icon. `errors` shows refusals to people.
+//! text in each language, and `assets` the stylesheet and the icon. `errors` shows refusals to people, and
+//! `signed_in` sends those to the login page who have no session.
 
 pub use self::dialect::Pages;
 use super::routes::Routes;
@@ -14,6 +15,7 @@ mod logout;
 mod password;
 mod render;
 mod sessions;
+mod signed_in;
 mod texts;
 
 /// Their routes.

@@ -7,13 +7,13 @@ use http::StatusCode;
 
 use super::assets::{ASSETS, Assets};
 use super::dialect::Pages;
-use super::login;
 use super::render::{Reader, page, see_other};
+use super::signed_in::SignedIn;
 use super::texts::Texts;
-use crate::http::refusal::{Answer, Refused, with_cookies};
+use crate::http::refusal::{Answer, with_cookies};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
-use crate::http::request::credential::{Caller, Cookies};
+use crate::http::request::credential::Cookies;
 use crate::http::request::state::App;
 use crate::service::Error;
 
@@ -27,20 +27,14 @@ struct Form<'f> {
     username: &'f str,
 }
 
-type MaybeCaller = Result<Caller<Pages>, Refused<Pages>>;
-
 /// `GET /.well-known/change-password` (W3C): where password managers send people.
 pub async fn well_known() -> Response {
     see_other("/password")
 }
 
 /// `GET /password`.
-pub async fn form(reader: Reader, caller: MaybeCaller) -> Answer<Pages> {
-    let caller = match caller {
-        Err(refused) if refused.is_no_session() => return Ok(login::first("/password")),
-        caller => caller?,
-    };
-    let username = caller.principal.identity.username();
+pub async fn form(reader: Reader, SignedIn(caller): SignedIn) -> Answer<Pages> {
+    let username = caller.identity.username();
     Ok(page(StatusCode::OK, &Form { t: reader.texts, assets: &ASSETS, error: None, username }))
 }
 
@@ -48,22 +42,18 @@ pub async fn form(reader: Reader, caller: MaybeCaller) -> Answer<Pages> {
 pub async fn change(
     State(app): State<App>,
     reader: Reader,
-    caller: MaybeCaller,
+    SignedIn(caller): SignedIn,
     Sender(client): Sender,
     cookies: Cookies,
     body: Payload<Pages>,
 ) -> Answer<Pages> {
-    let caller = match caller {
-        Err(refused) if refused.is_no_session() => return Ok(login::first("/password")),
-        caller => caller?,
-    };
     let mut fields = body.form()?;
     let (current, new) = (fields.text("current_password")?, fields.text("new_password")?);
     let again = |status, error: &str| {
-        let username = caller.principal.identity.username();
+        let username = caller.identity.username();
         page(status, &Form { t: reader.texts, assets: &ASSETS, error: Some(error), username })
     };
-    match app.service.change_password(&caller.principal, current, new, &client).await {
+    match app.service.change_password(&caller, current, new, &client).await {
         Ok(renewed) => {
             let lines = cookies.set(&renewed.token, renewed.session.remembered.then_some(renewed.left), &app);
             Ok(with_cookies(see_other(&format!("/sessions?password_changed=1&ended={}", renewed.revoked)), lines))

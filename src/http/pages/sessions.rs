@@ -6,9 +6,9 @@ use http::{StatusCode, Uri};
 
 use super::assets::{ASSETS, Assets};
 use super::dialect::Pages;
-use super::login;
 use super::logout::{Confirm, SIGNED_OUT};
 use super::render::{Reader, page, see_other};
+use super::signed_in::SignedIn;
 use super::texts::Texts;
 use crate::domain::clock::Timestamp;
 use crate::domain::device::Device;
@@ -67,10 +67,8 @@ fn device(session: &Session, t: &Texts) -> String {
     }
 }
 
-type MaybeCaller = Result<Caller<Pages>, Refused<Pages>>;
-
 /// `GET /`.
-pub async fn home(caller: MaybeCaller) -> Answer<Pages> {
+pub async fn home(caller: Result<Caller<Pages>, Refused<Pages>>) -> Answer<Pages> {
     match caller {
         Ok(_) => Ok(see_other("/sessions")),
         Err(refused) if refused.is_no_session() => Ok(see_other("/login")),
@@ -79,19 +77,15 @@ pub async fn home(caller: MaybeCaller) -> Answer<Pages> {
 }
 
 /// `GET /sessions`: the one seen last first.
-pub async fn list(State(app): State<App>, reader: Reader, caller: MaybeCaller, uri: Uri) -> Answer<Pages> {
-    let caller = match caller {
-        Err(refused) if refused.is_no_session() => return Ok(login::first("/sessions")),
-        caller => caller?,
-    };
+pub async fn list(State(app): State<App>, reader: Reader, SignedIn(caller): SignedIn, uri: Uri) -> Answer<Pages> {
     let t = reader.texts;
     let mut query = Fields::from_query(uri.query())?;
     let ended = query.number("ended")?;
     let changed = query.optional_text("password_changed")?.map(|_| t.password_changed);
     let notice = ended.map(|count| [changed.unwrap_or_default(), &t.ended(count)].join(" ").trim().to_owned());
-    let mut sessions = app.service.sessions(&caller.principal).await?;
+    let mut sessions = app.service.sessions(&caller).await?;
     sessions.sort_by_key(|session| std::cmp::Reverse((session.last_seen_at.millis(), session.id)));
-    let current = caller.principal.session_id();
+    let current = caller.session_id();
     let cards = sessions
         .iter()
         .map(|session| Card {
@@ -103,7 +97,7 @@ pub async fn list(State(app): State<App>, reader: Reader, caller: MaybeCaller, u
             current: session.id == current,
         })
         .collect();
-    let username = caller.principal.identity.username();
+    let username = caller.identity.username();
     Ok(page(StatusCode::OK, &List { t, assets: &ASSETS, username, notice, cards }))
 }
 
@@ -111,15 +105,11 @@ pub async fn list(State(app): State<App>, reader: Reader, caller: MaybeCaller, u
 pub async fn revoke(
     State(app): State<App>,
     reader: Reader,
-    caller: MaybeCaller,
+    SignedIn(caller): SignedIn,
     Sender(client): Sender,
     cookies: Cookies,
     body: Payload<Pages>,
 ) -> Answer<Pages> {
-    let caller = match caller {
-        Err(refused) if refused.is_no_session() => return Ok(login::first("/sessions")),
-        caller => caller?,
-    };
     let t = reader.texts;
     let mut fields = body.form()?;
     let (revoke, confirmed) = (fields.text("revoke")?, fields.flag("confirmed")?);
@@ -130,8 +120,8 @@ pub async fn revoke(
     };
     let Some(scope) = scope else {
         let id: SessionId = revoke.parse().map_err(|_| Error::NotFound)?;
-        let own = id == caller.principal.session_id();
-        let (revoked, lines) = match logout::revoke_one(&app, &caller.principal, id, &client, &cookies).await {
+        let own = id == caller.session_id();
+        let (revoked, lines) = match logout::revoke_one(&app, &caller, id, &client, &cookies).await {
             Ok(lines) => (1, lines),
             // It has ended meanwhile, as was wanted.
             Err(Error::NotFound) => (0, Vec::new()),
@@ -148,7 +138,7 @@ pub async fn revoke(
         let confirm = Confirm { t, assets: &ASSETS, sentence, button, revoke: Some(&revoke), back: "/sessions" };
         return Ok(page(StatusCode::OK, &confirm));
     }
-    let (revoked, lines) = logout::revoke_many(&app, &caller.principal, scope, &client, &cookies).await?;
+    let (revoked, lines) = logout::revoke_many(&app, &caller, scope, &client, &cookies).await?;
     let to = match scope {
         Scope::Others => format!("/sessions?ended={revoked}"),
         Scope::All => SIGNED_OUT.to_owned(),
