@@ -1,6 +1,29 @@
-//! Files of settings and secrets that other users of the machine can read or change.
+//! Files that settings name: reading them, and finding those that other users of the machine can read or change.
 
+use std::io::{self, Read as _};
 use std::path::Path;
+
+/// The most that such a file may hold, in bytes.
+const LARGEST_FILE: u64 = 64 * 1024;
+
+/// Reads a file. A pipe, and anything else without an end, is refused, since it could be read for ever.
+pub(super) fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::FileTypeExt as _;
+    if std::fs::metadata(path)?.file_type().is_fifo() {
+        return Err(io::Error::other("it is a pipe, which may never be written to: name a file"));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err(io::Error::other("it is larger than 64 KiB"));
+    }
+    Ok(bytes)
+}
+
+/// The same for a file that holds text.
+pub(super) fn read_small_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read_small(path)?).map_err(|_| io::Error::other("it is not UTF-8"))
+}
 
 /// Says so when a file that holds a secret can be read by every user of the machine, or changed by another one.
 ///

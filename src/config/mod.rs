@@ -1,8 +1,9 @@
 //! Configuration: flags over environment over a TOML file over defaults, checked as a whole before anything starts.
 //!
 //! `settings` declares every setting and its sources, and `setting` reads each kind. `links` recognises variables that
-//! are not settings. `values`, `cookie`, `origin` and `secret` are the types of some settings, and `error` refuses bad
-//! ones. `shown` prints the whole configuration, and `warnings` and `files` find what is unsafe in it.
+//! are not settings. `values`, `cookie`, `origin`, `secret`, `accent` and `brand` are the types of some settings, `files`
+//! reads those that settings name, and `error` refuses bad ones. `shown` prints the whole configuration, and `warnings`
+//! finds what is unsafe in it.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -15,6 +16,8 @@ use crate::domain::password::Password;
 use crate::domain::session::{Lifetime, Lifetimes};
 use crate::domain::text::Username;
 
+mod accent;
+mod brand;
 mod cookie;
 mod error;
 mod files;
@@ -27,6 +30,8 @@ mod shown;
 mod values;
 mod warnings;
 
+pub use self::accent::Accent;
+pub use self::brand::{Brand, Logo, LogoKind};
 pub use self::cookie::Cookie;
 pub use self::error::BadConfig;
 use self::error::bad;
@@ -83,10 +88,14 @@ pub struct Http {
     pub allowed_return_origins: Vec<Origin>,
     /// See [`Settings::require_https`].
     pub require_https: bool,
+    /// See [`Settings::clear_site_data`].
+    pub clear_site_data: bool,
     /// See [`Settings::verify_credentials`].
     pub verify_credentials: Vec<CredentialKind>,
     /// The session cookie.
     pub cookie: Cookie,
+    /// What the pages look like.
+    pub brand: Brand,
 }
 
 /// How sessions live and where they are kept.
@@ -210,8 +219,10 @@ fn http(settings: &Complete) -> Result<Http, BadConfig> {
         trusted_proxies: settings.trusted_proxies.clone().unwrap_or_default(),
         allowed_return_origins: settings.allowed_return_origins.clone().unwrap_or_default(),
         require_https: settings.require_https,
+        clear_site_data: settings.clear_site_data,
         verify_credentials: settings.verify_credentials.clone(),
         cookie: cookie::cookie(settings)?,
+        brand: brand::brand(settings)?,
     })
 }
 
@@ -302,6 +313,10 @@ mod tests {
             ("password_workers = 65", "64 at most"),
             ("password_queue = 100001", "100000 at most"),
             ("password_queue = 9223372036854775807", "100000 at most"),
+            ("brand_name = ' '", "write 1 to 40 characters"),
+            ("brand_name = \"a\\nb\"", "write 1 to 40 characters"),
+            ("logo_file = '/does/not/exist'", "cannot be read"),
+            ("logo_file = 'Cargo.toml'", "is no SVG, PNG or WebP"),
             ("admin_password = ''", "must have at least 8 characters: choose another"),
             ("admin_password = '          '", "must not be spaces alone: choose another"),
             ("admin_password = 'admin-2026'", "must not be made of the username: choose another"),
@@ -330,6 +345,8 @@ mod tests {
             ("public_url = 'https://:word@a.example'", "no user and no password"),
             ("public_url = 'https://@a.example'", "no user and no password"),
             ("session_idle = 'soon'", "90s"),
+            ("accent_color = 'blue'", "such as #1d4ed8"),
+            ("accent_color = '#ffdd00'", "write a darker one"),
             ("ops_hosts = ['metrics.example:9090']", "without scheme and port"),
             ("ops_hosts = ['http://metrics.example']", "without scheme and port"),
             ("ops_hosts = ['*.example']", "without scheme and port"),
@@ -343,7 +360,7 @@ mod tests {
 
     #[test]
     fn what_check_config_prints_gives_the_same_configuration() {
-        let toml = "public_url = 'https://login.example.com'\ncookie_domain = 'example.com'\nsession_idle = '90m'\ncors_origins = ['https://app.example.com:8443']\ntrusted_proxies = ['10.0.0.0/8']\nops_hosts = ['sessiond', 'Metrics.example.']\nmax_head = 16384";
+        let toml = "public_url = 'https://login.example.com'\ncookie_domain = 'example.com'\nsession_idle = '90m'\ncors_origins = ['https://app.example.com:8443']\ntrusted_proxies = ['10.0.0.0/8']\nops_hosts = ['sessiond', 'Metrics.example.']\nmax_head = 16384\nbrand_name = '\\o/ \"Ä\"'\naccent_color = '#7E22CE'\nlogo_file = 'src/http/pages/icon.svg'";
         let first = Config::new(&toml::from_str(toml).expect("well-formed")).expect("consistent").to_string();
         let second = Config::new(&toml::from_str(&first).expect("printed well")).expect("consistent").to_string();
         assert_eq!(first, second);

@@ -1,13 +1,13 @@
 //! Settings that hold a secret, and are printed without it.
 
 use std::fmt;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use url::Url;
 
 use super::error::{BadConfig, bad};
+use super::files::read_small_text;
 
 /// A secret setting: never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -89,24 +89,6 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// The most that a file of settings or with a secret may hold, in bytes.
-const LARGEST_FILE: u64 = 64 * 1024;
-
-/// Reads a file of settings or with a secret. A pipe, and anything else without an end, is refused, since it could be
-/// read for ever.
-pub(super) fn read_small(path: &Path) -> io::Result<String> {
-    use std::os::unix::fs::FileTypeExt as _;
-    if std::fs::metadata(path)?.file_type().is_fifo() {
-        return Err(io::Error::other("it is a pipe, which may never be written to: name a file"));
-    }
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST_FILE {
-        return Err(io::Error::other("it is larger than 64 KiB"));
-    }
-    Ok(text)
-}
-
 /// A secret that is given either directly or in a file, and not both.
 pub(super) fn one<S>(
     key: &str,
@@ -117,7 +99,7 @@ pub(super) fn one<S>(
     match (given, file) {
         (Some(_), Some(_)) => bad(format!("{key} and {key}_file are both set: keep one")),
         (given, None) => Ok(given),
-        (None, Some(path)) => match read_small(path) {
+        (None, Some(path)) => match read_small_text(path) {
             Ok(text) => Ok(Some(new(text.trim_end_matches(['\r', '\n']).to_owned()))),
             Err(error) => bad(format!("{key}_file {} cannot be read: {error}", path.display())),
         },

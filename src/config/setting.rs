@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::accent::Accent;
 use super::error::{BadConfig, quoted};
 use super::origin::{HostName, Origin};
 use super::secret::{DatabaseUrl, Hidden};
@@ -153,6 +154,7 @@ parsed! {
     Span: "a length of time such as '90s', '15m', '2h' or '14d'";
     Delay: "a length of time such as '0s', '500ms', '2s' or '1m'";
     Origin: "scheme, host and port, such as 'https://app.example.com'";
+    Accent: "a colour such as '#1d4ed8'";
     HostName: "a name without scheme and port, such as 'sessiond.internal'";
 }
 

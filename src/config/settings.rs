@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::accent::Accent;
 use super::error::{BadConfig, bad};
 use super::links;
 use super::origin::{HostName, Origin};
@@ -152,6 +153,14 @@ settings! {
     allowed_return_origins / "SESSIOND_ALLOWED_RETURN_ORIGINS": Vec<Origin>,
     /// Whether requests are refused of which a trusted proxy says that they came over plain HTTP
     require_https / "SESSIOND_REQUIRE_HTTPS": bool = "false",
+    /// Whether API logouts by cookie, too, have the browser drop its copies of this origin's pages, as /logout does
+    clear_site_data / "SESSIOND_CLEAR_SITE_DATA": bool = "false",
+    /// The name that stands above the pages
+    brand_name / "SESSIOND_BRAND_NAME": String = "sessiond",
+    /// The colour of links and of the main button on the pages, such as #1d4ed8
+    accent_color / "SESSIOND_ACCENT_COLOR": Accent ["a blue"],
+    /// An SVG, PNG or WebP that stands above the pages instead of the name
+    logo_file / "SESSIOND_LOGO_FILE": PathBuf ["none"],
     /// Which credentials /verify accepts
     verify_credentials / "SESSIOND_VERIFY_CREDENTIALS": Vec<CredentialKind> = "cookie,headers,bearer",
     /// on: checks are answered from memory; off: each check reads the store
@@ -215,7 +224,7 @@ fn read<T: Setting>(name: &str, values: &[OsString]) -> Result<Option<T>, BadCon
 
 pub(super) fn read_file(path: &Path) -> Result<Settings, BadConfig> {
     let shown = path.display();
-    let text = super::secret::read_small(path)
+    let text = super::files::read_small_text(path)
         .map_err(|error| BadConfig(format!("the configuration file {shown} cannot be read: {error}")))?;
     toml::from_str(&text)
         .map_err(|error| BadConfig(format!("the configuration file {shown} is wrong{}", place(&text, error))))

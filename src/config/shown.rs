@@ -25,8 +25,10 @@ impl fmt::Display for Config {
             trusted_proxies,
             allowed_return_origins,
             require_https,
+            clear_site_data,
             verify_credentials,
             cookie,
+            brand,
         } = &self.http;
         writeln!(f, "listen = \"{listen}\"\nops_listen = \"{ops_listen}\"\nmax_connections = {max_connections}")?;
         let names = ops_hosts.iter().map(|name| name.as_str().to_owned()).collect();
@@ -39,7 +41,7 @@ impl fmt::Display for Config {
         writeln!(f, "cors_origins = {}", origins(cors_origins))?;
         writeln!(f, "trusted_proxies = {}", quoted(trusted_proxies.iter().map(ToString::to_string).collect()))?;
         writeln!(f, "allowed_return_origins = {}", origins(allowed_return_origins))?;
-        writeln!(f, "require_https = {require_https}")?;
+        writeln!(f, "require_https = {require_https}\nclear_site_data = {clear_site_data}")?;
         let kinds = verify_credentials.iter().map(|kind| format!("{kind:?}").to_lowercase()).collect();
         writeln!(f, "verify_credentials = {}", quoted(kinds))?;
         writeln!(f, "cookie_name = \"{}\"\ncookie_secure = {}", cookie.name, cookie.secure)?;
@@ -47,6 +49,14 @@ impl fmt::Display for Config {
             writeln!(f, "cookie_domain = \"{domain}\"")?;
         }
         writeln!(f, "cookie_samesite = {}", word(&cookie.same_site))?;
+        let text = |text: &str| toml::Value::from(text);
+        writeln!(f, "brand_name = {}", text(&brand.name))?;
+        if let Some(accent) = brand.accent {
+            writeln!(f, "accent_color = \"{}\"", accent.light)?;
+        }
+        if let Some(logo) = &brand.logo {
+            writeln!(f, "logo_file = {}", text(&logo.path.to_string_lossy()))?;
+        }
         let Sessions { lifetimes, per_user, cache, cache_entries } = self.sessions;
         writeln!(f, "cache = {}\ncache_entries = {cache_entries}", word(&cache))?;
         for (kind, life) in [("session", lifetimes.plain), ("remembered", lifetimes.remembered)] {

@@ -132,8 +132,7 @@ pub fn log_answer<B>(app: &App) -> impl FnOnce(&http::Response<B>, Duration, &Sp
 pub async fn refuse_plain_http<D: Dialect>(State(app): State<App>, request: Request, next: Next) -> Response {
     const TLS: HeaderValue = HeaderValue::from_static("TLS/1.2, HTTP/1.1");
     const UPGRADES: HeaderValue = HeaderValue::from_static("upgrade");
-    // What is not for pages is asked by proxies and probes, which come as they do.
-    if !(D::FOR_PAGES && app.require_https && came_over_plain_http(&app, &request)) {
+    if !(D::FOR_BROWSERS && app.require_https && came_over_plain_http(&app, &request)) {
         return next.run(request).await;
     }
     let mut response = D::refuse(&Refusal::PlainHttp);

@@ -7,7 +7,7 @@
 use axum::body::{Body, Bytes};
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::Request;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::any_service;
 use axum::{BoxError, Router};
@@ -30,6 +30,7 @@ use self::dialect::canonical::{self, Canonical};
 use self::dialect::{medama, rocketchat};
 use self::framing::Listener;
 use self::layers::ByHead;
+use self::pages::Pages;
 use self::refusal::Dialect;
 use self::request::client_address::FromPeer;
 use self::request::credential::X_AUTH_TOKEN;
@@ -39,6 +40,7 @@ use self::routes::{Route, Routes};
 use self::verify::{StatusOnly, Verify};
 
 pub mod answers;
+pub mod brand;
 pub mod connection;
 pub mod dialect;
 pub mod framing;
@@ -62,7 +64,7 @@ fn dialects() -> Mounts {
         .mount("/api/v1/auth", canonical::routes())
         .mount("/api/v1/admin", Routes::<Canonical>::default())
         .mount("/verify", Routes::<StatusOnly>::default())
-        .beside(pages::routes())
+        .pages(pages::routes())
 }
 
 /// Every route that clients and proxies can reach.
@@ -88,8 +90,8 @@ pub fn client_service<B: AnyBody>(app: &App) -> impl Answers<FromPeer<B>> + use<
             ServiceBuilder::new()
                 .layer(SetResponseHeaderLayer::appending(VARY, stamps::vary(app)))
                 .layer(SetResponseHeaderLayer::overriding(STRICT_TRANSPORT_SECURITY, stamps::https_only(app)))
+                .layer(SetResponseHeaderLayer::if_not_present(stamps::CLEAR_SITE_DATA.0, stamps::clear_site_data(app)))
                 .layer(from_fn_with_state(app.clone(), layers::allow_listed_origins_to_read))
-                .layer(from_fn(pages::errors::show_to_people))
                 .service(dialects().into_service(app)),
         ))
 }
@@ -143,11 +145,7 @@ fn stack<S: Answers<Request>>(app: &App, routers: S) -> impl Answers<Request> + 
         .service(routers)
 }
 
-/// The routes of a dialect, and what goes around each of them in its words.
-fn routes_in_dialect<D: Dialect>(routes: Routes<D>, app: &App) -> Router {
-    in_dialect::<D>(routes.into_router(), app)
-}
-
+/// What goes around each route of a dialect, in its words.
 fn in_dialect<D: Dialect>(router: Router<App>, app: &App) -> Router {
     let around_each = ServiceBuilder::new()
         .layer(from_fn_with_state(app.clone(), layers::count))
@@ -176,7 +174,7 @@ impl<B> AnyBody for B where B: http_body::Body<Data = Bytes, Error: Into<BoxErro
 struct Mounts {
     list: Vec<Route>,
     prefixes: Vec<(&'static str, Mount)>,
-    beside: Vec<Mount>,
+    pages: Option<Mount>,
 }
 
 type Mount = Box<dyn FnOnce(&App) -> ByHead>;
@@ -184,18 +182,24 @@ type Mount = Box<dyn FnOnce(&App) -> ByHead>;
 impl Mounts {
     fn mount<D: Dialect>(mut self, prefix: &'static str, routes: Routes<D>) -> Self {
         self.list.extend(routes.list_under(prefix));
-        let mount = |app: &App| ByHead { good: routes_in_dialect(routes, app), bad: layers::refuse_bad_heads::<D>() };
+        let mount = |app: &App| ByHead {
+            good: in_dialect::<D>(routes.into_router(pages::errors::unknown_route::<D>), app),
+            bad: layers::refuse_bad_heads::<D>(),
+        };
         self.prefixes.push((prefix, Box::new(mount)));
         self
     }
 
-    /// Routes beside those under the empty prefix, whose dialect answers where there is no route.
-    fn beside<D: Dialect>(mut self, routes: Routes<D>) -> Self {
+    /// The pages, beside the routes under the empty prefix, whose dialect answers where there is no route.
+    fn pages(mut self, routes: Routes<Pages>) -> Self {
         self.list.extend(routes.list_under(""));
         let paths = routes.list_under("").map(|route| route.path).collect();
-        self.beside.push(Box::new(move |app| ByHead {
-            good: in_dialect::<D>(routes.into_router_without_fallback(), app),
-            bad: layers::refuse_bad_heads_at::<D>(&paths),
+        self.pages = Some(Box::new(move |app| {
+            let rendered = from_fn_with_state(app.clone(), pages::errors::render);
+            ByHead {
+                good: in_dialect::<Pages>(routes.into_router_beside_another(), app).layer(rendered.clone()),
+                bad: layers::refuse_bad_heads_at::<Pages>(&paths).layer(rendered),
+            }
         }));
         self
     }
@@ -210,9 +214,8 @@ impl Mounts {
             let ByHead { good, bad } = mount(app);
             ByHead { good: under(all.good, prefix, good), bad: under(all.bad, prefix, bad) }
         });
-        self.beside.into_iter().fold(all, |all, beside| {
-            let ByHead { good, bad } = beside(app);
-            ByHead { good: all.good.merge(good), bad: all.bad.merge(bad) }
-        })
+        let Some(pages) = self.pages else { return all };
+        let ByHead { good, bad } = pages(app);
+        ByHead { good: all.good.merge(good), bad: all.bad.merge(bad) }
     }
 }

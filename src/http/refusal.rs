@@ -22,6 +22,8 @@ pub const CLOSE: HeaderValue = HeaderValue::from_static("close");
 pub trait Dialect: Send + Sync + 'static {
     /// Whether pages of listed origins may call it. If so, OPTIONS is a preflight, on unknown paths too.
     const FOR_PAGES: bool = true;
+    /// Whether it is refused over plain HTTP where the configuration asks for HTTPS. Proxies and probes come as they do.
+    const FOR_BROWSERS: bool = Self::FOR_PAGES;
 
     /// Words for a refusal: status, headers of its own and body.
     fn refuse(refusal: &Refusal) -> Response;

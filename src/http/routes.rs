@@ -96,13 +96,13 @@ impl<D: Dialect> Routes<D> {
             .map(move |Route { method, path }| Route { method: method.clone(), path: format!("{prefix}{path}") })
     }
 
-    /// The router, which refuses in the words of `D` what it has no route for.
-    pub fn into_router(self) -> Router<App> {
-        self.router.fallback(unknown_route::<D>).method_not_allowed_fallback(wrong_method::<D>)
+    /// The router, with what answers where there is no route.
+    pub fn into_router<H: Handler<T, App>, T: 'static>(self, unknown_route: H) -> Router<App> {
+        self.into_router_beside_another().fallback(unknown_route)
     }
 
-    /// The same, beside routes of another dialect that answers where there is none.
-    pub fn into_router_without_fallback(self) -> Router<App> {
+    /// The router, beside that of another dialect, which answers where there is no route.
+    pub fn into_router_beside_another(self) -> Router<App> {
         self.router.method_not_allowed_fallback(wrong_method::<D>)
     }
 
@@ -115,9 +115,9 @@ impl<D: Dialect> Routes<D> {
 }
 
 /// Answers where there is no route: OPTIONS is a preflight there too, and anything else is refused.
-async fn unknown_route<D: Dialect>(State(app): State<App>, request: Request) -> Response {
+pub fn unknown_route<D: Dialect>(app: &App, request: &Request) -> Response {
     if request.method() == Method::OPTIONS && D::FOR_PAGES {
-        preflight::<D>(&app, &request)
+        preflight::<D>(app, request)
     } else {
         D::refuse(&Refusal::UnknownRoute)
     }

@@ -1,7 +1,9 @@
 //! The headers that every answer has. Each name and value is defined here once, for the layers and for `/verify`.
 
 use axum::response::Response;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, REFERRER_POLICY, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, REFERRER_POLICY, SET_COOKIE, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::refusal::CLOSE;
@@ -51,6 +53,22 @@ pub fn vary(app: &App) -> Option<HeaderValue> {
 pub fn https_only(app: &App) -> Option<HeaderValue> {
     let https = app.origins.public().is_some_and(|origin| origin.starts_with("https:"));
     https.then_some(HeaderValue::from_static("max-age=31536000"))
+}
+
+/// Has a browser drop what it keeps of this origin's pages, so that its back button does not show those of a person who has
+/// signed out. `no-store` alone does not keep pages out of the back/forward cache.
+pub const CLEAR_SITE_DATA: Stamp = (HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\""));
+
+/// The value of `Clear-Site-Data` where an answer clears the cookie and the configuration asks for it.
+pub fn clear_site_data(app: &App) -> impl Fn(&Response) -> Option<HeaderValue> + Clone + use<> {
+    const CLEARING: &[u8] = b" Max-Age=0";
+    let app = app.clone();
+    move |response| {
+        let clears =
+            |cookie: &HeaderValue| cookie.as_bytes().windows(CLEARING.len()).any(|attribute| attribute == CLEARING);
+        let signs_out = app.clear_site_data && response.headers().get_all(SET_COOKIE).iter().any(clears);
+        signs_out.then_some(CLEAR_SITE_DATA.1)
+    }
 }
 
 /// Stamps an answer that no layer stamps with what depends on its status and on the server, too.

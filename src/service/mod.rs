@@ -18,7 +18,7 @@ use self::refusals::Refusals;
 use crate::cache::Cache;
 use crate::cache::coherence::Coherence;
 use crate::cache::touch::Touches;
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::Entropy;
 use crate::domain::id::UserId;
 use crate::domain::revocation::Seq;
@@ -121,6 +121,11 @@ impl Service {
     /// When the store fails.
     pub async fn ready(&self) -> Result<()> {
         Ok(self.parts.health.ready().await?)
+    }
+
+    /// The time now, by the clock that decides how long sessions live.
+    pub fn now(&self) -> Timestamp {
+        self.parts.clock.now()
     }
 
     /// How many passwords wait for a worker.

@@ -45,6 +45,7 @@ async fn a_person_signs_in_sees_where_and_signs_out(store: StoreKind) {
         let signed_out = server.send(form("/logout", &[]).cookie(&token)).await;
         assert_eq!(to(&signed_out), (303, Some("/login?signed_out=1")));
         assert!(signed_out.header("set-cookie").is_some_and(|cookie| cookie.contains("Max-Age=0")));
+        assert_eq!(signed_out.header("clear-site-data"), Some("\"cache\""), "or the back button shows what was there");
         assert_eq!(server.check(&token).await, 401);
     }
     assert!(server.send(get("/login?signed_out=1")).await.text().contains("You were signed out."));
@@ -144,6 +145,7 @@ async fn sessions_are_ended_one_by_one_all_others_or_all(store: StoreKind) {
     let all = server.send(revoke(&[("revoke", "all"), ("confirmed", "true")])).await;
     assert_eq!((to(&all), server.check(&mine.token).await), ((303, Some("/login?signed_out=1")), 401));
     assert!(all.header("set-cookie").is_some_and(|cookie| cookie.contains("Max-Age=0")));
+    assert_eq!((all.header("clear-site-data"), one.header("clear-site-data")), (Some("\"cache\""), None));
     let late = server.send(revoke(&confirmed)).await;
     assert_eq!(to(&late), (303, Some("/login?return_to=%2Fsessions")));
     server.stop().await;
@@ -178,10 +180,110 @@ async fn what_is_not_there_is_a_page_for_people_and_json_for_programs(store: Sto
     assert_eq!(server.send(get("/nothing")).await.json()["error"]["code"], 404);
     let slash = server.send(get("/login/?return_to=%2Fx").header("Accept", NAVIGATION)).await;
     assert_eq!(to(&slash), (308, Some("/login?return_to=%2Fx")));
-    let style = server.send(get("/login")).await.text();
-    let style = style.split("href=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a stylesheet").to_owned();
-    let css = server.send(get(&style)).await;
-    assert_eq!((css.status, css.header("content-type")), (200, Some("text/css; charset=utf-8")));
-    assert_eq!(server.send(get("/assets/style-x.css")).await.status, 404);
+    let id = page.header("x-request-id").expect("an id");
+    assert!(page.text().contains(&format!("<code>{id}</code>")), "people can quote it: {}", page.text());
     server.stop().await;
+}
+
+/// Where a page has what an attribute links to, by the first words of the path.
+fn linked(page: &Reply, begin: &str) -> String {
+    let text = page.text();
+    let at = text.find(begin).unwrap_or_else(|| panic!("no {begin} in {text}"));
+    text[at..].split('"').next().expect("the end of an attribute").to_owned()
+}
+
+#[on_both_stores]
+async fn the_pages_are_dressed_as_the_operator_says(store: StoreKind) {
+    let plain = Server::start(store).await;
+    let page = plain.send(get("/login")).await;
+    assert!(page.text().contains("<title>Sign in · sessiond</title>"), "{}", page.text());
+    assert_eq!(plain.send(get("/assets/style-x.css")).await.status, 404);
+    let own = plain.send(get(&linked(&page, "/assets/style-"))).await;
+    plain.stop().await;
+
+    let logo = tempfile::Builder::new().suffix(".svg").tempfile().expect("a file");
+    let drawing = "<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>";
+    std::fs::write(logo.path(), drawing).expect("written");
+    let settings =
+        format!("brand_name = '<b>Harbour & Söhne'\naccent_color = '#0f766e'\nlogo_file = '{}'", logo.path().display());
+    let server = Server::with(store, &settings).await;
+    let page = server.send(get("/login")).await;
+    assert!(page.text().contains("alt=\"&#60;b&#62;Harbour &#38; Söhne\""), "{}", page.text());
+    for (begin, kind) in [
+        ("/assets/style-", "text/css; charset=utf-8"),
+        ("/assets/icon-", "image/svg+xml"),
+        ("/assets/logo-", "image/svg+xml"),
+    ] {
+        let file = server.send(get(&linked(&page, begin))).await;
+        assert_eq!((file.status, file.header("content-type")), (200, Some(kind)), "{begin}");
+        assert!(file.header("cache-control").is_some_and(|rule| rule.contains("immutable")), "{file:?}");
+        let policy = file.header("content-security-policy").expect("a policy");
+        assert!(policy.contains("default-src 'none'") && policy.ends_with("sandbox"), "a script in it does not run");
+    }
+    let style = server.send(get(&linked(&page, "/assets/style-"))).await;
+    assert!(style.text().starts_with(&own.text()) && style.text().contains("--accent: #0f766e"), "{}", style.text());
+    assert_eq!(server.send(get(&linked(&page, "/assets/logo-"))).await.text(), drawing);
+    server.stop().await;
+}
+
+#[on_both_stores]
+async fn signing_out_leads_back_to_where_one_came_from(store: StoreKind) {
+    let server = Server::start(store).await;
+    let bob = server.log_in(BOB).await;
+    let path = "/logout?return_to=%2Fapp%2F%3Fa%3D1%26b%3D2";
+    let asked = server.send(get(path).cookie(&bob.token)).await.text();
+    assert!(asked.contains("href=\"/app/?a=1&#38;b=2\""), "the safe way is back: {asked}");
+    let hostile = server.send(get("/logout?return_to=https%3A%2F%2Fevil.example%2F").cookie(&bob.token)).await.text();
+    assert!(!hostile.contains("evil") && hostile.contains("href=\"/sessions\""), "{hostile}");
+    let signed_out = server.send(form(path, &[]).cookie(&bob.token)).await;
+    assert_eq!(to(&signed_out), (303, Some("/login?signed_out=1&return_to=%2Fapp%2F%3Fa%3D1%26b%3D2")));
+    assert_eq!(server.check(&bob.token).await, 401);
+    let login = server.send(get("/login?signed_out=1&return_to=%2Fapp%2F%3Fa%3D1%26b%3D2")).await.text();
+    assert!(login.contains("value=\"/app/?a=1&#38;b=2\"") && login.contains("You were signed out."), "{login}");
+    server.stop().await;
+}
+
+#[on_both_stores]
+async fn no_page_is_shown_over_plain_http_where_https_is_required(store: StoreKind) {
+    let settings = "public_url = 'https://login.example'\nrequire_https = true\ntrusted_proxies = ['127.0.0.1']";
+    let server = Server::with(store, settings).await;
+    for request in [get("/login"), get("/nothing").header("Accept", NAVIGATION), sign_in("")] {
+        let refused = server.send(request.clone().header("X-Forwarded-Proto", "http")).await;
+        assert_eq!((refused.status, refused.cookie()), (426, None), "{refused:?}");
+        assert_ne!(server.send(request.header("X-Forwarded-Proto", "https")).await.status, 426);
+    }
+    let page = server.send(get("/login").header("X-Forwarded-Proto", "http")).await;
+    assert!(page.text().contains("over https alone"), "{}", page.text());
+    server.stop().await;
+}
+
+#[on_both_stores]
+async fn a_list_says_when_and_by_which_device(store: StoreKind) {
+    let server = Server::start(store).await;
+    let bob = server.log_in(BOB).await;
+    server.send(sign_in("").header("User-Agent", "curl/8.5.0")).await;
+    server.advance(std::time::Duration::from_secs(90 * 60));
+    let list = server.send(get("/sessions").cookie(&bob.token).header("Accept-Language", "de")).await.text();
+    for words in ["<h2>curl</h2>", "vor 1 Stunde", "datetime=\"20", "Unbekanntes Gerät", "Abmelden: curl"] {
+        assert!(list.contains(words), "{words}: {list}");
+    }
+    server.stop().await;
+}
+
+#[on_both_stores]
+async fn api_logouts_have_a_browser_drop_its_pages_where_that_is_asked_for(store: StoreKind) {
+    for (settings, wanted) in [("", None), ("clear_site_data = true", Some("\"cache\""))] {
+        let server = Server::with(store, settings).await;
+        for path in ["/auth/logout", "/api/v1/auth/logout"] {
+            let bob = server.log_in(BOB).await;
+            let by_token = server.send(post(path).bearer(&server.log_in(BOB).await.token)).await;
+            let reply = server.send(post(path).cookie(&bob.token)).await;
+            assert_eq!(reply.header("clear-site-data"), wanted, "{path} {settings}");
+            assert_eq!(
+                by_token.header("clear-site-data").is_some(),
+                by_token.header("set-cookie").is_some() && wanted.is_some()
+            );
+        }
+        server.stop().await;
+    }
 }

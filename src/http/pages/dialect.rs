@@ -13,6 +13,7 @@ pub struct Pages;
 
 impl Dialect for Pages {
     const FOR_PAGES: bool = false;
+    const FOR_BROWSERS: bool = true;
 
     fn refuse(refusal: &Refusal) -> Response {
         use StatusCode as S;

@@ -1,49 +1,42 @@
 //! Refusals as people see them: a page, in their language.
 
 use askama::Template;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode, Uri};
+use tower_http::request_id::RequestId;
 
-use super::assets::{ASSETS, Assets};
 use super::render::{PageError, page};
-use super::texts::Texts;
+use super::texts::{Texts, preferred};
+use crate::http::brand::Brand;
+use crate::http::refusal::Dialect;
 use crate::http::request::navigation::is_navigation;
+use crate::http::request::state::App;
+use crate::http::routes;
 
 /// The paths of pages, whose names with a slash behind them lead to them.
 const PAGES: [&str; 4] = ["/login", "/logout", "/sessions", "/password"];
 
-/// A sentence, and the way on.
+/// What went wrong, and the way on.
 #[derive(Template)]
-#[template(path = "words.html", config = ".askama.toml")]
-pub(super) struct Words<'w> {
-    pub t: &'static Texts,
-    pub assets: &'static Assets,
-    pub status: Option<u16>,
-    pub sentence: &'w str,
-    pub href: &'static str,
-    pub link: &'static str,
+#[template(path = "error.html", config = ".askama.toml")]
+struct ErrorPage<'e> {
+    t: &'static Texts,
+    brand: &'e Brand,
+    status: u16,
+    sentence: &'static str,
+    /// For people to quote to an administrator, who finds it in the log.
+    request_id: Option<&'e str>,
 }
 
-/// Renders the refusals of pages, and those of unknown paths where a browser navigates to one. API clients get their own
-/// words.
-pub async fn show_to_people(request: Request, next: Next) -> Response {
-    let uri = request.uri().clone();
-    let texts = Texts::preferred(request.headers());
-    let navigates = is_navigation(request.method(), request.headers()) && !uri.path().starts_with("/verify");
+/// Renders the refusals of pages.
+pub async fn render(State(app): State<App>, request: Request, next: Next) -> Response {
+    let asked = Asked::new(&request);
     let mut response = next.run(request).await;
-    let status = match response.extensions_mut().remove::<PageError>() {
-        Some(PageError(status)) => status,
-        None if navigates && response.status() == StatusCode::NOT_FOUND => match with_slash(&uri) {
-            Some(bare) => return moved(&bare),
-            None => StatusCode::NOT_FOUND,
-        },
-        None => return response,
-    };
-    let shown = page(status, &words(status, texts));
-    let (mut shown, body) = shown.into_parts();
+    let Some(PageError(status)) = response.extensions_mut().remove::<PageError>() else { return response };
+    let (mut shown, body) = asked.page(status, &app).into_parts();
     // What the refusal says of itself stays, such as `Allow` or a reason for the log.
     let (mut refused, _) = response.into_parts();
     refused.headers.remove(CONTENT_TYPE);
@@ -53,14 +46,42 @@ pub async fn show_to_people(request: Request, next: Next) -> Response {
     Response::from_parts(shown, body)
 }
 
-fn words(status: StatusCode, t: &'static Texts) -> Words<'static> {
-    let sentence = match status {
-        StatusCode::NOT_FOUND => t.not_found,
-        StatusCode::FORBIDDEN => t.wrong_place,
-        status if status.is_client_error() => t.bad_request,
-        _ => t.failed,
-    };
-    Words { t, assets: &ASSETS, status: Some(status.as_u16()), sentence, href: "/login", link: t.back_to_sign_in }
+/// Answers where there is no route: a page where a browser navigates to it, and otherwise the words of `D`.
+pub async fn unknown_route<D: Dialect>(State(app): State<App>, request: Request) -> Response {
+    if !(D::FOR_PAGES && is_navigation(request.method(), request.headers())) {
+        return routes::unknown_route::<D>(&app, &request);
+    }
+    match with_slash(request.uri()) {
+        Some(bare) => moved(&bare),
+        None => Asked::new(&request).page(StatusCode::NOT_FOUND, &app),
+    }
+}
+
+/// What an error page takes from the request.
+struct Asked {
+    t: &'static Texts,
+    id: Option<HeaderValue>,
+}
+
+impl Asked {
+    fn new(request: &Request) -> Self {
+        let id = request.extensions().get::<RequestId>().map(|id| id.header_value().clone());
+        Self { t: preferred(request.headers()), id }
+    }
+
+    fn page(&self, status: StatusCode, app: &App) -> Response {
+        let t = self.t;
+        let sentence = match status {
+            StatusCode::NOT_FOUND => t.not_found,
+            StatusCode::FORBIDDEN => t.wrong_place,
+            StatusCode::UPGRADE_REQUIRED => t.plain_http,
+            status if status.is_client_error() => t.bad_request,
+            _ => t.failed,
+        };
+        let request_id = self.id.as_ref().and_then(|id| id.to_str().ok());
+        let error = ErrorPage { t, brand: &app.brand, status: status.as_u16(), sentence, request_id };
+        page(status, &error)
+    }
 }
 
 /// The page that a path with a slash behind it means.

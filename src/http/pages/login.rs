@@ -4,12 +4,11 @@ use askama::Template;
 use axum::extract::State;
 use http::{StatusCode, Uri};
 
-use super::assets::{ASSETS, Assets};
 use super::dialect::Pages;
-use super::errors::Words;
 use super::render::{Reader, page, see_other};
 use super::texts::Texts;
 use crate::domain::text::LoginName;
+use crate::http::brand::Brand;
 use crate::http::refusal::{Answer, Refused, with_cookies, with_retry};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
@@ -25,12 +24,20 @@ use crate::service::login::Login;
 #[template(path = "login.html", config = ".askama.toml")]
 struct Form<'f> {
     t: &'static Texts,
-    assets: &'static Assets,
+    brand: &'f Brand,
     error: Option<&'static str>,
     signed_out: bool,
     username: &'f str,
     remember: bool,
     return_to: &'f str,
+}
+
+/// Words for those whose application does not get the cookie. A redirect would have them sent back and forth.
+#[derive(Template)]
+#[template(path = "out_of_reach.html", config = ".askama.toml")]
+struct OutOfReach<'o> {
+    t: &'static Texts,
+    brand: &'o Brand,
 }
 
 /// A page that goes on to another origin by itself. Browsers hold `form-action` against every redirect that follows a
@@ -39,7 +46,7 @@ struct Form<'f> {
 #[template(path = "onward.html", config = ".askama.toml")]
 struct Onward<'o> {
     t: &'static Texts,
-    assets: &'static Assets,
+    brand: &'o Brand,
     url: &'o str,
 }
 
@@ -57,16 +64,7 @@ pub async fn form(
         if let ReturnTo::Listed(url) = &to
             && !app.cookie_reaches(url)
         {
-            let t = reader.texts;
-            let words = Words {
-                t,
-                assets: &ASSETS,
-                status: None,
-                sentence: t.out_of_reach,
-                href: "/sessions",
-                link: t.to_sessions,
-            };
-            return Ok(page(StatusCode::OK, &words));
+            return Ok(page(StatusCode::OK, &OutOfReach { t: reader.t, brand: &app.brand }));
         }
         return Ok(match to {
             ReturnTo::Sessions => see_other("/sessions"),
@@ -75,8 +73,8 @@ pub async fn form(
     }
     let signed_out = query.optional_text("signed_out")?.is_some();
     let form = Form {
-        t: reader.texts,
-        assets: &ASSETS,
+        t: reader.t,
+        brand: &app.brand,
         error: None,
         signed_out,
         username: "",
@@ -99,10 +97,9 @@ pub async fn sign_in(
     let (username, password) = (text(fields.optional_text("username")?), text(fields.optional_text("password")?));
     let (remember, return_to) = (fields.flag("remember")?, text(fields.optional_text("return_to")?));
     let again = |status, error| {
-        let (t, assets) = (reader.texts, &*ASSETS);
         let form = Form {
-            t,
-            assets,
+            t: reader.t,
+            brand: &app.brand,
             error: Some(error),
             signed_out: false,
             username: &username,
@@ -112,7 +109,7 @@ pub async fn sign_in(
         page(status, &form)
     };
     if username.is_empty() || password.is_empty() {
-        return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, reader.texts.required));
+        return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, reader.t.required));
     }
     let login = Login {
         name: LoginName::either(&username),
@@ -123,9 +120,9 @@ pub async fn sign_in(
     };
     let logged_in = match app.service.login(login).await {
         Ok(logged_in) => logged_in,
-        Err(Error::BadCredentials) => return Ok(again(StatusCode::UNAUTHORIZED, reader.texts.no_match)),
+        Err(Error::BadCredentials) => return Ok(again(StatusCode::UNAUTHORIZED, reader.t.no_match)),
         Err(Error::Overloaded) => {
-            return Ok(with_retry(again(StatusCode::SERVICE_UNAVAILABLE, reader.texts.overloaded)));
+            return Ok(with_retry(again(StatusCode::SERVICE_UNAVAILABLE, reader.t.overloaded)));
         }
         Err(error) => return Err(error.into()),
     };
@@ -134,7 +131,7 @@ pub async fn sign_in(
     let onward = match ReturnTo::read(Some(&return_to), &reader.headers, &app) {
         ReturnTo::Sessions => see_other("/sessions"),
         ReturnTo::Ours(to) => see_other(&to),
-        ReturnTo::Listed(url) => page(StatusCode::OK, &Onward { t: reader.texts, assets: &ASSETS, url: &url }),
+        ReturnTo::Listed(url) => page(StatusCode::OK, &Onward { t: reader.t, brand: &app.brand, url: &url }),
     };
     Ok(with_cookies(onward, lines))
 }

@@ -5,11 +5,11 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 
-use super::assets::{ASSETS, Assets};
 use super::dialect::Pages;
 use super::render::{Reader, page, see_other};
 use super::signed_in::SignedIn;
 use super::texts::Texts;
+use crate::http::brand::Brand;
 use crate::http::refusal::{Answer, with_cookies};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
@@ -21,7 +21,7 @@ use crate::service::Error;
 #[template(path = "password.html", config = ".askama.toml")]
 struct Form<'f> {
     t: &'static Texts,
-    assets: &'static Assets,
+    brand: &'f Brand,
     error: Option<&'f str>,
     /// For password managers, which would otherwise not know whose password changes.
     username: &'f str,
@@ -33,9 +33,9 @@ pub async fn well_known() -> Response {
 }
 
 /// `GET /password`.
-pub async fn form(reader: Reader, SignedIn(caller): SignedIn) -> Answer<Pages> {
+pub async fn form(State(app): State<App>, reader: Reader, SignedIn(caller): SignedIn) -> Answer<Pages> {
     let username = caller.identity.username();
-    Ok(page(StatusCode::OK, &Form { t: reader.texts, assets: &ASSETS, error: None, username }))
+    Ok(page(StatusCode::OK, &Form { t: reader.t, brand: &app.brand, error: None, username }))
 }
 
 /// `POST /password`: ends every other session. This one goes on under a new token.
@@ -51,16 +51,16 @@ pub async fn change(
     let (current, new) = (fields.text("current_password")?, fields.text("new_password")?);
     let again = |status, error: &str| {
         let username = caller.identity.username();
-        page(status, &Form { t: reader.texts, assets: &ASSETS, error: Some(error), username })
+        page(status, &Form { t: reader.t, brand: &app.brand, error: Some(error), username })
     };
     match app.service.change_password(&caller, current, new, &client).await {
         Ok(renewed) => {
             let lines = cookies.set(&renewed.token, renewed.session.remembered.then_some(renewed.left), &app);
             Ok(with_cookies(see_other(&format!("/sessions?password_changed=1&ended={}", renewed.revoked)), lines))
         }
-        Err(Error::BadCredentials) => Ok(again(StatusCode::UNAUTHORIZED, reader.texts.wrong_current_password)),
+        Err(Error::BadCredentials) => Ok(again(StatusCode::UNAUTHORIZED, reader.t.wrong_current_password)),
         Err(Error::Invalid { field: _, sentence }) => {
-            let sentence = format!("{}: {sentence}", reader.texts.new_password);
+            let sentence = format!("{}: {sentence}", reader.t.new_password);
             Ok(again(StatusCode::UNPROCESSABLE_ENTITY, &sentence))
         }
         Err(error) => Err(error.into()),

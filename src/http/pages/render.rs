@@ -9,15 +9,14 @@ use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POL
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::texts::Texts;
+use super::texts::{Texts, preferred};
 use crate::http::refusal::Failure;
 use crate::http::request::state::App;
 
 /// Who reads a page, and in which language.
-#[derive(Debug)]
 pub struct Reader {
     /// The texts in that language.
-    pub texts: &'static Texts,
+    pub t: &'static Texts,
     /// The headers of the request.
     pub headers: HeaderMap,
 }
@@ -26,7 +25,7 @@ impl FromRequestParts<App> for Reader {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
-        Ok(Self { texts: Texts::preferred(&parts.headers), headers: parts.headers.clone() })
+        Ok(Self { t: preferred(&parts.headers), headers: parts.headers.clone() })
     }
 }
 

@@ -4,9 +4,8 @@ use askama::Template;
 use axum::extract::State;
 use http::{StatusCode, Uri};
 
-use super::assets::{ASSETS, Assets};
 use super::dialect::Pages;
-use super::logout::{Confirm, SIGNED_OUT};
+use super::logout::{Confirm, SIGNED_OUT, signed_out};
 use super::render::{Reader, page, see_other};
 use super::signed_in::SignedIn;
 use super::texts::Texts;
@@ -14,6 +13,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::device::Device;
 use crate::domain::id::SessionId;
 use crate::domain::session::Session;
+use crate::http::brand::Brand;
 use crate::http::logout;
 use crate::http::refusal::{Answer, Refused, with_cookies};
 use crate::http::request::body::Payload;
@@ -28,7 +28,7 @@ use crate::service::sessions::Scope;
 #[template(path = "sessions.html", config = ".askama.toml")]
 struct List<'l> {
     t: &'static Texts,
-    assets: &'static Assets,
+    brand: &'l Brand,
     username: &'l str,
     notice: Option<String>,
     cards: Vec<Card<'l>>,
@@ -36,6 +36,7 @@ struct List<'l> {
 
 struct Card<'c> {
     id: &'c str,
+    icon: &'static str,
     device: String,
     ip: &'c str,
     created: Time,
@@ -46,24 +47,49 @@ struct Card<'c> {
 /// A time, for machines and for people.
 struct Time {
     exact: String,
-    shown: String,
+    date: String,
+    ago: String,
 }
 
-impl From<Timestamp> for Time {
-    fn from(at: Timestamp) -> Self {
-        let exact = at.rfc3339();
-        let shown = format!("{} {} UTC", exact.get(..10).unwrap_or_default(), exact.get(11..16).unwrap_or_default());
-        Self { exact, shown }
+impl<'c> Card<'c> {
+    fn new(session: &'c Session, current: SessionId, now: Timestamp, t: &Texts) -> Self {
+        let device = Device::from_user_agent(&session.client.user_agent);
+        let time = |at: Timestamp| Time { exact: at.rfc3339(), date: t.date(at), ago: t.ago(now.since(at)) };
+        Self {
+            id: session.id.as_str(),
+            icon: icon(&device),
+            ip: &session.client.ip,
+            created: time(session.created_at),
+            seen: time(session.last_seen_at),
+            current: session.id == current,
+            device: in_words(device, t),
+        }
     }
 }
 
-fn device(session: &Session, t: &Texts) -> String {
-    let Device { name, os_name, .. } = Device::from_user_agent(&session.client.user_agent);
+fn in_words(Device { name, os_name, .. }: Device, t: &Texts) -> String {
     match (name.is_empty(), os_name.is_empty()) {
         (true, true) => t.unknown_device.to_owned(),
         (false, true) => name,
         (true, false) => os_name,
         (false, false) => format!("{name} {} {os_name}", t.on),
+    }
+}
+
+/// The outline of a device, as the path of an SVG of 24 by 24.
+fn icon(device: &Device) -> &'static str {
+    const DESKTOP: &str = "M3 5h18v11H3zM9 20h6M12 16v4";
+    const TABLET: &str = "M5 3h14v18H5zM11 18h2";
+    const PHONE: &str = "M7 3h10v18H7zM11 18h2";
+    const PROGRAM: &str = "M3 5h18v14H3zM7 9l3 3-3 3M12 15h5";
+    const UNKNOWN: &str =
+        "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18M9.500 9.500a2.500 2.500 0 1 1 3.500 2.300c-.7.3-1 .8-1 1.700M12 16.500v.1";
+    match device.kind {
+        "desktop" => DESKTOP,
+        "mobile" if device.os_name == "iPad" => TABLET,
+        "mobile" => PHONE,
+        _ if device.name.is_empty() => UNKNOWN,
+        _ => PROGRAM,
     }
 }
 
@@ -78,27 +104,18 @@ pub async fn home(caller: Result<Caller<Pages>, Refused<Pages>>) -> Answer<Pages
 
 /// `GET /sessions`: the one seen last first.
 pub async fn list(State(app): State<App>, reader: Reader, SignedIn(caller): SignedIn, uri: Uri) -> Answer<Pages> {
-    let t = reader.texts;
+    let t = reader.t;
     let mut query = Fields::from_query(uri.query())?;
     let ended = query.number("ended")?;
     let changed = query.optional_text("password_changed")?.map(|_| t.password_changed);
-    let notice = ended.map(|count| [changed.unwrap_or_default(), &t.ended(count)].join(" ").trim().to_owned());
+    let ended = ended.map(|count: usize| t.sessions_ended(u64::try_from(count).unwrap_or(u64::MAX)));
+    let notice = ended.map(|ended| changed.map_or_else(|| ended.clone(), |changed| format!("{changed} {ended}")));
     let mut sessions = app.service.sessions(&caller).await?;
     sessions.sort_by_key(|session| std::cmp::Reverse((session.last_seen_at.millis(), session.id)));
-    let current = caller.session_id();
-    let cards = sessions
-        .iter()
-        .map(|session| Card {
-            id: session.id.as_str(),
-            device: device(session, t),
-            ip: &session.client.ip,
-            created: session.created_at.into(),
-            seen: session.last_seen_at.into(),
-            current: session.id == current,
-        })
-        .collect();
+    let (current, now) = (caller.session_id(), app.service.now());
+    let cards = sessions.iter().map(|session| Card::new(session, current, now, t)).collect();
     let username = caller.identity.username();
-    Ok(page(StatusCode::OK, &List { t, assets: &ASSETS, username, notice, cards }))
+    Ok(page(StatusCode::OK, &List { t, brand: &app.brand, username, notice, cards }))
 }
 
 /// `POST /sessions`: ends one, all others or all. The last two are asked about once more.
@@ -110,7 +127,7 @@ pub async fn revoke(
     cookies: Cookies,
     body: Payload<Pages>,
 ) -> Answer<Pages> {
-    let t = reader.texts;
+    let t = reader.t;
     let mut fields = body.form()?;
     let (revoke, confirmed) = (fields.text("revoke")?, fields.flag("confirmed")?);
     let scope = match revoke.as_str() {
@@ -127,21 +144,22 @@ pub async fn revoke(
             Err(Error::NotFound) => (0, Vec::new()),
             Err(error) => return Err(error.into()),
         };
-        let to = if own { SIGNED_OUT.to_owned() } else { format!("/sessions?ended={revoked}") };
-        return Ok(with_cookies(see_other(&to), lines));
+        if own {
+            return Ok(signed_out(SIGNED_OUT, lines));
+        }
+        return Ok(with_cookies(see_other(&format!("/sessions?ended={revoked}")), lines));
     };
     if !confirmed {
         let (sentence, button) = match scope {
             Scope::Others => (t.sign_out_others_means, t.sign_out_others),
             Scope::All => (t.sign_out_all_means, t.sign_out_all),
         };
-        let confirm = Confirm { t, assets: &ASSETS, sentence, button, revoke: Some(&revoke), back: "/sessions" };
+        let confirm = Confirm { t, brand: &app.brand, sentence, button, revoke: Some(&revoke), back: "/sessions" };
         return Ok(page(StatusCode::OK, &confirm));
     }
     let (revoked, lines) = logout::revoke_many(&app, &caller, scope, &client, &cookies).await?;
-    let to = match scope {
-        Scope::Others => format!("/sessions?ended={revoked}"),
-        Scope::All => SIGNED_OUT.to_owned(),
-    };
-    Ok(with_cookies(see_other(&to), lines))
+    Ok(match scope {
+        Scope::Others => with_cookies(see_other(&format!("/sessions?ended={revoked}")), lines),
+        Scope::All => signed_out(SIGNED_OUT, lines),
+    })
 }

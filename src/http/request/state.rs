@@ -12,6 +12,7 @@ use tracing::Instrument as _;
 use super::cookie::SessionCookie;
 use super::origin::Origins;
 use crate::config;
+use crate::http::brand::Brand;
 use crate::http::framing::HeadRules;
 use crate::service::Service;
 use crate::telemetry::Metrics;
@@ -65,8 +66,12 @@ pub struct Inner {
     out_of_reach: Vec<config::Origin>,
     /// Whether requests that came over plain HTTP are refused.
     pub require_https: bool,
+    /// Whether every logout by cookie has the browser drop what it keeps of this origin's pages.
+    pub clear_site_data: bool,
     /// The rules that the heads of requests are checked against.
     pub heads: HeadRules,
+    /// What the pages look like.
+    pub brand: Brand,
     /// How long clients may take.
     pub timeouts: Timeouts,
     /// The metrics.
@@ -95,8 +100,10 @@ impl App {
             allowed_return_origins: http.allowed_return_origins.clone(),
             out_of_reach: http.out_of_reach().map(|(origin, _)| origin.clone()).collect(),
             require_https: http.require_https,
+            clear_site_data: http.clear_site_data,
             verify_credentials: http.verify_credentials.clone(),
             heads: HeadRules::new(http),
+            brand: Brand::new(&http.brand),
             timeouts,
             metrics,
             draining: AtomicBool::new(false),

@@ -1,0 +1,107 @@
+//! The texts that a language has, and those that depend on numbers and times.
+
+use std::time::Duration;
+
+use crate::domain::clock::Timestamp;
+
+/// The texts of one language.
+#[derive(Debug)]
+pub struct Texts {
+    pub lang: &'static str,
+    pub sign_in: &'static str,
+    pub sign_out: &'static str,
+    pub username: &'static str,
+    pub password: &'static str,
+    pub remember: &'static str,
+    pub remember_hint: &'static str,
+    pub signed_in: &'static str,
+    pub signed_out: &'static str,
+    pub go_on: &'static str,
+    pub cancel: &'static str,
+    pub no_match: &'static str,
+    pub required: &'static str,
+    pub overloaded: &'static str,
+    pub out_of_reach: &'static str,
+    pub your_sessions: &'static str,
+    pub signed_in_as: &'static str,
+    pub this_device: &'static str,
+    pub unknown_device: &'static str,
+    pub on: &'static str,
+    pub address: &'static str,
+    pub signed_in_at: &'static str,
+    pub last_active: &'static str,
+    /// With `{day}`, `{month}`, `{year}` and `{time}`.
+    pub date: &'static str,
+    pub months: [&'static str; 12],
+    pub just_now: &'static str,
+    pub minutes_ago: Counted,
+    pub hours_ago: Counted,
+    pub days_ago: Counted,
+    pub only_this_device: &'static str,
+    pub sign_out_others: &'static str,
+    pub sign_out_others_means: &'static str,
+    pub sign_out_all: &'static str,
+    pub sign_out_all_means: &'static str,
+    pub sign_out_means: &'static str,
+    pub ended_none: &'static str,
+    pub ended: Counted,
+    pub password_changed: &'static str,
+    pub change_password: &'static str,
+    pub current_password: &'static str,
+    pub new_password: &'static str,
+    pub new_password_hint: &'static str,
+    pub wrong_current_password: &'static str,
+    pub back_to_sign_in: &'static str,
+    pub to_sessions: &'static str,
+    pub not_found: &'static str,
+    pub wrong_place: &'static str,
+    pub plain_http: &'static str,
+    pub bad_request: &'static str,
+    pub request_id: &'static str,
+    pub failed: &'static str,
+}
+
+impl Texts {
+    /// How many sessions were signed out.
+    pub fn sessions_ended(&self, count: u64) -> String {
+        if count == 0 { self.ended_none.to_owned() } else { self.ended.of(count) }
+    }
+
+    /// A moment, to the minute, in UTC: without a script a page does not know the zone of its reader.
+    pub fn date(&self, at: Timestamp) -> String {
+        let at = at.rfc3339();
+        let (date, time) = at.split_once('T').unwrap_or_default();
+        let mut parts = date.splitn(3, '-');
+        let (year, month, day) = (parts.next(), parts.next(), parts.next());
+        let month = month.and_then(|month| self.months.get(month.parse::<usize>().ok()?.checked_sub(1)?));
+        self.date
+            .replace("{day}", day.unwrap_or_default().trim_start_matches('0'))
+            .replace("{month}", month.unwrap_or(&""))
+            .replace("{year}", year.unwrap_or_default())
+            .replace("{time}", time.get(..5).unwrap_or_default())
+    }
+
+    /// How long ago something was.
+    pub fn ago(&self, span: Duration) -> String {
+        let minutes = span.as_secs() / 60;
+        match minutes {
+            0 => self.just_now.to_owned(),
+            1..60 => self.minutes_ago.of(minutes),
+            60..1440 => self.hours_ago.of(minutes / 60),
+            1440.. => self.days_ago.of(minutes / 1440),
+        }
+    }
+}
+
+/// Words for one and for several, of which `{}` is the number.
+#[derive(Debug)]
+pub struct Counted {
+    pub one: &'static str,
+    pub many: &'static str,
+}
+
+impl Counted {
+    fn of(&self, count: u64) -> String {
+        if count == 1 { self.one.to_owned() } else { self.many.replace("{}", &count.to_string()) }
+    }
+}
