@@ -1,7 +1,11 @@
 //! An example at work, between clients, the real server and a back end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 use super::example::{Example, Running, port};
 use crate::harness::back_end::{BackEnd, Told};
@@ -18,6 +22,8 @@ pub struct Deployment {
     pub back_end: BackEnd,
     /// The proxy before both.
     pub proxy: Running,
+    /// What stands between it and the service.
+    meter: Meter,
     /// What browsers call it.
     pub host: String,
 }
@@ -35,8 +41,14 @@ impl Deployment {
             "trusted_proxies = ['127.0.0.1']\npublic_url = 'http://localhost:{front}'\ncors_origins = ['{FRONT_END}']"
         );
         let server = Server::with(StoreKind::Sqlite, &settings).await;
-        let proxy = example.start([&front, port_of(&back_end.address), port_of(&server.address())], change).await;
-        Self { server, back_end, proxy, host: format!("localhost:{front}") }
+        let meter = Meter::before(server.address()).await;
+        let proxy = example.start([&front, port_of(&back_end.address), port_of(&meter.address)], change).await;
+        Self { server, back_end, proxy, meter, host: format!("localhost:{front}") }
+    }
+
+    /// How many bytes the service was sent so far.
+    pub fn asked(&self) -> usize {
+        self.meter.bytes.load(Ordering::Relaxed)
     }
 
     /// Sends a request to the proxy.
@@ -77,6 +89,48 @@ impl Deployment {
     pub async fn stop(self) {
         drop(self.proxy);
         self.server.stop().await;
+    }
+}
+
+/// Passes connections on, and counts the bytes that go there.
+struct Meter {
+    address: String,
+    bytes: Arc<AtomicUsize>,
+    _task: JoinSet<()>,
+}
+
+impl Meter {
+    async fn before(there: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let (bytes, mut task) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+        let count = Arc::clone(&bytes);
+        task.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((from, _)) = listener.accept().await {
+                connections.spawn(Self::pass(from, there.clone(), Arc::clone(&count)));
+            }
+        });
+        Self { address, bytes, _task: task }
+    }
+
+    /// Ends both sides when one has ended.
+    async fn pass(from: TcpStream, there: String, count: Arc<AtomicUsize>) {
+        let Ok(to) = TcpStream::connect(there).await else { return };
+        let ((mut from, mut back), (mut answers, mut to)) = (from.into_split(), to.into_split());
+        let questions = async {
+            let mut buffer = vec![0; 65536];
+            while let Ok(read @ 1..) = from.read(&mut buffer).await {
+                count.fetch_add(read, Ordering::Relaxed);
+                if to.write_all(&buffer[..read]).await.is_err() {
+                    break;
+                }
+            }
+        };
+        tokio::select! {
+            () = questions => {}
+            _ = tokio::io::copy(&mut answers, &mut back) => {}
+        }
     }
 }
 

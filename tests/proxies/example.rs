@@ -132,13 +132,13 @@ impl Running {
     }
 }
 
-/// Makes the choice that a configuration offers in a comment: takes the `# ` from the lines below the one that says so.
-pub fn choose(text: &str) -> String {
+/// Makes the choices that a configuration offers in comments with these words: takes the `# ` from the lines below each.
+pub fn choose(text: &str, words: &str) -> String {
     let mut choosing = false;
     let lines = text.lines().map(|line| {
-        choosing = line.trim_start().starts_with("# Choice: ") || choosing && line.trim_start().starts_with("# ");
-        let is_prose = line.contains("# Choice: ");
-        if choosing && !is_prose { line.replacen("# ", "", 1) + "\n" } else { format!("{line}\n") }
+        let is_offer = line.contains("# Choice: ");
+        choosing = is_offer && line.contains(words) || choosing && !is_offer && line.trim_start().starts_with("# ");
+        if choosing && !is_offer { line.replacen("# ", "", 1) + "\n" } else { format!("{line}\n") }
     });
     lines.collect()
 }

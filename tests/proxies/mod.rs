@@ -12,12 +12,44 @@ use crate::harness::back_end::{BackEnd, Told};
 use crate::harness::process::login;
 use crate::harness::{BOB, PASSWORD, Reply, ask, exchange, get, post};
 
+/// Makes a test of each case for each example.
+macro_rules! through_every_proxy {
+    ($($case:ident)+) => {
+        $(mod $case {
+            use super::*;
+
+            #[needs(nginx)]
+            #[tokio::test]
+            async fn nginx() { super::$case(&NGINX).await; }
+
+            #[needs(haproxy)]
+            #[tokio::test]
+            async fn haproxy() { super::$case(&HAPROXY).await; }
+
+            #[needs(caddy)]
+            #[tokio::test]
+            async fn caddy() { super::$case(&CADDY).await; }
+
+            #[needs(traefik)]
+            #[tokio::test]
+            async fn traefik() { super::$case(&TRAEFIK).await; }
+
+            #[needs(envoy)]
+            #[tokio::test]
+            async fn envoy() { super::$case(&ENVOY).await; }
+        })+
+    };
+}
+
+mod choices;
 mod deployment;
 mod example;
 
 const PAGE: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 const TARGET: &str = "/app/x?a=1&b=%26&c=+&d=%C3%A9&e=a%2Fb&return_to=z";
-const UPLOAD: usize = 2 * 1024 * 1024;
+const UPLOAD: usize = 20 * 1024 * 1024;
+/// More than the heads of three questions, and far less than an upload.
+const HEADS: usize = 16 * 1024;
 
 async fn what_is_allowed_arrives_unchanged_with_who_is_calling(example: &Example) {
     let deployment = Deployment::new(example).await;
@@ -172,7 +204,7 @@ async fn the_session_cookie_can_be_kept_from_the_back_end(example: &Example) {
         assert!(readme.contains("cannot remove one cookie"), "{readme}");
         return;
     }
-    let deployment = Deployment::changed(example, |text| choose(&text)).await;
+    let deployment = Deployment::changed(example, |text| choose(&text, "keep the session cookie")).await;
     let bob = deployment.server.log_in(BOB).await;
     let ours = format!("_me_sess={}", bob.token);
     for (sent, kept) in [
@@ -271,6 +303,7 @@ async fn uploads_pass_whole_and_only_where_they_may(example: &Example) {
     let deployment = Deployment::new(example).await;
     let bob = deployment.server.log_in(BOB).await;
     let body = vec![b'u'; UPLOAD];
+    let asked_before = deployment.asked();
     let upload = post("/app/upload").cookie(&bob.token);
     let told = deployment.pass(upload.clone().body("application/octet-stream", &body)).await;
     assert_eq!((&told.0["length"], told.all("remote-")), (&UPLOAD.into(), identity_of(&bob)));
@@ -285,36 +318,9 @@ async fn uploads_pass_whole_and_only_where_they_may(example: &Example) {
     let refused = post("/app/upload").body("application/octet-stream", &body);
     assert_eq!(deployment.send(refused).await.status, 401);
     assert_eq!(deployment.back_end.requests(), before);
+    let asked = deployment.asked() - asked_before;
+    assert!((1..HEADS).contains(&asked), "sessiond was sent {asked} bytes");
     deployment.stop().await;
-}
-
-/// Makes a test of each case for each example.
-macro_rules! through_every_proxy {
-    ($($case:ident)+) => {
-        $(mod $case {
-            use super::*;
-
-            #[needs(nginx)]
-            #[tokio::test]
-            async fn nginx() { super::$case(&NGINX).await; }
-
-            #[needs(haproxy)]
-            #[tokio::test]
-            async fn haproxy() { super::$case(&HAPROXY).await; }
-
-            #[needs(caddy)]
-            #[tokio::test]
-            async fn caddy() { super::$case(&CADDY).await; }
-
-            #[needs(traefik)]
-            #[tokio::test]
-            async fn traefik() { super::$case(&TRAEFIK).await; }
-
-            #[needs(envoy)]
-            #[tokio::test]
-            async fn envoy() { super::$case(&ENVOY).await; }
-        })+
-    };
 }
 
 through_every_proxy! {
