@@ -18,13 +18,17 @@ use crate::{cpu, requests::Template};
 /// What hyper and axum put around a body of text, with a length of `digits` digits.
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: \r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n";
 
-/// The hidden `hello` command: one route, one constant answer of so many bytes on the wire.
+/// The length of the answer without a body.
+pub const EMPTY: usize = HEAD.len() + 1;
+
+/// The hidden `hello` command: one constant answer of so many bytes on the wire, at `/verify` and anywhere else.
 pub fn serve(answer_bytes: usize) -> Result<()> {
     let body: &'static str = "x".repeat(body_length(answer_bytes)?).leak();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         writeln!(std::io::stderr(), "hello listen={}", listener.local_addr()?)?;
-        let routes = Router::new().route("/verify", get(move || async move { body }));
+        let hello = move || async move { body };
+        let routes = Router::new().route("/verify", get(hello)).fallback(hello);
         Ok(axum::serve(listener, routes).await?)
     })
 }

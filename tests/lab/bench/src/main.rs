@@ -7,6 +7,7 @@ mod compare;
 mod cost;
 mod cpu;
 mod database_cost;
+mod forward_auth;
 mod hello;
 mod limits;
 mod load;
@@ -67,6 +68,8 @@ enum Benchmark {
     Verify,
     /// Checks of tokens that were never issued
     Unknown,
+    /// Pages through proxies that ask sessiond about each, against proxies that ask a bare hello
+    ForwardAuth,
     /// Durable logouts against what the store does by itself
     Logout,
     /// Logins against raw argon2id, and the memory that 1,000 at once take
@@ -149,6 +152,7 @@ async fn run(benchmark: Benchmark, mut stage: Stage) -> Result<()> {
     match benchmark {
         Benchmark::Verify => verify::known(&mut stage, &mut report).await?,
         Benchmark::Unknown => verify::unknown(&mut stage, &mut report).await?,
+        Benchmark::ForwardAuth => forward_auth::run(&mut stage, &mut report).await?,
         Benchmark::Logout => logout::run(&mut stage, &mut report).await?,
         Benchmark::Login => login::run(&mut stage, &mut report).await?,
         Benchmark::Flood => login::flood(&mut stage, &mut report).await?,
@@ -179,6 +183,7 @@ async fn all(stage: &mut Stage, report: &mut Report) -> Result<()> {
     memory::run(stage, report).await?;
     verify::known(stage, report).await?;
     verify::unknown(stage, report).await?;
+    forward_auth::run(stage, report).await?;
     cost::run(stage, report).await?;
     login::run(stage, report).await?;
     login::flood(stage, report).await?;

@@ -31,6 +31,11 @@ impl Template {
         Self::new("GET /verify HTTP/1.1\r\nhost: 127.0.0.1\r\ncookie: _me_sess=", "\r\n\r\n")
     }
 
+    /// A page that only those see who are logged in.
+    pub fn page() -> Self {
+        Self::new("GET /app/page HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: text/html\r\ncookie: _me_sess=", "\r\n\r\n")
+    }
+
     /// A logout with a bearer token.
     pub fn logout() -> Self {
         Self::new(
@@ -103,7 +108,7 @@ impl Requests for Each {
     }
 }
 
-/// Endless checks spread evenly over a range of tokens.
+/// Endless requests spread evenly over a range of tokens.
 pub struct Checks {
     template: Template,
     tokens: Arc<[Token]>,
@@ -112,10 +117,15 @@ pub struct Checks {
 }
 
 impl Checks {
+    /// Checks.
     pub fn over(tokens: &Arc<[Token]>, range: Range<usize>) -> impl Fn(usize) -> Self + use<> {
+        Self::with(Template::check(), tokens, range)
+    }
+
+    pub fn with(template: Template, tokens: &Arc<[Token]>, range: Range<usize>) -> impl Fn(usize) -> Self + use<> {
         let tokens = Arc::clone(tokens);
         move |_| Self {
-            template: Template::check(),
+            template: template.clone(),
             tokens: Arc::clone(&tokens),
             range: range.clone(),
             random: Random::new(),

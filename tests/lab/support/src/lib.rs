@@ -6,6 +6,7 @@
 pub use sqlx;
 
 pub mod database;
+pub mod example;
 pub mod http;
 pub mod interrupt;
 pub mod port;
