@@ -23,6 +23,8 @@ pub struct Example {
     pub dead: u16,
     /// The status when sessiond does not answer. `None`: the proxy is more patient than a test.
     pub slow: Option<u16>,
+    /// The status when the cookies of other applications are more than sessiond takes, which says 431.
+    pub too_many_cookies: u16,
     /// Whether it can keep the session cookie from the back end and pass all others.
     pub removes_cookie: bool,
 }
@@ -33,17 +35,26 @@ pub const NGINX: Example = Example {
     arguments: &["-p", ".", "-c", "nginx.conf", "-g", "daemon off; master_process off;"],
     dead: 500,
     slow: Some(500),
+    // Its own limit for one line.
+    too_many_cookies: 400,
     removes_cookie: true,
 };
 
-pub const HAPROXY: Example =
-    Example { name: "haproxy", arguments: &["-f", "haproxy.cfg"], dead: 503, slow: Some(503), removes_cookie: true };
+pub const HAPROXY: Example = Example {
+    name: "haproxy",
+    arguments: &["-f", "haproxy.cfg"],
+    dead: 503,
+    slow: Some(503),
+    too_many_cookies: 503,
+    removes_cookie: true,
+};
 
 pub const CADDY: Example = Example {
     name: "caddy",
     arguments: &["run", "--config", "Caddyfile"],
     dead: 502,
     slow: Some(504),
+    too_many_cookies: 431,
     removes_cookie: true,
 };
 
@@ -53,6 +64,7 @@ pub const TRAEFIK: Example = Example {
     dead: 500,
     // It waits for 30 seconds.
     slow: None,
+    too_many_cookies: 431,
     removes_cookie: false,
 };
 
@@ -62,6 +74,7 @@ pub const ENVOY: Example = Example {
     arguments: &["-c", "envoy.yaml", "--disable-hot-restart"],
     dead: 503,
     slow: Some(503),
+    too_many_cookies: 431,
     removes_cookie: true,
 };
 

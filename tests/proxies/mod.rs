@@ -198,6 +198,15 @@ async fn cookies_of_other_applications_do_not_matter(example: &Example) {
     deployment.stop().await;
 }
 
+async fn more_cookies_than_sessiond_takes_are_refused(example: &Example) {
+    let deployment = Deployment::new(example).await;
+    let bob = deployment.server.log_in(BOB).await;
+    let cookies = format!("_me_sess={}; other={}", bob.token, "o".repeat(33_000));
+    let reply = deployment.send(get("/app/").header("Cookie", &cookies)).await;
+    assert_eq!((reply.status, deployment.back_end.requests()), (example.too_many_cookies, 0), "{reply:?}");
+    deployment.stop().await;
+}
+
 async fn the_session_cookie_can_be_kept_from_the_back_end(example: &Example) {
     if !example.removes_cookie {
         let readme = std::fs::read_to_string(example.folder().join("README.md")).expect("a file");
@@ -331,6 +340,7 @@ through_every_proxy! {
     after_a_logout_the_very_next_request_is_refused
     no_client_says_itself_who_is_calling
     cookies_of_other_applications_do_not_matter
+    more_cookies_than_sessiond_takes_are_refused
     the_session_cookie_can_be_kept_from_the_back_end
     without_sessiond_nothing_is_allowed
     a_web_socket_is_opened_for_whoever_is_logged_in
