@@ -1,6 +1,8 @@
-//! What proxies say in headers of their own, each of which counts only if it came once.
+//! What proxies say of the scheme, which counts only if it was said once.
 
 use http::{HeaderMap, HeaderName};
+
+use super::single::only;
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
@@ -35,13 +37,4 @@ impl Scheme {
 /// The scheme that `X-Forwarded-Proto` names.
 pub fn scheme(headers: &HeaderMap) -> Option<Scheme> {
     only(headers, &X_FORWARDED_PROTO).and_then(Scheme::parse)
-}
-
-/// The one value of a header, if there is exactly one. A second one was put there by somebody else.
-pub fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => Some(value.as_bytes()),
-        (_, _) => None,
-    }
 }

@@ -10,4 +10,5 @@ pub mod id;
 pub mod navigation;
 pub mod origin;
 pub mod return_to;
+pub mod single;
 pub mod state;

@@ -7,6 +7,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
+use super::single::{Single, single};
 use crate::config;
 use crate::domain::host::Host;
 
@@ -145,21 +146,6 @@ fn is_list_of_names(list: &[u8]) -> bool {
     let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let is_name = |name: &[u8]| !name.is_empty() && name != b"*" && name.iter().all(in_name);
     list.len() <= LONGEST_LIST && list.split(|byte| *byte == b',').all(|name| is_name(name.trim_ascii()))
-}
-
-enum Single<'h> {
-    Absent,
-    Value(&'h [u8]),
-    Several,
-}
-
-fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Single<'h> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Single::Absent,
-        (Some(value), None) => Single::Value(value.as_bytes()),
-        (Some(_), Some(_)) => Single::Several,
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::HOST;
 use url::{Origin, Url};
 
-use super::forwarded::only;
+use super::single::only;
 use crate::config;
 use crate::http::request::state::App;
 

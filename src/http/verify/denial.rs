@@ -9,8 +9,8 @@ use super::family::{Denial, Family};
 use super::original::{Address, Original};
 use crate::http::dialect::canonical::Canonical;
 use crate::http::refusal::{Dialect as _, Refusal};
-use crate::http::request::forwarded::only;
 use crate::http::request::navigation::is_navigation;
+use crate::http::request::single::only;
 use crate::http::request::state::App;
 use crate::service::Error;
 

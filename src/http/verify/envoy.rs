@@ -5,7 +5,8 @@ use http::header::HOST;
 
 use super::family::{Denial, Family};
 use super::original::{Address, Original};
-use crate::http::request::forwarded::{only, scheme};
+use crate::http::request::forwarded::scheme;
+use crate::http::request::single::only;
 
 const PATH: &str = "/verify/envoy";
 

@@ -5,7 +5,7 @@ use http::HeaderName;
 
 use super::family::{Denial, Family};
 use super::original::{Address, Original, method};
-use crate::http::request::forwarded::only;
+use crate::http::request::single::only;
 
 const X_ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
 const X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");

@@ -4,7 +4,8 @@ use http::{HeaderMap, HeaderName, Method};
 use url::Url;
 
 use crate::domain::host::Host;
-use crate::http::request::forwarded::{Scheme, only, scheme};
+use crate::http::request::forwarded::{Scheme, scheme};
+use crate::http::request::single::only;
 
 /// The request's method and address. Either is missing where the proxy does not tell it, or not in a way that can be read.
 #[derive(Debug, Default, PartialEq, Eq)]
