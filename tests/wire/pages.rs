@@ -136,6 +136,8 @@ async fn sessions_are_ended_one_by_one_all_others_or_all(store: StoreKind) {
     );
     for (scope, words) in [("others", "Every device but this one"), ("all", "this one too")] {
         let asked = server.send(revoke(&[("revoke", scope)])).await;
+        assert_eq!(to(&asked), (303, Some(&*format!("/sessions?ask={scope}"))));
+        let asked = server.send(get(&format!("/sessions?ask={scope}")).cookie(&mine.token)).await;
         assert!(asked.status == 200 && asked.text().contains(words), "{}", asked.text());
     }
     assert_eq!(server.check(&others[1].token).await, 200, "it only asked");

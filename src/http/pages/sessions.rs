@@ -2,6 +2,7 @@
 
 use askama::Template;
 use axum::extract::State;
+use axum::response::Response;
 use http::{StatusCode, Uri};
 
 use super::dialect::Pages;
@@ -106,6 +107,10 @@ pub async fn home(caller: Result<Caller<Pages>, Refused<Pages>>) -> Answer<Pages
 pub async fn list(State(app): State<App>, reader: Reader, SignedIn(caller): SignedIn, uri: Uri) -> Answer<Pages> {
     let t = reader.t;
     let mut query = Fields::from_query(uri.query())?;
+    let asked = query.optional_text("ask")?.unwrap_or_default();
+    if let Some(scope) = scope(&asked) {
+        return Ok(ask(scope, &asked, t, &app));
+    }
     let ended = query.number("ended")?;
     let changed = query.optional_text("password_changed")?.map(|_| t.password_changed);
     let ended = ended.map(|count: usize| t.sessions_ended(u64::try_from(count).unwrap_or(u64::MAX)));
@@ -118,24 +123,35 @@ pub async fn list(State(app): State<App>, reader: Reader, SignedIn(caller): Sign
     Ok(page(StatusCode::OK, &List { t, brand: &app.brand, username, notice, cards }))
 }
 
+/// The sessions that a button is about.
+fn scope(word: &str) -> Option<Scope> {
+    match word {
+        "others" => Some(Scope::Others),
+        "all" => Some(Scope::All),
+        _ => None,
+    }
+}
+
+/// Says what will happen.
+fn ask(scope: Scope, revoke: &str, t: &'static Texts, app: &App) -> Response {
+    let (sentence, button) = match scope {
+        Scope::Others => (t.sign_out_others_means, t.sign_out_others),
+        Scope::All => (t.sign_out_all_means, t.sign_out_all),
+    };
+    page(StatusCode::OK, &Confirm { t, brand: &app.brand, sentence, button, revoke: Some(revoke), back: "/sessions" })
+}
+
 /// `POST /sessions`: ends one, all others or all. The last two are asked about once more.
 pub async fn revoke(
     State(app): State<App>,
-    reader: Reader,
     SignedIn(caller): SignedIn,
     Sender(client): Sender,
     cookies: Cookies,
     body: Payload<Pages>,
 ) -> Answer<Pages> {
-    let t = reader.t;
     let mut fields = body.form()?;
     let (revoke, confirmed) = (fields.text("revoke")?, fields.flag("confirmed")?);
-    let scope = match revoke.as_str() {
-        "others" => Some(Scope::Others),
-        "all" => Some(Scope::All),
-        _ => None,
-    };
-    let Some(scope) = scope else {
+    let Some(scope) = scope(&revoke) else {
         let id: SessionId = revoke.parse().map_err(|_| Error::NotFound)?;
         let own = id == caller.session_id();
         let (revoked, lines) = match logout::revoke_one(&app, &caller, id, &client, &cookies).await {
@@ -150,12 +166,8 @@ pub async fn revoke(
         return Ok(with_cookies(see_other(&format!("/sessions?ended={revoked}")), lines));
     };
     if !confirmed {
-        let (sentence, button) = match scope {
-            Scope::Others => (t.sign_out_others_means, t.sign_out_others),
-            Scope::All => (t.sign_out_all_means, t.sign_out_all),
-        };
-        let confirm = Confirm { t, brand: &app.brand, sentence, button, revoke: Some(&revoke), back: "/sessions" };
-        return Ok(page(StatusCode::OK, &confirm));
+        // The question is a page of its own, which can be reloaded.
+        return Ok(see_other(&format!("/sessions?ask={revoke}")));
     }
     let (revoked, lines) = logout::revoke_many(&app, &caller, scope, &client, &cookies).await?;
     Ok(match scope {
