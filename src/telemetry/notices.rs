@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::sync::Once;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -44,10 +45,12 @@ pub fn layer<S: Subscriber + for<'span> LookupSpan<'span>>() -> impl Layer<S> {
     Catch.with_filter(filter_fn(is_notice).with_max_level_hint(LevelFilter::INFO))
 }
 
-/// Makes the layer the whole subscriber of a process that keeps no log, unless it has one.
+/// Makes the layer the whole subscriber of a process that keeps no log, unless it has one. When it returns, it is there,
+/// whichever thread was the first.
 pub fn install() {
+    static ONCE: Once = Once::new();
     // An error means that there is a subscriber already, which the first connection will test.
-    let _ = tracing_subscriber::registry().with(layer()).try_init();
+    ONCE.call_once(|| drop(tracing_subscriber::registry().with(layer()).try_init()));
 }
 
 /// Whether an event is one that the driver makes of a notice. They do not belong in the log as they are.

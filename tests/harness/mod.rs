@@ -104,10 +104,10 @@ impl Server {
         settings.listen = any;
         settings.ops_listen = any;
         let url = settings.database_url.get_or_insert_with(|| DatabaseUrl::new(database.url()));
+        notices::install();
         add_users(url, clock.clone()).await;
         let config = Config::new(&settings).expect("a configuration");
         let environment = Environment { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
-        notices::install();
         let mut core = app::build(&config, true, environment).await.expect("built");
         core.timeouts = timeouts;
         let listeners = Listeners::bind(&config.http).await.expect("bound");
