@@ -28,7 +28,7 @@ const PAGE_BYTES: usize = 300;
 /// The proxies, each with the least ratio that is wanted.
 const PROXIES: [(Proxy, Target); 3] = [(NGINX, Target::AtLeast(0.85)), (ENVOY, Target::None), (TRAEFIK, Target::None)];
 
-/// Requests for a protected page. The proxy, the application, and whoever is asked share the server's CPU.
+/// Requests for a protected page. The proxy, the application, and what is asked share the CPU of the server.
 pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let population = stage.population(1_000).await?;
     let server = stage.serve(&population).await?;
