@@ -150,6 +150,9 @@ async fn sessions_are_ended_one_by_one_all_others_or_all(store: StoreKind) {
     assert_eq!((all.header("clear-site-data"), one.header("clear-site-data")), (Some("\"cache\""), None));
     let late = server.send(revoke(&confirmed)).await;
     assert_eq!(to(&late), (303, Some("/login?return_to=%2Fsessions")));
+    for (request, wanted) in [(get("/sessions").cookie(&mine.token), Some("\"cache\"")), (get("/sessions"), None)] {
+        assert_eq!(server.send(request).await.header("clear-site-data"), wanted, "where a session has ended elsewhere");
+    }
     server.stop().await;
 }
 

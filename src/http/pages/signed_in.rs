@@ -7,8 +7,9 @@ use http::request::Parts;
 use super::dialect::Pages;
 use super::render::see_other;
 use crate::domain::principal::Principal;
-use crate::http::request::credential::Caller;
+use crate::http::request::credential::{Caller, Cookies};
 use crate::http::request::state::App;
+use crate::http::stamps;
 
 /// A person who is signed in.
 #[derive(Debug)]
@@ -22,7 +23,13 @@ impl FromRequestParts<App> for SignedIn {
             Ok(caller) => Ok(Self(caller.principal)),
             Err(refused) if refused.is_no_session() => {
                 let path: String = form_urlencoded::byte_serialize(parts.uri.path().as_bytes()).collect();
-                Err(see_other(&format!("/login?return_to={path}")))
+                let mut login = see_other(&format!("/login?return_to={path}"));
+                // The session may have ended elsewhere, and its pages still be kept here.
+                if Cookies::from_parts(parts, app).were_sent() {
+                    let (name, value) = stamps::CLEAR_SITE_DATA;
+                    login.headers_mut().insert(name, value);
+                }
+                Err(login)
             }
             Err(refused) => Err(refused.into_response()),
         }
