@@ -1,0 +1,284 @@
+// Every page in both languages, light and dark, narrow and wide, in large print, in forced colours and without motion.
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  FIREFOX,
+  SAFARI,
+  USER_AGENTS,
+  atTheEnd,
+  field,
+  loads,
+  requireModule,
+  scenario,
+  startService,
+  startSite,
+  until,
+} from './support.js';
+
+const AXE = requireModule.resolve('axe-core/axe.min.js');
+
+// Browsers stay where they are when they are answered with 204.
+const application = await startSite((request, response) => response.writeHead(204).end());
+const service = await startService({
+  SESSIOND_ALLOWED_RETURN_ORIGINS: [application.origin(), application.origin('app.localhost')].join(','),
+});
+
+/** Sends the form in which a field stands, whatever the language of its button. */
+const send = (page, name) => loads(page, field(page, name).press('Enter'));
+
+async function logIn(page, { username, password }, returnTo = '') {
+  await page.goto(`${service.url}/login?${new URLSearchParams({ return_to: returnTo })}`);
+  await field(page, 'username').fill(username);
+  await field(page, 'password').fill(password);
+  await send(page, 'password');
+}
+
+async function changePassword(page, current, next) {
+  await page.goto(`${service.url}/password`);
+  await field(page, 'current_password').fill(current);
+  await field(page, 'new_password').fill(next);
+  await send(page, 'new_password');
+}
+
+async function askAbout(page, user, scope) {
+  await service.logIn(user, USER_AGENTS[FIREFOX]);
+  await logIn(page, user);
+  await loads(page, page.locator(`[name="revoke"][value="${scope}"]`).click());
+}
+
+/** How to come to each page, and what only that page has. */
+const PAGES = {
+  'the login page': {
+    go: ({ page }) => page.goto(`${service.url}/login`),
+    has: 'form [name="password"]',
+  },
+  'the login page after a wrong password': {
+    go: (person, user) => {
+      person.expect(/status of 401/);
+      return logIn(person.page, { ...user, password: 'not the password' });
+    },
+    has: '[role="alert"]',
+  },
+  'the login page after signing out': {
+    go: async ({ page }, user) => {
+      await logIn(page, user);
+      await page.goto(`${service.url}/logout`);
+      await loads(page, page.getByRole('button').click());
+    },
+    has: '[role="status"]',
+  },
+  'the list of one session': {
+    go: ({ page }, user) => logIn(page, user),
+    has: 'li:only-child a[href="/logout"]',
+  },
+  'the list of many sessions with a notice': {
+    go: async ({ page }, user) => {
+      for (const userAgent of [USER_AGENTS[FIREFOX], USER_AGENTS[SAFARI], 'curl/8.0', '', 'w'.repeat(200)]) {
+        await service.logIn(user, userAgent);
+      }
+      await logIn(page, user);
+      await loads(page, page.getByRole('listitem').getByRole('button').first().click());
+    },
+    has: ':has([role="status"]) li:nth-child(5)',
+  },
+  'the question before signing out everywhere else': {
+    go: ({ page }, user) => askAbout(page, user, 'others'),
+    has: 'a[href="/sessions"] ~ button',
+  },
+  'the question before signing out everywhere': {
+    go: ({ page }, user) => askAbout(page, user, 'all'),
+    has: 'a[href="/sessions"] ~ button',
+  },
+  'the question before signing out': {
+    go: async ({ page }, user) => {
+      await logIn(page, user);
+      await page.goto(`${service.url}/logout`);
+    },
+    has: 'a[href="/sessions"] ~ button',
+  },
+  'the change of a password': {
+    go: async ({ page }, user) => {
+      await logIn(page, user);
+      await page.goto(`${service.url}/password`);
+    },
+    has: '[name="new_password"]',
+  },
+  'the change of a password after a wrong one': {
+    go: async (person, user) => {
+      person.expect(/status of 401/);
+      await logIn(person.page, user);
+      await changePassword(person.page, 'not the password', 'a wholly new passphrase');
+    },
+    has: '[role="alert"]',
+  },
+  'the change of a password after a bad one': {
+    go: async (person, user) => {
+      person.expect(/status of 422/);
+      await logIn(person.page, user);
+      await changePassword(person.page, user.password, 'short');
+    },
+    has: '[role="alert"]',
+  },
+  'the list after a change of the password': {
+    go: async ({ page }, user) => {
+      await logIn(page, user);
+      await changePassword(page, user.password, 'a wholly new passphrase');
+    },
+    has: '[role="status"]',
+  },
+  'the page of an error': {
+    go: (person) => {
+      person.expect(/status of 404/);
+      return person.page.goto(`${service.url}/nothing`);
+    },
+    has: 'a[href="/login"]',
+  },
+  'the page on the way to an application': {
+    go: async (person, user) => {
+      person.expect(/ERR_ABORTED/);
+      const before = application.requests;
+      await logIn(person.page, user, application.origin());
+      await until('the browser tries to go on', () => application.requests > before);
+    },
+    has: 'head > meta[http-equiv="refresh"]',
+  },
+  'the page about an application out of reach': {
+    go: async ({ page }, user) => {
+      await logIn(page, user);
+      const returnTo = application.origin('app.localhost');
+      await page.goto(`${service.url}/login?${new URLSearchParams({ return_to: returnTo })}`);
+    },
+    has: 'a[href="/sessions"]:only-child',
+  },
+};
+
+/** What axe-core finds, as sentences. */
+const violations = (page) =>
+  page.evaluate(async () => {
+    const found = await axe.run({ rules: { 'target-size': { enabled: true } } });
+    return found.violations.flatMap(({ id, nodes }) =>
+      nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`),
+    );
+  });
+
+/** What stands out of the window at the side. */
+const overflow = (page) =>
+  page.evaluate(() => {
+    const { scrollWidth, clientWidth } = document.documentElement;
+    const out = [...document.querySelectorAll('body *')].filter((element) => {
+      const { left, right, width } = element.getBoundingClientRect();
+      return width > 0 && (left < -0.5 || right > clientWidth + 0.5);
+    });
+    return [
+      ...(scrollWidth > clientWidth ? [`${scrollWidth} of ${clientWidth} px`] : []),
+      ...out.map(({ outerHTML }) => outerHTML),
+    ];
+  });
+
+/** Controls that nobody would see where colours are forced, since only a background or a shadow shows them. */
+const invisible = (page) =>
+  page.evaluate(() => {
+    const isSeen = (element) => {
+      const style = getComputedStyle(element);
+      const { borderTopStyle, borderTopWidth, borderTopColor, backgroundColor, textDecorationLine, appearance } = style;
+      const hasBorder = borderTopStyle !== 'none' && parseFloat(borderTopWidth) >= 1 && borderTopColor !== backgroundColor;
+      return hasBorder || textDecorationLine === 'underline' || (element.type === 'checkbox' && appearance !== 'none');
+    };
+    const controls = [...document.querySelectorAll('a, button, input:not([type="hidden"])')];
+    return controls.filter((element) => !isSeen(element)).map(({ outerHTML }) => outerHTML);
+  });
+
+const moving = (page) =>
+  page.evaluate(() => {
+    const lasts = (durations) => durations.split(',').some((duration) => parseFloat(duration) > 0);
+    return [...document.querySelectorAll('*')]
+      .filter((element) => {
+        const { animationName, animationDuration, transitionDuration, scrollBehavior } = getComputedStyle(element);
+        return (
+          (animationName !== 'none' && lasts(animationDuration)) || lasts(transitionDuration) || scrollBehavior === 'smooth'
+        );
+      })
+      .map(({ outerHTML }) => outerHTML);
+  });
+
+for (const [name, { go, has }] of Object.entries(PAGES)) {
+  for (const locale of ['en-US', 'de-DE']) {
+    scenario(`${name} can be used by everybody, in ${locale}`, { scripts: [true] }, async (open) => {
+      const person = await open({ locale });
+      const { context, page } = person;
+      await context.addInitScript({ path: AXE });
+      await go(person, service.addUser());
+      assert.equal(await page.locator(has).count(), 1, 'it is that page');
+      assert.equal(await page.locator('html').getAttribute('lang'), locale.slice(0, 2));
+      for (const colorScheme of ['light', 'dark']) {
+        for (const width of [320, 1280]) {
+          const how = `${colorScheme}, ${width} px`;
+          await page.emulateMedia({ colorScheme });
+          await page.setViewportSize({ width, height: 800 });
+          assert.deepEqual(await violations(page), [], how);
+          assert.deepEqual(await overflow(page), [], how);
+        }
+      }
+      await page.emulateMedia({ reducedMotion: 'reduce' });
+      assert.deepEqual(await moving(page), []);
+      await page.emulateMedia({ forcedColors: 'active' });
+      assert.deepEqual(await invisible(page), []);
+      // Half of a wide window at 200 %, and then in print that is twice as large.
+      await page.setViewportSize({ width: 640, height: 800 });
+      const devtools = await context.newCDPSession(page);
+      await devtools.send('Page.setFontSizes', { fontSizes: { standard: 32, fixed: 26 } });
+      await until('print is larger', () =>
+        page.evaluate(() => getComputedStyle(document.documentElement).fontSize === '32px'),
+      );
+      assert.deepEqual(await overflow(page), [], 'in large print');
+    });
+  }
+}
+
+scenario("an operator's name, colour and logo stand on the pages", { scripts: [true] }, async (open) => {
+  const logo = path.join(mkdtempSync(path.join(tmpdir(), 'sessiond-logo-')), 'logo.svg');
+  atTheEnd(() => rmSync(path.dirname(logo), { recursive: true }));
+  writeFileSync(
+    logo,
+    '<svg xmlns="http://www.w3.org/2000/svg" width="120" height="32"><rect width="120" height="32"/></svg>',
+  );
+  const branded = await startService({
+    SESSIOND_BRAND_NAME: 'Käse & <Brot>',
+    SESSIOND_ACCENT_COLOR: '#8a1c5a',
+    SESSIOND_LOGO_FILE: logo,
+  });
+  const { context, page } = await open();
+  await context.addInitScript({ path: AXE });
+  await page.goto(`${branded.url}/login`);
+  assert.match(await page.title(), /Käse & <Brot>/);
+  const image = page.getByRole('img', { name: 'Käse & <Brot>' });
+  assert.deepEqual(
+    await image.evaluate(({ naturalWidth, naturalHeight }) => [naturalWidth, naturalHeight], null),
+    [120, 32],
+  );
+  const colour = (scheme) =>
+    page
+      .emulateMedia({ colorScheme: scheme })
+      .then(() => page.getByRole('button').evaluate((element) => getComputedStyle(element).backgroundColor));
+  assert.equal(await colour('light'), 'rgb(138, 28, 90)');
+  assert.deepEqual(await violations(page), []);
+  assert.notEqual(await colour('dark'), 'rgb(138, 28, 90)', 'it is lighter on dark pages');
+  assert.deepEqual(await violations(page), []);
+});
+
+scenario('the first page is small, and everything on it is ours', async (open) => {
+  const { page } = await open();
+  const responses = [];
+  page.on('response', (response) => responses.push(response));
+  await page.goto(`${service.url}/login`);
+  const sizes = await Promise.all(responses.map(async (response) => (await response.body()).length));
+  assert.ok(responses.length >= 2, 'the page and its stylesheet');
+  assert.ok(sizes.reduce((sum, size) => sum + size) < 15_000, `${sizes} bytes`);
+  for (const response of responses) {
+    assert.equal(new URL(response.url()).origin, service.url);
+    assert.notEqual(response.request().resourceType(), 'script');
+  }
+  assert.ok((await page.locator('link[rel="icon"]').getAttribute('href')).startsWith('/assets/'));
+});
