@@ -42,13 +42,13 @@ after(async () => {
  * the steps say that they expect it.
  *
  * @param {string} name
- * @param {[{scripts?: boolean[], todo?: string}, (open: (options?: object) => Promise<object>) => Promise<void>]} rest
+ * @param {[{scripts?: boolean[]}, (open: (options?: object) => Promise<object>) => Promise<void>]} rest
  *   Options, which may be left out, and the steps. `open` opens the browser of one more person.
  */
 export function scenario(name, ...rest) {
-  const [{ scripts = [true, false], todo }, steps] = rest.length > 1 ? rest : [{}, ...rest];
+  const [{ scripts = [true, false] }, steps] = rest.length > 1 ? rest : [{}, ...rest];
   for (const javaScriptEnabled of scripts) {
-    test(`${name}, ${javaScriptEnabled ? 'with' : 'without'} scripts`, { todo, timeout: 120_000 }, async () => {
+    test(`${name}, ${javaScriptEnabled ? 'with' : 'without'} scripts`, { timeout: 120_000 }, async () => {
       const people = [];
       const open = async (options) => {
         const person = await openBrowser({ javaScriptEnabled, ...options });
