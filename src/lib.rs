@@ -4,7 +4,7 @@
 //! imports only from floors below its own, or from the siblings its folder's `mod.rs` names.
 //!
 //! ```text
-//! 7  cli/         serve, user, session, replicas, copy, backup, migrate, healthcheck, check-config, completions
+//! 7  cli/         serve, user, session, replicas, copy, backup, migrate, healthcheck, doctor, check-config, completions
 //! 6  app          builds the parts, binds the listeners, runs the tasks, drains
 //! 5  http/        connections, the stack around the routes, the dialects, the check
 //! 4  service/     the only decisions; knows neither HTTP nor SQL

@@ -1,9 +1,10 @@
 //! `sessiond healthcheck`: asks the operations listener of this configuration whether it is ready.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use super::answer::Answer;
 use super::outcome::Failed;
 use crate::config::Config;
 
@@ -18,19 +19,16 @@ pub(super) fn run(config: &Config) -> Result<(), Failed> {
         IpAddr::V4(_) | IpAddr::V6(_) => {}
     }
     let answer = ask(address).map_err(|error| Failed::Sentence(format!("{address} does not answer: {error}")))?;
-    if answer.starts_with("HTTP/1.1 200 ") {
+    if answer.status == 200 {
         return Ok(());
     }
-    let parts = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body.trim_end());
-    Err(Failed::Sentence(format!("not ready\n{parts}")))
+    Err(Failed::Sentence(format!("not ready\n{}", answer.text().trim_end())))
 }
 
-fn ask(address: SocketAddr) -> std::io::Result<String> {
+fn ask(address: SocketAddr) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     write!(stream, "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.take(16 * 1024).read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+    Answer::read(&mut stream, "GET")
 }

@@ -1,7 +1,7 @@
 //! The command line: `serve`, and what an operator does beside a running server.
 //!
-//! There is one file for each command. `outcome` is what commands return, `password` asks for a password, and
-//! `first_admin` makes the first user.
+//! There is one file for each command. `outcome` is what commands return, `password` asks for a password,
+//! `first_admin` makes the first user, and `answer` reads what a server answers.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -15,8 +15,10 @@ use crate::config::{Config, FILE, Flags};
 use crate::store::connect::check;
 use crate::telemetry;
 
+mod answer;
 mod backup;
 mod copy;
+mod doctor;
 mod first_admin;
 mod healthcheck;
 mod outcome;
@@ -61,6 +63,9 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Ask a running server whether it is ready; exits 0 if so
     Healthcheck,
+    /// Try a deployment from outside, and say what is wrong with it
+    #[command(long_about = doctor::LONG)]
+    Doctor(doctor::DoctorArgs),
     /// Print the configuration that would be used, secrets hidden
     CheckConfig,
     /// Print a completion script
@@ -90,14 +95,18 @@ fn command_line() -> clap::Command {
             (Some(_) | None, _) => argument,
         }
     });
-    let is_setting = |argument: &&Arg| Flags::variable(argument.get_id().as_str()).is_some();
-    let settings: Vec<_> =
-        command.get_arguments().filter(is_setting).map(|setting| setting.clone().hide(true)).collect();
-    command.mut_subcommands(
-        |command| {
-            if command.get_name() == "serve" { command } else { without_settings(command, &settings) }
-        },
-    )
+    let hidden = |arguments: &dyn Fn(&str) -> bool| -> Vec<Arg> {
+        let named = command.get_arguments().filter(|argument| arguments(argument.get_id().as_str()));
+        named.map(|argument| argument.clone().hide(true)).collect()
+    };
+    let settings = hidden(&|id| Flags::variable(id).is_some());
+    let all = hidden(&|id| id == "config" || Flags::variable(id).is_some());
+    command.mut_subcommands(|command| match command.get_name() {
+        "serve" => command,
+        // It needs no setting.
+        "doctor" => command.args(&all),
+        _ => without_settings(command, &settings),
+    })
 }
 
 /// Hides the settings in the help of this command and of its own ones, where the few other arguments would be lost among
@@ -142,6 +151,13 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
         let _ = io::Write::write_all(&mut io::stdout(), &script);
         return Ok(());
     }
+    if let Some(Command::Doctor(asked)) = cli.command {
+        let runtime = runtime()?;
+        let examined = runtime.block_on(doctor::run(asked));
+        // A name server that hangs delays a thread, but not the end of the process.
+        runtime.shutdown_background();
+        return examined;
+    }
     let config = Config::load(&cli.settings, cli.config)?;
     let mut warnings = config.warnings();
     warnings.extend(check(&config.database_url)?);
@@ -170,7 +186,7 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
             warnings.iter().try_for_each(|warning| say(format_args!("# warning: {warning}")))
         }
         // Answered above, before a configuration was needed.
-        Command::Completions(_) => Ok(()),
+        Command::Completions(_) | Command::Doctor(_) => Ok(()),
     }
 }
 
@@ -222,6 +238,9 @@ mod tests {
             let help = help(names);
             assert!(!help.contains("--session-idle") && help.contains("`sessiond --help`"), "{names:?}: {help}");
         }
+        let doctor = help(&["doctor"]);
+        assert!(doctor.contains("as an attacker would") && doctor.contains("--backend-echo"), "{doctor}");
+        assert!(!doctor.contains("--session-idle") && !doctor.contains("--config"), "{doctor}");
         for line in [
             &["--listen", ":1", "user", "list"],
             &["user", "--listen", ":1", "list"],

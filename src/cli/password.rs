@@ -15,8 +15,17 @@ pub(super) struct PasswordArgs {
 }
 
 impl PasswordArgs {
-    /// Asks for the password.
+    /// Asks for a new password, twice at a prompt.
     pub(super) fn ask(&self) -> Result<String, Failed> {
+        let password = self.enter()?;
+        if !self.password_stdin && rpassword::prompt_password("Again: ")? != password {
+            return Err(Failed::Sentence("the two passwords differ; nothing was changed".into()));
+        }
+        Ok(password)
+    }
+
+    /// Asks for a password that is in use.
+    pub(super) fn enter(&self) -> Result<String, Failed> {
         if self.password_stdin {
             let mut line = String::new();
             io::stdin().read_line(&mut line)?;
@@ -27,10 +36,11 @@ impl PasswordArgs {
                 "there is no terminal to ask for a password: give it on standard input with --password-stdin";
             return Err(Failed::Sentence(sentence.into()));
         }
-        let password = rpassword::prompt_password("Password: ")?;
-        if rpassword::prompt_password("Again: ")? != password {
-            return Err(Failed::Sentence("the two passwords differ; nothing was changed".into()));
-        }
-        Ok(password)
+        Ok(rpassword::prompt_password("Password: ")?)
+    }
+
+    /// Whether one was given on standard input.
+    pub(super) fn is_given(&self) -> bool {
+        self.password_stdin
     }
 }

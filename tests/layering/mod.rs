@@ -26,7 +26,7 @@ const SIBLINGS: [(&str, &str); 1] = [("config", "domain")];
 /// Which modules may know which libraries.
 const LIBRARIES: [(&str, &[&str]); 7] = [
     ("sqlx", &["store"]),
-    ("rustls", &["store"]),
+    ("rustls", &["store", "cli"]),
     ("axum", &["http"]),
     ("hyper", &["http"]),
     ("http", &["http"]),
