@@ -36,14 +36,25 @@ impl Deployment {
 
     /// Starts it with `change` made to its files.
     pub async fn changed(example: &Example, change: impl Fn(String) -> String) -> Self {
+        let settings = |host: &str| {
+            format!("trusted_proxies = ['127.0.0.1']\npublic_url = 'http://{host}'\ncors_origins = ['{FRONT_END}']")
+        };
+        Self::with(example, settings, change).await
+    }
+
+    /// The same with other settings of the service, for the host that browsers connect to.
+    pub async fn with(
+        example: &Example,
+        settings: impl FnOnce(&str) -> String,
+        change: impl Fn(String) -> String,
+    ) -> Self {
         let (front, back_end) = (port(), BackEnd::start().await);
-        let settings = format!(
-            "trusted_proxies = ['127.0.0.1']\npublic_url = 'http://localhost:{front}'\ncors_origins = ['{FRONT_END}']"
-        );
+        let host = format!("localhost:{front}");
+        let settings = settings(&host);
         let server = Server::with(StoreKind::Sqlite, &settings).await;
         let meter = Meter::before(server.address()).await;
         let proxy = example.start([&front, port_of(&back_end.address), port_of(&meter.address)], change).await;
-        Self { server, back_end, proxy, meter, host: format!("localhost:{front}") }
+        Self { server, back_end, proxy, meter, host }
     }
 
     /// How many bytes the service was sent so far.

@@ -43,6 +43,7 @@ macro_rules! through_every_proxy {
 
 mod choices;
 mod deployment;
+mod doctor;
 mod example;
 
 const PAGE: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
