@@ -57,7 +57,7 @@ async fn another_proxy_in_front_says_what_the_browser_speaks(example: &Example) 
         let reply = deployment.send(forwarded(login(BOB, PASSWORD))).await;
         let session = reply.json()["session"].clone();
         // Envoy adds the address from which it was asked, which is not the one of loopback.
-        if example.name != ENVOY.name {
+        if example.proxy.name != ENVOY.proxy.name {
             assert_eq!(session["ip"] == CLIENT, scheme == "https", "{session}");
         }
         let body = reply.json();

@@ -210,7 +210,7 @@ async fn more_cookies_than_sessiond_takes_are_refused(example: &Example) {
 
 async fn the_session_cookie_can_be_kept_from_the_back_end(example: &Example) {
     if !example.removes_cookie {
-        let readme = std::fs::read_to_string(example.folder().join("README.md")).expect("a file");
+        let readme = std::fs::read_to_string(example.proxy.folder().join("README.md")).expect("a file");
         assert!(readme.contains("cannot remove one cookie"), "{readme}");
         return;
     }
