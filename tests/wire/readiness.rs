@@ -2,7 +2,7 @@
 
 use sessiond_needs::on_both_stores;
 
-use crate::harness::{Server, StoreKind};
+use crate::harness::{Server, StoreKind, exchange, get};
 
 #[on_both_stores]
 async fn readiness_says_what_answers_checks(store: StoreKind) {
@@ -16,4 +16,18 @@ async fn readiness_says_what_answers_checks(store: StoreKind) {
         assert!(metrics.lines().any(|line| line == trusted), "{metrics}");
         server.stop().await;
     }
+}
+
+#[on_both_stores]
+async fn probes_are_answered_without_tls_where_https_is_required(store: StoreKind) {
+    let settings =
+        "public_url = 'https://login.example.com'\ntrusted_proxies = ['127.0.0.1', '::1']\nrequire_https = true";
+    let server = Server::with(store, settings).await;
+    let plain = |path: &str| get(path).header("X-Forwarded-Proto", "http");
+    for path in ["/livez", "/readyz", "/metrics"] {
+        let reply = exchange(&server.ops_address(), &plain(path).bytes(&server.ops_address())).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+    }
+    assert_eq!(server.send(plain("/api/v1/auth/session")).await.status, 426, "what clients ask");
+    server.stop().await;
 }

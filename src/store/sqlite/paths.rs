@@ -3,6 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
+use rustix::process::{getegid, geteuid};
+
 use super::super::StoreError;
 
 /// What the name of the lock ends with.
@@ -23,9 +26,35 @@ pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// An error of the file system in the store's words.
+/// An error of the file system in the store's words. What only lacks the right owner is said with the command that mends it,
+/// since that is how the first start on a directory of somebody else's ends, such as one that a container is given.
 pub(super) fn unreachable_file(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::unreachable(format!("{}: {error}", path.display()))
+    let refused = (error.kind() == io::ErrorKind::PermissionDenied).then(|| refused(path)).flatten();
+    StoreError::unreachable(refused.unwrap_or_else(|| format!("{}: {error}", path.display())))
+}
+
+/// Says which of a file and its directory does not let this process write. `None` if it is neither: one above them, perhaps.
+fn refused(path: &Path) -> Option<String> {
+    let path = std::path::absolute(path).ok()?;
+    let directory = directory(&path);
+    directory.metadata().ok()?;
+    let refuses = |path: &Path, rights| access(path, rights) == Err(rustix::io::Errno::ACCESS);
+    // What is in a directory that may not be searched is unknown.
+    let file = !refuses(directory, Access::EXEC_OK) && refuses(&path, Access::READ_OK | Access::WRITE_OK);
+    let all = format!("{}*", path.display());
+    let (what, whose) = match (refuses(directory, Access::WRITE_OK | Access::EXEC_OK), file) {
+        (true, false) => (directory, directory.display().to_string()),
+        (true, true) => (directory, format!("{} {all}", directory.display())),
+        (false, true) => (&*path, all),
+        (false, false) => return None,
+    };
+    let (user, group) = (geteuid(), getegid());
+    Some(format!("{} cannot be written by sessiond, which runs as {user}:{group}: {}", what.display(), chown(whose)))
+}
+
+/// The command that gives files to the user and group of this process.
+pub(super) fn chown(whose: impl std::fmt::Display) -> String {
+    format!("chown {}:{} {whose}", geteuid(), getegid())
 }
 
 /// A path that is one to SQLite, which takes what begins with `file:` for a URI.

@@ -145,5 +145,72 @@ async fn what_belongs_to_another_user_is_refused_and_root_is_warned_of_it() {
     command.args(["user", "list", "--database-url", &url]).env_clear().uid(ANOTHER_USER + 1);
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let sentence = finish(command, "").await.refused().unwrap();
-    assert!(sentence.contains("belongs to another user, who can change it"), "{sentence}");
+    assert!(sentence.contains("belongs to another user, who can change it: chown 4712:"), "{sentence}");
+}
+
+/// What the program says, as another user than root, about a database in `directory`. `None` if it opens it.
+async fn refusal_in(directory: &Path, user: u32, group: u32) -> Option<String> {
+    // A copy, where that user can start it.
+    let folder = tempfile::tempdir().expect("a directory");
+    set_mode(folder.path(), 0o755);
+    let program = folder.path().join("sessiond");
+    std::fs::copy(env!("CARGO_BIN_EXE_sessiond"), &program).expect("copied");
+    let mut command = sessiond_support::process::command("setpriv");
+    command.args([format!("--reuid={user}"), format!("--regid={group}"), "--clear-groups".into()]).arg(&program);
+    let url = format!("sqlite://{}", directory.join("test.db").display());
+    command.args(["user", "list", "--database-url", &url]).env_clear().env("NO_COLOR", "1").current_dir("/");
+    let finished = finish(command, "").await;
+    (!finished.ok).then_some(finished.err)
+}
+
+#[tokio::test]
+async fn a_directory_or_file_that_refuses_is_named_with_the_command_that_mends_it() {
+    if !rustix::process::geteuid().is_root() {
+        // Only root can run the program as another user.
+        return;
+    }
+    let above = tempfile::tempdir().expect("a directory");
+    set_mode(above.path(), 0o755);
+    let data = above.path().join("data");
+    std::fs::create_dir(&data).expect("made");
+    let shown = data.display();
+    let own = |path: &Path| std::os::unix::fs::chown(path, Some(4711), Some(4712)).expect("given away");
+    for mode in [0o755, 0o700] {
+        set_mode(&data, mode);
+        let expected = format!(
+            "sessiond: the store cannot be reached: {shown} cannot be written by sessiond, which runs as 4711:4712: chown 4711:4712 {shown}\n"
+        );
+        assert_eq!(refusal_in(&data, 4711, 4712).await, Some(expected), "{mode:o}");
+    }
+
+    // What root made there meanwhile, as by a command.
+    let file = data.join("test.db");
+    std::fs::write(&file, "").expect("written");
+    set_mode(&file, 0o600);
+    set_mode(&data, 0o755);
+    let sentence = refusal_in(&data, 4711, 4712).await.expect("refused");
+    assert!(sentence.contains(&format!("chown 4711:4712 {shown} {shown}/test.db*\n")), "{sentence}");
+    own(&data);
+    let sentence = refusal_in(&data, 4711, 4712).await.expect("refused");
+    assert!(sentence.contains(&format!("{shown}/test.db cannot be written by sessiond")), "{sentence}");
+    assert!(sentence.contains(&format!("chown 4711:4712 {shown}/test.db*\n")), "{sentence}");
+    own(&file);
+    assert_eq!(refusal_in(&data, 4711, 4712).await, None);
+}
+
+#[tokio::test]
+async fn a_directory_that_root_gave_to_its_group_serves_any_user_in_that() {
+    if !rustix::process::geteuid().is_root() {
+        // Only root can run the program as another user.
+        return;
+    }
+    let above = tempfile::tempdir().expect("a directory");
+    set_mode(above.path(), 0o755);
+    let data = above.path().join("data");
+    std::fs::create_dir(&data).expect("made");
+    std::os::unix::fs::chown(&data, Some(4711), Some(0)).expect("given away");
+    set_mode(&data, 0o770);
+    assert_eq!(refusal_in(&data, 4713, 0).await, None);
+    let sentence = refusal_in(&data, 4713, 4713).await.expect("refused");
+    assert!(sentence.contains(&format!("chown 4713:4713 {}", data.display())), "{sentence}");
 }
