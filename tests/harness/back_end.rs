@@ -99,7 +99,8 @@ impl Told {
     /// All headers whose name begins so, however it separates its words; sorted.
     pub fn all(&self, begin: &str) -> Vec<(String, String)> {
         let lines: Vec<(String, String)> = serde_json::from_value(self.0["headers"].clone()).expect("pairs");
-        let here = |(name, _): &(String, String)| name.replace(['_', '.'], "-").to_lowercase().starts_with(begin);
+        let dashed = |name: &str| name.replace(|char: char| !char.is_ascii_alphanumeric(), "-").to_lowercase();
+        let here = |(name, _): &(String, String)| dashed(name).starts_with(begin);
         let mut here: Vec<_> = lines.into_iter().filter(here).collect();
         here.sort();
         here
