@@ -2,9 +2,9 @@
 
 use sessiond_needs::needs;
 
-use super::PAGE;
 use super::deployment::{Deployment, identity_of};
 use super::example::{CADDY, ENVOY, Example, HAPROXY, NGINX, TRAEFIK, choose};
+use super::{PAGE, speak_http2};
 use crate::harness::back_end::Told;
 use crate::harness::process::login;
 use crate::harness::{BOB, PASSWORD, TestRequest, ask, get};
@@ -23,6 +23,7 @@ async fn preflights_reach_the_application_where_that_is_chosen(example: &Example
         assert!(told.all("remote").iter().all(|(_, value)| value.is_empty()), "{spelling}: {:?}", told.0);
         assert_eq!(told.all("access-control-request-headers").len(), 1);
     }
+    speak_http2(&deployment, &preflight).await;
     for refused in [
         ask("OPTIONS", "/app/x").header("Origin", ORIGIN),
         ask("OPTIONS", "/app/x").header("Access-Control-Request-Method", "PUT"),
