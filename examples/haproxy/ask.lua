@@ -1,4 +1,5 @@
--- The action `lua.ask`: asks sessiond whether a request is allowed, and answers it itself where it is not.
+-- The action `lua.ask` asks sessiond whether a request is allowed, and answers it itself where it is not. The action
+-- `lua.keep_session_cookie` keeps the session cookie from the back end.
 
 local CHECK = "http://127.0.0.1:8080/verify/haproxy"
 
@@ -102,4 +103,20 @@ local function ask(txn)
   answer(txn, 401, response.headers)
 end
 
+-- All other cookies go on byte for byte.
+local function keep_session_cookie(txn)
+  local lines = txn.http:req_get_headers()["cookie"]
+  if not lines then
+    return
+  end
+  txn.http:req_del_header("cookie")
+  for place = 0, #lines do
+    local others = (";" .. lines[place]):gsub(";[ \t]*_me_sess[ \t]*=[^;]*", ""):gsub("^;[ \t]*", "")
+    if others ~= "" then
+      txn.http:req_add_header("cookie", others)
+    end
+  end
+end
+
+core.register_action("keep_session_cookie", { "http-req" }, keep_session_cookie, 0)
 core.register_action("ask", { "http-req" }, ask, 0)

@@ -224,12 +224,20 @@ async fn the_session_cookie_can_be_kept_from_the_back_end(example: &Example) {
         (format!("a=1; {ours}; b=2"), "a=1; b=2"),
         (format!("a=1; x_me_sess=2; {ours}"), "a=1; x_me_sess=2"),
         (format!("a=1;{ours};b=2"), "a=1;b=2"),
+        (format!("a=1;\t{ours}; b=2"), "a=1; b=2"),
+        // One that is left from a narrower path stands before the one that counts.
+        (format!("_me_sess=old; a=1; {ours}; b=2"), "a=1; b=2"),
+        (format!("a=1; {ours}; b=2; _me_sess=old"), "a=1; b=2"),
+        (format!("_me_sess=old; {ours}; a=1"), "a=1"),
     ] {
         let told = deployment.pass(get("/app/").header("Cookie", &sent)).await;
         assert_eq!(told.all("cookie"), [("cookie".into(), kept.into())], "{sent}");
     }
     let told = deployment.pass(get("/app/").cookie(&bob.token)).await;
     assert!(told.all("cookie").iter().all(|(_, value)| value.is_empty()), "{:?}", told.0);
+    let many = format!("_me_sess=1; _me_sess=2; {ours}; _me_sess=4; _me_sess=5");
+    let told = deployment.pass(get("/app/").header("Cookie", &many)).await;
+    assert!(!told.0.to_string().contains(&bob.token), "{:?}", told.0);
     deployment.stop().await;
 }
 
