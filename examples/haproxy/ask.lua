@@ -22,7 +22,10 @@ local DENIAL = {
   "access-control-allow-origin", "access-control-allow-credentials", "access-control-expose-headers",
 }
 
-local REASONS = { [302] = "Found", [303] = "See Other", [401] = "Unauthorized", [503] = "Service Unavailable" }
+local REASONS = {
+  [302] = "Found", [303] = "See Other", [400] = "Bad Request", [401] = "Unauthorized",
+  [431] = "Request Header Fields Too Large", [503] = "Service Unavailable",
+}
 
 -- HAProxy's tables of lines begin at 0.
 local function first(headers, name)
@@ -90,6 +93,10 @@ local function ask(txn)
       txn:set_var("txn." .. name:gsub("-", "_"), value)
     end
     return txn:set_var("txn.sessiond_allowed", true)
+  end
+  if response.status == 400 or response.status == 431 then
+    -- The request itself is at fault: it names no host, or has more cookies than sessiond takes.
+    return answer(txn, response.status, response.headers)
   end
   if response.status ~= 401 then
     return answer(txn, 503)

@@ -45,7 +45,7 @@ pub const HAPROXY: Example = Example {
     arguments: &["-f", "haproxy.cfg"],
     dead: 503,
     slow: Some(503),
-    too_many_cookies: 503,
+    too_many_cookies: 431,
     removes_cookie: true,
 };
 
