@@ -55,6 +55,10 @@ async fn another_proxy_in_front_says_what_the_browser_speaks(example: &Example) 
         let back = format!("return_to={scheme}%3A%2F%2Flocalhost%3A");
         assert!(location.contains(&back), "{location} {}", deployment.proxy.log());
 
+        // Where a proxy adds the slash itself, it does not take away what the browser speaks.
+        let slash = deployment.send(forwarded(get("/app"))).await;
+        assert!(slash.header("location").is_none_or(|to| to.starts_with('/')), "{slash:?}");
+
         let reply = deployment.send(forwarded(login(BOB, PASSWORD))).await;
         let session = reply.json()["session"].clone();
         // Envoy adds the address from which it was asked, which is not the one of loopback.
