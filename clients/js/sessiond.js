@@ -338,9 +338,9 @@ export class Sessiond {
 export function reloadOnNewBuild(build, previous) {
   const KEY = 'sessiond.builds';
   try {
-    const seen = new Set((sessionStorage.getItem(KEY) ?? '').split(' '));
+    const seen = new Set(JSON.parse(sessionStorage.getItem(KEY) ?? '[]'));
     if (seen.has(build)) return;
-    sessionStorage.setItem(KEY, [...seen.add(previous).add(build)].filter(Boolean).join(' '));
+    sessionStorage.setItem(KEY, JSON.stringify([...seen.add(previous).add(build)]));
     location.reload();
   } catch {
     // No page, or no storage.

@@ -1,4 +1,5 @@
--- The action `lua.ask`: asks sessiond whether a request is allowed, and answers it itself where it is not.
+-- The action `lua.ask` asks sessiond whether a request is allowed, and answers it itself where it is not. The action
+-- `lua.keep_session_cookie` keeps the session cookie from the back end.
 
 local CHECK = "http://127.0.0.1:8080/verify/haproxy"
 
@@ -21,7 +22,10 @@ local DENIAL = {
   "access-control-allow-origin", "access-control-allow-credentials", "access-control-expose-headers",
 }
 
-local REASONS = { [302] = "Found", [303] = "See Other", [401] = "Unauthorized", [503] = "Service Unavailable" }
+local REASONS = {
+  [302] = "Found", [303] = "See Other", [400] = "Bad Request", [401] = "Unauthorized",
+  [431] = "Request Header Fields Too Large", [503] = "Service Unavailable",
+}
 
 -- HAProxy's tables of lines begin at 0.
 local function first(headers, name)
@@ -90,6 +94,10 @@ local function ask(txn)
     end
     return txn:set_var("txn.sessiond_allowed", true)
   end
+  if response.status == 400 or response.status == 431 then
+    -- The request itself is at fault: it names no host, or has more cookies than sessiond takes.
+    return answer(txn, response.status, response.headers)
+  end
   if response.status ~= 401 then
     return answer(txn, 503)
   end
@@ -102,4 +110,20 @@ local function ask(txn)
   answer(txn, 401, response.headers)
 end
 
+-- All other cookies go on byte for byte.
+local function keep_session_cookie(txn)
+  local lines = txn.http:req_get_headers()["cookie"]
+  if not lines then
+    return
+  end
+  txn.http:req_del_header("cookie")
+  for place = 0, #lines do
+    local others = (";" .. lines[place]):gsub(";[ \t]*_me_sess[ \t]*=[^;]*", ""):gsub("^;[ \t]*", "")
+    if others ~= "" then
+      txn.http:req_add_header("cookie", others)
+    end
+  end
+end
+
+core.register_action("keep_session_cookie", { "http-req" }, keep_session_cookie, 0)
 core.register_action("ask", { "http-req" }, ask, 0)

@@ -46,8 +46,8 @@ impl BackEnd {
     }
 }
 
-/// Answers with the request's method, target, headers and length. Where a WebSocket or a stream of events is asked for, it
-/// says so in a header; it echoes bytes, or sends two events after a while and nothing more.
+/// Answers with the request's method, target, headers and length. Where another protocol or a stream of events is asked for,
+/// it says so in a header; it echoes bytes, or sends two events after a while and nothing more.
 async fn tell(State(requests): State<Arc<AtomicUsize>>, mut request: Request) -> Response {
     requests.fetch_add(1, Ordering::Relaxed);
     let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
@@ -58,14 +58,14 @@ async fn tell(State(requests): State<Arc<AtomicUsize>>, mut request: Request) ->
         "target": request.uri().to_string(),
         "headers": request.headers().iter().map(line).collect::<Vec<_>>(),
     });
-    if request.headers().contains_key(UPGRADE) {
+    if let Some(protocol) = request.headers().get(UPGRADE).cloned() {
         let upgrade = hyper::upgrade::on(&mut request);
         tokio::spawn(async move {
             let Ok(upgraded) = upgrade.await else { return };
             let (mut read, mut write) = tokio::io::split(TokioIo::new(upgraded));
             let _ = tokio::io::copy(&mut read, &mut write).await;
         });
-        let switch = Response::builder().status(101).header(CONNECTION, "upgrade").header(UPGRADE, "websocket");
+        let switch = Response::builder().status(101).header(CONNECTION, "upgrade").header(UPGRADE, protocol);
         // Any value is right for a client that computes none.
         return switch
             .header("sec-websocket-accept", "x")
@@ -99,7 +99,8 @@ impl Told {
     /// All headers whose name begins so, however it separates its words; sorted.
     pub fn all(&self, begin: &str) -> Vec<(String, String)> {
         let lines: Vec<(String, String)> = serde_json::from_value(self.0["headers"].clone()).expect("pairs");
-        let here = |(name, _): &(String, String)| name.replace(['_', '.'], "-").to_lowercase().starts_with(begin);
+        let dashed = |name: &str| name.replace(|char: char| !char.is_ascii_alphanumeric(), "-").to_lowercase();
+        let here = |(name, _): &(String, String)| dashed(name).starts_with(begin);
         let mut here: Vec<_> = lines.into_iter().filter(here).collect();
         here.sort();
         here

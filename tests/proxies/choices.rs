@@ -2,9 +2,9 @@
 
 use sessiond_needs::needs;
 
-use super::PAGE;
 use super::deployment::{Deployment, identity_of};
 use super::example::{CADDY, ENVOY, Example, HAPROXY, NGINX, TRAEFIK, choose};
+use super::{PAGE, speak_http2};
 use crate::harness::back_end::Told;
 use crate::harness::process::login;
 use crate::harness::{BOB, PASSWORD, TestRequest, ask, get};
@@ -23,6 +23,7 @@ async fn preflights_reach_the_application_where_that_is_chosen(example: &Example
         assert!(told.all("remote").iter().all(|(_, value)| value.is_empty()), "{spelling}: {:?}", told.0);
         assert_eq!(told.all("access-control-request-headers").len(), 1);
     }
+    speak_http2(&deployment, &preflight).await;
     for refused in [
         ask("OPTIONS", "/app/x").header("Origin", ORIGIN),
         ask("OPTIONS", "/app/x").header("Access-Control-Request-Method", "PUT"),
@@ -53,6 +54,10 @@ async fn another_proxy_in_front_says_what_the_browser_speaks(example: &Example) 
         let location = refused.header("location").expect("the login page");
         let back = format!("return_to={scheme}%3A%2F%2Flocalhost%3A");
         assert!(location.contains(&back), "{location} {}", deployment.proxy.log());
+
+        // Where a proxy adds the slash itself, it does not take away what the browser speaks.
+        let slash = deployment.send(forwarded(get("/app"))).await;
+        assert!(slash.header("location").is_none_or(|to| to.starts_with('/')), "{slash:?}");
 
         let reply = deployment.send(forwarded(login(BOB, PASSWORD))).await;
         let session = reply.json()["session"].clone();

@@ -35,7 +35,7 @@ pub const NGINX: Example = Example {
 };
 
 pub const HAPROXY: Example =
-    Example { proxy: example::HAPROXY, dead: 503, slow: Some(503), too_many_cookies: 503, removes_cookie: true };
+    Example { proxy: example::HAPROXY, dead: 503, slow: Some(503), too_many_cookies: 431, removes_cookie: true };
 
 pub const CADDY: Example =
     Example { proxy: example::CADDY, dead: 502, slow: Some(504), too_many_cookies: 431, removes_cookie: true };

@@ -10,7 +10,7 @@ use self::deployment::{Deployment, FRONT_END, identity_of, port_of};
 use self::example::{CADDY, ENVOY, Example, HAPROXY, NGINX, TRAEFIK, choose, port};
 use crate::harness::back_end::{BackEnd, Told};
 use crate::harness::process::login;
-use crate::harness::{BOB, PASSWORD, Reply, ask, exchange, get, post};
+use crate::harness::{BOB, PASSWORD, Reply, TestRequest, ask, exchange, get, post};
 
 /// Makes a test of each case for each example.
 macro_rules! through_every_proxy {
@@ -161,11 +161,10 @@ async fn no_client_says_itself_who_is_calling(example: &Example) {
     let deployment = Deployment::new(example).await;
     let bob = deployment.server.log_in(BOB).await;
     for name in ["Remote-User", "Remote-User-Id", "Remote-Name", "Remote-Email", "Remote-Groups", "Remote-Session-Id"] {
-        let spellings =
-            [name.into(), name.to_lowercase(), name.to_uppercase(), name.replace('-', "_"), name.replace('-', ".")];
-        for spelling in
-            spellings.into_iter().chain([name.replacen('-', "_", 1), name.to_lowercase().replacen('-', ".", 1)])
-        {
+        // Some back ends take every sign that is no letter and no digit for the same.
+        let spellings = ["-", "_", ".", "~", "+", "!", "|"].map(|sign| name.replace('-', sign));
+        let spellings = spellings.into_iter().chain([name.to_lowercase(), name.to_uppercase()]);
+        for spelling in spellings.chain([name.replacen('-', "_", 1), name.to_lowercase().replacen('-', ".", 1)]) {
             let once = get("/app/").cookie(&bob.token).header(&spelling, "evil");
             for request in [once.clone(), once.clone().header(&spelling, "worse"), once.header(&spelling, "")] {
                 let told = deployment.pass(request).await;
@@ -177,7 +176,11 @@ async fn no_client_says_itself_who_is_calling(example: &Example) {
         // What is named there is for the proxy alone, and must not take away what it adds.
         let reply = deployment.send(get("/app/").cookie(&bob.token).header("Connection", name)).await;
         if reply.status == 200 {
-            assert_eq!(Told::from_reply(&reply).all("remote-"), identity_of(&bob), "Connection: {name}");
+            let told = Told::from_reply(&reply);
+            assert_eq!(told.all("remote-"), identity_of(&bob), "Connection: {name}");
+            // The back end may be a proxy, too.
+            let connection = told.all("connection");
+            assert!(connection.iter().all(|(_, value)| value != name), "{connection:?}");
         } else {
             assert!(matches!(reply.status, 400 | 401), "Connection: {name}: {reply:?}");
         }
@@ -222,12 +225,20 @@ async fn the_session_cookie_can_be_kept_from_the_back_end(example: &Example) {
         (format!("a=1; {ours}; b=2"), "a=1; b=2"),
         (format!("a=1; x_me_sess=2; {ours}"), "a=1; x_me_sess=2"),
         (format!("a=1;{ours};b=2"), "a=1;b=2"),
+        (format!("a=1;\t{ours}; b=2"), "a=1; b=2"),
+        // One that is left from a narrower path stands before the one that counts.
+        (format!("_me_sess=old; a=1; {ours}; b=2"), "a=1; b=2"),
+        (format!("a=1; {ours}; b=2; _me_sess=old"), "a=1; b=2"),
+        (format!("_me_sess=old; {ours}; a=1"), "a=1"),
     ] {
         let told = deployment.pass(get("/app/").header("Cookie", &sent)).await;
         assert_eq!(told.all("cookie"), [("cookie".into(), kept.into())], "{sent}");
     }
     let told = deployment.pass(get("/app/").cookie(&bob.token)).await;
     assert!(told.all("cookie").iter().all(|(_, value)| value.is_empty()), "{:?}", told.0);
+    let many = format!("_me_sess=1; _me_sess=2; {ours}; _me_sess=4; _me_sess=5");
+    let told = deployment.pass(get("/app/").header("Cookie", &many)).await;
+    assert!(!told.0.to_string().contains(&bob.token), "{:?}", told.0);
     deployment.stop().await;
 }
 
@@ -279,6 +290,32 @@ async fn shake_hands(deployment: &Deployment, token: &str) -> (Reply, TcpStream)
         deployment.host
     );
     deployment.open_stream(head.as_bytes()).await
+}
+
+async fn no_other_protocol_is_spoken_past_the_proxy(example: &Example) {
+    let deployment = Deployment::new(example).await;
+    let bob = deployment.server.log_in(BOB).await;
+    speak_http2(&deployment, &get("/app/").cookie(&bob.token)).await;
+    deployment.stop().await;
+}
+
+/// Asks the back end to go on in HTTP/2 (RFC 7540 section 3.2). A proxy that lets it do so would see none of the requests that
+/// follow, and a client could say in them who it is.
+async fn speak_http2(deployment: &Deployment, request: &TestRequest) {
+    let request = request.clone().header("Connection", "Upgrade, HTTP2-Settings");
+    let request = request.header("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA");
+    let websocket = |request: TestRequest| {
+        request.header("Sec-WebSocket-Version", "13").header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+    };
+    for lines in [&["h2c"][..], &["H2C"], &["h2c, websocket"], &["websocket, h2c"], &["h2c", "websocket"]] {
+        let request = lines.iter().fold(request.clone(), |request, line| request.header("Upgrade", line));
+        for request in [request.clone(), websocket(request)] {
+            let (reply, _) = deployment.open_stream(&request.bytes(&deployment.host)).await;
+            // The back end says what it was sent in a header where it was asked to go on in any other protocol.
+            let upgrade = reply.header("told").map(|_| Told::from_reply(&reply).all("upgrade")).unwrap_or_default();
+            assert!(upgrade.iter().all(|(_, value)| value == "websocket"), "{lines:?}: {reply:?}");
+        }
+    }
 }
 
 async fn events_arrive_while_their_stream_goes_on(example: &Example) {
@@ -345,6 +382,7 @@ through_every_proxy! {
     the_session_cookie_can_be_kept_from_the_back_end
     without_sessiond_nothing_is_allowed
     a_web_socket_is_opened_for_whoever_is_logged_in
+    no_other_protocol_is_spoken_past_the_proxy
     events_arrive_while_their_stream_goes_on
     a_login_comes_from_where_the_proxy_says
     uploads_pass_whole_and_only_where_they_may

@@ -249,6 +249,23 @@ async fn signing_out_leads_back_to_where_one_came_from(store: StoreKind) {
 }
 
 #[on_both_stores]
+async fn no_answer_has_a_longer_head_than_a_proxy_takes(store: StoreKind) {
+    let server = Server::start(store).await;
+    for raw in ["/app/?q=".to_owned() + &"a".repeat(4_000), "/app/?q=".to_owned() + &"ä".repeat(1_000)] {
+        let bob = server.log_in(BOB).await;
+        let back: String = form_urlencoded::byte_serialize(raw.as_bytes()).collect();
+        let (login, logout) = (format!("/login?return_to={back}"), format!("/logout?return_to={back}"));
+        let shown = server.send(get(&login)).await;
+        assert!(shown.status == 200 && shown.text().len() < 4_000, "a form that is too long to be sent: {shown:?}");
+        assert_eq!(to(&server.send(get(&login).cookie(&bob.token)).await), (303, Some("/sessions")));
+        assert_eq!(to(&server.send(sign_in(&raw)).await), (303, Some("/sessions")));
+        let signed_out = server.send(form(&logout, &[]).cookie(&bob.token)).await;
+        assert_eq!(to(&signed_out), (303, Some("/login?signed_out=1")));
+    }
+    server.stop().await;
+}
+
+#[on_both_stores]
 async fn no_page_is_shown_over_plain_http_where_https_is_required(store: StoreKind) {
     let settings = "public_url = 'https://login.example'\nrequire_https = true\ntrusted_proxies = ['127.0.0.1']";
     let server = Server::with(store, settings).await;

@@ -247,9 +247,11 @@ test('a page is loaded again once for each build', () => {
       reloadOnNewBuild(build, previous);
       assert.equal(loads, expected);
     }
+    for (const [build, previous] of [['v 2', 'v 1'], ['v 1', 'v 2'], ['v 2', 'v 1']]) reloadOnNewBuild(build, previous);
+    assert.equal(loads, 3, 'a build may be named in any way');
     globalThis.sessionStorage = undefined;
     reloadOnNewBuild('d', 'c');
-    assert.equal(loads, 2, 'without storage it could go on for ever');
+    assert.equal(loads, 3, 'without storage it could go on for ever');
   } finally {
     delete globalThis.sessionStorage;
     delete globalThis.location;

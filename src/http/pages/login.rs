@@ -14,7 +14,7 @@ use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::{Caller, Cookies};
 use crate::http::request::fields::Fields;
-use crate::http::request::return_to::ReturnTo;
+use crate::http::request::return_to::{ReturnTo, said};
 use crate::http::request::state::App;
 use crate::service::Error;
 use crate::service::login::Login;
@@ -58,9 +58,9 @@ pub async fn form(
     uri: Uri,
 ) -> Answer<Pages> {
     let mut query = Fields::from_query(uri.query())?;
-    let raw = query.optional_text("return_to")?.unwrap_or_default();
+    let raw = said(query.optional_text("return_to")?);
     if caller.is_ok() {
-        let to = ReturnTo::read(Some(&raw), &reader.headers, &app);
+        let to = ReturnTo::read(&raw, &reader.headers, &app);
         if let ReturnTo::Listed(url) = &to
             && !app.cookie_reaches(url)
         {
@@ -95,7 +95,7 @@ pub async fn sign_in(
     let mut fields = body.form()?;
     let text = |text: Option<String>| text.unwrap_or_default();
     let (username, password) = (text(fields.optional_text("username")?), text(fields.optional_text("password")?));
-    let (remember, return_to) = (fields.flag("remember")?, text(fields.optional_text("return_to")?));
+    let (remember, return_to) = (fields.flag("remember")?, said(fields.optional_text("return_to")?));
     let again = |status, error| {
         let form = Form {
             t: reader.t,
@@ -128,7 +128,7 @@ pub async fn sign_in(
     };
     let until = logged_in.session.expiry.absolute.since(logged_in.session.created_at);
     let lines = cookies.set(&logged_in.token, remember.then_some(until), &app);
-    let onward = match ReturnTo::read(Some(&return_to), &reader.headers, &app) {
+    let onward = match ReturnTo::read(&return_to, &reader.headers, &app) {
         ReturnTo::Sessions => see_other("/sessions"),
         ReturnTo::Ours(to) => see_other(&to),
         ReturnTo::Listed(url) => page(StatusCode::OK, &Onward { t: reader.t, brand: &app.brand, url: &url }),

@@ -13,7 +13,7 @@ use crate::http::logout::{ClearCookie, log_out};
 use crate::http::refusal::{Answer, Refused, with_cookies};
 use crate::http::request::credential::Caller;
 use crate::http::request::fields::Fields;
-use crate::http::request::return_to::ReturnTo;
+use crate::http::request::return_to::{LONGEST_LOCATION, ReturnTo, said};
 use crate::http::request::state::App;
 use crate::http::stamps;
 
@@ -55,7 +55,7 @@ pub async fn form(
         Err(refused) => return Err(refused),
     }
     let raw = return_to(&uri)?;
-    let back = match ReturnTo::read(Some(&raw), &reader.headers, &app) {
+    let back = match ReturnTo::read(&raw, &reader.headers, &app) {
         ReturnTo::Sessions => "/sessions".to_owned(),
         ReturnTo::Ours(to) | ReturnTo::Listed(to) => to,
     };
@@ -68,12 +68,11 @@ pub async fn form(
 /// signing in.
 pub async fn sign_out(State(app): State<App>, request: Request) -> Answer<Pages> {
     let raw = return_to(request.uri())?;
-    let to = if raw.is_empty() {
-        SIGNED_OUT.to_owned()
-    } else {
-        let back: String = form_urlencoded::byte_serialize(raw.as_bytes()).collect();
-        format!("{SIGNED_OUT}&return_to={back}")
-    };
+    let back: String = form_urlencoded::byte_serialize(raw.as_bytes()).collect();
+    let mut to = format!("{SIGNED_OUT}&return_to={back}");
+    if raw.is_empty() || to.len() > LONGEST_LOCATION {
+        SIGNED_OUT.clone_into(&mut to);
+    }
     match log_out::<Pages>(&app, request, ClearCookie::Always).await {
         Ok(cookies) => Ok(signed_out(&to, cookies)),
         Err(refused) if refused.is_no_session() => Ok(signed_out(&to, refused.into_cookies())),
@@ -82,5 +81,5 @@ pub async fn sign_out(State(app): State<App>, request: Request) -> Answer<Pages>
 }
 
 fn return_to(uri: &Uri) -> Result<String, Refused<Pages>> {
-    Ok(Fields::from_query(uri.query())?.optional_text("return_to")?.unwrap_or_default())
+    Ok(said(Fields::from_query(uri.query())?.optional_text("return_to")?))
 }

@@ -8,6 +8,16 @@ use super::single::only;
 use crate::config;
 use crate::http::request::state::App;
 
+/// The longest `Location` that holds where to return to, in bytes. nginx has 4 KiB for the head of an answer, and would make
+/// a 502 of a longer one; it stays under 3.5 KiB with the rest.
+pub const LONGEST_LOCATION: usize = 2_600;
+
+/// What a link or a form says of where to return to. Nothing where it is too long for that: a form that held it would be
+/// refused, too.
+pub fn said(raw: Option<String>) -> String {
+    raw.filter(|raw| raw.len() <= LONGEST_LOCATION).unwrap_or_default()
+}
+
 /// Where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReturnTo {
@@ -22,12 +32,16 @@ pub enum ReturnTo {
 impl ReturnTo {
     /// Reads what a link or a form says. It is parsed as browsers parse it (WHATWG URL), and then compared by scheme, host
     /// and port, so that nothing can look like an origin of ours and be another.
-    pub fn read(raw: Option<&str>, headers: &HeaderMap, app: &App) -> Self {
-        let Some(raw) = raw.filter(|raw| !raw.is_empty()) else { return Self::Sessions };
+    pub fn read(raw: &str, headers: &HeaderMap, app: &App) -> Self {
+        if raw.is_empty() {
+            return Self::Sessions;
+        }
         let Some(base) = base(headers, app) else { return Self::Sessions };
         let Ok(url) = base.join(raw) else { return Self::Sessions };
         let bare = url.username().is_empty() && url.password().is_none();
-        if !bare || !matches!(url.scheme(), "http" | "https") {
+        // Spaces and letters beyond ASCII have become longer.
+        let short = url.as_str().len() <= LONGEST_LOCATION;
+        if !bare || !short || !matches!(url.scheme(), "http" | "https") {
             return Self::Sessions;
         }
         if is_ours(&url, &base, app) {

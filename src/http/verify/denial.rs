@@ -10,12 +10,10 @@ use super::original::{Address, Original};
 use crate::http::dialect::canonical::Canonical;
 use crate::http::refusal::{Dialect as _, Refusal};
 use crate::http::request::navigation::is_navigation;
+use crate::http::request::return_to::LONGEST_LOCATION;
 use crate::http::request::single::only;
 use crate::http::request::state::App;
 use crate::service::Error;
-
-/// The longest `Location`, in bytes. nginx has 4 KiB for the head of an answer; it stays under 3.5 KiB with the rest.
-const LONGEST: usize = 2_600;
 
 /// What an answer depends on, for caches that keep refusals all the same.
 const VARIES: HeaderValue = HeaderValue::from_static("Cookie, Accept, Sec-Fetch-Mode, Origin");
@@ -66,7 +64,7 @@ fn login_url(original: &Original, method: &Method, headers: &HeaderMap, app: &Ap
         let encoded: String = form_urlencoded::byte_serialize(&url).collect();
         format!("{login}?return_to={encoded}")
     });
-    logins.find(|login| login.len() <= LONGEST).unwrap_or(login)
+    logins.find(|login| login.len() <= LONGEST_LOCATION).unwrap_or(login)
 }
 
 /// The page that a form stood on, if it is of the same origin as what the form was sent to.
