@@ -12,7 +12,7 @@ pub const ALL: &[Mistake] = &[
     Mistake {
         name: "one header is neither removed nor copied",
         instead: &[
-            ("request_header -Remote-*", ""),
+            ("request_header -Remote*", ""),
             ("Remote-Name Remote-Email Remote-Groups", "Remote-Name Remote-Groups"),
         ],
         faults: &["identity-headers"],

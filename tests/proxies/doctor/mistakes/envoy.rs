@@ -11,7 +11,7 @@ pub const ALL: &[Mistake] = &[
     },
     Mistake {
         name: "what clients say of themselves is not removed",
-        instead: &[("regex: \"(?i)remote[-_.].*\"", "regex: \"(?i)remote-.*\"")],
+        instead: &[("regex: \"(?i)remote[^a-z0-9].*\"", "regex: \"(?i)remote-.*\"")],
         faults: &["identity-headers"],
     },
     Mistake {

@@ -6,7 +6,7 @@ use super::Mistake;
 pub const ALL: &[Mistake] = &[
     Mistake {
         name: "what clients say of themselves is not removed",
-        instead: &[("http-request del-header ^remote[-_.] -m reg", "")],
+        instead: &[("http-request del-header ^remote[^a-z0-9] -m reg", "")],
         faults: &["identity-headers"],
     },
     Mistake {
