@@ -4,9 +4,9 @@
 //! imports only from floors below its own, or from the siblings its folder's `mod.rs` names.
 //!
 //! ```text
-//! 7  cli/         serve, user, session, replicas, copy, backup, migrate, healthcheck, doctor, check-config, completions
+//! 7  cli/         serve, user, session, replicas, copy, backup, restore, migrate, healthcheck, doctor, check-config
 //! 6  app          builds the parts, binds the listeners, runs the tasks, drains
-//! 5  http/        connections, the stack around the routes, the dialects, the check
+//! 5  http/        connections, the stack around the routes, what a request says, the dialects, the check, the pages
 //! 4  service/     the only decisions; knows neither HTTP nor SQL
 //! 3  cache/       token hash -> live session, in memory
 //!      coherence/ when that may be trusted, and when a revocation is settled

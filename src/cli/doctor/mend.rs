@@ -220,7 +220,7 @@ impl Fault {
             Self::NoHsts => mend(
                 "set `public_url` to an https:// origin, with which sessiond sends `Strict-Transport-Security`; no proxy may remove it.",
             ),
-            Self::LoginRefused => mend("give the name and the password of a user who has no second factor."),
+            Self::LoginRefused => mend("give the name and the password of a user who can log in by them."),
             Self::LoginAbsent => {
                 mend("send `/api/v1/auth/` at this origin to sessiond, or name another origin with `--login-url`.")
             }

@@ -24,7 +24,10 @@ pub const ALL: &[Mistake] = &[
     },
     Mistake {
         name: "underscores are expected",
-        instead: &[("max_header_size 64KiB", "max_header_size 64KiB\n\t\texpected_underscore_headers Remote_User")],
+        instead: &[
+            ("max_header_size 64KiB", "max_header_size 64KiB\n\t\texpected_underscore_headers Remote_User"),
+            ("request_header -Remote*", "request_header -Remote-*"),
+        ],
         faults: &["identity-headers"],
     },
     Mistake {
