@@ -249,6 +249,16 @@ async fn signing_out_leads_back_to_where_one_came_from(store: StoreKind) {
 }
 
 #[on_both_stores]
+async fn the_form_promises_no_other_time_than_is_set(store: StoreKind) {
+    let server = Server::with(store, "remembered_absolute = '7d'\nremembered_idle = '7d'").await;
+    for language in ["en", "de"] {
+        let page = server.send(get("/login").header("Accept-Language", language)).await.text();
+        assert!(page.contains("remember-hint") && !page.contains("30 "), "{page}");
+    }
+    server.stop().await;
+}
+
+#[on_both_stores]
 async fn why_a_password_cannot_be_the_new_one_is_said_in_the_language_of_the_page(store: StoreKind) {
     let server = Server::start(store).await;
     let bob = server.log_in(BOB).await;

@@ -12,7 +12,7 @@ pub(super) const TEXTS: Texts = Texts {
     username: "Benutzername oder E-Mail-Adresse",
     password: "Passwort",
     remember: "Angemeldet bleiben",
-    remember_hint: "Bis zu 30 Tage. Nicht auf einem Gerät, das auch andere benutzen.",
+    remember_hint: "Auch wenn der Browser geschlossen wurde. Nicht auf einem Gerät, das auch andere benutzen.",
     signed_in: "Sie sind angemeldet",
     signed_out: "Sie wurden abgemeldet.",
     go_on: "Weiter zur Anwendung",

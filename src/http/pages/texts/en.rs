@@ -12,7 +12,7 @@ pub(super) const TEXTS: Texts = Texts {
     username: "Username or e-mail address",
     password: "Password",
     remember: "Keep me signed in",
-    remember_hint: "For up to 30 days. Not on a device that others use.",
+    remember_hint: "Even after the browser was closed. Not on a device that others use.",
     signed_in: "You are signed in",
     signed_out: "You were signed out.",
     go_on: "Go on to the application",
