@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::error::Unusable;
 use super::sessions::principal_reason;
 use super::{Error, Result, Service};
 use crate::cache::coherence::{Confirmed, confirm};
@@ -89,15 +90,15 @@ impl Service {
 
 fn fit(field: &'static str, password: String, username: &Username) -> Result<Password> {
     let chosen = Password::chosen(password, username.as_str());
-    chosen.map_err(|unfit| Error::Invalid { field, sentence: unfit.to_string() })
+    chosen.map_err(|unfit| Error::Invalid { field, why: unfit.into() })
 }
 
 fn unchanged(field: &'static str) -> Error {
-    Error::Invalid { field, sentence: String::from("must differ from the current one") }
+    Error::Invalid { field, why: Unusable::Unchanged }
 }
 
 fn invalid(field: &'static str) -> impl Fn(BadText) -> Error {
-    move |bad| Error::Invalid { field, sentence: bad.to_string() }
+    move |bad| Error::Invalid { field, why: bad.into() }
 }
 
 /// What the command line may do. A change that a running server must apply returns the number to be confirmed.

@@ -2,6 +2,8 @@
 
 use crate::cache::coherence::NotSettled;
 use crate::domain::entropy::NoEntropy;
+use crate::domain::password::Unfit;
+use crate::domain::text::BadText;
 use crate::password::HashError;
 use crate::store::{Cause, StoreError};
 use crate::telemetry::causes::Causes;
@@ -25,13 +27,13 @@ pub enum Error {
     /// The value of the named field is taken.
     #[error("the {0} is taken")]
     Conflict(&'static str),
-    /// A field's value cannot be used: which field, and a sentence that goes behind its name.
-    #[error("{field} {sentence}")]
+    /// A field's value cannot be used.
+    #[error("{field} {why}")]
     Invalid {
         /// The field as the operation names it.
         field: &'static str,
         /// Why not.
-        sentence: String,
+        why: Unusable,
     },
     /// Too many passwords are waiting to be checked.
     #[error("overloaded")]
@@ -45,6 +47,20 @@ pub enum Error {
     /// Something that should be impossible.
     #[error("bug: {0}")]
     Bug(#[source] Cause),
+}
+
+/// Why a field's value cannot be used. As text, it is a sentence that goes behind the field's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// It is no password that anybody may have.
+    #[error(transparent)]
+    Password(#[from] Unfit),
+    /// It is the password that is to be changed.
+    #[error("must differ from the current one")]
+    Unchanged,
+    /// It is no username, address or name.
+    #[error(transparent)]
+    Text(#[from] BadText),
 }
 
 impl Error {

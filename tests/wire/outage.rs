@@ -105,6 +105,25 @@ async fn too_many_passwords_at_once_are_refused_at_once(store: StoreKind) {
     server.stop().await;
 }
 
+#[on_both_stores]
+async fn too_many_passwords_at_once_leave_a_person_the_form(store: StoreKind) {
+    let server = Server::with(store, "password_workers = 1\npassword_queue = 1").await;
+    let bob = server.log_in(BOB).await;
+    let change = post("/password")
+        .cookie(&bob.token)
+        .form("current_password=not+the+right+one&new_password=another+horse+battery");
+    let mut refused = Vec::new();
+    while refused.is_empty() {
+        let replies = send_all(&server, std::array::from_fn::<_, 12, _>(|_| change.clone())).await;
+        refused = replies.into_iter().filter(|reply| reply.status != 401).collect();
+    }
+    for reply in refused {
+        assert!(reply.status == 503 && reply.header("retry-after").is_some(), "{reply:?}");
+        assert!(reply.text().contains("name=\"new_password\""), "{}", reply.text());
+    }
+    server.stop().await;
+}
+
 /// With the tests above (500, 502, 503, 504), every status of the canonical table whose route exists.
 #[on_both_stores]
 async fn each_canonical_status_that_is_the_clients_doing_has_its_type(store: StoreKind) {

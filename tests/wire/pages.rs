@@ -249,6 +249,36 @@ async fn signing_out_leads_back_to_where_one_came_from(store: StoreKind) {
 }
 
 #[on_both_stores]
+async fn the_form_promises_no_other_time_than_is_set(store: StoreKind) {
+    let server = Server::with(store, "remembered_absolute = '7d'\nremembered_idle = '7d'").await;
+    for language in ["en", "de"] {
+        let page = server.send(get("/login").header("Accept-Language", language)).await.text();
+        assert!(page.contains("remember-hint") && !page.contains("30 "), "{page}");
+    }
+    server.stop().await;
+}
+
+#[on_both_stores]
+async fn why_a_password_cannot_be_the_new_one_is_said_in_the_language_of_the_page(store: StoreKind) {
+    let server = Server::start(store).await;
+    let bob = server.log_in(BOB).await;
+    for (new, english, german) in [
+        ("short", "needs at least 8 characters", "braucht mindestens 8 Zeichen"),
+        ("password1", "is one of the most common ones", "eines der häufigsten"),
+        ("bob-bob-bob", "must not be made of the username", "nicht aus dem Benutzernamen"),
+        (PASSWORD, "must differ from the current one", "vom bisherigen unterscheiden"),
+    ] {
+        for (language, words) in [("en", english), ("de", german)] {
+            let change = form("/password", &[("current_password", PASSWORD), ("new_password", new)]);
+            let page = server.send(change.cookie(&bob.token).header("Accept-Language", language)).await;
+            assert_eq!(page.status, 422, "{new}");
+            assert!(page.text().contains(words), "{words}: {}", page.text());
+        }
+    }
+    server.stop().await;
+}
+
+#[on_both_stores]
 async fn no_answer_has_a_longer_head_than_a_proxy_takes(store: StoreKind) {
     let server = Server::start(store).await;
     for raw in ["/app/?q=".to_owned() + &"a".repeat(4_000), "/app/?q=".to_owned() + &"ä".repeat(1_000)] {

@@ -302,8 +302,8 @@ impl Dialect for Canonical {
             Refusal::Service(Error::Forbidden) => (S::FORBIDDEN, "forbidden_error", "Not allowed"),
             Refusal::Service(Error::NotFound) => (S::NOT_FOUND, "not_found_error", "Not found"),
             Refusal::Service(Error::Conflict(_)) => (S::CONFLICT, "already_exists_error", "Already taken"),
-            Refusal::Service(Error::Invalid { field, sentence }) => {
-                let problem = Problem::Unfit(sentence.clone());
+            Refusal::Service(Error::Invalid { field, why }) => {
+                let problem = Problem::Unfit(why.to_string());
                 return unprocessable(&FieldError { place: Place::Body, field: (*field).into(), problem });
             }
             Refusal::Service(Error::Overloaded) => {

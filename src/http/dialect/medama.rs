@@ -84,8 +84,8 @@ impl Dialect for Medama {
             Refusal::Service(Error::Forbidden) => (S::FORBIDDEN, "not allowed"),
             Refusal::Service(Error::NotFound) => (S::NOT_FOUND, "not found"),
             Refusal::Service(Error::Conflict(_)) => (S::CONFLICT, "already taken"),
-            Refusal::Service(Error::Invalid { field, sentence }) => {
-                return answer(S::BAD_REQUEST, &format!("{field} {sentence}"));
+            Refusal::Service(Error::Invalid { field, why }) => {
+                return answer(S::BAD_REQUEST, &format!("{field} {why}"));
             }
             Refusal::Service(Error::Overloaded) => {
                 return with_retry(answer(S::SERVICE_UNAVAILABLE, "too many logins at once, try again shortly"));

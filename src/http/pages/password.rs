@@ -10,7 +10,7 @@ use super::render::{Reader, page, see_other};
 use super::signed_in::SignedIn;
 use super::texts::Texts;
 use crate::http::brand::Brand;
-use crate::http::refusal::{Answer, with_cookies};
+use crate::http::refusal::{Answer, with_cookies, with_retry};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::Cookies;
@@ -22,7 +22,7 @@ use crate::service::Error;
 struct Form<'f> {
     t: &'static Texts,
     brand: &'f Brand,
-    error: Option<&'f str>,
+    error: Option<&'static str>,
     /// For password managers, which would otherwise not know whose password changes.
     username: &'f str,
 }
@@ -49,7 +49,7 @@ pub async fn change(
 ) -> Answer<Pages> {
     let mut fields = body.form()?;
     let (current, new) = (fields.text("current_password")?, fields.text("new_password")?);
-    let again = |status, error: &str| {
+    let again = |status, error| {
         let username = caller.identity.username();
         page(status, &Form { t: reader.t, brand: &app.brand, error: Some(error), username })
     };
@@ -59,10 +59,10 @@ pub async fn change(
             Ok(with_cookies(see_other(&format!("/sessions?password_changed=1&ended={}", renewed.revoked)), lines))
         }
         Err(Error::BadCredentials) => Ok(again(StatusCode::UNAUTHORIZED, reader.t.wrong_current_password)),
-        Err(Error::Invalid { field: _, sentence }) => {
-            let sentence = format!("{}: {sentence}", reader.t.new_password);
-            Ok(again(StatusCode::UNPROCESSABLE_ENTITY, &sentence))
+        Err(Error::Invalid { field: _, why }) => {
+            Ok(again(StatusCode::UNPROCESSABLE_ENTITY, (reader.t.unusable_password)(why)))
         }
+        Err(Error::Overloaded) => Ok(with_retry(again(StatusCode::SERVICE_UNAVAILABLE, reader.t.overloaded))),
         Err(error) => Err(error.into()),
     }
 }

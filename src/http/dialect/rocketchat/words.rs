@@ -36,7 +36,7 @@ impl Dialect for RocketChat {
             }
             Refusal::Service(Error::NotFound) => (S::BAD_REQUEST, "Session not found"),
             Refusal::Service(Error::Conflict(_)) => (S::CONFLICT, "Already taken"),
-            Refusal::Service(Error::Invalid { sentence, .. }) => return invalid(sentence),
+            Refusal::Service(Error::Invalid { why, .. }) => return invalid(&why.to_string()),
             Refusal::Service(Error::Overloaded | Error::StoreUnreachable(_) | Error::StoreTooSlow(_))
             | Refusal::Deadline => return with_retry(plain(S::SERVICE_UNAVAILABLE, "Service unavailable")),
             Refusal::Service(Error::Bug(_)) => (S::INTERNAL_SERVER_ERROR, "Internal server error"),

@@ -1,6 +1,8 @@
 //! German.
 
 use super::words::{Counted, Texts};
+use crate::domain::password::Unfit;
+use crate::service::error::Unusable;
 
 /// The texts.
 pub(super) const TEXTS: Texts = Texts {
@@ -10,7 +12,7 @@ pub(super) const TEXTS: Texts = Texts {
     username: "Benutzername oder E-Mail-Adresse",
     password: "Passwort",
     remember: "Angemeldet bleiben",
-    remember_hint: "Bis zu 30 Tage. Nicht auf einem Gerät, das auch andere benutzen.",
+    remember_hint: "Auch wenn der Browser geschlossen wurde. Nicht auf einem Gerät, das auch andere benutzen.",
     signed_in: "Sie sind angemeldet",
     signed_out: "Sie wurden abgemeldet.",
     go_on: "Weiter zur Anwendung",
@@ -60,6 +62,7 @@ pub(super) const TEXTS: Texts = Texts {
     new_password: "Neues Passwort",
     new_password_hint: "Mindestens 8 Zeichen; 15 oder mehr sind besser.",
     wrong_current_password: "Das bisherige Passwort ist nicht richtig.",
+    unusable_password,
     back_to_sign_in: "Zurück zur Anmeldung",
     to_sessions: "Zu Ihren Sitzungen",
     not_found: "Hier gibt es nichts",
@@ -69,3 +72,19 @@ pub(super) const TEXTS: Texts = Texts {
     request_id: "Anfrage",
     failed: "Das hat nicht funktioniert. Versuchen Sie es in einer Minute noch einmal",
 };
+
+fn unusable_password(why: Unusable) -> &'static str {
+    match why {
+        Unusable::Password(Unfit::TooShort) => "Das neue Passwort braucht mindestens 8 Zeichen.",
+        Unusable::Password(Unfit::TooLong) => "Das neue Passwort ist zu lang: Es darf 1.024 Byte haben.",
+        Unusable::Password(Unfit::Control) => "Das neue Passwort enthält ein Steuerzeichen, etwa einen Tabulator.",
+        Unusable::Password(Unfit::Invisible) => "Das neue Passwort enthält ein Zeichen, das nicht zu sehen ist.",
+        Unusable::Password(Unfit::Blank) => "Das neue Passwort darf nicht nur aus Leerzeichen bestehen.",
+        Unusable::Password(Unfit::Common) => "Das neue Passwort ist eines der häufigsten, die zuerst geraten werden.",
+        Unusable::Password(Unfit::Username) => "Das neue Passwort darf nicht aus dem Benutzernamen bestehen.",
+        Unusable::Password(Unfit::Product) => "Das neue Passwort darf nicht aus dem Namen dieses Dienstes bestehen.",
+        Unusable::Unchanged => "Das neue Passwort muss sich vom bisherigen unterscheiden.",
+        // No password is refused for that.
+        Unusable::Text(_) => "Das neue Passwort kann nicht verwendet werden.",
+    }
+}

@@ -1,6 +1,8 @@
 //! English, for everybody whose language is not there too.
 
 use super::words::{Counted, Texts};
+use crate::domain::password::Unfit;
+use crate::service::error::Unusable;
 
 /// The texts.
 pub(super) const TEXTS: Texts = Texts {
@@ -10,7 +12,7 @@ pub(super) const TEXTS: Texts = Texts {
     username: "Username or e-mail address",
     password: "Password",
     remember: "Keep me signed in",
-    remember_hint: "For up to 30 days. Not on a device that others use.",
+    remember_hint: "Even after the browser was closed. Not on a device that others use.",
     signed_in: "You are signed in",
     signed_out: "You were signed out.",
     go_on: "Go on to the application",
@@ -60,6 +62,7 @@ pub(super) const TEXTS: Texts = Texts {
     new_password: "New password",
     new_password_hint: "At least 8 characters; 15 or more are better.",
     wrong_current_password: "The current password is not right.",
+    unusable_password,
     back_to_sign_in: "Back to sign in",
     to_sessions: "To your sessions",
     not_found: "There is nothing here",
@@ -69,3 +72,21 @@ pub(super) const TEXTS: Texts = Texts {
     request_id: "Request",
     failed: "That did not work. Try again in a minute",
 };
+
+fn unusable_password(why: Unusable) -> &'static str {
+    match why {
+        Unusable::Password(Unfit::TooShort) => "The new password needs at least 8 characters.",
+        Unusable::Password(Unfit::TooLong) => "The new password is too long: it may have 1,024 bytes.",
+        Unusable::Password(Unfit::Control) => "The new password holds a control character, such as a tab.",
+        Unusable::Password(Unfit::Invisible) => "The new password holds a character that cannot be seen.",
+        Unusable::Password(Unfit::Blank) => "The new password must not be spaces alone.",
+        Unusable::Password(Unfit::Common) => {
+            "The new password is one of the most common ones, which are guessed first."
+        }
+        Unusable::Password(Unfit::Username) => "The new password must not be made of the username.",
+        Unusable::Password(Unfit::Product) => "The new password must not be made of the name of this service.",
+        Unusable::Unchanged => "The new password must differ from the current one.",
+        // No password is refused for that.
+        Unusable::Text(_) => "The new password cannot be used.",
+    }
+}

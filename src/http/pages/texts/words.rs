@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
+use crate::service::error::Unusable;
 
 /// The texts of one language.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ pub struct Texts {
     pub new_password: &'static str,
     pub new_password_hint: &'static str,
     pub wrong_current_password: &'static str,
+    /// Why a password cannot be the new one.
+    pub unusable_password: fn(Unusable) -> &'static str,
     pub back_to_sign_in: &'static str,
     pub to_sessions: &'static str,
     pub not_found: &'static str,
