@@ -4,7 +4,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::render::PageError;
-use crate::http::refusal::{Dialect, Refusal};
+use crate::http::refusal::{Dialect, Refusal, with_retry};
 use crate::service::Error;
 
 /// The pages as a dialect: a refusal is a page, which [`errors`](super::errors) renders in the language of the reader.
@@ -35,6 +35,21 @@ impl Dialect for Pages {
             Refusal::TransferCoding => S::NOT_IMPLEMENTED,
             Refusal::HeadTooLarge => S::REQUEST_HEADER_FIELDS_TOO_LARGE,
         };
-        PageError::response(status)
+        let response = PageError::response(status);
+        if status == S::SERVICE_UNAVAILABLE { with_retry(response) } else { response }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::RETRY_AFTER;
+
+    use super::*;
+
+    #[test]
+    fn what_may_work_a_little_later_says_when_to_try_again() {
+        for (refusal, wanted) in [(Refusal::Deadline, true), (Refusal::UnknownRoute, false)] {
+            assert_eq!(Pages::refuse(&refusal).headers().contains_key(RETRY_AFTER), wanted, "{refusal:?}");
+        }
     }
 }

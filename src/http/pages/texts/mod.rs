@@ -17,7 +17,11 @@ pub fn preferred(headers: &HeaderMap) -> &'static Texts {
     let lines = headers.get_all(ACCEPT_LANGUAGE).iter().filter_map(|line| line.to_str().ok());
     let ranges = lines.flat_map(|line| line.split(',')).take(32).filter_map(|range| {
         let (tag, weight) = range.split_once(';').unwrap_or((range, "q=1"));
-        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok())?;
+        let weight = weight
+            .trim()
+            .strip_prefix(['q', 'Q'])
+            .and_then(|weight| weight.strip_prefix('='))
+            .and_then(|weight| weight.parse::<f32>().ok())?;
         let primary = tag.trim().split('-').next().unwrap_or_default();
         let texts = LANGUAGES.iter().find(|texts| texts.lang.eq_ignore_ascii_case(primary))?;
         (weight > 0.0 && weight <= 1.0).then_some((weight, *texts))
@@ -46,6 +50,7 @@ mod tests {
             ("de-AT", "de"),
             ("DE-at, en", "de"),
             ("en, de", "en"),
+            ("de;Q=1, en;q=0.5", "de"),
             ("en;q=0.5, de;q=0.8", "de"),
             ("de;q=0, en", "en"),
             ("de;q=0", "en"),
