@@ -12,7 +12,7 @@ use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcomma
 use self::outcome::{Failed, say};
 use crate::app::{Core, Environment, build};
 use crate::config::{Config, FILE, Flags};
-use crate::store::connect::check;
+use crate::store::connect::{check, missing_file};
 use crate::telemetry;
 
 mod answer;
@@ -170,9 +170,10 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
             runtime.shutdown_background();
             served
         }
-        Command::User(command) => beside(&config, async |core| user::run(command, core).await),
-        Command::Session(command) => beside(&config, async |core| session::run(command, core).await),
-        Command::Replicas => beside(&config, async |core| replicas::run(core).await),
+        Command::User(command @ user::Command::Add(_)) => beside(&config, async |core| user::run(command, core).await),
+        Command::User(command) => on_existing(&config, async |core| user::run(command, core).await),
+        Command::Session(command) => on_existing(&config, async |core| session::run(command, core).await),
+        Command::Replicas => on_existing(&config, async |core| replicas::run(core).await),
         Command::Migrate => beside(&config, async |_| Ok(())),
         Command::Copy(which) => {
             telemetry::log::start(config.log_format)?;
@@ -192,6 +193,18 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Runs a command on a database that is there already: in the wrong directory, one would be made otherwise.
+fn on_existing(config: &Config, command: impl AsyncFnOnce(&Core) -> Result<(), Failed>) -> Result<(), Failed> {
+    if let Some(missing) = missing_file(&config.database_url)? {
+        let missing = std::path::absolute(&missing).unwrap_or(missing);
+        return Err(Failed::Sentence(format!(
+            "there is no database at {}: run this where the server runs, or name its database by --database-url",
+            missing.display()
+        )));
+    }
+    beside(config, command)
 }
 
 /// Runs a command on the database. A server may be running on it.

@@ -23,6 +23,17 @@ pub fn check(url: &DatabaseUrl) -> Result<Vec<String>, ConnectError> {
     }
 }
 
+/// The file of an embedded store, if nothing of that store is there.
+///
+/// # Errors
+/// [`ConnectError`] when no store answers to such a URL.
+pub fn missing_file(url: &DatabaseUrl) -> Result<Option<PathBuf>, ConnectError> {
+    match scheme(url)? {
+        Scheme::Sqlite(path) => Ok(Some(path).filter(|path| sqlite::is_missing(path))),
+        Scheme::Postgres => Ok(None),
+    }
+}
+
 /// Opens the store at `url`, migrating it first.
 ///
 /// # Errors

@@ -44,6 +44,7 @@ use self::mark::Mark;
 use self::operations::accounts::{AddUser, ChangePassword, SetDisabled};
 use self::operations::sessions::{Purge, PurgeEvents, Revoke, Touch};
 use self::operations::{Beat, KeepSecret, MarkInUse};
+pub(super) use self::paths::is_missing;
 use self::paths::{LOCK, beside, unreachable_file};
 use self::readers::Readers;
 use self::writer::{Writer, WriterParts};

@@ -26,6 +26,12 @@ pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Whether neither a database is there nor the rest of its log, which may be all that is left of one.
+pub(in super::super) fn is_missing(database: &Path) -> bool {
+    let is_missing = |path: &Path| path.try_exists().is_ok_and(|there| !there);
+    is_missing(database) && is_missing(&beside(database, "-wal"))
+}
+
 /// An error of the file system in the store's words. What only lacks the right owner is said with the command that mends it,
 /// since that is how the first start on a directory of somebody else's ends, such as one that a container is given.
 pub(super) fn unreachable_file(path: &Path, error: &io::Error) -> StoreError {

@@ -141,6 +141,24 @@ async fn migrate_brings_a_database_up_to_date_and_does_nothing_else(store: Store
     assert_eq!(home.database.number("SELECT count(*) FROM replicas").await, 0, "nor a server");
 }
 
+#[tokio::test]
+async fn a_command_in_the_wrong_directory_makes_no_database() {
+    let home = Home::new(StoreKind::Sqlite);
+    for arguments in [
+        &["user", "list"][..],
+        &["user", "passwd", BOB, "--password-stdin"],
+        &["user", "disable", BOB],
+        &["session", "list", BOB],
+        &["session", "revoke", "--user", BOB],
+        &["replicas"],
+    ] {
+        let elsewhere = format!("sqlite://{}", home.dir.path().join("elsewhere.db").display());
+        let sentence = with(&home, &[("SESSIOND_DATABASE_URL", &elsewhere)], arguments).await.refused().unwrap();
+        assert!(sentence.contains("there is no database at") && sentence.contains("elsewhere.db:"), "{sentence}");
+        assert!(!home.dir.path().join("elsewhere.db").exists(), "{arguments:?}");
+    }
+}
+
 #[on_both_stores]
 async fn healthcheck_says_whether_the_server_is_ready(store: StoreKind) {
     let (home, server) = serving(store).await;
@@ -220,6 +238,7 @@ async fn a_first_password_that_cannot_be_set_is_refused_and_no_user_is_made(stor
     command.env("SESSIOND_ADMIN_PASSWORD", "short");
     let sentence = finish(command, "").await.refused().unwrap();
     assert!(sentence.contains("password must have at least 8 characters"), "{sentence}");
+    home.run(&["migrate"]).await.done().unwrap();
     assert_eq!(home.run(&["user", "list"]).await.done().unwrap(), "");
 }
 
@@ -231,6 +250,7 @@ async fn a_start_that_fails_makes_no_first_user_whose_password_was_not_shown(sto
     command.env_remove("SESSIOND_ADMIN_PASSWORD").env("SESSIOND_OPS_LISTEN", &taken.ops);
     let sentence = finish(command, "").await.refused().unwrap();
     assert!(sentence.contains(&format!("cannot listen on {}", taken.ops)), "{sentence}");
+    home.run(&["migrate"]).await.done().unwrap();
     assert_eq!(home.run(&["user", "list"]).await.done().unwrap(), "");
     let mut command = home.server();
     command.env_remove("SESSIOND_ADMIN_PASSWORD");
