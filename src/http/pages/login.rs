@@ -66,10 +66,7 @@ pub async fn form(
         {
             return Ok(page(StatusCode::OK, &OutOfReach { t: reader.t, brand: &app.brand }));
         }
-        return Ok(match to {
-            ReturnTo::Sessions => see_other("/sessions"),
-            ReturnTo::Ours(to) | ReturnTo::Listed(to) => see_other(&to),
-        });
+        return Ok(see_other(to.location()));
     }
     let signed_out = query.optional_text("signed_out")?.is_some();
     let form = Form {
@@ -129,8 +126,7 @@ pub async fn sign_in(
     let until = logged_in.session.expiry.absolute.since(logged_in.session.created_at);
     let lines = cookies.set(&logged_in.token, remember.then_some(until), &app);
     let onward = match ReturnTo::read(&return_to, &reader.headers, &app) {
-        ReturnTo::Sessions => see_other("/sessions"),
-        ReturnTo::Ours(to) => see_other(&to),
+        to @ (ReturnTo::Sessions | ReturnTo::Ours(_)) => see_other(to.location()),
         ReturnTo::Listed(url) => page(StatusCode::OK, &Onward { t: reader.t, brand: &app.brand, url: &url }),
     };
     Ok(with_cookies(onward, lines))

@@ -55,13 +55,10 @@ pub async fn form(
         Err(refused) => return Err(refused),
     }
     let raw = return_to(&uri)?;
-    let back = match ReturnTo::read(&raw, &reader.headers, &app) {
-        ReturnTo::Sessions => "/sessions".to_owned(),
-        ReturnTo::Ours(to) | ReturnTo::Listed(to) => to,
-    };
+    let back = ReturnTo::read(&raw, &reader.headers, &app);
     let (t, brand) = (reader.t, &app.brand);
     let (sentence, button) = (t.sign_out_means, t.sign_out);
-    Ok(page(StatusCode::OK, &Confirm { t, brand, sentence, button, revoke: None, back: &back }))
+    Ok(page(StatusCode::OK, &Confirm { t, brand, sentence, button, revoke: None, back: back.location() }))
 }
 
 /// `POST /logout`. Without a live session it ends in the same place. From there one gets back to where one came from by

@@ -62,6 +62,14 @@ impl ReturnTo {
         );
         Self::Sessions
     }
+
+    /// The path or the URL.
+    pub fn location(&self) -> &str {
+        match self {
+            Self::Sessions => "/sessions",
+            Self::Ours(to) | Self::Listed(to) => to,
+        }
+    }
 }
 
 /// The address of this service as the browser has it: the scheme does not matter where no public URL is set.
