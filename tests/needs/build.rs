@@ -3,6 +3,7 @@
 //! It stands in a crate that only tests depend on: what the build script of `sessiond` itself sets reaches `cargo run`
 //! as environment variables, and makes a release build depend on which packages are installed.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -16,7 +17,7 @@ fn main() {
     println!("cargo::rerun-if-env-changed=PATH");
     println!("cargo::rerun-if-env-changed={}", machine::POSTGRES_URL);
     println!("cargo::rustc-check-cfg=cfg(has_nginx, has_haproxy, has_caddy, has_traefik, has_envoy)");
-    println!("cargo::rustc-check-cfg=cfg(has_mount, has_initdb, has_postgres, has_faketime)");
+    println!("cargo::rustc-check-cfg=cfg(has_mount, has_root, has_initdb, has_postgres, has_faketime)");
 
     let files = [
         ("initdb", machine::postgres_programs().map(|folder| folder.join("initdb"))),
@@ -42,6 +43,10 @@ fn main() {
     }
     if may_mount() {
         println!("cargo::rustc-cfg=has_mount");
+    }
+    // Only root can give a file to another user, and be another user.
+    if std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0) {
+        println!("cargo::rustc-cfg=has_root");
     }
 }
 

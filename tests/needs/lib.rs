@@ -5,7 +5,7 @@
 
 use proc_macro::{Delimiter, TokenStream, TokenTree};
 
-/// A test that needs something: `postgres`, `initdb`, `faketime`, `mount` or a proxy such as `nginx`, several separated
+/// A test that needs something: `postgres`, `initdb`, `faketime`, `mount`, `root` or a proxy such as `nginx`, several separated
 /// by commas. It stands above the attribute that makes a test of the function.
 #[proc_macro_attribute]
 pub fn needs(what: TokenStream, test: TokenStream) -> TokenStream {
@@ -78,6 +78,7 @@ fn look_up(word: &str) -> Option<(bool, &'static str)> {
         "caddy" => (cfg!(has_caddy), "caddy (tests/proxies/install)"),
         "traefik" => (cfg!(has_traefik), "traefik (tests/proxies/install)"),
         "envoy" => (cfg!(has_envoy), "envoy (tests/proxies/install)"),
+        "root" => (cfg!(has_root), "to be root"),
         "mount" => (cfg!(has_mount), "the right to mount a file system"),
         _ => return None,
     })

@@ -1,5 +1,7 @@
 //! The files: whose they are, who may write them, and what lies beside them.
 
+use sessiond_needs::needs;
+
 use super::*;
 
 #[tokio::test]
@@ -98,13 +100,13 @@ fn set_mode(path: &Path, mode: u32) {
 async fn a_directory_that_any_user_may_write_is_refused_and_nothing_is_made_in_it() {
     let home = Home::new(StoreKind::Sqlite);
     set_mode(home.database.dir(), 0o777);
-    for command in [home.server(), home.command(&["user", "list"])] {
+    for command in [home.server(), home.command(&["migrate"])] {
         let sentence = finish(command, "").await.refused().unwrap();
         assert!(sentence.contains("lets every user of the machine replace what is in it: chmod 700"), "{sentence}");
     }
     assert!(home.database.is_untouched().await);
     set_mode(home.database.dir(), 0o700);
-    home.run(&["user", "list"]).await.done().unwrap();
+    home.run(&["migrate"]).await.done().unwrap();
 }
 
 #[tokio::test]
@@ -119,13 +121,10 @@ async fn a_directory_that_everybody_shares_is_warned_of() {
     server.stop().await;
 }
 
+#[needs(root)]
 #[tokio::test]
 async fn what_belongs_to_another_user_is_refused_and_root_is_warned_of_it() {
     const ANOTHER_USER: u32 = 4711;
-    if !rustix::process::geteuid().is_root() {
-        // Only root can give a file away.
-        return;
-    }
     let home = Home::new(StoreKind::Sqlite);
     home.run(&["migrate"]).await.done().unwrap();
     std::os::unix::fs::chown(home.database.path(), Some(ANOTHER_USER), None).expect("given away");
@@ -142,7 +141,7 @@ async fn what_belongs_to_another_user_is_refused_and_root_is_warned_of_it() {
     let database = theirs.path().join("mine.db");
     let mut command = tokio::process::Command::new(&program);
     let url = format!("sqlite://{}", database.display());
-    command.args(["user", "list", "--database-url", &url]).env_clear().uid(ANOTHER_USER + 1);
+    command.args(["migrate", "--database-url", &url]).env_clear().uid(ANOTHER_USER + 1);
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let sentence = finish(command, "").await.refused().unwrap();
     assert!(sentence.contains("belongs to another user, who can change it: chown 4712:"), "{sentence}");
@@ -158,17 +157,14 @@ async fn refusal_in(directory: &Path, user: u32, group: u32) -> Option<String> {
     let mut command = sessiond_support::process::command("setpriv");
     command.args([format!("--reuid={user}"), format!("--regid={group}"), "--clear-groups".into()]).arg(&program);
     let url = format!("sqlite://{}", directory.join("test.db").display());
-    command.args(["user", "list", "--database-url", &url]).env_clear().env("NO_COLOR", "1").current_dir("/");
+    command.args(["migrate", "--database-url", &url]).env_clear().env("NO_COLOR", "1").current_dir("/");
     let finished = finish(command, "").await;
     (!finished.ok).then_some(finished.err)
 }
 
+#[needs(root)]
 #[tokio::test]
 async fn a_directory_or_file_that_refuses_is_named_with_the_command_that_mends_it() {
-    if !rustix::process::geteuid().is_root() {
-        // Only root can run the program as another user.
-        return;
-    }
     let above = tempfile::tempdir().expect("a directory");
     set_mode(above.path(), 0o755);
     let data = above.path().join("data");
@@ -198,12 +194,9 @@ async fn a_directory_or_file_that_refuses_is_named_with_the_command_that_mends_i
     assert_eq!(refusal_in(&data, 4711, 4712).await, None);
 }
 
+#[needs(root)]
 #[tokio::test]
 async fn a_directory_that_root_gave_to_its_group_serves_any_user_in_that() {
-    if !rustix::process::geteuid().is_root() {
-        // Only root can run the program as another user.
-        return;
-    }
     let above = tempfile::tempdir().expect("a directory");
     set_mode(above.path(), 0o755);
     let data = above.path().join("data");
