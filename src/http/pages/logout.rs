@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::{HeaderValue, StatusCode, Uri};
 
 use super::dialect::Pages;
-use super::render::{Reader, page, see_other};
+use super::render::{Reader, dropping_kept_pages, page, see_other};
 use super::texts::Texts;
 use crate::http::brand::Brand;
 use crate::http::logout::{ClearCookie, log_out};
@@ -15,7 +15,6 @@ use crate::http::request::credential::Caller;
 use crate::http::request::fields::Fields;
 use crate::http::request::return_to::{LONGEST_LOCATION, ReturnTo, said};
 use crate::http::request::state::App;
-use crate::http::stamps;
 
 /// A question, with the safe way first.
 #[derive(Template)]
@@ -36,10 +35,7 @@ pub(super) const SIGNED_OUT: &str = "/login?signed_out=1";
 
 /// The answer to whatever has signed a person out here: the login page, and the browser drops what it keeps of the pages.
 pub(super) fn signed_out(to: &str, cookies: Vec<HeaderValue>) -> Response {
-    let mut response = with_cookies(see_other(to), cookies);
-    let (name, value) = stamps::CLEAR_SITE_DATA;
-    response.headers_mut().insert(name, value);
-    response
+    dropping_kept_pages(with_cookies(see_other(to), cookies))
 }
 
 /// `GET /logout`. Changes nothing, since any page can have a browser ask for it.

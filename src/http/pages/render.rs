@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::texts::{Texts, preferred};
 use crate::http::refusal::Failure;
 use crate::http::request::state::App;
+use crate::http::stamps;
 
 /// Who reads a page, and in which language.
 pub struct Reader {
@@ -65,6 +66,13 @@ pub fn see_other(to: &str) -> Response {
         response.headers_mut().insert(LOCATION, to);
     }
     response.headers_mut().extend(headers());
+    response
+}
+
+/// Has the browser drop what it keeps of the pages, with this answer.
+pub fn dropping_kept_pages(mut response: Response) -> Response {
+    let (name, value) = stamps::CLEAR_SITE_DATA;
+    response.headers_mut().insert(name, value);
     response
 }
 

@@ -5,11 +5,10 @@ use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
 
 use super::dialect::Pages;
-use super::render::see_other;
+use super::render::{dropping_kept_pages, see_other};
 use crate::domain::principal::Principal;
 use crate::http::request::credential::{Caller, Cookies};
 use crate::http::request::state::App;
-use crate::http::stamps;
 
 /// A person who is signed in.
 #[derive(Debug)]
@@ -23,13 +22,10 @@ impl FromRequestParts<App> for SignedIn {
             Ok(caller) => Ok(Self(caller.principal)),
             Err(refused) if refused.is_no_session() => {
                 let path: String = form_urlencoded::byte_serialize(parts.uri.path().as_bytes()).collect();
-                let mut login = see_other(&format!("/login?return_to={path}"));
+                let login = see_other(&format!("/login?return_to={path}"));
                 // The session may have ended elsewhere, and its pages still be kept here.
-                if Cookies::from_parts(parts, app).were_sent() {
-                    let (name, value) = stamps::CLEAR_SITE_DATA;
-                    login.headers_mut().insert(name, value);
-                }
-                Err(login)
+                let had_session = Cookies::from_parts(parts, app).were_sent();
+                Err(if had_session { dropping_kept_pages(login) } else { login })
             }
             Err(refused) => Err(refused.into_response()),
         }
