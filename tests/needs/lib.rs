@@ -5,7 +5,7 @@
 
 use proc_macro::{Delimiter, TokenStream, TokenTree};
 
-/// A test that needs something: `postgres`, `initdb`, `faketime`, `mount`, `root` or a proxy such as `nginx`, several separated
+/// A test that needs something: `postgres`, `initdb`, `fail2ban`, `faketime`, `mount`, `root` or a proxy such as `nginx`, several separated
 /// by commas. It stands above the attribute that makes a test of the function.
 #[proc_macro_attribute]
 pub fn needs(what: TokenStream, test: TokenStream) -> TokenStream {
@@ -72,6 +72,7 @@ fn look_up(word: &str) -> Option<(bool, &'static str)> {
             (cfg!(has_postgres), "initdb and pg_ctl of PostgreSQL 15 or newer, or SESSIOND_TEST_POSTGRES_URL")
         }
         "initdb" => (cfg!(has_initdb), "initdb and pg_ctl of PostgreSQL 15 or newer"),
+        "fail2ban" => (cfg!(has_fail2ban), "fail2ban-regex"),
         "faketime" => (cfg!(has_faketime), "libfaketime"),
         "nginx" => (cfg!(has_nginx), "nginx"),
         "haproxy" => (cfg!(has_haproxy), "haproxy"),
