@@ -297,10 +297,11 @@ impl Store for Sqlite {
         let accounts = sqlx::query_as(
             "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
                  updated_at AS user_updated_at, must_change_password, last_login_at
-             FROM users WHERE deleted_at IS NULL AND (?1 IS NULL OR (created_at, id) > (?1, ?2))
+             FROM users WHERE deleted_at IS NULL AND (created_at, id) > (?1, ?2)
              ORDER BY created_at, id LIMIT ?3",
         );
-        let accounts = accounts.bind(after.map(|(at, _)| at)).bind(after.map(|(_, id)| id)).bind(limit);
+        let (at, id) = after.map_or((Timestamp::MIN, String::new()), |(at, id)| (at, id.to_string()));
+        let accounts = accounts.bind(at).bind(id).bind(limit);
         let accounts: Vec<AccountRow> = self.readers.all(accounts).await?;
         Ok(accounts.into_iter().map(Account::from).collect())
     }
