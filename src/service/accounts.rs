@@ -8,7 +8,7 @@ use super::{Error, Result, Service};
 use crate::cache::coherence::{Confirmed, confirm};
 use crate::domain::event::Actor;
 use crate::domain::id::{SessionId, UserId};
-use crate::domain::password::Password;
+use crate::domain::password::{Password, Typed};
 use crate::domain::principal::Principal;
 use crate::domain::revocation::{Reason, Seq, Why};
 use crate::domain::session::{Client, Session};
@@ -50,12 +50,12 @@ impl Service {
         let known = self.parts.store.credentials_of(user).await?.ok_or(Error::NoSession)?;
         let new = fit("new_password", new, &known.user.username)?;
         let mut same = false;
-        let verdict = match Password::new(current) {
-            Ok(current) => {
-                same = new.is(&current);
+        let verdict = match Typed::new(current) {
+            Some(current) => {
+                same = current.is(&new);
                 self.hashed(self.parts.hasher.verify(current, Some(known.password_hash)).await)?
             }
-            Err(_) => Verdict::Wrong,
+            None => Verdict::Wrong,
         };
         self.log_unusable_hash(&verdict, Some(user));
         if !matches!(verdict, Verdict::Right { .. }) {
@@ -181,7 +181,8 @@ impl Operator<'_> {
         let parts = &self.0.parts;
         let known = parts.store.credentials_of(user).await?.ok_or(Error::NotFound)?;
         let password = fit("password", password, &known.user.username)?;
-        let current = self.0.hashed(parts.hasher.verify(password.clone(), Some(known.password_hash)).await)?;
+        let current =
+            self.0.hashed(parts.hasher.verify(Typed::from(password.clone()), Some(known.password_hash)).await)?;
         if matches!(current, Verdict::Right { .. }) {
             return Err(unchanged("password"));
         }
