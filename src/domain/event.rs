@@ -22,6 +22,8 @@ pub enum EventKind {
     UserDisabled,
     /// A user may log in again.
     UserEnabled,
+    /// Users were made who come from elsewhere.
+    UsersImported,
 }
 
 impl EventKind {
@@ -36,6 +38,7 @@ impl EventKind {
             Self::UserCreated => "user_created",
             Self::UserDisabled => "user_disabled",
             Self::UserEnabled => "user_enabled",
+            Self::UsersImported => "users_imported",
         }
     }
 }
@@ -92,12 +95,17 @@ pub struct Event {
 
 impl Event {
     /// An event about a user.
-    pub const fn about(user: UserId, kind: EventKind, actor: Actor, at: Timestamp) -> Self {
+    pub fn about(user: UserId, kind: EventKind, actor: Actor, at: Timestamp) -> Self {
+        Self { user: Some(user), ..Self::new(kind, actor, at) }
+    }
+
+    /// An event about nobody in particular.
+    pub const fn new(kind: EventKind, actor: Actor, at: Timestamp) -> Self {
         Self {
             at,
             kind,
             actor,
-            user: Some(user),
+            user: None,
             session: None,
             ip: None,
             detail: None,

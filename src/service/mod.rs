@@ -2,8 +2,9 @@
 //!
 //! `login` begins sessions, `verify` checks them, `logout` ends those that a request presents, and `sessions` lists a
 //! user's and ends any of them. `accounts` is about users, `first_password` about the password that was made up for the
-//! first of them, and `replicas` about the processes that serve. `health` says whether this one can serve, `refusals`
-//! records in the log and the audit who was refused, and `error` is all that can go wrong.
+//! first of them, and `replicas` about the processes that serve. `health` says whether this one can serve, `hashes` finds out
+//! how long refusals have to take, `refusals` records in the log and the audit who was refused, and `error` is all that can
+//! go wrong.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -31,6 +32,7 @@ use crate::telemetry::Metrics;
 pub mod accounts;
 pub mod error;
 pub mod first_password;
+mod hashes;
 pub mod health;
 pub mod login;
 mod logout;
@@ -55,7 +57,7 @@ pub struct Parts {
     /// When the cache is trusted, and when a revocation is settled.
     pub coherence: Arc<dyn Coherence>,
     /// Password workers.
-    pub hasher: Hasher,
+    pub hasher: Arc<Hasher>,
     /// The handle that stores urgent last-seen times.
     pub touches: Touches,
     /// The time.

@@ -37,7 +37,8 @@ mod types;
 pub use error::{Cause, Result, StoreError};
 pub use replicas::{News, Replica, Replicas};
 pub use types::{
-    Added, Changed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked, Target,
+    Added, Changed, Clash, Common, Created, Import, ImportedUser, Listing, Logout, Lookup, NewSession, PasswordChange,
+    Renewal, Revoked, Target,
 };
 
 /// Applies every revocation to what is kept in memory, in the order of their numbers and before it is published.
@@ -85,6 +86,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Adds a user.
     async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor) -> Result<Added>;
+
+    /// Makes users who come from elsewhere: all of them, unless there are clashes with those that there are.
+    async fn import_users(&self, import: Import) -> Result<Vec<Clash>>;
+
+    /// Users with their hashes in the order of their ids: at most `limit`, after one of them.
+    async fn credentials_after(&self, user: Option<UserId>, limit: u32) -> Result<Vec<Credentials>>;
+
+    /// The first stored hash, in the order of their bytes, that was made elsewhere and is `from` or comes after it.
+    async fn foreign_hash(&self, from: &str) -> Result<Option<PasswordHash>>;
 
     /// Makes a session, unless its login is superseded, and ends what it replaces and what is over the cap: the ones not seen
     /// for longest.

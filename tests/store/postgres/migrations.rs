@@ -24,7 +24,7 @@ CREATE FUNCTION trap.wait() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
 END $$;
 CREATE EVENT TRIGGER trap ON ddl_command_end EXECUTE FUNCTION trap.wait();";
 
-const MIGRATIONS: [&str; 1] = ["1"];
+const MIGRATIONS: [&str; 2] = ["1", "2"];
 
 const TRAPPED: &str = "FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted";
 
@@ -156,13 +156,15 @@ async fn while_one_migrates_the_others_wait_for_it() {
     assert!(migrated.iter().all(Result::is_ok), "{migrated:?}");
 }
 
-/// A database that a newer release has migrated to schema 2, from which releases can serve that know schema `oldest`.
+/// A database that a newer release has migrated to the schema after this one, from which releases can serve that know schema
+/// `oldest`.
 async fn migrated_by_a_newer_release(oldest: i64) -> Database {
     let database = Database::new(StoreKind::Postgres);
     migrate(&database).await.expect("migrated");
+    let newer = MIGRATIONS.len() + 1;
     let newer = format!(
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (2, 'later', true, '', 0);
-         INSERT INTO schema_compatibility (migration, oldest) VALUES (2, {oldest});
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES ({newer}, 'later', true, '', 0);
+         INSERT INTO schema_compatibility (migration, oldest) VALUES ({newer}, {oldest});
          ALTER TABLE events ADD COLUMN later text"
     );
     database.execute(&newer).await;
@@ -185,10 +187,10 @@ async fn a_newer_schema_that_this_release_is_covered_by_is_served_from_and_left_
 #[needs(postgres)]
 #[tokio::test]
 async fn a_newer_schema_that_does_not_cover_this_release_is_refused_and_left_as_it_is() {
-    let database = migrated_by_a_newer_release(2).await;
+    let database = migrated_by_a_newer_release(3).await;
     let before = database.contents().await;
     let refused = migrate(&database).await.expect_err("refused").to_string();
-    assert!(refused.contains("schema 2") && refused.contains("knows schema 1: run a newer one"), "{refused}");
+    assert!(refused.contains("schema 3") && refused.contains("knows schema 2: run a newer one"), "{refused}");
     assert!(database.contents().await == before, "nothing was changed");
 }
 

@@ -1,6 +1,7 @@
-//! The operations other than logouts: those on `sessions` and those on `accounts`.
+//! The operations other than logouts: those on `sessions`, those on `accounts`, and the `import` of many accounts.
 
 pub(super) mod accounts;
+mod import;
 pub(super) mod sessions;
 
 use sqlx::Result;
