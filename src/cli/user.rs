@@ -1,9 +1,10 @@
-//! `sessiond user`: add, list, disable, enable, and set a password.
+//! `sessiond user`: add, list, disable, enable, set a password, and what `transfer` does.
 
 use clap::{Args, Subcommand};
 
 use super::outcome::{Failed, confirm, say};
 use super::password::PasswordArgs;
+use super::transfer::{self, ExportArgs, ImportArgs};
 use crate::app::Core;
 use crate::domain::user::User;
 use crate::service::Error;
@@ -23,6 +24,10 @@ pub(super) enum Command {
     Disable(NameArgs),
     /// Let a disabled user log in again
     Enable(NameArgs),
+    /// Take over users from another program, with the hashes of their passwords
+    Import(ImportArgs),
+    /// Write every user with the hash of their password, to be imported elsewhere
+    Export(ExportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -106,5 +111,7 @@ pub(super) async fn run(command: Command, core: &Core) -> Result<(), Failed> {
             operator.set_disabled(user.id, false).await?;
             say("enabled")
         }
+        Command::Import(args) => transfer::import(args, core).await,
+        Command::Export(args) => transfer::export(args, core).await,
     }
 }

@@ -1,10 +1,10 @@
 //! Every business rule, once. Knows nothing of HTTP and nothing of SQL.
 //!
 //! `login` begins sessions, `verify` checks them, `logout` ends those that a request presents, and `sessions` lists a
-//! user's and ends any of them. `accounts` is about users, `first_password` about the password that was made up for the
-//! first of them, and `replicas` about the processes that serve. `health` says whether this one can serve, `hashes` finds out
-//! how long refusals have to take, `refusals` records in the log and the audit who was refused, and `error` is all that can
-//! go wrong.
+//! user's and ends any of them. `accounts` is about users, `transfer` takes them over from elsewhere, `first_password` is
+//! about the password that was made up for the first of them, and `replicas` about the processes that serve. `health` says
+//! whether this one can serve, `hashes` finds out how long refusals have to take, `refusals` records in the log and the audit
+//! who was refused, and `error` is all that can go wrong.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -39,6 +39,7 @@ mod logout;
 mod refusals;
 pub mod replicas;
 pub mod sessions;
+pub mod transfer;
 pub mod verify;
 
 pub use error::Error;

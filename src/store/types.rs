@@ -149,7 +149,7 @@ pub struct Import {
 }
 
 /// What a user who is there already has in common with one to be imported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Common {
     /// The username.
     Username,

@@ -8,11 +8,11 @@ use super::refusal::{COSTLY, FORM, LENGTHS, MEMORY_KIB_MOST, Why};
 use super::text::{bytes, costs, number, parts, salt_and_output};
 
 /// OWASP Password Storage Cheat Sheet, argon2id: m=19456 KiB, t=2, p=1.
-pub(in super::super) const MEMORY_KIB: u32 = 19 * 1024;
+pub(crate) const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 /// The length of the salt and of the output of a hash made here, in bytes.
-pub(in super::super) const SALT: usize = 16;
+pub(crate) const SALT: usize = 16;
 const OUTPUT: usize = 32;
 
 /// The most lanes, which are computed one after the other: some programs write as many as their machine has cores.
@@ -27,19 +27,19 @@ const WORK_MOST: u64 = 4 * MEMORY_KIB_MOST as u64;
 ///
 /// It is kept from hash to hash: a fresh block each time costs page faults and stays with the allocator.
 #[derive(Default)]
-pub(in super::super) struct Blocks(Vec<Block>);
+pub(crate) struct Blocks(Vec<Block>);
 
 impl Blocks {
     /// How much is kept, in KiB.
     #[cfg(test)]
-    pub(in super::super) const fn kept(&self) -> usize {
+    pub(crate) const fn kept(&self) -> usize {
         self.0.capacity()
     }
 }
 
 /// A hash of argon2id or argon2i.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct Argon2Hash {
+pub(crate) struct Argon2Hash {
     algorithm: Algorithm,
     version: Version,
     memory_kib: u32,
@@ -54,7 +54,7 @@ impl Argon2Hash {
     ///
     /// # Errors
     /// The reason why it is never computed.
-    pub(in super::super) fn new(
+    pub(crate) fn new(
         algorithm: &str,
         version: u32,
         [memory_kib, passes, lanes]: [u32; 3],
@@ -84,7 +84,7 @@ impl Argon2Hash {
     ///
     /// # Errors
     /// The reason why it is never computed.
-    pub(in super::super) fn parse(text: &str) -> Result<Self, Why> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Why> {
         let [algorithm, version, written, salt, output] = parts(text)?;
         // Without a version it would be the first one, which computes otherwise.
         let version = number(version.strip_prefix("v=").ok_or(FORM)?)?;
@@ -95,7 +95,7 @@ impl Argon2Hash {
     ///
     /// # Errors
     /// When something fails that cannot.
-    pub(in super::super) fn make(password: &[u8], salt: Vec<u8>, blocks: &mut Blocks) -> Result<Self, HashError> {
+    pub(crate) fn make(password: &[u8], salt: Vec<u8>, blocks: &mut Blocks) -> Result<Self, HashError> {
         let mut hash = Self {
             algorithm: Algorithm::Argon2id,
             version: Version::V0x13,
@@ -110,7 +110,7 @@ impl Argon2Hash {
     }
 
     /// Whether a hash that is made now would have these costs, and a salt and an output at least as long.
-    pub(in super::super) fn is_up_to_date(&self) -> bool {
+    pub(crate) fn is_up_to_date(&self) -> bool {
         (self.algorithm, self.version) == (Algorithm::Argon2id, Version::V0x13)
             && (self.memory_kib, self.passes, self.lanes) == (MEMORY_KIB, PASSES, LANES)
             && self.salt.len() >= SALT
@@ -118,12 +118,12 @@ impl Argon2Hash {
     }
 
     /// Whether it is of the kind that is stored without the name of its scheme: argon2id in its present version.
-    pub(in super::super) fn is_argon2id(&self) -> bool {
+    pub(crate) fn is_argon2id(&self) -> bool {
         (self.algorithm, self.version) == (Algorithm::Argon2id, Version::V0x13)
     }
 
     /// How much memory it takes to compute, in KiB.
-    pub(in super::super) const fn memory_kib(&self) -> u32 {
+    pub(crate) const fn memory_kib(&self) -> u32 {
         self.memory_kib
     }
 
@@ -136,18 +136,18 @@ impl Argon2Hash {
     }
 
     /// How it begins, up to the salt.
-    pub(in super::super) fn costs(&self) -> String {
+    pub(crate) fn costs(&self) -> String {
         let Self { memory_kib, passes, lanes, version, .. } = self;
         format!("${}$v={}$m={memory_kib},t={passes},p={lanes}$", self.scheme(), u32::from(*version))
     }
 
     /// The rest of it.
-    pub(in super::super) fn salt_and_output(&self) -> String {
+    pub(crate) fn salt_and_output(&self) -> String {
         salt_and_output(&self.salt, &self.output)
     }
 
     /// Whether it is of these bytes.
-    pub(in super::super) fn is_of(&self, password: &[u8], blocks: &mut Blocks) -> Result<bool, HashError> {
+    pub(crate) fn is_of(&self, password: &[u8], blocks: &mut Blocks) -> Result<bool, HashError> {
         Ok(self.derive(password, blocks)?.ct_eq(&self.output).into())
     }
 

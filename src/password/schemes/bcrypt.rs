@@ -30,7 +30,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// A hash of bcrypt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct BcryptHash {
+pub(crate) struct BcryptHash {
     /// `2a`, `2b` or `2y`, which are one computation.
     version: String,
     cost: u32,
@@ -46,7 +46,7 @@ impl BcryptHash {
     ///
     /// # Errors
     /// The reason why it is never computed.
-    pub(in super::super) fn parse(text: &str, of_sha256: bool) -> Result<Self, Why> {
+    pub(crate) fn parse(text: &str, of_sha256: bool) -> Result<Self, Why> {
         let mut parts = text.strip_prefix('$').ok_or(FORM)?.splitn(3, '$');
         let mut next = || parts.next().ok_or(FORM);
         let (version, cost, salt_and_output) = (next()?, next()?, next()?);

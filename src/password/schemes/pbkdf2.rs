@@ -18,7 +18,7 @@ const SALT: std::ops::RangeInclusive<usize> = 1..=128;
 
 /// The hash function in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Digest {
+pub(crate) enum Digest {
     /// SHA-256.
     Sha256,
     /// SHA-512.
@@ -27,7 +27,7 @@ pub(in super::super) enum Digest {
 
 /// A hash of PBKDF2.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct Pbkdf2Hash {
+pub(crate) struct Pbkdf2Hash {
     digest: Digest,
     iterations: u32,
     pub(super) salt: Vec<u8>,
@@ -39,7 +39,7 @@ impl Pbkdf2Hash {
     ///
     /// # Errors
     /// The reason why it is never computed.
-    pub(in super::super) fn new(digest: Digest, iterations: u32, salt: Vec<u8>, output: Vec<u8>) -> Result<Self, Why> {
+    pub(crate) fn new(digest: Digest, iterations: u32, salt: Vec<u8>, output: Vec<u8>) -> Result<Self, Why> {
         if !SALT.contains(&salt.len()) || !OUTPUT.contains(&output.len()) {
             return Err(LENGTHS);
         }
@@ -61,7 +61,7 @@ impl Pbkdf2Hash {
     ///
     /// # Errors
     /// The reason why it is never computed.
-    pub(in super::super) fn parse(text: &str) -> Result<Self, Why> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Why> {
         let [name, written, salt, output] = parts(text)?;
         let digest = match name {
             "pbkdf2-sha256" => Digest::Sha256,

@@ -1,10 +1,10 @@
 //! Why a hash is never computed, in words that go behind "a hash", and the bound that several schemes share.
 
 /// A reason.
-pub(in super::super) type Why = &'static str;
+pub(crate) type Why = &'static str;
 
 /// It is not written as it should be.
-pub(in super::super) const FORM: Why = "is not written as its scheme has it";
+pub(crate) const FORM: Why = "is not written as its scheme has it";
 /// Its salt or its output is of a length that its scheme does not have.
 pub(super) const LENGTHS: Why = "has a salt or an output of an unusual length";
 /// It would keep a worker for too long, or take too much memory.

@@ -18,7 +18,7 @@ const SALT: std::ops::RangeInclusive<usize> = 1..=128;
 
 /// A hash of scrypt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct ScryptHash {
+pub(crate) struct ScryptHash {
     log_n: u8,
     r: u32,
     p: u32,
@@ -31,7 +31,7 @@ impl ScryptHash {
     ///
     /// # Errors
     /// The reason why it is never computed.
-    pub(in super::super) fn new([log_n, r, p]: [u32; 3], salt: Vec<u8>, output: Vec<u8>) -> Result<Self, Why> {
+    pub(crate) fn new([log_n, r, p]: [u32; 3], salt: Vec<u8>, output: Vec<u8>) -> Result<Self, Why> {
         if !SALT.contains(&salt.len()) || !OUTPUT.contains(&output.len()) {
             return Err(LENGTHS);
         }
@@ -51,7 +51,7 @@ impl ScryptHash {
     ///
     /// # Errors
     /// The reason why it is never computed.
-    pub(in super::super) fn parse(text: &str) -> Result<Self, Why> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Why> {
         let ["scrypt", written, salt, output] = parts(text)? else { return Err(FORM) };
         Self::new(costs(written, ["ln", "r", "p"])?, bytes(salt)?, bytes(output)?)
     }

@@ -15,14 +15,14 @@ const ROUNDS_MOST: u32 = 1_000_000;
 /// How many characters of a salt there may be: more do not count.
 const SALT_MOST: usize = 16;
 /// The longest password that is computed, in bytes: the time that it takes grows with it.
-pub(in super::super) const PASSWORD_MOST: usize = 128;
+pub(crate) const PASSWORD_MOST: usize = 128;
 
 /// The letters that six bits are written as.
 const LETTERS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// A hash of SHA-crypt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct ShaCryptHash {
+pub(crate) struct ShaCryptHash {
     digest: Digest,
     rounds: u32,
     salt: String,
@@ -41,7 +41,7 @@ impl ShaCryptHash {
     ///
     /// # Errors
     /// The reason why it is never computed.
-    pub(in super::super) fn parse(text: &str) -> Result<Self, Why> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Why> {
         let (digest, rest) = match text.get(..3) {
             Some("$5$") => (Digest::Sha256, text.get(3..).ok_or(FORM)?),
             Some("$6$") => (Digest::Sha512, text.get(3..).ok_or(FORM)?),

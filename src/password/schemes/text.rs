@@ -13,7 +13,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// A number as the PHC format writes it: only digits, without leading zeros.
-pub(in super::super) fn number(text: &str) -> Result<u32, Why> {
+pub(crate) fn number(text: &str) -> Result<u32, Why> {
     let fit = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if fit { text.parse().map_err(|_| FORM) } else { Err(FORM) }
 }
@@ -33,7 +33,7 @@ pub(super) fn costs<const N: usize>(text: &str, names: [&str; N]) -> Result<[u32
 }
 
 /// The same in any order.
-pub(in super::super) fn costs_in_any_order<const N: usize>(text: &str, names: [&str; N]) -> Result<[u32; N], Why> {
+pub(crate) fn costs_in_any_order<const N: usize>(text: &str, names: [&str; N]) -> Result<[u32; N], Why> {
     let mut values = [None; N];
     for pair in text.split(',') {
         let (named, written) = pair.split_once('=').ok_or(FORM)?;
@@ -62,7 +62,7 @@ pub(super) fn bytes(text: &str) -> Result<Vec<u8>, Why> {
 }
 
 /// The same with or without padding.
-pub(in super::super) fn padded_or_not(text: &str) -> Result<Vec<u8>, Why> {
+pub(crate) fn padded_or_not(text: &str) -> Result<Vec<u8>, Why> {
     LENIENT.decode(text).map_err(|_| FORM)
 }
 
@@ -72,7 +72,7 @@ pub(super) fn salt_and_output(salt: &[u8], output: &[u8]) -> String {
 }
 
 /// The parts of `$a$b$c`.
-pub(in super::super) fn parts<const N: usize>(text: &str) -> Result<[&str; N], Why> {
+pub(crate) fn parts<const N: usize>(text: &str) -> Result<[&str; N], Why> {
     let mut parts = text.strip_prefix('$').ok_or(FORM)?.split('$');
     let mut found = [""; N];
     for part in &mut found {

@@ -36,7 +36,7 @@ impl Operation for Import {
 /// username.
 async fn taken(change: &mut Change<'_>, page: &[ImportedUser]) -> Result<Vec<(i64, i32, String)>> {
     let taken = query_as(
-        "WITH w AS (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS w (username_key, email_key, id, place))
+        "WITH w AS (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS them (username_key, email_key, id, place))
          SELECT w.place, 0, u.username FROM w JOIN users AS u ON u.username_key = w.username_key
          UNION ALL SELECT w.place, 1, u.username FROM w JOIN users AS u ON u.email_key = w.email_key
          UNION ALL SELECT w.place, 2, u.username FROM w JOIN users AS u ON u.id = w.id

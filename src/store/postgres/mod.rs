@@ -237,13 +237,13 @@ impl Store for Postgres {
     }
 
     async fn foreign_hash(&self, from: &str) -> Result<Option<PasswordHash>> {
-        // The first condition is that of the index.
+        // These operators compare bytes. The first condition is that of the index.
         let first = query_as(
-            "SELECT min(password_hash COLLATE \"C\") FROM users
-             WHERE password_hash COLLATE \"C\" >= 'a' AND password_hash COLLATE \"C\" >= $1",
+            "SELECT password_hash FROM users WHERE password_hash ~>=~ 'a' AND password_hash ~>=~ $1
+             ORDER BY password_hash USING ~<~ LIMIT 1",
         );
-        let found: Option<(Option<PasswordHash>,)> = self.readers.row(first.bind(from.to_owned())).await?;
-        Ok(found.and_then(|(hash,)| hash))
+        let found: Option<(PasswordHash,)> = self.readers.row(first.bind(from.to_owned())).await?;
+        Ok(found.map(|(hash,)| hash))
     }
 
     async fn create_session(&self, new: NewSession) -> Result<Created> {

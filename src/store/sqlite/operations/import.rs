@@ -9,6 +9,7 @@ use super::Operation;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::text::Email;
+use crate::domain::user::NewUser;
 
 impl Operation for Import {
     type Outcome = Vec<Clash>;
@@ -19,9 +20,9 @@ impl Operation for Import {
         let emails: Vec<_> = self.users.iter().map(|user| user.user.email.as_ref().map(Email::key)).collect();
         let ids: Vec<_> = self.users.iter().map(|user| user.id.as_str()).collect();
         let taken: Vec<(i64, i64, String)> = sqlx::query_as(
-            "SELECT w.key, 0, u.username FROM json_each(?1) AS w JOIN users AS u ON u.username_key = w.value
-             UNION ALL SELECT w.key, 1, u.username FROM json_each(?2) AS w JOIN users AS u ON u.email_key = w.value
-             UNION ALL SELECT w.key, 2, u.username FROM json_each(?3) AS w JOIN users AS u ON u.id = w.value
+            "SELECT w.key, 0, u.username FROM json_each(?1) AS w CROSS JOIN users AS u ON u.username_key = w.value
+             UNION ALL SELECT w.key, 1, u.username FROM json_each(?2) AS w CROSS JOIN users AS u ON u.email_key = w.value
+             UNION ALL SELECT w.key, 2, u.username FROM json_each(?3) AS w CROSS JOIN users AS u ON u.id = w.value
              ORDER BY 1, 2",
         )
         .bind(json(&usernames)?)
@@ -32,30 +33,28 @@ impl Operation for Import {
         if !taken.is_empty() || self.dry_run || self.users.is_empty() {
             return Ok(taken.into_iter().filter_map(clash).collect());
         }
-        let rows: Vec<_> = self
-            .users
-            .iter()
-            .zip(usernames.iter().zip(&emails))
-            .map(|(imported, (username_key, email_key))| {
-                let (user, disabled) = (&imported.user, imported.disabled.then(|| now.millis()));
-                let created = imported.created_at.unwrap_or(now).millis();
-                let email = user.email.as_ref().map(Email::as_str);
-                let (id, hash, admin) = (imported.id.as_str(), imported.hash.as_str(), i64::from(user.admin));
-                let (username, name) = (user.username.as_str(), user.name.as_str());
-                (id, username, username_key, email, email_key, name, admin, hash, disabled, created)
-            })
-            .collect();
-        sqlx::query(
-            "INSERT INTO users (id, username, username_key, email, email_key, name, admin, password_hash, disabled_at,
-                 created_at, updated_at)
-             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-                 value ->> 8, value ->> 9, ?2
-             FROM jsonb_each(?1)",
-        )
-        .bind(json(&rows)?)
-        .bind(now)
-        .execute(transaction.connection())
-        .await?;
+        // One by one: for an insert of several, SQLite would look through all sessions for each.
+        for (imported, (username_key, email_key)) in self.users.iter().zip(usernames.into_iter().zip(emails)) {
+            let NewUser { username, email, name, admin } = &imported.user;
+            sqlx::query(
+                "INSERT INTO users (id, username, username_key, email, email_key, name, admin, password_hash, disabled_at,
+                     created_at, updated_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            )
+            .bind(imported.id)
+            .bind(username)
+            .bind(username_key)
+            .bind(email)
+            .bind(email_key)
+            .bind(name)
+            .bind(admin)
+            .bind(&imported.hash)
+            .bind(imported.disabled.then_some(now))
+            .bind(imported.created_at.unwrap_or(now))
+            .bind(now)
+            .execute(transaction.connection())
+            .await?;
+        }
         transaction.record(&self.events(now)).await?;
         Ok(Vec::new())
     }
