@@ -122,7 +122,10 @@ pub(super) async fn export(ExportArgs { output }: ExportArgs, core: &Core) -> Re
     }
     for username in exported.without_hash {
         let username = shown(&username);
-        let _ = writeln!(io::stderr(), "sessiond: the stored hash of {username} cannot be used, and was left out");
+        let _ = writeln!(
+            io::stderr(),
+            "sessiond: {username} was exported without a password: theirs expires, or cannot be checked"
+        );
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Revocations: why a session ended before its time, and the numbered log from which every cache learns it.
 
-use super::event::{Actor, EventKind};
+use super::event::{Actor, EventKind, Origin};
 use super::id::UserId;
 use super::token::TokenHash;
 
@@ -41,6 +41,10 @@ pub enum Why {
     Renewed,
     /// The user was disabled.
     Disabled,
+    /// The user was deleted.
+    Deleted,
+    /// An administrator ended it.
+    Admin,
     /// A backup was restored, in which a session may be alive that was logged out since.
     Restored,
 }
@@ -57,6 +61,8 @@ impl Why {
             Self::Password => "password",
             Self::Renewed => "renewed",
             Self::Disabled => "disabled",
+            Self::Deleted => "deleted",
+            Self::Admin => "admin",
             Self::Restored => "restored",
         }
     }
@@ -72,6 +78,8 @@ impl Why {
             | Self::Password
             | Self::Renewed
             | Self::Disabled
+            | Self::Deleted
+            | Self::Admin
             | Self::Restored => EventKind::Revoked,
         }
     }
@@ -86,6 +94,6 @@ pub struct Reason {
     pub requested_by: Option<TokenHash>,
     /// The reason.
     pub why: Why,
-    /// The address of the client, when known.
-    pub ip: Option<String>,
+    /// Where it was asked for from.
+    pub origin: Origin,
 }

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
+use super::cursor::CursorKey;
 use super::entropy::{Entropy, NoEntropy};
 use super::name_hash::NameKey;
 
@@ -156,6 +157,12 @@ impl TokenKey {
     pub fn name_key(&self) -> NameKey {
         let label = "sessiond: names that are no user's";
         NameKey::new(&self.0.clone().chain_update(label).finalize().into_bytes().into())
+    }
+
+    /// A key for the cursors of lists, made as that one.
+    pub fn cursor_key(&self) -> CursorKey {
+        let label = "sessiond: cursors of lists that are paged";
+        CursorKey::new(&self.0.clone().chain_update(label).finalize().into_bytes().into())
     }
 
     fn tag(&self, random: &[u8]) -> [u8; TAG] {

@@ -22,6 +22,8 @@ struct Line<'u> {
     #[serde(skip_serializing_if = "is_false")]
     disabled: bool,
     created_at: String,
+    #[serde(skip_serializing_if = "is_false")]
+    must_change_password: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -46,5 +48,6 @@ pub fn export(known: &Credentials) -> serde_json::Result<String> {
         admin: user.admin,
         disabled: user.disabled_at.is_some(),
         created_at: user.created_at.rfc3339(),
+        must_change_password: known.one_time.is_some(),
     })
 }

@@ -5,7 +5,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::UserId;
 use crate::domain::password::PasswordHash;
 use crate::domain::text::{Email, Name, Username};
-use crate::domain::user::{Credentials, User};
+use crate::domain::user::{Credentials, OneTime, User};
 use crate::password::exported;
 use crate::store::{Clash, Common};
 
@@ -220,7 +220,7 @@ proptest! {
     #[test]
     fn what_is_exported_is_read_again(
         username in "[a-zA-Z0-9.é]{1,20}", name in "[a-zA-Z\"\\\\ é漢]{0,20}x", email in "[a-z]{0,5}", admin: bool, disabled: bool,
-        scheme in 0..4_usize, created in 0..253_402_300_800_000_i64,
+        scheme in 0..4_usize, must_change: bool, created in 0..253_402_300_800_000_i64,
     ) {
         let hash = [
             String::from("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"),
@@ -242,6 +242,7 @@ proptest! {
             },
             password_hash: PasswordHash::new(hash[scheme].clone()),
             auth_epoch: 0,
+            one_time: must_change.then_some(OneTime { expires_at: None }),
         };
         let line = export(&known).expect("JSON");
         let record = only(of(Format::Jsonl, &line));
@@ -249,7 +250,8 @@ proptest! {
         user.disabled_at = record.disabled.then_some(at);
         prop_assert_eq!(&user, &known.user);
         prop_assert_eq!(exported(&record.hash), exported(&known.password_hash));
-        let again = Credentials { user, password_hash: record.hash, auth_epoch: 0 };
+        let one_time = record.must_change_password.then_some(OneTime { expires_at: None });
+        let again = Credentials { user, password_hash: record.hash, auth_epoch: 0, one_time };
         prop_assert_eq!(export(&again).expect("JSON"), line);
     }
 

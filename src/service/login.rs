@@ -24,6 +24,8 @@ pub struct Login {
     pub remembered: bool,
     /// The tokens that came along in the cookies which this login will overwrite.
     pub replaces: Vec<Token>,
+    /// The password that takes the place of a one-time password.
+    pub new_password: Option<String>,
     /// The address and user agent of the client.
     pub client: Client,
 }
@@ -43,9 +45,10 @@ impl Service {
     /// Checks a password and begins a session. Always a new token (OWASP ASVS 7.2.4).
     ///
     /// # Errors
-    /// [`Error::BadCredentials`] for every refusal alike; [`Error::Overloaded`] at once when too many wait.
+    /// [`Error::BadCredentials`] for every refusal alike; [`Error::Overloaded`] at once when too many wait;
+    /// [`Error::PasswordChangeRequired`] and [`Error::Invalid`] once a password was right that has to be changed.
     pub async fn login(&self, login: Login) -> Result<LoggedIn> {
-        let Login { name, password, remembered, replaces, client } = login;
+        let Login { name, password, remembered, replaces, new_password, client } = login;
         // A name that no user can have is not looked up, and costs the same as an unknown one.
         let known = match name {
             LoginName::Impossible(_) => None,
@@ -61,13 +64,19 @@ impl Service {
         // A disabled user is treated as an unknown one: every refusal is the same work.
         let enabled = known.as_ref().filter(|known| known.user.disabled_at.is_none());
         let hash = enabled.map(|known| known.password_hash.clone());
+        let one_time = enabled.and_then(|known| known.one_time);
+        let typed = one_time.map(|_| password.clone());
         let right = self.hashed(self.parts.hasher.verify(password, hash).await)?;
         let now = self.parts.clock.now();
         self.log_unusable_hash(&right, user.map(|user| user.id));
-        let (Some(known), Verdict::Right { rehashed }) = (&known, right) else {
+        let expired = one_time.is_some_and(|one_time| one_time.has_expired(now));
+        let (Some(known), Verdict::Right { rehashed }, false) = (&known, right, expired) else {
             self.refusals.login(&name, user, &client, now).await?;
             return Err(Error::BadCredentials);
         };
+        let changed = self.change_at_first_use(known, typed.as_ref(), new_password, &client).await?;
+        let rehashed = rehashed.filter(|_| changed.is_none());
+        let known = changed.as_ref().unwrap_or(known);
         let token = self.token_key.issue(&*self.parts.entropy)?;
         let session = Session {
             id: SessionId::random(&*self.parts.entropy)?,

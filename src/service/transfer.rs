@@ -1,13 +1,14 @@
 //! Taking over users from elsewhere, and giving users away.
 
-use super::accounts::Operator;
+use super::operator::Operator;
 use super::{Error, Result};
 use crate::domain::event::Actor;
 use crate::domain::id::UserId;
 use crate::domain::password::PasswordHash;
+use crate::domain::user::OneTime;
 use crate::import::{Read, Record, Refused, export, refuse_collisions};
 use crate::password::exported;
-use crate::store::{Import, ImportedUser};
+use crate::store::{Clash, Import, ImportedUser, Initial};
 
 /// How many users are read at a time.
 const PAGE: u32 = 1_000;
@@ -44,7 +45,7 @@ pub struct Imported {
 pub struct Exported {
     /// The lines, without their ends.
     pub lines: Vec<String>,
-    /// The usernames of those whose stored hash cannot be used, so that it is left out.
+    /// The usernames of those whose hash is left out, since it is never computed, or is of a one-time password that expires.
     pub without_hash: Vec<String>,
 }
 
@@ -73,20 +74,21 @@ impl Operator<'_> {
         Err(Error::Overloaded)
     }
 
-    async fn store_import(&self, records: &[Record], dry_run: bool) -> Result<Vec<crate::store::Clash>> {
+    async fn store_import(&self, records: &[Record], dry_run: bool) -> Result<Vec<Clash>> {
         let parts = &self.service().parts;
         let user = |record: &Record| -> Result<ImportedUser> {
+            let one_time = record.must_change_password.then_some(OneTime { expires_at: None });
             let id = record.id.map_or_else(|| UserId::random(&*parts.entropy), Ok)?;
             Ok(ImportedUser {
                 id,
                 user: record.user.clone(),
-                hash: record.hash.clone(),
+                password: Initial { hash: record.hash.clone(), one_time },
                 disabled: record.disabled,
                 created_at: record.created_at,
             })
         };
         let users = records.iter().map(user).collect::<Result<_>>()?;
-        Ok(parts.store.import_users(Import { users, dry_run, by: Actor::CommandLine }).await?)
+        Ok(parts.store.import_users(Import { users, dry_run, by: Actor::CommandLine, origin: self.origin() }).await?)
     }
 
     /// Gives every user away, in the order of usernames.
@@ -103,10 +105,16 @@ impl Operator<'_> {
             known.extend(page);
         }
         known.sort_by_cached_key(|known| known.user.username.key());
-        let unusable = known
-            .iter()
-            .filter(|known| known.password_hash != PasswordHash::none() && exported(&known.password_hash).is_none());
-        let without_hash = unusable.map(|known| known.user.username.as_str().to_owned()).collect();
+        let mut without_hash = Vec::new();
+        for known in &mut known {
+            let expires = known.one_time.is_some_and(|one_time| one_time.expires_at.is_some());
+            let unusable = known.password_hash != PasswordHash::none() && exported(&known.password_hash).is_none();
+            if expires || unusable {
+                known.password_hash = PasswordHash::none();
+                known.one_time = None;
+                without_hash.push(known.user.username.as_str().to_owned());
+            }
+        }
         let line = |known| export(known).map_err(|error| Error::Bug(error.to_string().into()));
         Ok(Exported { lines: known.iter().map(line).collect::<Result<_>>()?, without_hash })
     }

@@ -152,6 +152,8 @@ impl Service {
                 Error::BadCredentials
                 | Error::Forbidden
                 | Error::NotFound
+                | Error::PasswordChangeRequired
+                | Error::ReauthenticationRequired
                 | Error::Conflict(_)
                 | Error::Invalid { .. }
                 | Error::Overloaded

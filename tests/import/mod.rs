@@ -144,7 +144,7 @@ async fn what_a_line_says_of_a_user_counts(store: StoreKind) {
     let root =
         line("root", ",\"admin\":true,\"id\":\"23456789ABCDEFGHJ\",\"email\":\"root@example.com\",\"name\":\"R. Oot\"");
     let disabled = line("gone", ",\"disabled\":true,\"created_at\":\"2020-01-02T03:04:05.678Z\"");
-    let file = root.clone() + &disabled;
+    let file = root.clone() + &disabled + &line("new", ",\"must_change_password\":true");
     import(&home, &["--allow-admins"], &file).await.done().unwrap();
     let listed = home.run(&["user", "list"]).await.done().unwrap();
     assert!(listed.contains("23456789ABCDEFGHJ  admin  enabled   root  root@example.com  R. Oot\n"), "{listed}");
@@ -153,6 +153,7 @@ async fn what_a_line_says_of_a_user_counts(store: StoreKind) {
     let server = home.serve().await;
     assert_eq!(status(&server, "root@example.com", PASSWORD).await, 200);
     assert_eq!(status(&server, "gone", PASSWORD).await, 401);
+    assert_eq!(status(&server, "new", PASSWORD).await, 403, "it has to be changed first");
     server.stop().await;
 
     let home = Home::new(store);
@@ -218,7 +219,7 @@ async fn an_unusable_hash_and_a_file_that_is_none_are_said_in_a_sentence(store: 
     home.add_user("bob").await;
     home.database.execute("UPDATE users SET password_hash = 'bcrypt:$2b$31$x'").await;
     let exported = home.run(&["user", "export"]).await;
-    assert!(exported.err.contains("the stored hash of bob cannot be used"), "{}", exported.err);
+    assert!(exported.err.contains("bob was exported without a password"), "{}", exported.err);
     assert!(exported.done().unwrap().contains("\"scheme\":\"none\""));
     for (arguments, words) in [
         (&["user", "import", "/no/such/file"][..], "cannot read /no/such/file"),

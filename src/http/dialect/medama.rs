@@ -38,6 +38,7 @@ pub async fn login(
         password: fields.text("password")?,
         remembered: false,
         replaces: cookies.tokens(),
+        new_password: None,
         client,
     };
     let logged_in = app.service.login(login).await?;
@@ -81,9 +82,10 @@ impl Dialect for Medama {
         let (status, message): (_, &str) = match refusal {
             Refusal::Service(Error::BadCredentials) => (S::UNAUTHORIZED, "invalid username or password"),
             Refusal::Service(Error::NoSession) => (S::UNAUTHORIZED, "not logged in"),
-            Refusal::Service(Error::Forbidden) => (S::FORBIDDEN, "not allowed"),
+            Refusal::Service(Error::Forbidden | Error::ReauthenticationRequired) => (S::FORBIDDEN, "not allowed"),
+            Refusal::Service(Error::PasswordChangeRequired) => (S::FORBIDDEN, "the password has to be changed first"),
             Refusal::Service(Error::NotFound) => (S::NOT_FOUND, "not found"),
-            Refusal::Service(Error::Conflict(_)) => (S::CONFLICT, "already taken"),
+            Refusal::Service(Error::Conflict(_)) => (S::CONFLICT, "conflict"),
             Refusal::Service(Error::Invalid { field, why }) => {
                 return answer(S::BAD_REQUEST, &format!("{field} {why}"));
             }

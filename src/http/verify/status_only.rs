@@ -17,7 +17,8 @@ impl Dialect for StatusOnly {
     fn refuse(refusal: &Refusal) -> Response {
         let status = match refusal {
             Refusal::Service(Error::NoSession | Error::BadCredentials) => StatusCode::UNAUTHORIZED,
-            Refusal::Service(Error::Forbidden) | Refusal::WrongPlace => StatusCode::FORBIDDEN,
+            Refusal::Service(Error::Forbidden | Error::PasswordChangeRequired | Error::ReauthenticationRequired)
+            | Refusal::WrongPlace => StatusCode::FORBIDDEN,
             Refusal::Service(Error::NotFound) | Refusal::UnknownRoute => StatusCode::NOT_FOUND,
             Refusal::Service(Error::Conflict(_)) => StatusCode::CONFLICT,
             Refusal::Service(Error::StoreUnreachable(_) | Error::StoreTooSlow(_) | Error::Overloaded)

@@ -24,10 +24,10 @@ impl Operation for Import {
         }
         let now = change.now();
         for page in self.users.chunks(PAGE) {
-            add(change, page, self.by.as_str(), now).await?;
+            self.add(change, page, now).await?;
         }
         let count = i64::try_from(self.users.len()).unwrap_or(i64::MAX);
-        change.event(Event { count, ..Event::new(EventKind::UsersImported, self.by, now) });
+        change.event(Event { count, ..Event::new(EventKind::UsersImported, self.by, now).from(&self.origin) });
         Ok(Box::new(|_| Vec::new()))
     }
 }
@@ -48,17 +48,18 @@ async fn taken(change: &mut Change<'_>, page: &[ImportedUser]) -> Result<Vec<(i6
     change.connection().rows(taken).await
 }
 
-/// Makes these, and says so in the audit.
-async fn add(change: &mut Change<'_>, page: &[ImportedUser], by: &str, now: Timestamp) -> Result<()> {
-    let insert = query(
+impl Import {
+    /// Makes these, and says so in the audit.
+    async fn add(&self, change: &mut Change<'_>, page: &[ImportedUser], now: Timestamp) -> Result<()> {
+        let insert = query(
         "WITH made AS (
              INSERT INTO users (id, username, username_key, email, email_key, name, admin, password_hash, disabled_at,
-                 created_at, updated_at)
-             SELECT w.*, $11 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                 $7::boolean[], $8::text[], $9::bigint[], $10::bigint[]) AS w
+                 created_at, must_change_password, password_expires_at, updated_at)
+             SELECT w.*, $13 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                 $7::boolean[], $8::text[], $9::bigint[], $10::bigint[], $11::boolean[], $12::bigint[]) AS w
              ON CONFLICT DO NOTHING
-             RETURNING id)
-         INSERT INTO events (at, kind, user_id, actor) SELECT $11, $12, id, $13 FROM made",
+             RETURNING id, username)
+         INSERT INTO events (at, kind, user_id, name, actor, actor_name) SELECT $13, $14, id, username, $15, $16 FROM made",
     )
     .bind(page.iter().map(|user| user.id).collect::<Vec<_>>())
     .bind(page.iter().map(|user| user.user.username.clone()).collect::<Vec<_>>())
@@ -67,17 +68,23 @@ async fn add(change: &mut Change<'_>, page: &[ImportedUser], by: &str, now: Time
     .bind(page.iter().map(email_key).collect::<Vec<_>>())
     .bind(page.iter().map(|user| user.user.name.clone()).collect::<Vec<_>>())
     .bind(page.iter().map(|user| user.user.admin).collect::<Vec<_>>())
-    .bind(page.iter().map(|user| user.hash.clone()).collect::<Vec<_>>())
+    .bind(page.iter().map(|user| user.password.hash.clone()).collect::<Vec<_>>())
     .bind(page.iter().map(|user| user.disabled.then_some(now)).collect::<Vec<_>>())
     .bind(page.iter().map(|user| user.created_at.unwrap_or(now)).collect::<Vec<_>>())
+    .bind(page.iter().map(|user| user.password.one_time.is_some()).collect::<Vec<_>>())
+    .bind(page.iter().map(|user| user.password.one_time.and_then(|it| it.expires_at)).collect::<Vec<_>>())
     .bind(now)
     .bind(EventKind::UserCreated.as_str())
-    .bind(by.to_owned());
-    let made = change.connection().execute(insert).await?;
-    if usize::try_from(made) == Ok(page.len()) {
-        return Ok(());
+    .bind(self.by.as_str().to_owned())
+    .bind(self.origin.actor_name.clone());
+        let made = change.connection().execute(insert).await?;
+        if usize::try_from(made) == Ok(page.len()) {
+            return Ok(());
+        }
+        Err(StoreError::unreachable(
+            "one of the names was taken while users were imported, so that none was; try again",
+        ))
     }
-    Err(StoreError::unreachable("one of the names was taken while users were imported, so that none was; try again"))
 }
 
 fn email_key(user: &ImportedUser) -> Option<String> {

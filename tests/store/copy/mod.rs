@@ -119,18 +119,20 @@ async fn whatever_a_column_may_hold_is_copied_as_it_is() {
     let mut connection = database::sqlite(&old.url()).await.expect("a connection");
     for (at, text) in (0_i64..).zip(odd) {
         let even = at % 2 == 0;
-        sqlx::query("INSERT INTO users VALUES (?1, ?2, ?2, ?3, ?3, ?2, ?4, ?2, 9223372036854775807, ?5, -1, 0)")
-            .bind(format!("user {at}"))
-            .bind(format!("{at}{text}"))
-            .bind(even.then_some(text))
-            .bind(at % 2)
-            .bind(even.then_some(at))
-            .execute(&mut connection)
-            .await
-            .expect("a user");
+        sqlx::query(
+            "INSERT INTO users VALUES (?1, ?2, ?2, ?3, ?3, ?2, ?4, ?2, 9223372036854775807, ?5, -1, 0, ?4, ?5, ?5, ?5)",
+        )
+        .bind(format!("user {at}"))
+        .bind(format!("{at}{text}"))
+        .bind(even.then_some(text))
+        .bind(at % 2)
+        .bind(even.then_some(at))
+        .execute(&mut connection)
+        .await
+        .expect("a user");
         let session = "INSERT INTO sessions VALUES (?1 + 10, 'session ' || ?1, randomblob(32), 'user ' || ?1, 1, 2, 3, 4, ?1 % 2,
             ?2, ?2, ?2, iif(?1 % 2, 5, NULL), iif(?1 % 2, ?2, NULL), iif(?1 % 2, ?2, NULL), iif(?1 % 2, 6, NULL), ?1 % 2)";
-        let event = "INSERT INTO events VALUES (?1 * 1000 + 10, 0, ?2, ?2, NULL, ?2, NULL, ?2, ?2, ?2, ?1)";
+        let event = "INSERT INTO events VALUES (?1 * 1000 + 10, 0, ?2, ?2, NULL, ?2, NULL, ?2, ?2, ?2, ?1, ?2, ?2)";
         for sql in [session, event] {
             sqlx::query(sql).bind(at).bind(text).execute(&mut connection).await.expect("a row");
         }
@@ -235,13 +237,19 @@ async fn a_source_that_is_no_source_is_refused_and_the_target_is_untouched() {
     finish(old.command(&home, &["migrate"]), "").await.done().unwrap();
     refused(&old, "holds no users: there is nothing to copy").await;
     old.add_alice(&home).await;
+    let today = old.database.number("SELECT max(migration) FROM schema_compatibility").await;
     old.execute("UPDATE _sqlx_migrations SET version = -version").await;
     refused(&old, "run `sessiond migrate` on it first").await;
-    old.execute("UPDATE _sqlx_migrations SET version = 100 + version; UPDATE schema_compatibility SET oldest = 99")
-        .await;
+    old.execute(&format!(
+        "UPDATE _sqlx_migrations SET version = -version; UPDATE schema_compatibility SET oldest = 99;
+         UPDATE _sqlx_migrations SET version = 99 WHERE version = {today}"
+    ))
+    .await;
     refused(&old, "a newer sessiond has migrated the database to schema 99").await;
-    old.execute("UPDATE _sqlx_migrations SET version = 100 - version; UPDATE schema_compatibility SET oldest = 1")
-        .await;
+    old.execute(&format!(
+        "UPDATE _sqlx_migrations SET version = {today} WHERE version = 99; UPDATE schema_compatibility SET oldest = 1"
+    ))
+    .await;
 
     let server = old.serve(&home).await;
     refused(&old, "is held by another running `sessiond serve`").await;

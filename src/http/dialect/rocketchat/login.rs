@@ -76,7 +76,7 @@ pub async fn login(State(app): State<App>, Sender(client): Sender, body: Payload
     let wanted = body.json_or_form().ok().and_then(wanted).ok_or(Error::BadCredentials)?;
     let (token, user) = match wanted {
         Wanted::New(name, password) => {
-            let login = Login { name, password, remembered: true, replaces: Vec::new(), client };
+            let login = Login { name, password, remembered: true, replaces: Vec::new(), new_password: None, client };
             let logged_in = app.service.login(login).await?;
             (logged_in.token, logged_in.user)
         }

@@ -2,7 +2,7 @@
 
 use sqlx::Result;
 
-use super::super::super::{Clash, Common, Import};
+use super::super::super::{Clash, Common, Import, Initial};
 use super::super::revocations::json;
 use super::super::transaction::Transaction;
 use super::Operation;
@@ -35,11 +35,12 @@ impl Operation for Import {
         }
         // One by one: for an insert of several, SQLite would look through all sessions for each.
         for (imported, (username_key, email_key)) in self.users.iter().zip(usernames.into_iter().zip(emails)) {
-            let NewUser { username, email, name, admin } = &imported.user;
+            let (NewUser { username, email, name, admin }, Initial { hash, one_time }) =
+                (&imported.user, &imported.password);
             sqlx::query(
                 "INSERT INTO users (id, username, username_key, email, email_key, name, admin, password_hash, disabled_at,
-                     created_at, updated_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                     created_at, updated_at, must_change_password, password_expires_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )
             .bind(imported.id)
             .bind(username)
@@ -48,10 +49,12 @@ impl Operation for Import {
             .bind(email_key)
             .bind(name)
             .bind(admin)
-            .bind(&imported.hash)
+            .bind(hash)
             .bind(imported.disabled.then_some(now))
             .bind(imported.created_at.unwrap_or(now))
             .bind(now)
+            .bind(one_time.is_some())
+            .bind(one_time.and_then(|one_time| one_time.expires_at))
             .execute(transaction.connection())
             .await?;
         }
@@ -64,8 +67,12 @@ impl Import {
     /// What the audit says: who was made, and that it was one import.
     fn events(&self, now: Timestamp) -> Vec<Event> {
         let count = i64::try_from(self.users.len()).unwrap_or(i64::MAX);
-        let made = self.users.iter().map(|user| Event::about(user.id, EventKind::UserCreated, self.by, now));
-        made.chain([Event { count, ..Event::new(EventKind::UsersImported, self.by, now) }]).collect()
+        let made = self.users.iter().map(|made| {
+            let event = Event::about(made.id, EventKind::UserCreated, self.by, now).from(&self.origin);
+            Event { name: Some(made.user.username.as_str().to_owned()), ..event }
+        });
+        let all = Event { count, ..Event::new(EventKind::UsersImported, self.by, now).from(&self.origin) };
+        made.chain([all]).collect()
     }
 }
 

@@ -3,12 +3,12 @@
 use sqlx::Result;
 
 use super::super::super::room::{Room, make_room};
-use super::super::super::{Changed, Created, NewSession, Target};
+use super::super::super::{Changed, Created, NewSession, Selected, SelectedEnd, Target};
 use super::super::revocations::json;
 use super::super::transaction::Transaction;
 use super::Operation;
 use crate::domain::clock::Timestamp;
-use crate::domain::event::{Actor, Event, EventKind};
+use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::revocation::{Reason, Why};
 use crate::domain::session::{Client, Expiry, Seen, Session};
 use crate::domain::token::TokenHash;
@@ -29,7 +29,7 @@ impl Operation for NewSession {
             return Ok(Created::Superseded);
         }
         let by = Actor::User(user);
-        let ip = Some(session.client.ip.clone());
+        let origin = session.client.origin();
         let mut replaced = Vec::with_capacity(replaces.len());
         for token in replaces {
             replaced.extend(transaction.live_by_token(token).await?);
@@ -42,9 +42,11 @@ impl Operation for NewSession {
             // The only process that has last-seen times in memory is the one that asks.
             Room::Undecided(sessions) => return Ok(Created::Unflushed { sessions, seq: transaction.seq() }),
         };
-        transaction.end(&replaced, &Reason { by, requested_by: None, why: Why::Replaced, ip: ip.clone() }).await?;
+        transaction
+            .end(&replaced, &Reason { by, requested_by: None, why: Why::Replaced, origin: origin.clone() })
+            .await?;
         live.retain(|session| over.contains(&session.token_hash));
-        transaction.end(&live, &Reason { by: Actor::System, requested_by: None, why: Why::Cap, ip: None }).await?;
+        transaction.end(&live, &over_the_cap()).await?;
         // Each dead session is archived once, so lists stay as short as the cap and a login costs no more for it.
         sqlx::query(
             "UPDATE sessions SET archived = 1
@@ -56,13 +58,11 @@ impl Operation for NewSession {
         .execute(transaction.connection())
         .await?;
         insert(transaction, session, token_hash).await?;
-        if let Some(hash) = rehashed {
-            let rehash = sqlx::query("UPDATE users SET password_hash = ?2 WHERE id = ?1").bind(user).bind(hash);
-            rehash.execute(transaction.connection()).await?;
-        }
-        let user_agent = Some(session.client.user_agent.clone());
-        let event = Event::about(user, EventKind::LoginOk, by, now);
-        transaction.record(&[Event { session: Some(session.id), ip, user_agent, ..event }]).await?;
+        let sql = "UPDATE users SET last_login_at = ?2, password_hash = coalesce(?3, password_hash) WHERE id = ?1";
+        let login = sqlx::query(sql).bind(user).bind(now).bind(rehashed);
+        login.execute(transaction.connection()).await?;
+        let event = Event::about(user, EventKind::LoginOk, by, now).from(&origin);
+        transaction.record(&[Event { session: Some(session.id), ..event }]).await?;
         Ok(Created::Yes(transaction.seq()))
     }
 }
@@ -70,7 +70,7 @@ impl Operation for NewSession {
 async fn insert(transaction: &mut Transaction<'_>, session: &Session, token: &TokenHash) -> Result<()> {
     let Session { id, user_id, created_at, last_seen_at, expiry, remembered, client } = session;
     let Expiry { idle, absolute } = expiry;
-    let Client { ip, user_agent, host } = client;
+    let Client { ip, user_agent, host, request_id: _ } = client;
     sqlx::query(
         "INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
              remembered, ip, user_agent, host)
@@ -90,6 +90,11 @@ async fn insert(transaction: &mut Transaction<'_>, session: &Session, token: &To
     .execute(transaction.connection())
     .await
     .map(drop)
+}
+
+/// Why the sessions over the cap end.
+fn over_the_cap() -> Reason {
+    Reason { by: Actor::System, requested_by: None, why: Why::Cap, origin: Origin::default() }
 }
 
 /// Ends sessions by id or by user.
@@ -119,6 +124,27 @@ impl Operation for Revoke {
             Target::Others(user, keep) => transaction.end_all(*user, Some(*keep), reason).await,
         };
         revoked.map(Changed::Yes)
+    }
+}
+
+/// Ends selected sessions.
+pub(crate) struct RevokeSelected {
+    pub selected: Selected,
+    pub reason: Reason,
+}
+
+impl Operation for RevokeSelected {
+    type Outcome = SelectedEnd;
+
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<SelectedEnd> {
+        let Self { selected: Selected { sessions, event }, reason } = self;
+        if !transaction.allows(reason).await? {
+            return Ok(SelectedEnd { changed: Changed::NoSession(transaction.seq()), event: *event });
+        }
+        let live = transaction.live_by_ids(sessions).await?;
+        let revoked = transaction.end_selected(&live, reason).await?;
+        let event = transaction.count_in_event(*event, revoked.sessions.len(), reason).await?;
+        Ok(SelectedEnd { changed: Changed::Yes(revoked), event })
     }
 }
 
