@@ -71,7 +71,7 @@ impl Operator<'_> {
                 return Ok(Imported { users, refused: std::mem::take(refused), notes: std::mem::take(notes) });
             }
         }
-        Err(Error::Overloaded)
+        Err(Error::StoreTooSlow("others took names while they were imported, so that nobody was; try again".into()))
     }
 
     async fn store_import(&self, records: &[Record], dry_run: bool) -> Result<Vec<Clash>> {

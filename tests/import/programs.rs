@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use sessiond_needs::{needs, on_both_stores};
 
 use super::{import, status};
-use crate::harness::StoreKind;
 use crate::harness::process::Home;
+use crate::harness::{PASSWORD, StoreKind};
 
 /// Of these, two are longer than bcrypt looks at, and one has a letter that can be written in two ways.
 const PASSWORDS: [&str; 4] = [
@@ -176,4 +176,33 @@ for number, password in enumerate(passwords):
         let file = python(&script, &passwords, folder.path());
         assert_imported(store, &[], &file).await;
     }
+}
+
+/// What Keycloak exports of two users with passwords, in its two schemes, and of one without.
+const REALM: &str = r#"{"realm":"example","users":[
+  {"username":"user0","enabled":true,"firstName":"Al","lastName":"Ice","email":"a@example.com","credentials":[
+    {"type":"otp","secretData":"{}","credentialData":"{}"},
+    {"type":"password","secretData":"{\"value\":\"bEpkaq0Q0Get1ft52QeKFtqD1Q+BZwqOdZOySebZSTY=\",\"salt\":\"MDEyMzQ1Njc4OWFiY2RlZg==\"}",
+     "credentialData":"{\"hashIterations\":600000,\"algorithm\":\"pbkdf2-sha256\"}"}]},
+  {"username":"user1","enabled":true,"credentials":[
+    {"type":"password","secretData":"{\"value\":\"Doqf9eCb9GPa1MtEkjubctAR6TT46p7wSCJlAey4QLA=\",\"salt\":\"c2FsdHNhbHQxMjM0\"}",
+     "credentialData":"{\"hashIterations\":2,\"algorithm\":\"argon2\",\"additionalParameters\":{\"memory\":[\"19456\"],\"parallelism\":[\"1\"],\"type\":[\"id\"],\"version\":[\"1.3\"]}}"}]},
+  {"username":"user2","enabled":false}]}"#;
+
+#[needs(jq)]
+#[on_both_stores]
+async fn what_the_line_in_the_docs_makes_of_keycloaks_export(store: StoreKind) {
+    let docs = include_str!("../../docs/operations.md");
+    let line = docs.split("jq -c '").nth(1).and_then(|rest| rest.split("' realm.json").next()).expect("a line");
+    let file = output(Command::new("jq").arg("-c").arg(line), REALM);
+    let home = Home::new(store);
+    assert_eq!(import(&home, &[], &file).await.done().unwrap(), "imported 3\n", "{file}");
+    let listed = home.run(&["user", "list"]).await.done().unwrap();
+    assert!(listed.contains("enabled   user0  a@example.com  Al Ice\n"), "{listed}");
+    assert!(listed.contains("disabled  user2  -  user2\n"), "{listed}");
+    let server = home.serve().await;
+    for (number, expected) in [(0, 200), (1, 200), (2, 401)] {
+        assert_eq!(status(&server, &name(number), PASSWORD).await, expected, "{number}");
+    }
+    server.stop().await;
 }

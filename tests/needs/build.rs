@@ -18,7 +18,7 @@ fn main() {
     println!("cargo::rerun-if-env-changed={}", machine::POSTGRES_URL);
     println!("cargo::rustc-check-cfg=cfg(has_nginx, has_haproxy, has_caddy, has_traefik, has_envoy)");
     println!("cargo::rustc-check-cfg=cfg(has_mount, has_root, has_initdb, has_postgres, has_faketime)");
-    println!("cargo::rustc-check-cfg=cfg(has_htpasswd, has_argon2, has_hashers)");
+    println!("cargo::rustc-check-cfg=cfg(has_htpasswd, has_argon2, has_hashers, has_jq)");
 
     let files = [
         ("initdb", machine::postgres_programs().map(|folder| folder.join("initdb"))),
@@ -30,6 +30,7 @@ fn main() {
         ("envoy", machine::proxy("envoy")),
         ("htpasswd", machine::program("htpasswd")),
         ("argon2", machine::program("argon2")),
+        ("jq", machine::program("jq")),
         ("hashers", machine::hashers()),
     ];
     for (name, found) in &files {

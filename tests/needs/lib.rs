@@ -80,6 +80,7 @@ fn look_up(word: &str) -> Option<(bool, &'static str)> {
         "envoy" => (cfg!(has_envoy), "envoy (tests/proxies/install)"),
         "htpasswd" => (cfg!(has_htpasswd), "htpasswd (apache2-utils)"),
         "argon2" => (cfg!(has_argon2), "argon2"),
+        "jq" => (cfg!(has_jq), "jq"),
         "hashers" => (cfg!(has_hashers), "Python with Django and others (tests/import/install)"),
         "root" => (cfg!(has_root), "to be root"),
         "mount" => (cfg!(has_mount), "the right to mount a file system"),
