@@ -17,12 +17,13 @@ fn main() {
     println!("cargo::rerun-if-env-changed=PATH");
     println!("cargo::rerun-if-env-changed={}", machine::POSTGRES_URL);
     println!("cargo::rustc-check-cfg=cfg(has_nginx, has_haproxy, has_caddy, has_traefik, has_envoy)");
-    println!("cargo::rustc-check-cfg=cfg(has_mount, has_root, has_initdb, has_postgres, has_faketime)");
+    println!("cargo::rustc-check-cfg=cfg(has_mount, has_root, has_initdb, has_postgres, has_fail2ban, has_faketime)");
     println!("cargo::rustc-check-cfg=cfg(has_htpasswd, has_argon2, has_hashers, has_jq)");
 
     let files = [
         ("initdb", machine::postgres_programs().map(|folder| folder.join("initdb"))),
         ("faketime", machine::faketime()),
+        ("fail2ban", machine::program("fail2ban-regex")),
         ("nginx", machine::proxy("nginx")),
         ("haproxy", machine::proxy("haproxy")),
         ("caddy", machine::proxy("caddy")),
