@@ -5,8 +5,10 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, oneshot};
+use tokio::time::Instant;
 
 use self::deadline::Deadline;
 use self::job::{Checked, Job, Reply};
@@ -32,6 +34,9 @@ pub use self::error::HashError;
 pub use self::job::Verdict;
 pub use self::sources::Scheme;
 pub use self::stored::{FIRST_FOREIGN, after_its_kind, exported};
+
+/// How long the allocator keeps what is freed, and as long again.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// The handle of the workers, which end when it is dropped.
 pub struct Hasher {
@@ -121,6 +126,15 @@ impl Hasher {
     /// As [`Self::verify`].
     pub async fn measure(&self, hash: PasswordHash) -> Result<(), HashError> {
         self.ask(|reply| Job::Measure(hash, reply)).await
+    }
+
+    /// Has the memory of large hashes go back to the system, if some was freed a while ago. The allocator keeps it until one
+    /// of its pages is freed, or a thread ends.
+    pub fn give_memory_back(&self) {
+        if Instant::now().checked_sub(SETTLED).is_some_and(|then| self.turns.ended_before(then)) {
+            // It does nothing but end. Where there is no thread to be had, the memory is kept.
+            drop(std::thread::Builder::new().spawn(|| drop(std::hint::black_box(Box::new(0_u8)))));
+        }
     }
 
     /// How many jobs wait for a worker.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 /// The turn, and who waits for it.
 pub(super) struct Turns<J> {
@@ -12,6 +13,8 @@ pub(super) struct Turns<J> {
 
 struct State<J> {
     taken: bool,
+    /// When the turn was last given back, until that was asked.
+    ended: Option<Instant>,
     waiting: VecDeque<J>,
 }
 
@@ -28,7 +31,7 @@ pub(super) enum Turn<J> {
 impl<J> Turns<J> {
     /// Makes the turn, for which `capacity` jobs may wait.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { capacity, state: Mutex::new(State { taken: false, waiting: VecDeque::new() }) }
+        Self { capacity, state: Mutex::new(State { taken: false, ended: None, waiting: VecDeque::new() }) }
     }
 
     /// Takes the turn for a job, or has it wait. A worker never waits.
@@ -50,7 +53,20 @@ impl<J> Turns<J> {
         let mut state = self.state.lock();
         let next = state.waiting.pop_front();
         state.taken = next.is_some();
+        if !state.taken {
+            state.ended = Some(Instant::now());
+        }
         next
+    }
+
+    /// Whether the turn was last given back before `then`. Says so once.
+    pub(super) fn ended_before(&self, then: Instant) -> bool {
+        let mut state = self.state.lock();
+        let ended = !state.taken && state.ended.is_some_and(|ended| ended < then);
+        if ended {
+            state.ended = None;
+        }
+        ended
     }
 
     /// How many wait.
@@ -61,11 +77,13 @@ impl<J> Turns<J> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn one_has_the_turn_and_does_what_waits_for_it() {
-        let turns = Turns::new(2);
+        let (turns, begun) = (Turns::new(2), Instant::now());
         assert!(matches!(turns.take(1), Turn::Yours(1)));
         assert!(matches!((turns.take(2), turns.take(3)), (Turn::Waits, Turn::Waits)));
         assert!(matches!(turns.take(4), Turn::Full(4)));
@@ -73,6 +91,9 @@ mod tests {
         assert_eq!(turns.next(), Some(2));
         assert!(matches!(turns.take(5), Turn::Waits));
         assert_eq!([turns.next(), turns.next(), turns.next()], [Some(3), Some(5), None]);
+        let (before, after) = (begun, Instant::now() + Duration::from_secs(1));
+        assert!(!turns.ended_before(before) && turns.ended_before(after) && !turns.ended_before(after));
         assert!(matches!(turns.take(6), Turn::Yours(6)));
+        assert!(turns.next().is_none() && turns.ended_before(after));
     }
 }

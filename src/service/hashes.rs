@@ -27,6 +27,7 @@ impl Service {
                 if let Err(error) = measure(&*store, &hasher, first.take()).await {
                     tracing::debug!(%error, "cannot find out which kinds of hashes there are, and will try again");
                 }
+                hasher.give_memory_back();
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(LOOK) => {}
