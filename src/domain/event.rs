@@ -40,6 +40,8 @@ pub enum EventKind {
     PasswordReset,
     /// The counters of failed tries about a user were lifted.
     UserUnlocked,
+    /// Users were made who come from elsewhere.
+    UsersImported,
 }
 
 impl EventKind {
@@ -62,6 +64,7 @@ impl EventKind {
             Self::UserDeleted => "user_deleted",
             Self::PasswordReset => "password_reset",
             Self::UserUnlocked => "user_unlocked",
+            Self::UsersImported => "users_imported",
         }
     }
 }
@@ -135,12 +138,17 @@ pub struct Event {
 
 impl Event {
     /// An event about a user.
-    pub const fn about(user: UserId, kind: EventKind, actor: Actor, at: Timestamp) -> Self {
+    pub fn about(user: UserId, kind: EventKind, actor: Actor, at: Timestamp) -> Self {
+        Self { user: Some(user), ..Self::new(kind, actor, at) }
+    }
+
+    /// An event about nobody in particular.
+    pub const fn new(kind: EventKind, actor: Actor, at: Timestamp) -> Self {
         Self {
             at,
             kind,
             actor,
-            user: Some(user),
+            user: None,
             session: None,
             ip: None,
             detail: None,

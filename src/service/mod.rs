@@ -2,10 +2,11 @@
 //!
 //! `login` begins sessions, `verify` checks them, `logout` ends those that a request presents, and `sessions` lists a
 //! user's and ends any of them. `password_change` sets one's own password. `accounts` is what may be done to any account,
-//! by the `operator` and by an `admin`; `selection` is about the sessions of all users, and `audit` about reading what
-//! happened. `first_password` is about the password that was made up for the first user, and `replicas` about the
-//! processes that serve. `health` says whether this one can serve, `refusals` records in the log and the audit who was
-//! refused, `throttle` checks passwords within the `limits` on tries, and `error` is all that can go wrong.
+//! by the `operator` and by an `admin`, and `transfer` takes users over from elsewhere; `selection` is about the sessions
+//! of all users, and `audit` about reading what happened. `first_password` is about the password that was made up for the
+//! first user, and `replicas` about the processes that serve. `health` says whether this one can serve, `hashes` finds out
+//! how long refusals have to take, `refusals` records in the log and the audit who was refused, `throttle` checks passwords
+//! within the `limits` on tries, and `error` is all that can go wrong.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -37,6 +38,7 @@ pub mod admin;
 pub mod audit;
 pub mod error;
 pub mod first_password;
+mod hashes;
 pub mod health;
 pub mod limits;
 pub mod login;
@@ -48,6 +50,7 @@ pub mod replicas;
 pub mod selection;
 pub mod sessions;
 mod throttle;
+pub mod transfer;
 pub mod verify;
 
 pub use error::Error;
@@ -66,7 +69,7 @@ pub struct Parts {
     /// When the cache is trusted, and when a revocation is settled.
     pub coherence: Arc<dyn Coherence>,
     /// Password workers.
-    pub hasher: Hasher,
+    pub hasher: Arc<Hasher>,
     /// The handle that stores urgent last-seen times.
     pub touches: Touches,
     /// The time.

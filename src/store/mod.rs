@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event, Origin};
 use crate::domain::id::{SessionId, UserId};
+use crate::domain::password::PasswordHash;
 use crate::domain::revocation::{Reason, Revocation};
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
@@ -38,9 +39,9 @@ mod types;
 pub use error::{Cause, Result, StoreError};
 pub use replicas::{News, Replica, Replicas};
 pub use types::{
-    Added, Booked, Changed, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch, Initial, ListedSession,
-    Listing, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked, Selected, SelectedEnd, SessionStretch,
-    StoredEvent, Target,
+    Added, Booked, Changed, Clash, Common, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch, Import,
+    ImportedUser, Initial, ListedSession, Listing, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked,
+    Selected, SelectedEnd, SessionStretch, StoredEvent, Target,
 };
 
 /// Applies every revocation to what is kept in memory, in the order of their numbers and before it is published.
@@ -120,6 +121,15 @@ pub trait Store: Send + Sync + 'static {
         rows: u32,
         most: usize,
     ) -> Result<EventStretch>;
+
+    /// Makes users who come from elsewhere: all of them, unless there are clashes with those that there are.
+    async fn import_users(&self, import: Import) -> Result<Vec<Clash>>;
+
+    /// Users with their hashes in the order of their ids: at most `limit`, after one of them.
+    async fn credentials_after(&self, user: Option<UserId>, limit: u32) -> Result<Vec<Credentials>>;
+
+    /// The first stored hash, in the order of their bytes, that was made elsewhere and is `from` or comes after it.
+    async fn foreign_hash(&self, from: &str) -> Result<Option<PasswordHash>>;
 
     /// Makes a session, unless its login is superseded, and ends what it replaces and what is over the cap: the ones not seen
     /// for longest.

@@ -53,14 +53,15 @@ use self::writer::{Writer, WriterParts};
 use super::opening::{ConnectError, Opening, Role, Stage};
 use super::rows::{AccountRow, CredentialsRow, ListedRow, LookupRow, ReplicaRow, Secret, UserRow};
 use super::{
-    Added, Booked, Changed, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch, Initial, Listing, Logout,
-    Lookup, NewSession, PasswordChange, Replica, Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch,
-    Store, StoreError, Target,
+    Added, Booked, Changed, Clash, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch, Import, Initial,
+    Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result, Revoked, Selected, SelectedEnd,
+    SessionStretch, Store, StoreError, Target,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::{Entropy, NoEntropy};
 use crate::domain::event::{Actor, Event, Origin};
 use crate::domain::id::{ReplicaId, SessionId, UserId};
+use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Reason;
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
@@ -316,6 +317,28 @@ impl Store for Sqlite {
             self.note(Note::InUse)?;
         }
         Ok(added)
+    }
+
+    async fn import_users(&self, import: Import) -> Result<Vec<Clash>> {
+        self.writer.commit_patiently(import).await
+    }
+
+    async fn credentials_after(&self, user: Option<UserId>, limit: u32) -> Result<Vec<Credentials>> {
+        let credentials = sqlx::query_as(
+            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+                 updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
+             FROM users WHERE deleted_at IS NULL AND id > coalesce(?1, '') ORDER BY id LIMIT ?2",
+        );
+        let found: Vec<CredentialsRow> = self.readers.all(credentials.bind(user).bind(limit)).await?;
+        Ok(found.into_iter().map(Credentials::from).collect())
+    }
+
+    async fn foreign_hash(&self, from: &str) -> Result<Option<PasswordHash>> {
+        // The first condition is that of the index.
+        let first =
+            sqlx::query_as("SELECT min(password_hash) FROM users WHERE password_hash >= 'a' AND password_hash >= ?1");
+        let found: Option<(Option<PasswordHash>,)> = self.readers.one(first.bind(from.to_owned())).await?;
+        Ok(found.and_then(|(hash,)| hash))
     }
 
     async fn create_session(&self, new: NewSession) -> Result<Created> {

@@ -56,7 +56,7 @@ async fn plan(connection: &mut PgConnection, sql: &str) -> String {
 #[tokio::test]
 async fn every_hot_statement_can_use_an_index() {
     // Words of a statement, and the index by which it must find sessions or users.
-    const HOT: [(&str, &str); 14] = [
+    const HOT: [(&str, &str); 15] = [
         ("WHERE s.token_hash = ANY ($1)", "Bitmap Index Scan on sessions_token_hash_key"),
         ("WHERE s.token_hash = ANY ($1)", "Index Scan using users_pkey on users"),
         ("WITH ORDINALITY AS w", "Index Scan using sessions_token_hash_key on sessions"),
@@ -70,6 +70,7 @@ async fn every_hot_statement_can_use_an_index() {
         ("last_seen_at = greatest(s.last_seen_at", "Index Scan using sessions_token_hash_key on sessions"),
         ("DELETE FROM sessions", "Index Scan using sessions_expiry on sessions"),
         ("WHERE username_key = $1 OR email_key = $2", "Bitmap Index Scan on users_email_key_key"),
+        ("password_hash ~>=~ $1", "users_foreign_hash on users"),
         ("FROM revocations WHERE seq > $1", "Index Scan using revocations_pkey on revocations"),
     ];
     let (_database, mut connection) = planner().await;
