@@ -221,7 +221,7 @@ impl Setting for usize {
 }
 
 impl Setting for TrustedProxies {
-    const FORM: &'static str = "addresses and networks, such as 10.0.0.0/8 or 192.0.2.7, or none";
+    const FORM: &'static str = "one such as 10.0.0.0/8 or 192.0.2.7, or none where there are no proxies";
     const LIST: bool = true;
 
     /// An empty list says that there are none, too.

@@ -214,7 +214,7 @@ mod tests {
             (0o602, Some("can be changed by another user")),
         ] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
-            let warnings = warnings(&format!("admin_password_file = '{}'", path.display()));
+            let warnings = warnings(&format!("trusted_proxies = 'none'\nadmin_password_file = '{}'", path.display()));
             let expected: Vec<_> = words.into_iter().collect();
             assert_eq!(warnings.len(), expected.len(), "{mode:o}: {warnings:?}");
             assert!(

@@ -27,6 +27,9 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// The longest wait short of a stop.
 const LONGEST: Duration = Duration::from_mins(15);
 
+/// The end of a wait that there is not.
+pub const NO_WAIT: Timestamp = Timestamp::from_millis(0);
+
 /// What a counter counts the failures of. The more special come first, and are booked first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Counted {
@@ -98,7 +101,7 @@ impl Counted {
 pub struct Tally {
     /// The failures in a row, those included that are still being checked.
     pub failures: i64,
-    /// No try is checked before.
+    /// No try is checked before. Where there is no wait it is [`NO_WAIT`], since the clocks of two processes differ.
     pub until: Timestamp,
     /// When the failures are forgotten.
     pub forget_at: Timestamp,
@@ -108,13 +111,15 @@ impl Tally {
     /// The state after one more try, which counts as a failure until it is given back.
     pub fn booked(before: Option<Self>, counted: Counted, now: Timestamp) -> Self {
         let failures = before.filter(|before| before.forget_at > now).map_or(0, |before| before.failures) + 1;
-        Self { failures, until: now.after(counted.wait_after(failures)), forget_at: now.after(MEMORY) }
+        let wait = counted.wait_after(failures);
+        let until = if wait.is_zero() { NO_WAIT } else { now.after(wait) };
+        Self { failures, until, forget_at: now.after(MEMORY) }
     }
 
     /// The state after a try was given back that was booked at `at`; none where no other is left.
     pub fn given_back(self, at: Timestamp) -> Option<Self> {
         // A try is booked only when no wait is left, so a wait that began with it was the only one.
-        let until = if self.forget_at == at.after(MEMORY) { at } else { self.until };
+        let until = if self.forget_at == at.after(MEMORY) { NO_WAIT } else { self.until };
         (self.failures > 1).then_some(Self { failures: self.failures - 1, until, ..self })
     }
 }

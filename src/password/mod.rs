@@ -140,6 +140,11 @@ impl Hasher {
         }
     }
 
+    /// Whether whoever has `share` would get no place now.
+    pub fn is_full_for(&self, share: Share) -> bool {
+        self.queue.is_full_for(share)
+    }
+
     /// How many jobs wait for a worker.
     pub fn waiting(&self) -> usize {
         self.queue.waiting() + self.turns.waiting()

@@ -81,14 +81,16 @@ impl<J> Queue<J> {
         Self { workers, capacity, state: Mutex::new(state), changed: Condvar::new() }
     }
 
+    /// Whether there is no place now for whoever has this share.
+    pub(super) fn is_full_for(&self, share: Share) -> bool {
+        !self.state.lock().has_place(share, self.workers, self.capacity)
+    }
+
     /// Takes a place for a job that is handed in later. False when every worker has a job and enough wait already, in all or
     /// of whoever asks. A worker counts from the beginning, even before its thread runs.
     pub(super) fn take_place(&self, share: Share) -> bool {
         let mut state = self.state.lock();
-        let places = self.workers.saturating_sub(state.busy).saturating_add(self.capacity);
-        let left = places.saturating_sub(state.taken);
-        let held = |holder| state.held.get(&holder).copied().unwrap_or_default();
-        if state.closed || left == 0 || share.holders().any(|holder| held(holder) >= left) {
+        if state.closed || !state.has_place(share, self.workers, self.capacity) {
             return false;
         }
         state.taken += 1;
@@ -153,6 +155,14 @@ impl<J> Queue<J> {
 }
 
 impl<J> State<J> {
+    /// Whether a place is left, and whoever has this share holds fewer than are.
+    fn has_place(&self, share: Share, workers: usize, capacity: usize) -> bool {
+        let places = workers.saturating_sub(self.busy).saturating_add(capacity);
+        let left = places.saturating_sub(self.taken);
+        let held = |holder| self.held.get(&holder).copied().unwrap_or_default();
+        left > 0 && share.holders().all(|holder| held(holder) < left)
+    }
+
     /// The next job: the first of the lane whose turn it is.
     fn next(&mut self) -> Option<(J, Share)> {
         let lane = self.turns.pop_front()?;
@@ -202,7 +212,7 @@ mod tests {
         for client in 4..12 {
             assert!(queue.take_place(of(client, 3000 + client)), "{client}");
         }
-        assert!(!queue.take_place(of(99, 9999)), "64 are taken");
+        assert!(!queue.take_place(of(99, 9999)) && queue.is_full_for(of(99, 9999)), "64 are taken");
         queue.leave_place(of(1, 0));
         assert!(!queue.take_place(of(1, 0)) && queue.take_place(of(99, 9999)));
     }

@@ -58,6 +58,7 @@ impl Service {
     /// has to be changed.
     pub async fn login(&self, login: Login) -> Result<LoggedIn> {
         let Login { name, password, remembered, replaces, new_password, client, from } = login;
+        self.refuse_address(from.address)?;
         // A name that no user can have is not looked up, and costs the same as an unknown one.
         let known = match name {
             LoginName::Impossible(_) => None,
@@ -67,6 +68,7 @@ impl Service {
         // What can be no user's password, known or not, costs no hash, so it must cost the store next to nothing either, or
         // strangers could fill the disk.
         let Some(password) = Typed::new(password) else {
+            self.failed_without_hash(from.address);
             self.refusals.impossible_login(&name, user, &client, self.parts.clock.now()).await?;
             return Err(Error::BadCredentials);
         };

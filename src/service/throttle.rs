@@ -1,15 +1,23 @@
 //! Checking a password, the one way there is: each try is counted as a failure before it is checked, in the store that all
 //! replicas share, and taken back where it did not fail.
 
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::limits::in_flight::Checking;
 use super::limits::{Address, TriedFrom, Whose};
 use super::{Error, Result, Service};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::UserId;
 use crate::domain::password::{PasswordHash, Typed};
 use crate::domain::throttle::{Counter, ThrottleKey, Wait};
-use crate::password::{Share, Verdict};
+use crate::password::{HashError, Share, Verdict};
 use crate::store::Booked;
 use crate::telemetry::ThrottledBy;
+
+/// How long a try waits for others at most that are being checked.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 impl Service {
     /// Checks a password, unless it must wait: the one way to do so. The try is counted as a failure before the hash, and stays one
@@ -24,12 +32,35 @@ impl Service {
         typed: Typed,
         hash: Option<PasswordHash>,
     ) -> Result<(Verdict, Try<'_>)> {
-        let (counters, now) = (self.limits.counters(whose, from), self.parts.clock.now());
-        self.refuse_waiting(&counters, from.address, now).await?;
+        self.refuse_address(from.address)?;
+        let counters = self.limits.counters(whose, from);
         // A place before the try is booked, so that what finds none costs the store no change.
         let share = share(&counters, from.address);
-        let place = self.hashed(self.parts.hasher.place(share))?;
-        let tried = self.book(counters, from.address, share).await?;
+        let mut place = None;
+        let waits_until = Instant::now() + LONGEST_WAIT;
+        let tried = loop {
+            let refused = match self.refuse_waiting(&counters).await {
+                Ok(()) => {
+                    if place.is_none() {
+                        place = Some(self.hashed(self.parts.hasher.place(share))?);
+                    }
+                    match self.book(&counters, from.address, share).await {
+                        Ok(tried) => break tried,
+                        Err(refused) => refused,
+                    }
+                }
+                Err(refused) => refused,
+            };
+            // Those that are being checked count as failures, and may be none.
+            let one_ended = timeout_at(waits_until, self.limits.in_flight.one_ends(&counters)).await;
+            if !matches!((&refused, one_ended), (Error::Throttled(_), Ok(true))) {
+                return Err(self.counted_refusal(refused));
+            }
+        };
+        let Some(place) = place else { return Err(Error::Bug("a try without a place in the queue".into())) };
+        if tried.stopped {
+            self.parts.metrics.throttled(ThrottledBy::account);
+        }
         // Against no hash nothing is right, and it takes as long.
         let hash = hash.filter(|_| !tried.stopped);
         match self.hashed(place.verify(typed, hash).await) {
@@ -41,23 +72,48 @@ impl Service {
         }
     }
 
-    /// Refuses a try that must wait, and changes nothing.
-    async fn refuse_waiting(&self, counters: &[Counter], address: Address, now: Timestamp) -> Result<()> {
+    /// Refuses whatever comes from an address from which too much was wrong, or which holds as many places in the queue as it
+    /// may, before it costs the store anything.
+    ///
+    /// # Errors
+    /// [`Error::Throttled`] and [`Error::Overloaded`].
+    pub(super) fn refuse_address(&self, address: Address) -> Result<()> {
+        let now = self.parts.clock.now();
         if let Some(until) = self.limits.waiting(address, now) {
             return Err(self.throttled(ThrottledBy::address, now, until));
         }
+        let share = share(&[], address);
+        if share.client.is_some() && self.parts.hasher.is_full_for(share) {
+            return self.hashed(Err(HashError::Overloaded));
+        }
+        Ok(())
+    }
+
+    /// Refuses a try that must wait, and changes nothing.
+    async fn refuse_waiting(&self, counters: &[Counter]) -> Result<()> {
+        let now = self.parts.clock.now();
         match self.parts.store.waiting(counters, now).await? {
-            Some(until) => Err(self.throttled(ThrottledBy::name, now, until)),
+            Some(until) => Err(Error::Throttled(Wait::new(now, until))),
             None => Ok(()),
         }
     }
 
+    /// Counts a refusal that is for the name, if it is one.
+    fn counted_refusal(&self, refused: Error) -> Error {
+        if matches!(refused, Error::Throttled(_)) {
+            self.parts.metrics.throttled(ThrottledBy::name);
+        }
+        refused
+    }
+
     /// Counts a try as failed.
-    async fn book(&self, counters: Vec<Counter>, address: Address, share: Share) -> Result<Try<'_>> {
-        match self.parts.store.book(counters.clone()).await? {
-            Booked::Waiting { until } => Err(self.throttled(ThrottledBy::name, self.parts.clock.now(), until)),
+    async fn book(&self, counters: &[Counter], address: Address, share: Share) -> Result<Try<'_>> {
+        let checking = self.limits.in_flight.begin(counters);
+        match self.parts.store.book(counters.to_vec()).await? {
+            Booked::Waiting { until } => Err(Error::Throttled(Wait::new(self.parts.clock.now(), until))),
             Booked::Yes { at, stopped } => {
-                Ok(Try { service: self, counters, address, share, at, stopped, failed: true })
+                let counters = counters.to_vec();
+                Ok(Try { service: self, counters, address, share, at, stopped, failed: true, _checking: checking })
             }
         }
     }
@@ -90,6 +146,7 @@ pub(super) struct Try<'s> {
     at: Timestamp,
     stopped: bool,
     failed: bool,
+    _checking: Checking,
 }
 
 impl Try<'_> {

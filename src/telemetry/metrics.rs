@@ -44,6 +44,8 @@ pub enum ThrottledBy {
     address,
     /// Too many failures of its name, browser or session.
     name,
+    /// Too many failures of its account, which is not published: it is checked, and refused as if it were wrong.
+    account,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

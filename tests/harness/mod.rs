@@ -91,6 +91,12 @@ impl Server {
         Self::over(Database::new(store), Arc::new(ManualClock::new(BEGIN)), "", timeouts).await
     }
 
+    /// Another server over the same database, with the same clock.
+    pub async fn replica(&self) -> Self {
+        let database = Database::at(&self.database.url());
+        Self::over(database, self.clock.clone(), "", Timeouts::default()).await
+    }
+
     /// Stops, and starts again over the same database at the same time.
     pub async fn restart(self, toml: &str) -> Self {
         let Self { clock, database, running } = self;

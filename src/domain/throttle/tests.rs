@@ -44,7 +44,7 @@ fn what_is_given_back_leaves_what_was_before() {
         assert_eq!(back.map(|tally| tally.failures), before.map(|tally: Tally| tally.failures));
         assert!(back.is_none_or(|tally| tally.until <= now), "no wait is left of it: {failures}");
         before = Some(booked);
-        now = booked.until;
+        now = now.max(booked.until);
     }
     let (first, second) = (BEGIN, BEGIN.after(Duration::from_secs(7)));
     let booked = Tally { failures: 6, until: second.after(Duration::from_secs(2)), forget_at: second.after(MEMORY) };

@@ -1,11 +1,13 @@
 //! What limits tries of passwords and codes: by which counters of the store a try is counted, and by which address.
 //!
-//! `addresses` counts failures by address, in memory. How long one waits is decided in `domain::throttle`, and why all of it is as it
+//! `addresses` counts failures by address, in memory, and `in_flight` knows which tries are being checked. How long one waits is decided in `domain::throttle`, and why all of it is as it
 //! is stands in `docs/adr/0020-limits-on-tries.md`.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use self::addresses::Addresses;
+use self::in_flight::InFlight;
 use crate::domain::address::AddressBlock;
 use crate::domain::clock::Timestamp;
 use crate::domain::entropy::{Entropy, NoEntropy};
@@ -15,6 +17,7 @@ use crate::domain::throttle::{BrowserMark, Counter, ThrottleKey, ThrottleSecret}
 use crate::domain::user::User;
 
 mod addresses;
+pub(super) mod in_flight;
 
 /// Where a password or a code is tried from.
 #[derive(Clone, Debug, Default)]
@@ -78,12 +81,13 @@ pub(super) enum Whose<'a> {
 pub(super) struct Limits {
     secret: ThrottleSecret,
     addresses: Addresses,
+    pub(super) in_flight: Arc<InFlight>,
 }
 
 impl Limits {
     /// Counts under keys made with `secret`.
     pub(super) fn new(secret: ThrottleSecret) -> Self {
-        Self { secret, addresses: Addresses::default() }
+        Self { secret, addresses: Addresses::default(), in_flight: Arc::default() }
     }
 
     /// The counters of a try, the most special first. A browser that has logged in to the account has a counter of its own, and no

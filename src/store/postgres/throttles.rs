@@ -16,11 +16,11 @@ use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::throttle::{Counted, Counter, MEMORY, STOP, ThrottleKey};
 
-/// The wait in milliseconds after each number of failures up to the stop, of one kind of counter after the other in the order
-/// of their numbers: the statement looks up what `domain` has decided.
-static WAITS: LazyLock<Vec<i64>> = LazyLock::new(|| {
+/// The wait in milliseconds after each number of failures up to the stop, if there is one, of one kind of counter after the other
+/// in the order of their numbers: the statement looks up what `domain` has decided.
+static WAITS: LazyLock<Vec<Option<i64>>> = LazyLock::new(|| {
     let waits = Counted::ALL.iter().flat_map(|counted| (1..=STOP).map(|failures| counted.wait_after(failures)));
-    waits.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)).collect()
+    waits.map(|wait| i64::try_from(wait.as_millis()).ok().filter(|wait| *wait > 0)).collect()
 });
 /// How often a try is booked again that met others which were booked, and lifted, in the same moment.
 const ATTEMPTS: usize = 3;
@@ -54,28 +54,28 @@ async fn book_once(connection: &mut Connection, counters: &[Counter], at: Timest
     let attempt = query_as(
         "WITH wanted AS MATERIALIZED (
              SELECT key, about, counted, place
-             FROM unnest($1::bytea[], $2::bytea[], $3::smallint[]) WITH ORDINALITY AS w (key, about, counted, place)),
+             FROM unnest($1::bytea[], $2::bytea[], $3::smallint[]) WITH ORDINALITY AS each (key, about, counted, place)),
          waiting AS MATERIALIZED (
              SELECT max(until) AS until FROM throttles WHERE key = ANY ($1) AND until > $4 AND counted < 3),
          first AS (
              INSERT INTO throttles AS t (key, about, counted, failures, until, forget_at)
-             SELECT w.key, w.about, w.counted, 1, $4::bigint + ($5::bigint[])[w.counted * $6::int + 1], $4::bigint + $7::bigint
+             SELECT w.key, w.about, w.counted, 1, coalesce($4::bigint + ($5::bigint[])[w.counted * $6::int + 1], 0), $4::bigint + $7::bigint
              FROM wanted AS w, waiting WHERE w.place = 1 AND waiting.until IS NULL
              ON CONFLICT (key) DO UPDATE SET
                  failures = CASE WHEN t.forget_at <= $4 THEN 1 ELSE t.failures + 1 END,
-                 until = $4 + ($5::bigint[])[t.counted * $6::int
-                     + CASE WHEN t.forget_at <= $4 THEN 1 ELSE least(t.failures + 1, $6)::int END],
+                 until = coalesce($4 + ($5::bigint[])[t.counted * $6::int
+                     + CASE WHEN t.forget_at <= $4 THEN 1 ELSE least(t.failures + 1, $6)::int END], 0),
                  forget_at = $4 + $7::bigint
              WHERE t.until <= $4
              RETURNING counted),
          others AS (
              INSERT INTO throttles AS t (key, about, counted, failures, until, forget_at)
-             SELECT w.key, w.about, w.counted, 1, $4::bigint + ($5::bigint[])[w.counted * $6::int + 1], $4::bigint + $7::bigint
+             SELECT w.key, w.about, w.counted, 1, coalesce($4::bigint + ($5::bigint[])[w.counted * $6::int + 1], 0), $4::bigint + $7::bigint
              FROM wanted AS w, first WHERE w.place > 1 ORDER BY w.place
              ON CONFLICT (key) DO UPDATE SET
                  failures = CASE WHEN t.forget_at <= $4 THEN 1 ELSE t.failures + 1 END,
-                 until = $4 + ($5::bigint[])[t.counted * $6::int
-                     + CASE WHEN t.forget_at <= $4 THEN 1 ELSE least(t.failures + 1, $6)::int END],
+                 until = coalesce($4 + ($5::bigint[])[t.counted * $6::int
+                     + CASE WHEN t.forget_at <= $4 THEN 1 ELSE least(t.failures + 1, $6)::int END], 0),
                  forget_at = $4 + $7::bigint
              WHERE t.until <= $4
              RETURNING counted)
@@ -129,7 +129,7 @@ fn taking_back(keys: Vec<ThrottleKey>, at: Timestamp) -> Query<'static, Postgres
              SELECT key, failures FROM throttles WHERE key = ANY ($1) ORDER BY counted, key FOR UPDATE),
          gone AS (DELETE FROM throttles AS t USING locked AS l WHERE t.key = l.key AND l.failures <= 1)
          UPDATE throttles AS t SET failures = t.failures - 1,
-             until = CASE WHEN t.forget_at = $2::bigint + $3::bigint THEN $2 ELSE t.until END
+             until = CASE WHEN t.forget_at = $2::bigint + $3::bigint THEN 0 ELSE t.until END
          FROM locked AS l WHERE t.key = l.key AND l.failures > 1",
     )
     .bind(keys)

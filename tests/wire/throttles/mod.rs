@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::json;
-use sessiond_needs::on_both_stores;
+use sessiond_needs::{needs, on_both_stores};
 use sessiond_support::wait::until;
 
 use crate::harness::process::{Home, login};
@@ -243,6 +244,51 @@ async fn counts_outlive_kill_9(store: StoreKind) {
     server.log_in(ALICE).await;
 }
 
+#[needs(postgres)]
+#[tokio::test]
+async fn of_many_tries_at_once_five_reach_a_worker_however_many_servers_there_are() {
+    let one = Server::start(StoreKind::Postgres).await;
+    let other = one.replica().await;
+    for (name, password) in [(ALICE, WRONG), ("nobody", PASSWORD)] {
+        let tries = (0..64).map(|number| {
+            let server = if number % 2 == 0 { &one } else { &other };
+            server.send(login(name, password))
+        });
+        let replies = join_all(tries).await;
+        let refused = replies.iter().filter(|reply| reply.status == 401).count();
+        assert_eq!(refused, 5, "{name}");
+        assert!(replies.iter().all(|reply| reply.status == 401 || wait(reply) == 1), "{name}");
+    }
+    for server in [&one, &other] {
+        assert_eq!(wait(&server.send(login(ALICE, PASSWORD)).await), 1, "they wait at every server");
+        server.log_in(BOB).await;
+    }
+    other.stop().await;
+    one.stop().await;
+}
+
+#[on_both_stores]
+async fn what_is_forgotten_is_deleted(store: StoreKind) {
+    let home = Home::new(store);
+    home.serve().await.stop().await;
+    let counters = |forget_at: i64| {
+        let row = |number| match store {
+            StoreKind::Sqlite => format!("(randomblob(32), randomblob(32), {}, 1, 0, {forget_at})", number % 5),
+            StoreKind::Postgres => {
+                format!("(sha256('{number}{forget_at}'), sha256('{number}'), {}, 1, 0, {forget_at})", number % 5)
+            }
+        };
+        let rows: Vec<_> = (0..600).map(row).collect();
+        format!("INSERT INTO throttles VALUES {}", rows.join(", "))
+    };
+    home.database.execute(&counters(1)).await;
+    home.database.execute(&counters(i64::MAX)).await;
+    let server = home.serve().await;
+    let left = async || home.database.number("SELECT count(*) FROM throttles").await;
+    until("what is forgotten is gone", async || left().await == 600).await;
+    server.stop().await;
+}
+
 #[on_both_stores]
 async fn what_lifts_a_wait_leaves_no_count_and_is_audited(store: StoreKind) {
     let server = Server::start(store).await;
@@ -263,5 +309,20 @@ async fn what_lifts_a_wait_leaves_no_count_and_is_audited(store: StoreKind) {
     }
     let unlocked = "SELECT count(*) FROM events WHERE kind = 'user_unlocked' AND actor = 'cli' AND user_id IS NOT NULL";
     assert_eq!(server.database.number(unlocked).await, 1);
+    server.stop().await;
+}
+
+#[on_both_stores]
+async fn right_passwords_that_come_together_are_all_right(store: StoreKind) {
+    let server = Server::start(store).await;
+    let body = json!({"username": BOB, "password": PASSWORD, "transport": "token"});
+    let logins = (0..24).map(|_| server.send(post("/api/v1/auth/login").json(&body)));
+    let statuses: Vec<_> = join_all(logins).await.iter().map(|reply| reply.status).collect();
+    assert_eq!(statuses, [200; 24]);
+    let wrong = json!({"username": BOB, "password": "not the password", "transport": "token"});
+    let tries = (0..24).map(|_| server.send(post("/api/v1/auth/login").json(&wrong)));
+    let statuses: Vec<_> = join_all(tries).await.iter().map(|reply| reply.status).collect();
+    let checked = statuses.iter().filter(|status| **status == 401).count();
+    assert_eq!((checked, statuses.iter().filter(|status| **status == 429).count()), (5, 19), "{statuses:?}");
     server.stop().await;
 }
