@@ -1,5 +1,5 @@
-//! Deletes sessions whose tombstones are not needed any more, and old events, in small batches, so that no logout waits
-//! for long.
+//! Deletes sessions whose tombstones are not needed any more, old events, and counters of failed tries, in small batches, so
+//! that no logout waits for long.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +7,17 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::{Clock, Timestamp};
-use crate::store::{Result, SharedStore};
+use crate::store::{Result, SharedStore, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::telemetry::causes::Causes;
 
 const EVERY: Duration = Duration::from_mins(10);
 const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
 const BATCH: u32 = 256;
+/// The most counters of failed tries that are kept, of names, places and browsers: some 40 MB. Strangers can make up any number
+/// of names, so those are dropped that make nobody wait and are forgotten first. Between two purges there can be more, by three
+/// for each password that was hashed meanwhile. The counters of accounts are beside that, one for each account at most.
+const MOST_COUNTERS: u32 = 262_144;
 /// How long a tombstone stays after its session's absolute expiry, when its token could not be live anyway.
 const KEEP: Duration = Duration::from_hours(24);
 
@@ -40,7 +44,27 @@ pub async fn run(
             () = stop.cancelled() => return,
             () = in_batches(&metrics, || store.purge_events(old, BATCH)) => {}
         }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = counters(&*store, &*clock, &metrics) => {}
+        }
     }
+}
+
+/// Deletes the counters that are forgotten, and those beyond the most that are kept.
+async fn counters(store: &dyn Store, clock: &dyn Clock, metrics: &Metrics) {
+    match store.surplus_throttles(MOST_COUNTERS).await {
+        Ok(surplus) => {
+            let now = clock.now();
+            let before = surplus.map_or(now, |surplus| surplus.max(now));
+            in_batches(metrics, || store.purge_throttles(before, BATCH)).await;
+        }
+        Err(error) => failed(metrics, &error),
+    }
+}
+
+fn failed(metrics: &Metrics, error: &StoreError) {
+    metrics.store.task_failed(error.cause(), &format_args!("cannot purge: {}", Causes(error)));
 }
 
 fn before(now: Timestamp, span: Duration) -> Timestamp {
@@ -54,7 +78,7 @@ async fn in_batches<F: Future<Output = Result<u64>>>(metrics: &Metrics, delete: 
             Ok(deleted) if deleted < u64::from(BATCH) => return,
             Ok(_) => {}
             Err(error) => {
-                metrics.store.task_failed(error.cause(), &format_args!("cannot purge: {}", Causes(&error)));
+                failed(metrics, &error);
                 return;
             }
         }

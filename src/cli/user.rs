@@ -1,4 +1,4 @@
-//! `sessiond user`: add, list, disable, enable, and set a password.
+//! `sessiond user`: add, list, disable, enable, unlock, and set a password.
 
 use clap::{Args, Subcommand};
 
@@ -17,12 +17,14 @@ pub(super) enum Command {
     /// One a line, in columns: id, `admin` or `user`, `enabled` or `disabled`, username, e-mail address or `-`, and name,
     /// which may contain blanks.
     List,
-    /// Set a password, which ends every session of the user
+    /// Set a password, which ends every session of the user and lifts what wrong ones have led to
     Passwd(PasswdArgs),
     /// Let a user log in no more, which ends every session of theirs
     Disable(NameArgs),
     /// Let a disabled user log in again
     Enable(NameArgs),
+    /// Let a user log in again who must wait after too many wrong passwords
+    Unlock(NameArgs),
 }
 
 #[derive(Debug, Args)]
@@ -105,6 +107,11 @@ pub(super) async fn run(command: Command, core: &Core) -> Result<(), Failed> {
             let user = who.find(core).await?;
             operator.set_disabled(user.id, false).await?;
             say("enabled")
+        }
+        Command::Unlock(who) => {
+            let user = who.find(core).await?;
+            operator.unlock(&user).await?;
+            say("unlocked")
         }
     }
 }

@@ -22,6 +22,8 @@ pub enum EventKind {
     UserDisabled,
     /// A user may log in again.
     UserEnabled,
+    /// The counters of failed tries about a user were lifted.
+    UserUnlocked,
 }
 
 impl EventKind {
@@ -36,6 +38,7 @@ impl EventKind {
             Self::UserCreated => "user_created",
             Self::UserDisabled => "user_disabled",
             Self::UserEnabled => "user_enabled",
+            Self::UserUnlocked => "user_unlocked",
         }
     }
 }

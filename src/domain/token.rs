@@ -11,6 +11,7 @@ use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
 use super::entropy::{Entropy, NoEntropy};
 use super::name_hash::NameKey;
+use super::throttle::ThrottleSecret;
 
 const RANDOM: usize = 24;
 const TAG: usize = 8;
@@ -156,6 +157,12 @@ impl TokenKey {
     pub fn name_key(&self) -> NameKey {
         let label = "sessiond: names that are no user's";
         NameKey::new(&self.0.clone().chain_update(label).finalize().into_bytes().into())
+    }
+
+    /// A key for the counters of failed tries. It reveals nothing about this one, for the same reason.
+    pub fn throttle_secret(&self) -> ThrottleSecret {
+        let label = "sessiond: counters of failed tries, and known browsers";
+        ThrottleSecret::new(&self.0.clone().chain_update(label).finalize().into_bytes().into())
     }
 
     fn tag(&self, random: &[u8]) -> [u8; TAG] {

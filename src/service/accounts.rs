@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::error::Unusable;
+use super::limits::{TriedFrom, Whose};
 use super::sessions::principal_reason;
 use super::{Error, Result, Service};
 use crate::cache::coherence::{Confirmed, confirm};
-use crate::domain::event::Actor;
+use crate::domain::event::{Actor, Event, EventKind};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::Password;
 use crate::domain::principal::Principal;
@@ -45,28 +46,29 @@ impl Service {
         current: String,
         new: String,
         client: &Client,
+        from: &TriedFrom,
     ) -> Result<Renewed> {
         let user = principal.user_id();
         let known = self.parts.store.credentials_of(user).await?.ok_or(Error::NoSession)?;
         let new = fit("new_password", new, &known.user.username)?;
-        let mut same = false;
-        let verdict = match Password::new(current) {
-            Ok(current) => {
-                same = new.is(&current);
-                self.hashed(self.parts.hasher.verify(current, Some(known.password_hash)).await)?
-            }
-            Err(_) => Verdict::Wrong,
+        let Ok(current) = Password::new(current) else {
+            self.failed_without_hash(from.address);
+            return self.wrong_current_password(principal, &known.user, client).await;
         };
+        let same = new.is(&current);
+        let whose = Whose::Session(user, principal.session_id());
+        let (verdict, tried) = self.check_password(whose, from, current, Some(known.password_hash)).await?;
         self.log_unusable_hash(&verdict, Some(user));
         if !matches!(verdict, Verdict::Right { .. }) {
-            let (session, now) = (principal.session_id(), self.parts.clock.now());
-            self.refusals.password_change(&known.user, session, client, now).await?;
-            return Err(Error::BadCredentials);
+            return self.wrong_current_password(principal, &known.user, client).await;
         }
+        let share = tried.share();
+        tried.give_back().await;
         if same {
             return Err(unchanged("new_password"));
         }
-        let hash = self.hashed(self.parts.hasher.hash(new).await)?;
+        let place = self.hashed(self.parts.hasher.place(share))?;
+        let hash = self.hashed(place.hash(new).await)?;
         let (session, _) = self.current(principal).await?;
         let (token, now) = (self.token_key.issue(&*self.parts.entropy)?, self.parts.clock.now());
         let keep = Renewal {
@@ -75,11 +77,19 @@ impl Service {
             tombstone: SessionId::random(&*self.parts.entropy)?,
             idle_until: self.parts.lifetimes.of(session.remembered).idle_until(now, session.expiry.absolute),
         };
-        let change = PasswordChange { user, hash, auth_epoch: Some(known.auth_epoch), keep: Some(keep) };
+        let change =
+            PasswordChange { user, hash, auth_epoch: Some(known.auth_epoch), keep: Some(keep), lifts: Vec::new() };
         let reason = principal_reason(principal, Why::Password, client);
         let revoked = self.done(self.parts.store.change_password(change, reason).await?).await?;
         self.forget_first_password().await;
         Ok(Renewed { revoked, token, left: session.expiry.absolute.since(now), session })
+    }
+
+    /// Records that a change was refused.
+    async fn wrong_current_password<T>(&self, principal: &Principal, user: &User, client: &Client) -> Result<T> {
+        let (session, now) = (principal.session_id(), self.parts.clock.now());
+        self.refusals.password_change(user, session, client, now).await?;
+        Err(Error::BadCredentials)
     }
 
     /// The powers of the operator, who may run commands on the machine. Nothing that arrives over the wire gets them.
@@ -173,7 +183,17 @@ impl Operator<'_> {
         Ok(self.0.parts.store.sessions(user, self.0.parts.clock.now()).await?.sessions)
     }
 
-    /// Sets a password, which ends every session of the user.
+    /// Lifts whatever keeps a user from logging in after too many wrong passwords.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn unlock(&self, user: &User) -> Result<()> {
+        let parts = &self.0.parts;
+        let event = Event::about(user.id, EventKind::UserUnlocked, Actor::CommandLine, parts.clock.now());
+        Ok(parts.store.lift(self.0.limits.about(user), event).await?)
+    }
+
+    /// Sets a password, which ends every session of the user, and lifts what wrong ones have led to.
     ///
     /// # Errors
     /// [`Error::Invalid`], also for the password that is set already; [`Error::NotFound`] when the user is gone.
@@ -186,7 +206,8 @@ impl Operator<'_> {
             return Err(unchanged("password"));
         }
         let hash = self.0.hashed(parts.hasher.hash(password).await)?;
-        let change = PasswordChange { user, hash, auth_epoch: None, keep: None };
+        let lifts = self.0.limits.about(&known.user);
+        let change = PasswordChange { user, hash, auth_epoch: None, keep: None, lifts };
         let revoked = ended(parts.store.change_password(change, because(Why::Password)).await?)?;
         self.0.forget_first_password().await;
         Ok(revoked)

@@ -4,6 +4,7 @@ use crate::cache::coherence::NotSettled;
 use crate::domain::entropy::NoEntropy;
 use crate::domain::password::Unfit;
 use crate::domain::text::BadText;
+use crate::domain::throttle::Wait;
 use crate::password::HashError;
 use crate::store::{Cause, StoreError};
 use crate::telemetry::causes::Causes;
@@ -35,6 +36,9 @@ pub enum Error {
         /// Why not.
         why: Unusable,
     },
+    /// So many passwords or codes were wrong lately that no other is checked for a while.
+    #[error("throttled for {} s", .0.seconds())]
+    Throttled(Wait),
     /// Too many passwords are waiting to be checked.
     #[error("overloaded")]
     Overloaded,
@@ -75,6 +79,7 @@ impl Error {
             | Self::NotFound
             | Self::Conflict(_)
             | Self::Invalid { .. }
+            | Self::Throttled(_)
             | Self::Overloaded => None,
         }
     }
@@ -90,6 +95,7 @@ impl Error {
             | Self::NotFound
             | Self::Conflict(_)
             | Self::Invalid { .. }
+            | Self::Throttled(_)
             | Self::Overloaded
             | Self::Bug(_) => None,
         }

@@ -2,14 +2,18 @@
 
 use futures_util::future::try_join;
 
+use super::limits::{TriedFrom, Whose};
+use super::throttle::Try;
 use super::{Error, Parts, Result, Service};
 use crate::cache::touch::store_seen;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::Password;
+use crate::domain::revocation::Seq;
 use crate::domain::session::{Client, MOST_UNFLUSHED, Session};
 use crate::domain::text::LoginName;
+use crate::domain::throttle::BrowserMark;
 use crate::domain::token::{Token, TokenHash};
-use crate::domain::user::User;
+use crate::domain::user::{Credentials, User};
 use crate::password::{HashError, Verdict};
 use crate::store::{Created, NewSession};
 
@@ -26,6 +30,8 @@ pub struct Login {
     pub replaces: Vec<Token>,
     /// The address and user agent of the client.
     pub client: Client,
+    /// Where the client is, for the limits on tries.
+    pub from: TriedFrom,
 }
 
 /// The result of a login.
@@ -37,15 +43,19 @@ pub struct LoggedIn {
     pub session: Session,
     /// The user who logged in.
     pub user: User,
+    /// For a browser to keep: from now on, its tries are counted apart from those of strangers.
+    pub browser: BrowserMark,
 }
 
 impl Service {
     /// Checks a password and begins a session. Always a new token (OWASP ASVS 7.2.4).
     ///
     /// # Errors
-    /// [`Error::BadCredentials`] for every refusal alike; [`Error::Overloaded`] at once when too many wait.
+    /// [`Error::BadCredentials`] for every refusal alike; [`Error::Throttled`] after too many, and [`Error::Overloaded`] when
+    /// too many wait, both at once.
     pub async fn login(&self, login: Login) -> Result<LoggedIn> {
-        let Login { name, password, remembered, replaces, client } = login;
+        let Login { name, password, remembered, replaces, client, from } = login;
+        self.refuse_address(from.address)?;
         // A name that no user can have is not looked up, and costs the same as an unknown one.
         let known = match name {
             LoginName::Impossible(_) => None,
@@ -55,20 +65,41 @@ impl Service {
         // A password that cannot be set is no user's, known or not. It costs no hash, so it must cost the store next to nothing
         // either, or strangers could fill the disk.
         let Ok(password) = Password::new(password) else {
+            self.failed_without_hash(from.address);
             self.refusals.impossible_login(&name, user, &client, self.parts.clock.now()).await?;
             return Err(Error::BadCredentials);
         };
         // A disabled user is treated as an unknown one: every refusal is the same work.
         let enabled = known.as_ref().filter(|known| known.user.disabled_at.is_none());
         let hash = enabled.map(|known| known.password_hash.clone());
-        let right = self.hashed(self.parts.hasher.verify(password, hash).await)?;
-        let now = self.parts.clock.now();
-        self.log_unusable_hash(&right, user.map(|user| user.id));
-        let (Some(known), Verdict::Right { rehashed }) = (&known, right) else {
-            self.refusals.login(&name, user, &client, now).await?;
+        let whose = Whose::Name(&name, user.map(|user| user.id));
+        let (verdict, tried) = self.check_password(whose, &from, password, hash).await?;
+        self.log_unusable_hash(&verdict, user.map(|user| user.id));
+        let (Some(known), Verdict::Right { rehashed }) = (&known, verdict) else {
+            self.refusals.login(&name, user, &client, self.parts.clock.now()).await?;
             return Err(Error::BadCredentials);
         };
         let token = self.token_key.issue(&*self.parts.entropy)?;
+        let browser = self.limits.browser_mark(known.user.id, &from, &*self.parts.entropy)?;
+        let mut new = self.session_for(known, &token, remembered, client)?;
+        new.replaces = replaces.iter().filter(|old| self.issued(old)).map(Token::hash).collect();
+        new.rehashed = rehashed;
+        match self.complete(&mut new, tried).await? {
+            Some(seq) => {
+                self.settled(seq).await?;
+                Ok(LoggedIn { token, session: new.session, user: known.user.clone(), browser })
+            }
+            None => {
+                let now = new.session.created_at;
+                self.refusals.login(&name, Some(&known.user), &new.session.client, now).await?;
+                Err(Error::BadCredentials)
+            }
+        }
+    }
+
+    /// A session that begins now.
+    fn session_for(&self, known: &Credentials, token: &Token, remembered: bool, client: Client) -> Result<NewSession> {
+        let now = self.parts.clock.now();
         let session = Session {
             id: SessionId::random(&*self.parts.entropy)?,
             user_id: known.user.id,
@@ -78,25 +109,32 @@ impl Service {
             remembered,
             client,
         };
-        let mut new = NewSession {
+        Ok(NewSession {
             session,
             token_hash: token.hash(),
             auth_epoch: known.auth_epoch,
             cap: self.parts.sessions_per_user.get(),
-            replaces: replaces.iter().filter(|old| self.issued(old)).map(Token::hash).collect(),
-            rehashed,
+            replaces: Vec::new(),
+            rehashed: None,
+            resets: Vec::new(),
             unflushed: Some(MOST_UNFLUSHED),
-        };
-        match self.create_session(&mut new).await? {
-            Created::Yes(seq) => {
-                self.settled(seq).await?;
-                Ok(LoggedIn { token, session: new.session, user: known.user.clone() })
+        })
+    }
+
+    /// Makes the session of a try that was right, which resets its counters. `None`: it was superseded, and has failed.
+    async fn complete(&self, new: &mut NewSession, tried: Try<'_>) -> Result<Option<Seq>> {
+        new.resets = tried.resets(new.session.user_id);
+        match self.create_session(new).await {
+            Ok(Created::Yes(seq)) => {
+                tried.succeeded();
+                Ok(Some(seq))
             }
-            Created::Superseded => {
-                self.refusals.login(&name, Some(&known.user), &new.session.client, now).await?;
-                Err(Error::BadCredentials)
+            Ok(Created::Superseded) => Ok(None),
+            Ok(Created::Unflushed { .. }) => Err(Error::Bug("flushed, and still not decided".into())),
+            Err(error) => {
+                tried.give_back().await;
+                Err(error)
             }
-            Created::Unflushed { .. } => Err(Error::Bug("flushed, and still not decided".into())),
         }
     }
 

@@ -3,7 +3,8 @@
 //! `login` begins sessions, `verify` checks them, `logout` ends those that a request presents, and `sessions` lists a
 //! user's and ends any of them. `accounts` is about users, `first_password` about the password that was made up for the
 //! first of them, and `replicas` about the processes that serve. `health` says whether this one can serve, `refusals`
-//! records in the log and the audit who was refused, and `error` is all that can go wrong.
+//! records in the log and the audit who was refused, `throttle` checks passwords within the `limits` on tries, and `error` is all
+//! that can go wrong.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -14,6 +15,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use self::health::Health;
+use self::limits::Limits;
 use self::refusals::Refusals;
 use crate::cache::Cache;
 use crate::cache::coherence::Coherence;
@@ -32,11 +34,13 @@ pub mod accounts;
 pub mod error;
 pub mod first_password;
 pub mod health;
+pub mod limits;
 pub mod login;
 mod logout;
 mod refusals;
 pub mod replicas;
 pub mod sessions;
+mod throttle;
 pub mod verify;
 
 pub use error::Error;
@@ -77,6 +81,7 @@ pub struct Service {
     parts: Parts,
     token_key: TokenKey,
     refusals: Arc<Refusals>,
+    limits: Limits,
     /// Loads of one token run one at a time, so that the second finds what the first has put into the cache.
     loads: Box<[Mutex<()>]>,
     /// Users whose stored hash is never computed and who are named in the log already.
@@ -106,7 +111,8 @@ impl Service {
         let token_key = parts.store.token_key().await?;
         let loads = (0..LOADS).map(|_| Mutex::default()).collect();
         let refusals = Arc::new(Refusals::new(Arc::clone(&parts.store), token_key.name_key()));
-        Ok(Self { parts, token_key, refusals, loads, unusable: parking_lot::Mutex::default() })
+        let limits = Limits::new(token_key.throttle_secret());
+        Ok(Self { parts, token_key, refusals, limits, loads, unusable: parking_lot::Mutex::default() })
     }
 
     /// Records how many logins were refused beyond those recorded one by one, until it is stopped.

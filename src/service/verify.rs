@@ -154,6 +154,7 @@ impl Service {
                 | Error::NotFound
                 | Error::Conflict(_)
                 | Error::Invalid { .. }
+                | Error::Throttled(_)
                 | Error::Overloaded
                 | Error::StoreUnreachable(_)
                 | Error::StoreTooSlow(_)

@@ -20,7 +20,7 @@ pub fn home_at(url: &str) -> Home {
 /// Starts a server that connects to the database by this URL.
 pub async fn serve_through(home: &Home, url: &str) -> Process {
     let mut server = home.server();
-    server.env("SESSIOND_DATABASE_URL", url);
+    server.env("SESSIOND_DATABASE_URL", url).env("SESSIOND_TRUSTED_PROXIES", "none");
     Process::start(server).await
 }
 

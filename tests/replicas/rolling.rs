@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::harness::process::{Home, Process, logged_in, login};
 use crate::harness::reverse_proxy::ReverseProxy;
-use crate::harness::{ALICE, PASSWORD, Reply, StoreKind, TestRequest, exchange, get, post};
+use crate::harness::{PASSWORD, Reply, StoreKind, TestRequest, exchange, get, post};
 
 /// Who asks at a time, and how often each checks a session between its login and its logout.
 const CLIENTS: usize = 6;
@@ -71,7 +71,7 @@ async fn haproxy(places: [Place; 3]) -> ReverseProxy {
 }
 
 /// A client: logs in, checks, logs out, is out, again and again. Panics at the first answer that is not as it should be.
-async fn live(proxy: Arc<ReverseProxy>, enough: Arc<AtomicBool>) -> usize {
+async fn live(name: String, proxy: Arc<ReverseProxy>, enough: Arc<AtomicBool>) -> usize {
     let (address, mut lives) = (proxy.address.as_str(), 0);
     while !enough.load(Ordering::Relaxed) {
         let ask = async |wanted: u16, ask: TestRequest| -> Reply {
@@ -81,7 +81,7 @@ async fn live(proxy: Arc<ReverseProxy>, enough: Arc<AtomicBool>) -> usize {
             assert!(reply.header("X-Api-Commit").is_some(), "the proxy answered by itself: {}", said());
             reply
         };
-        let me = logged_in(&ask(200, login(ALICE, PASSWORD)).await);
+        let me = logged_in(&ask(200, login(&name, PASSWORD)).await);
         for _ in 0..CHECKS {
             ask(200, get("/verify").bearer(&me.token)).await;
         }
@@ -105,8 +105,11 @@ async fn restarted_one_after_the_other(behind: impl AsyncFnOnce([Place; 3]) -> R
 
     let enough = Arc::new(AtomicBool::new(false));
     let mut clients = JoinSet::new();
-    for _ in 0..CLIENTS {
-        clients.spawn(live(Arc::clone(&proxy), Arc::clone(&enough)));
+    for client in 0..CLIENTS {
+        // More than five tries of one name at once would have to wait.
+        let name = format!("client{client}");
+        home.add_user(&name).await;
+        clients.spawn(live(name, Arc::clone(&proxy), Arc::clone(&enough)));
     }
     for place in places {
         assert!(servers.remove(0).stop().await.success());

@@ -12,8 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::harness::fleet::{SOON, log_out, until_in_memory, until_trusted};
-use crate::harness::process::serving;
-use crate::harness::process::{Home, Process};
+use crate::harness::process::{Home, Process, serving};
 use crate::harness::{ALICE, BOB, PASSWORD, Reply, get, post};
 use crate::harness::{StoreKind, seed};
 

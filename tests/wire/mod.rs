@@ -19,4 +19,5 @@ mod principal;
 mod proxies;
 mod readiness;
 mod refused;
+mod throttles;
 mod verify;

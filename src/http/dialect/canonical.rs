@@ -5,16 +5,19 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{StatusCode, Uri};
+use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use serde::Serialize;
 
 use crate::domain::device::Device;
 use crate::domain::id::SessionId;
 use crate::domain::session::Session;
 use crate::domain::text::{Email, LoginName};
+use crate::domain::throttle::Wait;
 use crate::domain::user::User;
 use crate::http::logout::{self, ClearCookie, CookieSessions, log_out};
-use crate::http::refusal::{Answer, Dialect, FieldError, Place, Problem, Refusal, json, with_cookies, with_retry};
+use crate::http::refusal::{
+    Answer, Dialect, FieldError, Place, Problem, Refusal, json, with_cookies, with_retry, with_wait,
+};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::{Caller, Cookies};
@@ -22,6 +25,7 @@ use crate::http::request::fields::Fields;
 use crate::http::request::state::App;
 use crate::http::routes::Routes;
 use crate::service::Error;
+use crate::service::limits::TriedFrom;
 use crate::service::login::Login;
 use crate::service::sessions::Scope;
 
@@ -128,6 +132,7 @@ struct Changed<'t> {
 pub async fn login(
     State(app): State<App>,
     Sender(client): Sender,
+    from: TriedFrom,
     cookies: Cookies,
     body: Payload<Canonical>,
 ) -> Answer<Canonical> {
@@ -142,13 +147,14 @@ pub async fn login(
         remembered: remember || in_body,
         replaces: if in_body { Vec::new() } else { cookies.tokens() },
         client,
+        from,
     };
     let logged_in = app.service.login(login).await?;
     let (token, lines) = if in_body {
         (Some(logged_in.token.reveal()), Vec::new())
     } else {
         let until = logged_in.session.expiry.absolute.since(logged_in.session.created_at);
-        (None, cookies.set(&logged_in.token, remember.then_some(until), &app))
+        (None, cookies.set_at_login(&logged_in.token, remember.then_some(until), &logged_in.browser, &app))
     };
     let (user, session) = (&logged_in.user, &logged_in.session);
     let shown =
@@ -183,6 +189,7 @@ pub async fn password(
     State(app): State<App>,
     caller: Caller<Canonical>,
     Sender(client): Sender,
+    from: TriedFrom,
     cookies: Cookies,
     body: Payload<Canonical>,
 ) -> Answer<Canonical> {
@@ -190,7 +197,7 @@ pub async fn password(
     let (current, new) = (fields.text("current_password")?, fields.text("new_password")?);
     let in_header = caller.token.is_some();
     let in_cookies = if in_header { Some(CookieSessions::from_cookies(&cookies, &app).await?) } else { None };
-    let renewed = app.service.change_password(&caller.principal, current, new, &client).await?;
+    let renewed = app.service.change_password(&caller.principal, current, new, &client, &from).await?;
     let lines = match in_cookies {
         // A cookie of this session is as dead as one of any other: only the header's token was replaced.
         Some(in_cookies) => in_cookies.after_many(&caller.principal, Scope::All, &app),
@@ -310,6 +317,7 @@ impl Dialect for Canonical {
                 let detail = "Too many logins at once, try again shortly";
                 return with_retry(answer(S::SERVICE_UNAVAILABLE, "overloaded_error", detail));
             }
+            Refusal::Service(Error::Throttled(wait)) => return too_many_tries(*wait),
             Refusal::Service(Error::StoreUnreachable(_)) => {
                 (S::BAD_GATEWAY, "bad_gateway_error", "The session store cannot be reached")
             }
@@ -350,6 +358,21 @@ impl Dialect for Canonical {
 
 fn answer(status: StatusCode, r#type: &'static str, detail: &str) -> Response {
     json(status, &Envelope { code: status.as_u16(), detail, r#type, errors: None })
+}
+
+/// With the headers of draft-ietf-httpapi-ratelimit-headers-10: one try is allowed once the wait is over, and none before.
+fn too_many_tries(wait: Wait) -> Response {
+    let seconds = wait.seconds();
+    let detail =
+        format!("Too many attempts, try again in {seconds} {}", if seconds == 1 { "second" } else { "seconds" });
+    let mut response = with_wait(answer(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", &detail), wait);
+    for (name, value) in [
+        (HeaderName::from_static("ratelimit"), format!("\"tries\";r=0;t={seconds}")),
+        (HeaderName::from_static("ratelimit-policy"), format!("\"tries\";q=1;w={seconds}")),
+    ] {
+        response.headers_mut().extend(HeaderValue::try_from(value).ok().map(|value| (name, value)));
+    }
+    response
 }
 
 fn unprocessable(error: &FieldError) -> Response {

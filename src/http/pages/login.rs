@@ -1,5 +1,7 @@
 //! `/login`: signing in, and the way back to where a person came from.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use axum::extract::State;
 use http::{StatusCode, Uri};
@@ -9,7 +11,7 @@ use super::render::{Reader, page, see_other};
 use super::texts::Texts;
 use crate::domain::text::LoginName;
 use crate::http::brand::Brand;
-use crate::http::refusal::{Answer, Refused, with_cookies, with_retry};
+use crate::http::refusal::{Answer, Refused, with_cookies, with_retry, with_wait};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::{Caller, Cookies};
@@ -17,6 +19,7 @@ use crate::http::request::fields::Fields;
 use crate::http::request::return_to::{ReturnTo, said};
 use crate::http::request::state::App;
 use crate::service::Error;
+use crate::service::limits::TriedFrom;
 use crate::service::login::Login;
 
 /// The form.
@@ -25,7 +28,7 @@ use crate::service::login::Login;
 struct Form<'f> {
     t: &'static Texts,
     brand: &'f Brand,
-    error: Option<&'static str>,
+    error: Option<Cow<'static, str>>,
     signed_out: bool,
     username: &'f str,
     remember: bool,
@@ -86,6 +89,7 @@ pub async fn sign_in(
     State(app): State<App>,
     reader: Reader,
     Sender(client): Sender,
+    from: TriedFrom,
     cookies: Cookies,
     body: Payload<Pages>,
 ) -> Answer<Pages> {
@@ -93,7 +97,7 @@ pub async fn sign_in(
     let text = |text: Option<String>| text.unwrap_or_default();
     let (username, password) = (text(fields.optional_text("username")?), text(fields.optional_text("password")?));
     let (remember, return_to) = (fields.flag("remember")?, said(fields.optional_text("return_to")?));
-    let again = |status, error| {
+    let again = |status, error: Cow<'static, str>| {
         let form = Form {
             t: reader.t,
             brand: &app.brand,
@@ -106,7 +110,7 @@ pub async fn sign_in(
         page(status, &form)
     };
     if username.is_empty() || password.is_empty() {
-        return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, reader.t.required));
+        return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, reader.t.required.into()));
     }
     let login = Login {
         name: LoginName::either(&username),
@@ -114,17 +118,22 @@ pub async fn sign_in(
         remembered: remember,
         replaces: cookies.tokens(),
         client,
+        from,
     };
     let logged_in = match app.service.login(login).await {
         Ok(logged_in) => logged_in,
-        Err(Error::BadCredentials) => return Ok(again(StatusCode::UNAUTHORIZED, reader.t.no_match)),
+        Err(Error::BadCredentials) => return Ok(again(StatusCode::UNAUTHORIZED, reader.t.no_match.into())),
         Err(Error::Overloaded) => {
-            return Ok(with_retry(again(StatusCode::SERVICE_UNAVAILABLE, reader.t.overloaded)));
+            return Ok(with_retry(again(StatusCode::SERVICE_UNAVAILABLE, reader.t.overloaded.into())));
+        }
+        Err(Error::Throttled(wait)) => {
+            let words = reader.t.too_many_tries(wait).into();
+            return Ok(with_wait(again(StatusCode::TOO_MANY_REQUESTS, words), wait));
         }
         Err(error) => return Err(error.into()),
     };
     let until = logged_in.session.expiry.absolute.since(logged_in.session.created_at);
-    let lines = cookies.set(&logged_in.token, remember.then_some(until), &app);
+    let lines = cookies.set_at_login(&logged_in.token, remember.then_some(until), &logged_in.browser, &app);
     let onward = match ReturnTo::read(&return_to, &reader.headers, &app) {
         to @ (ReturnTo::Sessions | ReturnTo::Ours(_)) => see_other(to.location()),
         ReturnTo::Listed(url) => page(StatusCode::OK, &Onward { t: reader.t, brand: &app.brand, url: &url }),

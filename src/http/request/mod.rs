@@ -12,3 +12,4 @@ pub mod origin;
 pub mod return_to;
 pub mod single;
 pub mod state;
+pub mod tried_from;

@@ -5,6 +5,7 @@ use sqlx::{query, query_as};
 use super::super::{Added, Changed, PasswordChange, Result, Revoked};
 use super::change::{Change, GivenSeq, Operation};
 use super::sessions::revoked;
+use super::throttles::lift;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event, EventKind};
 use crate::domain::id::UserId;
@@ -64,7 +65,7 @@ impl Operation for ChangePassword {
     type Outcome = Changed;
 
     async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Changed>> {
-        let Self { change: PasswordChange { user, hash, auth_epoch, keep }, reason } = self;
+        let Self { change: PasswordChange { user, hash, auth_epoch, keep, lifts }, reason } = self;
         let known = query_as("SELECT auth_epoch, disabled_at FROM users WHERE id = $1 FOR NO KEY UPDATE");
         let known: Option<(i64, Option<Timestamp>)> = change.connection().row(known.bind(*user)).await?;
         let live = change.live_by_user(*user, reason.requested_by).await?;
@@ -81,6 +82,7 @@ impl Operation for ChangePassword {
             query("UPDATE users SET password_hash = $2, auth_epoch = auth_epoch + 1, updated_at = $3 WHERE id = $1");
         let update = update.bind(*user).bind(hash.clone()).bind(change.now());
         change.connection().execute(update).await?;
+        lift(change, lifts).await?;
         let event = Event::about(*user, EventKind::PasswordChanged, reason.by, change.now());
         let kept = keep.as_ref().map(|renewal| renewal.session);
         change.event(Event { session: kept, ip: reason.ip.clone(), ..event });

@@ -158,8 +158,13 @@ async fn each_operation_writes_its_events(store: StoreKind) {
         fresh.create(NewSession { replaces: vec![token(1)], cap: 2, ..login_of(ann, 4) }).await;
         fresh.logout(logout_of(4)).await;
         let kept = fresh.session(ann, 5).await;
-        let change =
-            PasswordChange { user: ann, hash: hash("second"), auth_epoch: None, keep: Some(renewal_of(kept, 6)) };
+        let change = PasswordChange {
+            user: ann,
+            hash: hash("second"),
+            auth_epoch: None,
+            keep: Some(renewal_of(kept, 6)),
+            lifts: Vec::new(),
+        };
         fresh.change_password(change).await;
         fresh.set_disabled(ann, true).await;
         fresh.set_disabled(ann, false).await;

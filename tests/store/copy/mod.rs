@@ -16,7 +16,7 @@ use crate::harness::{ALICE, BOB, Database, PASSWORD, StoreKind, delete, post};
 
 mod old;
 
-const TABLES: [&str; 4] = ["users", "sessions", "events", "revocations"];
+const TABLES: [&str; 5] = ["users", "sessions", "events", "revocations", "throttles"];
 const UNFINISHED: &str = "the database holds an unfinished copy: start the same `sessiond copy` again";
 /// The lock that a copy holds on the database that it fills.
 const LOCK: &str = "SELECT pg_advisory_lock(8315179226436169849)";
@@ -235,12 +235,12 @@ async fn a_source_that_is_no_source_is_refused_and_the_target_is_untouched() {
     finish(old.command(&home, &["migrate"]), "").await.done().unwrap();
     refused(&old, "holds no users: there is nothing to copy").await;
     old.add_alice(&home).await;
-    let today = old.database.number("SELECT max(migration) FROM schema_compatibility").await;
-    old.execute("UPDATE _sqlx_migrations SET version = 0").await;
+    old.execute("UPDATE _sqlx_migrations SET version = -version").await;
     refused(&old, "run `sessiond migrate` on it first").await;
-    old.execute("UPDATE _sqlx_migrations SET version = 99; UPDATE schema_compatibility SET oldest = 99").await;
+    old.execute("UPDATE _sqlx_migrations SET version = 100 + version; UPDATE schema_compatibility SET oldest = 99")
+        .await;
     refused(&old, "a newer sessiond has migrated the database to schema 99").await;
-    old.execute(&format!("UPDATE _sqlx_migrations SET version = {today}; UPDATE schema_compatibility SET oldest = 1"))
+    old.execute("UPDATE _sqlx_migrations SET version = 100 - version; UPDATE schema_compatibility SET oldest = 1")
         .await;
 
     let server = old.serve(&home).await;

@@ -254,7 +254,7 @@ fn judge_addresses(
         return Outcome::Fault(Fault::AddressOfProxy, sentence);
     }
     Outcome::CannotTell(format!(
-        "Sessions have the address {seen}. If that is not where this machine is seen from, everybody has the proxy's: set `trusted_proxies`."
+        "Sessions have the address {seen}. If that is not where this machine is seen from, everybody has the proxy's: set `trusted_proxies`, without which wrong passwords are not limited by address either."
     ))
 }
 

@@ -5,6 +5,7 @@ use sqlx::Result;
 use super::super::super::{Added, Changed, PasswordChange, Revoked};
 use super::super::transaction::Transaction;
 use super::Operation;
+use super::throttles::lift;
 use crate::domain::event::{Actor, Event, EventKind};
 use crate::domain::id::UserId;
 use crate::domain::password::PasswordHash;
@@ -70,7 +71,7 @@ impl Operation for ChangePassword {
     type Outcome = Changed;
 
     async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Changed> {
-        let Self { change: PasswordChange { user, hash, auth_epoch, keep }, reason } = self;
+        let Self { change: PasswordChange { user, hash, auth_epoch, keep, lifts }, reason } = self;
         if !transaction.allows(reason).await? {
             return Ok(Changed::NoSession(transaction.seq()));
         }
@@ -90,6 +91,7 @@ impl Operation for ChangePassword {
         if changed.rows_affected() == 0 {
             return Ok(Changed::Superseded);
         }
+        lift(transaction, lifts).await?;
         let session = keep.as_ref().map(|renewal| renewal.session);
         let event = Event::about(*user, EventKind::PasswordChanged, reason.by, now);
         transaction.record(&[Event { session, ip: reason.ip.clone(), ..event }]).await?;

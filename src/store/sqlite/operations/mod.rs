@@ -1,7 +1,8 @@
-//! The operations other than logouts: those on `sessions` and those on `accounts`.
+//! The operations other than logouts: those on `throttles`, on `sessions` and on `accounts`.
 
 pub(super) mod accounts;
 pub(super) mod sessions;
+pub(super) mod throttles;
 
 use sqlx::Result;
 

@@ -7,6 +7,7 @@ use super::super::super::{Changed, Created, NewSession, Target};
 use super::super::revocations::json;
 use super::super::transaction::Transaction;
 use super::Operation;
+use super::throttles::reset;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event, EventKind};
 use crate::domain::revocation::{Reason, Why};
@@ -17,7 +18,7 @@ impl Operation for NewSession {
     type Outcome = Created;
 
     async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Created> {
-        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, unflushed } = self;
+        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, resets, unflushed } = self;
         let (user, now) = (session.user_id, transaction.now());
         let as_checked: Option<i64> =
             sqlx::query_scalar("SELECT 1 FROM users WHERE id = ?1 AND auth_epoch = ?2 AND disabled_at IS NULL")
@@ -60,6 +61,7 @@ impl Operation for NewSession {
             let rehash = sqlx::query("UPDATE users SET password_hash = ?2 WHERE id = ?1").bind(user).bind(hash);
             rehash.execute(transaction.connection()).await?;
         }
+        reset(transaction, resets).await?;
         let user_agent = Some(session.client.user_agent.clone());
         let event = Event::about(user, EventKind::LoginOk, by, now);
         transaction.record(&[Event { session: Some(session.id), ip, user_agent, ..event }]).await?;
