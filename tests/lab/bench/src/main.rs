@@ -20,6 +20,7 @@ mod requests;
 mod rounds;
 mod server;
 mod stage;
+mod throttle;
 mod verify;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -74,6 +75,8 @@ enum Benchmark {
     Logout,
     /// Logins against raw argon2id, and the memory that 1,000 at once take
     Login,
+    /// Honest logins beside a siege, refusals a second, and what their time tells of a name
+    Throttle,
     /// Check latency while a flood of logins goes on
     Flood,
     /// Login latency while checks are asked for at full load
@@ -155,6 +158,7 @@ async fn run(benchmark: Benchmark, mut stage: Stage) -> Result<()> {
         Benchmark::ForwardAuth => forward_auth::run(&mut stage, &mut report).await?,
         Benchmark::Logout => logout::run(&mut stage, &mut report).await?,
         Benchmark::Login => login::run(&mut stage, &mut report).await?,
+        Benchmark::Throttle => throttle::run(&mut stage, &mut report).await?,
         Benchmark::Flood => login::flood(&mut stage, &mut report).await?,
         Benchmark::Crowded => login::crowded(&mut stage, &mut report).await?,
         Benchmark::Niceness => login::niceness(&mut stage, &mut report).await?,
@@ -186,6 +190,7 @@ async fn all(stage: &mut Stage, report: &mut Report) -> Result<()> {
     forward_auth::run(stage, report).await?;
     cost::run(stage, report).await?;
     login::run(stage, report).await?;
+    throttle::run(stage, report).await?;
     login::flood(stage, report).await?;
     login::crowded(stage, report).await?;
     logout::run(stage, report).await?;

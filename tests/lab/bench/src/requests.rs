@@ -60,6 +60,15 @@ impl Template {
 
 /// A login with a password, answered with a token in the body.
 pub fn login(username: &str, password: &str) -> Vec<u8> {
+    login_with(username, password, "")
+}
+
+/// The same, from an address that a proxy names.
+pub fn login_from(address: &str, username: &str, password: &str) -> Vec<u8> {
+    login_with(username, password, &format!("x-forwarded-for: {address}\r\n"))
+}
+
+fn login_with(username: &str, password: &str, more: &str) -> Vec<u8> {
     let body = serde_json::json!({
         "username": username,
         "password": password,
@@ -67,7 +76,7 @@ pub fn login(username: &str, password: &str) -> Vec<u8> {
     })
     .to_string();
     format!(
-        "POST /api/v1/auth/login HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /api/v1/auth/login HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{more}\r\n{body}",
         body.len()
     )
     .into_bytes()

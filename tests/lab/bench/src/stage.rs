@@ -127,7 +127,12 @@ impl Stage {
     }
 
     pub async fn serve(&self, population: &Population) -> Result<Server> {
-        Server::start(&self.binary, population.folder(), &population.url).await
+        self.serve_with(population, &[]).await
+    }
+
+    /// The same with more settings.
+    pub async fn serve_with(&self, population: &Population, settings: &[(&'static str, &str)]) -> Result<Server> {
+        Server::start_with(&self.binary, population.folder(), &population.url, settings).await
     }
 }
 
