@@ -1,4 +1,4 @@
-//! `sessiond user`: add, list, edit, disable, enable and delete users, set passwords, and what `transfer` does.
+//! `sessiond user`: add, list, edit, disable, enable, unlock and delete users, set passwords, and what `transfer` does.
 
 use clap::{Args, Subcommand};
 
@@ -24,12 +24,14 @@ pub(super) enum Command {
     ///
     /// Their sessions go on, and checks answer the new values from then on.
     Edit(EditArgs),
-    /// Set a password, which ends every session of the user
+    /// Set a password, which ends every session of the user and lifts what wrong ones have led to
     Passwd(PasswdArgs),
     /// Let a user log in no more, which ends every session of theirs
     Disable(NameArgs),
     /// Let a disabled user log in again
     Enable(NameArgs),
+    /// Let a user log in again who must wait after too many wrong passwords
+    Unlock(NameArgs),
     /// Delete a user for good, which ends every session of theirs
     ///
     /// Their name and address become free. Their id stays in the audit.
@@ -180,6 +182,11 @@ pub(super) async fn run(command: Command, core: &Core) -> Result<(), Failed> {
             let user = who.find(core).await?;
             operator.set_disabled(user.id, false).await?;
             say("enabled")
+        }
+        Command::Unlock(who) => {
+            let user = who.find(core).await?;
+            operator.unlock(&user).await?;
+            say("unlocked")
         }
         Command::Import(args) => transfer::import(args, core).await,
         Command::Export(args) => transfer::export(args, core).await,

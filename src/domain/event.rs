@@ -38,6 +38,8 @@ pub enum EventKind {
     UserDeleted,
     /// A user was given a password that has to be changed at its first use.
     PasswordReset,
+    /// The counters of failed tries about a user were lifted.
+    UserUnlocked,
     /// Users were made who come from elsewhere.
     UsersImported,
 }
@@ -61,6 +63,7 @@ impl EventKind {
             Self::AdminRemoved => "admin_removed",
             Self::UserDeleted => "user_deleted",
             Self::PasswordReset => "password_reset",
+            Self::UserUnlocked => "user_unlocked",
             Self::UsersImported => "users_imported",
         }
     }

@@ -1,8 +1,9 @@
 //! The types of the product: ids, secrets, users, sessions, events and time. Imports nothing from the other modules.
 //!
 //! `text` and `password` use `unicode`; `user`, `session`, `principal`, `event` and `revocation` are built from `id`,
-//! `token`, `text` and `clock`.
+//! `token`, `text` and `clock`. `throttle` counts by `text`, `id` and `address`, and `token` makes its key.
 
+pub mod address;
 pub mod clock;
 pub mod cursor;
 pub mod device;
@@ -17,6 +18,7 @@ pub mod principal;
 pub mod revocation;
 pub mod session;
 pub mod text;
+pub mod throttle;
 pub mod token;
 mod unicode;
 pub mod user;

@@ -32,6 +32,7 @@ mod worker;
 
 pub use self::error::HashError;
 pub use self::job::Verdict;
+pub use self::queue::Share;
 pub use self::sources::Scheme;
 pub use self::stored::{FIRST_FOREIGN, after_its_kind, exported};
 
@@ -82,16 +83,7 @@ impl Hasher {
     /// # Errors
     /// [`HashError::Overloaded`] at once when the queue is full.
     pub async fn verify(&self, typed: Typed, hash: Option<PasswordHash>) -> Result<Verdict, HashError> {
-        let forms = u32::try_from(typed.forms().count()).unwrap_or(1);
-        let Checked { verdict, begun } = self.ask(|reply| Job::Verify(typed, hash, reply)).await?;
-        match verdict {
-            Verdict::Right { .. } => {}
-            Verdict::Wrong | Verdict::Unusable { .. } => {
-                drop(self.measuring.read().await);
-                self.deadline.passed(begun, forms).await;
-            }
-        }
-        Ok(verdict)
+        self.place(Share::default())?.verify(typed, hash).await
     }
 
     /// Hashes a password to be set.
@@ -99,7 +91,7 @@ impl Hasher {
     /// # Errors
     /// As [`Self::verify`].
     pub async fn hash(&self, password: Password) -> Result<PasswordHash, HashError> {
-        self.ask(|reply| Job::Hash(password, reply)).await
+        self.place(Share::default())?.hash(password).await
     }
 
     /// Has refusals wait until it is known what kinds of hashes there are.
@@ -125,7 +117,7 @@ impl Hasher {
     /// # Errors
     /// As [`Self::verify`].
     pub async fn measure(&self, hash: PasswordHash) -> Result<(), HashError> {
-        self.ask(|reply| Job::Measure(hash, reply)).await
+        self.place(Share::default())?.ask(|reply| Job::Measure(hash, reply)).await
     }
 
     /// Has the memory of large hashes go back to the system, if some was freed a while ago. The allocator keeps it until one
@@ -137,17 +129,75 @@ impl Hasher {
         }
     }
 
+    /// Takes a place in the queue, of which whoever has `share` may hold only so many.
+    ///
+    /// # Errors
+    /// [`HashError::Overloaded`] at once when there is none.
+    pub fn place(&self, share: Share) -> Result<Place, HashError> {
+        if !self.queue.take_place(share) {
+            return Err(HashError::Overloaded);
+        }
+        let (deadline, measuring) = (Arc::clone(&self.deadline), Arc::clone(&self.measuring));
+        Ok(Place { queue: Arc::clone(&self.queue), deadline, measuring, share, is_free: false })
+    }
+
     /// How many jobs wait for a worker.
     pub fn waiting(&self) -> usize {
         self.queue.waiting() + self.turns.waiting()
     }
+}
 
-    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, HashError> {
-        let (reply, answer) = oneshot::channel();
-        if !self.queue.push(job(reply)) {
-            return Err(HashError::Overloaded);
+/// A place in the queue, for one password. It is free again when it is dropped.
+pub struct Place {
+    queue: Arc<Queue<Job>>,
+    deadline: Arc<Deadline>,
+    measuring: Arc<RwLock<()>>,
+    share: Share,
+    /// Whether it is not held any more.
+    is_free: bool,
+}
+
+impl Place {
+    /// Checks what was typed, as [`Hasher::verify`] does.
+    ///
+    /// # Errors
+    /// [`HashError::Failed`]; and [`HashError::Overloaded`] where the hash needs much memory and too many wait for that.
+    pub async fn verify(self, typed: Typed, hash: Option<PasswordHash>) -> Result<Verdict, HashError> {
+        let forms = u32::try_from(typed.forms().count()).unwrap_or(1);
+        let (deadline, measuring) = (Arc::clone(&self.deadline), Arc::clone(&self.measuring));
+        let Checked { verdict, begun } = self.ask(|reply| Job::Verify(typed, hash, reply)).await?;
+        match verdict {
+            Verdict::Right { .. } => {}
+            Verdict::Wrong | Verdict::Unusable { .. } => {
+                drop(measuring.read().await);
+                deadline.passed(begun, forms).await;
+            }
         }
+        Ok(verdict)
+    }
+
+    /// Hashes a password to be set.
+    ///
+    /// # Errors
+    /// [`HashError::Failed`].
+    pub async fn hash(self, password: Password) -> Result<PasswordHash, HashError> {
+        self.ask(|reply| Job::Hash(password, reply)).await
+    }
+
+    async fn ask<T>(mut self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, HashError> {
+        let (reply, answer) = oneshot::channel();
+        self.is_free = true;
+        self.queue.push(job(reply), self.share);
+        drop(self);
         answer.await.map_err(|_| HashError::impossible("the workers are gone"))?
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.is_free {
+            self.queue.leave_place(self.share);
+        }
     }
 }
 

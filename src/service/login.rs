@@ -2,14 +2,18 @@
 
 use futures_util::future::try_join;
 
+use super::limits::{TriedFrom, Whose};
+use super::throttle::Try;
 use super::{Error, Parts, Result, Service};
 use crate::cache::touch::store_seen;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::Typed;
+use crate::domain::revocation::Seq;
 use crate::domain::session::{Client, MOST_UNFLUSHED, Session};
 use crate::domain::text::LoginName;
+use crate::domain::throttle::BrowserMark;
 use crate::domain::token::{Token, TokenHash};
-use crate::domain::user::User;
+use crate::domain::user::{Credentials, User};
 use crate::password::{HashError, Verdict};
 use crate::store::{Created, NewSession};
 
@@ -28,6 +32,8 @@ pub struct Login {
     pub new_password: Option<String>,
     /// The address and user agent of the client.
     pub client: Client,
+    /// Where the client is, for the limits on tries.
+    pub from: TriedFrom,
 }
 
 /// The result of a login.
@@ -39,16 +45,19 @@ pub struct LoggedIn {
     pub session: Session,
     /// The user who logged in.
     pub user: User,
+    /// For a browser to keep: from now on, its tries are counted apart from those of strangers.
+    pub browser: BrowserMark,
 }
 
 impl Service {
     /// Checks a password and begins a session. Always a new token (OWASP ASVS 7.2.4).
     ///
     /// # Errors
-    /// [`Error::BadCredentials`] for every refusal alike; [`Error::Overloaded`] at once when too many wait;
-    /// [`Error::PasswordChangeRequired`] and [`Error::Invalid`] once a password was right that has to be changed.
+    /// [`Error::BadCredentials`] for every refusal alike; [`Error::Throttled`] after too many, and [`Error::Overloaded`] when
+    /// too many wait, both at once; [`Error::PasswordChangeRequired`] and [`Error::Invalid`] once a password was right that
+    /// has to be changed.
     pub async fn login(&self, login: Login) -> Result<LoggedIn> {
-        let Login { name, password, remembered, replaces, new_password, client } = login;
+        let Login { name, password, remembered, replaces, new_password, client, from } = login;
         // A name that no user can have is not looked up, and costs the same as an unknown one.
         let known = match name {
             LoginName::Impossible(_) => None,
@@ -58,6 +67,7 @@ impl Service {
         // What can be no user's password, known or not, costs no hash, so it must cost the store next to nothing either, or
         // strangers could fill the disk.
         let Some(password) = Typed::new(password) else {
+            self.failed_without_hash(from.address);
             self.refusals.impossible_login(&name, user, &client, self.parts.clock.now()).await?;
             return Err(Error::BadCredentials);
         };
@@ -66,18 +76,45 @@ impl Service {
         let hash = enabled.map(|known| known.password_hash.clone());
         let one_time = enabled.and_then(|known| known.one_time);
         let typed = one_time.map(|_| password.clone());
-        let right = self.hashed(self.parts.hasher.verify(password, hash).await)?;
+        let whose = Whose::Name(&name, user.map(|user| user.id));
+        let (verdict, tried) = self.check_password(whose, &from, password, hash).await?;
+        self.log_unusable_hash(&verdict, user.map(|user| user.id));
         let now = self.parts.clock.now();
-        self.log_unusable_hash(&right, user.map(|user| user.id));
         let expired = one_time.is_some_and(|one_time| one_time.has_expired(now));
-        let (Some(known), Verdict::Right { rehashed }, false) = (&known, right, expired) else {
+        let (Some(known), Verdict::Right { rehashed }, false) = (&known, verdict, expired) else {
             self.refusals.login(&name, user, &client, now).await?;
             return Err(Error::BadCredentials);
         };
-        let changed = self.change_at_first_use(known, typed.as_ref(), new_password, &client).await?;
+        let changed = match self.change_at_first_use(known, typed.as_ref(), new_password, &client, &tried).await {
+            Ok(changed) => changed,
+            Err(error) => {
+                tried.give_back().await;
+                return Err(error);
+            }
+        };
         let rehashed = rehashed.filter(|_| changed.is_none());
         let known = changed.as_ref().unwrap_or(known);
         let token = self.token_key.issue(&*self.parts.entropy)?;
+        let browser = self.limits.browser_mark(known.user.id, &from, &*self.parts.entropy)?;
+        let mut new = self.session_for(known, &token, remembered, client)?;
+        new.replaces = replaces.iter().filter(|old| self.issued(old)).map(Token::hash).collect();
+        new.rehashed = rehashed;
+        match self.complete(&mut new, tried).await? {
+            Some(seq) => {
+                self.settled(seq).await?;
+                Ok(LoggedIn { token, session: new.session, user: known.user.clone(), browser })
+            }
+            None => {
+                let now = new.session.created_at;
+                self.refusals.login(&name, Some(&known.user), &new.session.client, now).await?;
+                Err(Error::BadCredentials)
+            }
+        }
+    }
+
+    /// A session that begins now.
+    fn session_for(&self, known: &Credentials, token: &Token, remembered: bool, client: Client) -> Result<NewSession> {
+        let now = self.parts.clock.now();
         let session = Session {
             id: SessionId::random(&*self.parts.entropy)?,
             user_id: known.user.id,
@@ -87,25 +124,32 @@ impl Service {
             remembered,
             client,
         };
-        let mut new = NewSession {
+        Ok(NewSession {
             session,
             token_hash: token.hash(),
             auth_epoch: known.auth_epoch,
             cap: self.parts.sessions_per_user.get(),
-            replaces: replaces.iter().filter(|old| self.issued(old)).map(Token::hash).collect(),
-            rehashed,
+            replaces: Vec::new(),
+            rehashed: None,
+            resets: Vec::new(),
             unflushed: Some(MOST_UNFLUSHED),
-        };
-        match self.create_session(&mut new).await? {
-            Created::Yes(seq) => {
-                self.settled(seq).await?;
-                Ok(LoggedIn { token, session: new.session, user: known.user.clone() })
+        })
+    }
+
+    /// Makes the session of a try that was right, which resets its counters. `None`: it was superseded, and has failed.
+    async fn complete(&self, new: &mut NewSession, tried: Try<'_>) -> Result<Option<Seq>> {
+        new.resets = tried.resets(new.session.user_id);
+        match self.create_session(new).await {
+            Ok(Created::Yes(seq)) => {
+                tried.succeeded();
+                Ok(Some(seq))
             }
-            Created::Superseded => {
-                self.refusals.login(&name, Some(&known.user), &new.session.client, now).await?;
-                Err(Error::BadCredentials)
+            Ok(Created::Superseded) => Ok(None),
+            Ok(Created::Unflushed { .. }) => Err(Error::Bug("flushed, and still not decided".into())),
+            Err(error) => {
+                tried.give_back().await;
+                Err(error)
             }
-            Created::Unflushed { .. } => Err(Error::Bug("flushed, and still not decided".into())),
         }
     }
 

@@ -156,6 +156,7 @@ impl Service {
                 | Error::ReauthenticationRequired
                 | Error::Conflict(_)
                 | Error::Invalid { .. }
+                | Error::Throttled(_)
                 | Error::Overloaded
                 | Error::StoreUnreachable(_)
                 | Error::StoreTooSlow(_)

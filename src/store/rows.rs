@@ -14,6 +14,7 @@ use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Seq;
 use crate::domain::session::{Client, Expiry, Session};
 use crate::domain::text::{Email, Name, Username};
+use crate::domain::throttle::ThrottleKey;
 use crate::domain::token::TokenHash;
 use crate::domain::user::{Account, Credentials, OneTime, User};
 
@@ -96,6 +97,7 @@ column!(Timestamp as i64, at => at.millis(), value => Self::from_millis(value));
 column!(Seq as i64, seq => seq.0, value => Self(value));
 column!(TokenHash as Vec<u8>, hash => hash.as_bytes().as_slice(), value => Self::from_bytes(value.try_into()?));
 
+column!(ThrottleKey as Vec<u8>, key => key.as_bytes().as_slice(), value => Self::from_bytes(value.try_into()?));
 column!(Secret as Vec<u8>, secret => secret.0.as_slice(), value => Self(value.try_into()?));
 
 /// The columns of a user that a statement selects, under these names.

@@ -138,6 +138,7 @@ pub fn login_of(user: UserId, number: u64) -> NewSession {
         cap: 100,
         replaces: Vec::new(),
         rehashed: None,
+        resets: Vec::new(),
         unflushed: None,
     }
 }

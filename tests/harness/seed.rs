@@ -69,6 +69,7 @@ pub async fn sessions<const EACH: usize>(url: &str, users: usize) -> Vec<[Logged
                 cap: EACH,
                 replaces: Vec::new(),
                 rehashed: None,
+                resets: Vec::new(),
                 unflushed: None,
             };
             let created = store.create_session(new).await.expect("a store");

@@ -1,5 +1,7 @@
 //! `/login`: signing in, and the way back to where a person came from.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use axum::extract::State;
 use http::{StatusCode, Uri};
@@ -9,7 +11,7 @@ use super::render::{Reader, page, page_with_script, see_other};
 use super::texts::Texts;
 use crate::domain::text::LoginName;
 use crate::http::brand::Brand;
-use crate::http::refusal::{Answer, Refused, with_cookies, with_retry};
+use crate::http::refusal::{Answer, Refused, with_cookies, with_retry, with_wait};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::{Caller, Cookies};
@@ -17,6 +19,7 @@ use crate::http::request::fields::Fields;
 use crate::http::request::return_to::{ReturnTo, said};
 use crate::http::request::state::App;
 use crate::service::Error;
+use crate::service::limits::TriedFrom;
 use crate::service::login::Login;
 
 /// The form.
@@ -25,7 +28,7 @@ use crate::service::login::Login;
 struct Form<'f> {
     t: &'static Texts,
     brand: &'f Brand,
-    error: Option<&'static str>,
+    error: Option<Cow<'static, str>>,
     signed_out: bool,
     /// Whether a one-time password has to be changed.
     new_password: bool,
@@ -89,6 +92,7 @@ pub async fn sign_in(
     State(app): State<App>,
     reader: Reader,
     Sender(client): Sender,
+    from: TriedFrom,
     cookies: Cookies,
     body: Payload<Pages>,
 ) -> Answer<Pages> {
@@ -98,7 +102,7 @@ pub async fn sign_in(
     let new_password = fields.optional_text("new_password")?.filter(|new| !new.is_empty());
     let (remember, return_to) = (fields.flag("remember")?, said(fields.optional_text("return_to")?));
     let changing = new_password.is_some();
-    let again = |status, error, new_password| {
+    let again = |status, error: Cow<'static, str>, new_password| {
         let form = Form {
             t: reader.t,
             brand: &app.brand,
@@ -112,7 +116,7 @@ pub async fn sign_in(
         if new_password { page_with_script(status, &form) } else { page(status, &form) }
     };
     if username.is_empty() || password.is_empty() {
-        return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, reader.t.required, changing));
+        return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, reader.t.required.into(), changing));
     }
     let login = Login {
         name: LoginName::either(&username),
@@ -121,23 +125,28 @@ pub async fn sign_in(
         replaces: cookies.tokens(),
         new_password,
         client,
+        from,
     };
     let logged_in = match app.service.login(login).await {
         Ok(logged_in) => logged_in,
-        Err(Error::BadCredentials) => return Ok(again(StatusCode::UNAUTHORIZED, reader.t.no_match, changing)),
+        Err(Error::BadCredentials) => return Ok(again(StatusCode::UNAUTHORIZED, reader.t.no_match.into(), changing)),
         Err(Error::PasswordChangeRequired) => {
-            return Ok(again(StatusCode::FORBIDDEN, reader.t.one_time_password, true));
+            return Ok(again(StatusCode::FORBIDDEN, reader.t.one_time_password.into(), true));
         }
         Err(Error::Invalid { field: "new_password", why }) => {
-            return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, (reader.t.unusable_password)(why), true));
+            return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, (reader.t.unusable_password)(why).into(), true));
         }
         Err(Error::Overloaded) => {
-            return Ok(with_retry(again(StatusCode::SERVICE_UNAVAILABLE, reader.t.overloaded, changing)));
+            return Ok(with_retry(again(StatusCode::SERVICE_UNAVAILABLE, reader.t.overloaded.into(), changing)));
+        }
+        Err(Error::Throttled(wait)) => {
+            let words = reader.t.too_many_tries(wait).into();
+            return Ok(with_wait(again(StatusCode::TOO_MANY_REQUESTS, words, changing), wait));
         }
         Err(error) => return Err(error.into()),
     };
     let until = logged_in.session.expiry.absolute.since(logged_in.session.created_at);
-    let lines = cookies.set(&logged_in.token, remember.then_some(until), &app);
+    let lines = cookies.set_at_login(&logged_in.token, remember.then_some(until), &logged_in.browser, &app);
     let onward = match ReturnTo::read(&return_to, &reader.headers, &app) {
         to @ (ReturnTo::Sessions | ReturnTo::Ours(_)) => see_other(to.location()),
         ReturnTo::Listed(url) => page(StatusCode::OK, &Onward { t: reader.t, brand: &app.brand, url: &url }),

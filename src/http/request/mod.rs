@@ -13,3 +13,4 @@ pub mod page;
 pub mod return_to;
 pub mod single;
 pub mod state;
+pub mod tried_from;

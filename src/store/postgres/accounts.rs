@@ -10,6 +10,7 @@ use super::super::{Added, Changed, Deleted, Edited, Initial, PasswordChange, Res
 use super::change::{Change, GivenSeq, Live, Operation};
 use super::pool::Pool;
 use super::sessions::revoked;
+use super::throttles::lift;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::id::UserId;
@@ -73,7 +74,7 @@ impl Operation for ChangePassword {
     type Outcome = Changed;
 
     async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Changed>> {
-        let Self { change: PasswordChange { user, hash, auth_epoch, one_time, keep }, reason } = self;
+        let Self { change: PasswordChange { user, hash, auth_epoch, one_time, keep, lifts }, reason } = self;
         let known = query_as(
             "SELECT auth_epoch, disabled_at FROM users WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE",
         );
@@ -96,6 +97,7 @@ impl Operation for ChangePassword {
         let expires_at = one_time.and_then(|one_time| one_time.expires_at);
         let update = update.bind(*user).bind(hash.clone()).bind(change.now()).bind(one_time.is_some()).bind(expires_at);
         change.connection().execute(update).await?;
+        lift(change, lifts).await?;
         let kind = password_event(*one_time);
         let event = Event::about(*user, kind, reason.by, change.now()).from(&reason.origin);
         let kept = keep.as_ref().map(|renewal| renewal.session);
@@ -125,10 +127,11 @@ pub(super) async fn accounts(pool: &Pool, after: Option<(Timestamp, UserId)>, li
     let accounts = query_as(
         "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
              updated_at AS user_updated_at, must_change_password, last_login_at
-         FROM users WHERE deleted_at IS NULL AND ($1::bigint IS NULL OR (created_at, id) > ($1, $2::text))
+         FROM users WHERE deleted_at IS NULL AND (created_at, id) > ($1, $2)
          ORDER BY created_at, id LIMIT $3",
     );
-    let accounts = accounts.bind(after.map(|(at, _)| at)).bind(after.map(|(_, id)| id)).bind(i64::from(limit));
+    let (at, id) = after.map_or((Timestamp::MIN, String::new()), |(at, id)| (at, id.to_string()));
+    let accounts = accounts.bind(at).bind(id).bind(i64::from(limit));
     let accounts: Vec<AccountRow> = pool.rows(accounts).await?;
     Ok(accounts.into_iter().map(Account::from).collect())
 }

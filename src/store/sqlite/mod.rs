@@ -44,6 +44,7 @@ use self::lock::{Note, ServeLock};
 use self::mark::Mark;
 use self::operations::accounts::{ACCOUNT, AddUser, ChangePassword, DeleteUser, EditUser};
 use self::operations::sessions::{Purge, PurgeEvents, Revoke, RevokeSelected, Touch};
+use self::operations::throttles::{Book, GiveBack, Lift, PurgeThrottles};
 use self::operations::{Beat, KeepSecret, MarkInUse};
 pub(super) use self::paths::is_missing;
 use self::paths::{LOCK, beside, unreachable_file};
@@ -52,8 +53,8 @@ use self::writer::{Writer, WriterParts};
 use super::opening::{ConnectError, Opening, Role, Stage};
 use super::rows::{AccountRow, CredentialsRow, ListedRow, LookupRow, ReplicaRow, Secret, UserRow};
 use super::{
-    Added, Changed, Clash, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch, Import, Initial, Listing,
-    Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result, Revoked, Selected, SelectedEnd,
+    Added, Booked, Changed, Clash, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch, Import, Initial,
+    Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result, Revoked, Selected, SelectedEnd,
     SessionStretch, Store, StoreError, Target,
 };
 use crate::domain::clock::{Clock, Timestamp};
@@ -64,6 +65,7 @@ use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Reason;
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
+use crate::domain::throttle::{Counter, ThrottleKey};
 use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Account, Credentials, NewUser, User, UserEdit};
 
@@ -296,10 +298,11 @@ impl Store for Sqlite {
         let accounts = sqlx::query_as(
             "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
                  updated_at AS user_updated_at, must_change_password, last_login_at
-             FROM users WHERE deleted_at IS NULL AND (?1 IS NULL OR (created_at, id) > (?1, ?2))
+             FROM users WHERE deleted_at IS NULL AND (created_at, id) > (?1, ?2)
              ORDER BY created_at, id LIMIT ?3",
         );
-        let accounts = accounts.bind(after.map(|(at, _)| at)).bind(after.map(|(_, id)| id)).bind(limit);
+        let (at, id) = after.map_or((Timestamp::MIN, String::new()), |(at, id)| (at, id.to_string()));
+        let accounts = accounts.bind(at).bind(id).bind(limit);
         let accounts: Vec<AccountRow> = self.readers.all(accounts).await?;
         Ok(accounts.into_iter().map(Account::from).collect())
     }
@@ -398,6 +401,39 @@ impl Store for Sqlite {
 
     async fn purge_events(&self, before: Timestamp, limit: u32) -> Result<u64> {
         self.writer.commit(PurgeEvents { before, limit }).await
+    }
+
+    async fn waiting(&self, counters: &[Counter], now: Timestamp) -> Result<Option<Timestamp>> {
+        let mut latest = None;
+        for counter in counters {
+            let waiting = sqlx::query_as("SELECT until FROM throttles WHERE key = ?1 AND until > ?2 AND counted < 3");
+            let until = self.readers.one(waiting.bind(counter.key).bind(now)).await?;
+            latest = latest.max(until.map(|(until,)| until));
+        }
+        Ok(latest)
+    }
+
+    async fn book(&self, counters: Vec<Counter>) -> Result<Booked> {
+        self.writer.commit(Book(counters)).await
+    }
+
+    async fn give_back(&self, counters: Vec<Counter>, at: Timestamp) -> Result<()> {
+        self.writer.commit(GiveBack { counters, at }).await
+    }
+
+    async fn lift(&self, about: Vec<ThrottleKey>, event: Event) -> Result<()> {
+        self.writer.commit(Lift { about, event }).await
+    }
+
+    async fn surplus_throttles(&self, most: u32) -> Result<Option<Timestamp>> {
+        let surplus = sqlx::query_as(
+            "SELECT forget_at FROM throttles WHERE counted <> 3 ORDER BY forget_at DESC LIMIT 1 OFFSET ?1",
+        );
+        Ok(self.readers.one(surplus.bind(most)).await?.map(|(forget_at,)| forget_at))
+    }
+
+    async fn purge_throttles(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        self.writer.commit(PurgeThrottles { before, limit }).await
     }
 
     async fn ping(&self) -> Result<()> {

@@ -25,6 +25,7 @@ use crate::harness::{BEGIN, Database, StoreKind};
 mod endings;
 mod imports;
 mod logins;
+mod throttles;
 mod upkeep;
 
 #[on_both_stores]

@@ -16,7 +16,7 @@ use crate::harness::{ALICE, BOB, Database, PASSWORD, StoreKind, delete, post};
 
 mod old;
 
-const TABLES: [&str; 4] = ["users", "sessions", "events", "revocations"];
+const TABLES: [&str; 5] = ["users", "sessions", "events", "revocations", "throttles"];
 const UNFINISHED: &str = "the database holds an unfinished copy: start the same `sessiond copy` again";
 /// The lock that a copy holds on the database that it fills.
 const LOCK: &str = "SELECT pg_advisory_lock(8315179226436169849)";

@@ -180,8 +180,12 @@ fn no_route_is_forgotten_here() {
         .iter()
         .map(|route| (route.method.as_ref().map_or("GET", http::Method::as_str).to_owned(), route.path.clone()))
         .collect();
-    // Pages have tests of their own, and so have the checks of proxies.
-    let is_elsewhere = |path: &str| path.starts_with("/verify/") || is_page(path);
+    // Pages have tests of their own, and so have the checks of proxies and what is for administrators.
+    let for_administrators = ["/api/v1/sessions/list.all", "/api/v1/sessions/info.admin", "/api/v1/sessions/logout"];
+    let is_elsewhere = |path: &str| {
+        let administration = path.starts_with("/api/v1/admin/") || for_administrators.contains(&path);
+        path.starts_with("/verify/") || is_page(path) || administration
+    };
     mounted.retain(|(_, path)| !is_elsewhere(path));
     let ours = ROUTES.iter().map(|route| (route.method, route.path)).chain(LOGINS);
     let mut ours: Vec<_> = ours.map(|(method, path)| (method.to_owned(), path.to_owned())).collect();
@@ -416,7 +420,11 @@ async fn without_cookie_tossing_one_line_sets_or_clears_the_cookie(store: StoreK
             let reply = server.send(ask).await;
             let token = reply.cookie().expect("a cookie");
             let attributes = domain.map(|domain| format!("; Domain={domain}")).unwrap_or_default();
-            assert_eq!(reply.all("set-cookie"), [format!("_me_sess={token}; {ATTRIBUTES}{attributes}")], "{log_in}");
+            assert_eq!(reply.session_cookies(), [format!("_me_sess={token}; {ATTRIBUTES}{attributes}")], "{log_in}");
+            let known = format!("_me_sess_known={}; ", reply.known_browser().expect("beside it"));
+            let line = format!("{known}{ATTRIBUTES}; Max-Age=31536000{attributes}");
+            let all = reply.all("set-cookie");
+            assert_eq!(crate::harness::attributes(all[1]), crate::harness::attributes(&line), "{log_in}");
             if let Some(old) = in_cookie.replace(token.clone()) {
                 assert_eq!(server.check(&old).await, 401, "the login took its place");
             }

@@ -15,6 +15,7 @@ use crate::http::request::credential::Caller;
 use crate::http::request::fields::Fields;
 use crate::http::request::state::App;
 use crate::service::Error;
+use crate::service::limits::TriedFrom;
 use crate::service::login::Login;
 use crate::service::verify::Presented;
 
@@ -59,7 +60,12 @@ impl<'u> Me<'u> {
 }
 
 /// `POST /api/v1/login`: a new session, or the one a `resume` token stands for. Neither reads nor touches cookies.
-pub async fn login(State(app): State<App>, Sender(client): Sender, body: Payload<RocketChat>) -> Answer<RocketChat> {
+pub async fn login(
+    State(app): State<App>,
+    Sender(client): Sender,
+    from: TriedFrom,
+    body: Payload<RocketChat>,
+) -> Answer<RocketChat> {
     #[derive(Serialize)]
     struct LoggedIn<'l> {
         status: &'static str,
@@ -76,7 +82,10 @@ pub async fn login(State(app): State<App>, Sender(client): Sender, body: Payload
     let wanted = body.json_or_form().ok().and_then(wanted).ok_or(Error::BadCredentials)?;
     let (token, user) = match wanted {
         Wanted::New(name, password) => {
-            let login = Login { name, password, remembered: true, replaces: Vec::new(), new_password: None, client };
+            // It touches no cookies, so a browser is not known to it either.
+            let from = TriedFrom { browser: Vec::new(), ..from };
+            let login =
+                Login { name, password, remembered: true, replaces: Vec::new(), new_password: None, client, from };
             let logged_in = app.service.login(login).await?;
             (logged_in.token, logged_in.user)
         }

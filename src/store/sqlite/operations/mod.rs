@@ -1,8 +1,10 @@
-//! The operations other than logouts: those on `sessions`, those on `accounts`, and the `import` of many accounts.
+//! The operations other than logouts: those on `throttles`, on `sessions` and on `accounts`, and the `import` of many
+//! accounts.
 
 pub(super) mod accounts;
 mod import;
 pub(super) mod sessions;
+pub(super) mod throttles;
 
 use sqlx::Result;
 

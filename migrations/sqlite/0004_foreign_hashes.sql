@@ -2,4 +2,4 @@
 -- begin with a sign. This finds each kind by one look-up, and is empty where there are none.
 CREATE INDEX users_foreign_hash ON users (password_hash) WHERE password_hash >= 'a';
 
-INSERT INTO schema_compatibility (migration, oldest) VALUES (3, 1);
+INSERT INTO schema_compatibility (migration, oldest) VALUES (4, 1);
