@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use self::deadline::Deadline;
 use self::job::{Checked, Job, Reply};
 use self::queue::Queue;
+pub use self::queue::Share;
 use self::schemes::argon::Blocks;
 use self::stored::Stored;
 use self::turns::Turns;
@@ -32,7 +33,6 @@ mod worker;
 
 pub use self::error::HashError;
 pub use self::job::Verdict;
-pub use self::queue::Share;
 pub use self::sources::Scheme;
 pub use self::stored::{FIRST_FOREIGN, after_its_kind, exported};
 
@@ -94,6 +94,17 @@ impl Hasher {
         self.place(Share::default())?.hash(password).await
     }
 
+    /// Takes a place in the queue, of which whoever has `share` may hold only so many.
+    ///
+    /// # Errors
+    /// [`HashError::Overloaded`] at once when there is none.
+    pub fn place(&self, share: Share) -> Result<Place<'_>, HashError> {
+        if !self.queue.take_place(share) {
+            return Err(HashError::Overloaded);
+        }
+        Ok(Place { hasher: self, share, is_free: false })
+    }
+
     /// Has refusals wait until it is known what kinds of hashes there are.
     pub async fn refusals_wait(&self) -> RefusalsWait {
         Arc::clone(&self.measuring).write_owned().await
@@ -129,18 +140,6 @@ impl Hasher {
         }
     }
 
-    /// Takes a place in the queue, of which whoever has `share` may hold only so many.
-    ///
-    /// # Errors
-    /// [`HashError::Overloaded`] at once when there is none.
-    pub fn place(&self, share: Share) -> Result<Place, HashError> {
-        if !self.queue.take_place(share) {
-            return Err(HashError::Overloaded);
-        }
-        let (deadline, measuring) = (Arc::clone(&self.deadline), Arc::clone(&self.measuring));
-        Ok(Place { queue: Arc::clone(&self.queue), deadline, measuring, share, is_free: false })
-    }
-
     /// How many jobs wait for a worker.
     pub fn waiting(&self) -> usize {
         self.queue.waiting() + self.turns.waiting()
@@ -148,23 +147,21 @@ impl Hasher {
 }
 
 /// A place in the queue, for one password. It is free again when it is dropped.
-pub struct Place {
-    queue: Arc<Queue<Job>>,
-    deadline: Arc<Deadline>,
-    measuring: Arc<RwLock<()>>,
+pub struct Place<'h> {
+    hasher: &'h Hasher,
     share: Share,
     /// Whether it is not held any more.
     is_free: bool,
 }
 
-impl Place {
+impl Place<'_> {
     /// Checks what was typed, as [`Hasher::verify`] does.
     ///
     /// # Errors
-    /// [`HashError::Failed`]; and [`HashError::Overloaded`] where the hash needs much memory and too many wait for that.
+    /// [`HashError::Failed`].
     pub async fn verify(self, typed: Typed, hash: Option<PasswordHash>) -> Result<Verdict, HashError> {
         let forms = u32::try_from(typed.forms().count()).unwrap_or(1);
-        let (deadline, measuring) = (Arc::clone(&self.deadline), Arc::clone(&self.measuring));
+        let Hasher { measuring, deadline, .. } = self.hasher;
         let Checked { verdict, begun } = self.ask(|reply| Job::Verify(typed, hash, reply)).await?;
         match verdict {
             Verdict::Right { .. } => {}
@@ -187,16 +184,15 @@ impl Place {
     async fn ask<T>(mut self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, HashError> {
         let (reply, answer) = oneshot::channel();
         self.is_free = true;
-        self.queue.push(job(reply), self.share);
-        drop(self);
+        self.hasher.queue.push(job(reply), self.share);
         answer.await.map_err(|_| HashError::impossible("the workers are gone"))?
     }
 }
 
-impl Drop for Place {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
         if !self.is_free {
-            self.queue.leave_place(self.share);
+            self.hasher.queue.leave_place(self.share);
         }
     }
 }

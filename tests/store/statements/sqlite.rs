@@ -36,14 +36,18 @@ async fn only_the_lists_of_everybody_and_the_counts_of_a_copy_scan_a_table() {
     for sql in statements(StoreKind::Sqlite) {
         let everybody = [
             "FROM users WHERE deleted_at IS NULL ORDER BY username_key",
+            "FROM users ORDER BY username_key",
             "EXISTS (SELECT 1 FROM users)",
             "count(*) FROM users",
         ];
         let everybody = everybody.iter().any(|words| sql.contains(words));
         let plan = plan(&mut connection, &sql).await;
         let scans = ["SCAN sessions", "SCAN s", "SCAN users", "SCAN u", "SCAN events"];
-        let scanned =
-            plan.lines().any(|line| scans.iter().any(|scan| line == *scan || line.starts_with(&format!("{scan} "))));
+        let scanned = plan.lines().any(|line| {
+            scans.iter().any(|scan| line == *scan || line.starts_with(&format!("{scan} ")))
+                // The index of administrators leads to few rows.
+                && !line.ends_with("USING INDEX users_admins")
+        });
         assert_eq!(scanned, everybody, "{sql}\n{plan}");
     }
 }

@@ -1,5 +1,5 @@
-//! The operations other than logouts: those on `throttles`, on `sessions` and on `accounts`, and the `import` of many
-//! accounts.
+//! The operations other than logouts: those on `sessions`, those on `accounts`, the `import` of many accounts, and those on
+//! `throttles`.
 
 pub(super) mod accounts;
 mod import;
