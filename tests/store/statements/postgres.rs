@@ -59,7 +59,7 @@ async fn every_hot_statement_can_use_an_index() {
     const HOT: [(&str, &str); 15] = [
         ("WHERE s.token_hash = ANY ($1)", "Bitmap Index Scan on sessions_token_hash_key"),
         ("WHERE s.token_hash = ANY ($1)", "Index Scan using users_pkey on users"),
-        ("WITH ORDINALITY AS w", "Index Scan using sessions_token_hash_key on sessions"),
+        ("WITH ORDINALITY AS w (token_hash", "Index Scan using sessions_token_hash_key on sessions"),
         ("token_hash = ANY ($1)", "sessions_token_hash_key"),
         ("WHERE (id = $1 AND", "Bitmap Index Scan on sessions_id_key"),
         ("WHERE (user_id = $1 AND NOT archived OR token_hash = $2)", "Bitmap Index Scan on sessions_live"),
