@@ -1,7 +1,7 @@
 //! The types of the product: ids, secrets, users, sessions, events and time. Imports nothing from the other modules.
 //!
-//! `text` and `password` use `unicode`; `user`, `session`, `principal`, `event` and `revocation` are built from `id`,
-//! `token`, `text` and `clock`.
+//! `text` and `password` use `unicode`; `user`, `session`, `principal`, `event`, `revocation` and `second_factor` are built
+//! from `id`, `token`, `text` and `clock`.
 
 pub mod clock;
 pub mod device;
@@ -13,6 +13,7 @@ pub mod name_hash;
 pub mod password;
 pub mod principal;
 pub mod revocation;
+pub mod second_factor;
 pub mod session;
 pub mod text;
 pub mod token;

@@ -5,8 +5,8 @@
 
 use proc_macro::{Delimiter, TokenStream, TokenTree};
 
-/// A test that needs something: `postgres`, `initdb`, `faketime`, `mount`, `root` or a proxy such as `nginx`, several separated
-/// by commas. It stands above the attribute that makes a test of the function.
+/// A test that needs something: `postgres`, `initdb`, `faketime`, `oathtool`, `zbarimg`, `mount`, `root` or a proxy such as
+/// `nginx`, several separated by commas. It stands above the attribute that makes a test of the function.
 #[proc_macro_attribute]
 pub fn needs(what: TokenStream, test: TokenStream) -> TokenStream {
     let mut absent = Vec::new();
@@ -78,6 +78,8 @@ fn look_up(word: &str) -> Option<(bool, &'static str)> {
         "caddy" => (cfg!(has_caddy), "caddy (tests/proxies/install)"),
         "traefik" => (cfg!(has_traefik), "traefik (tests/proxies/install)"),
         "envoy" => (cfg!(has_envoy), "envoy (tests/proxies/install)"),
+        "oathtool" => (cfg!(has_oathtool), "oathtool"),
+        "zbarimg" => (cfg!(has_zbarimg), "zbarimg (zbar-tools)"),
         "root" => (cfg!(has_root), "to be root"),
         "mount" => (cfg!(has_mount), "the right to mount a file system"),
         _ => return None,
