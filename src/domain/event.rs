@@ -22,6 +22,16 @@ pub enum EventKind {
     UserDisabled,
     /// A user may log in again.
     UserEnabled,
+    /// Setting up a second factor was begun.
+    SecondFactorStarted,
+    /// A second factor came into force.
+    SecondFactorSet,
+    /// A second factor was switched off, or reset by an operator.
+    SecondFactorRemoved,
+    /// A user got new recovery codes.
+    RecoveryCodesRenewed,
+    /// A recovery code was used.
+    RecoveryCodeUsed,
 }
 
 impl EventKind {
@@ -36,6 +46,11 @@ impl EventKind {
             Self::UserCreated => "user_created",
             Self::UserDisabled => "user_disabled",
             Self::UserEnabled => "user_enabled",
+            Self::SecondFactorStarted => "second_factor_started",
+            Self::SecondFactorSet => "second_factor_set",
+            Self::SecondFactorRemoved => "second_factor_removed",
+            Self::RecoveryCodesRenewed => "recovery_codes_renewed",
+            Self::RecoveryCodeUsed => "recovery_code_used",
         }
     }
 }

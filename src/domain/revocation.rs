@@ -41,6 +41,8 @@ pub enum Why {
     Renewed,
     /// The user was disabled.
     Disabled,
+    /// The user's second factor came into force, or was removed.
+    SecondFactor,
     /// A backup was restored, in which a session may be alive that was logged out since.
     Restored,
 }
@@ -57,6 +59,7 @@ impl Why {
             Self::Password => "password",
             Self::Renewed => "renewed",
             Self::Disabled => "disabled",
+            Self::SecondFactor => "second_factor",
             Self::Restored => "restored",
         }
     }
@@ -72,6 +75,7 @@ impl Why {
             | Self::Password
             | Self::Renewed
             | Self::Disabled
+            | Self::SecondFactor
             | Self::Restored => EventKind::Revoked,
         }
     }

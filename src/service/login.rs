@@ -6,6 +6,7 @@ use super::{Error, Parts, Result, Service};
 use crate::cache::touch::store_seen;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::Password;
+use crate::domain::second_factor::proof::Proof;
 use crate::domain::session::{Client, MOST_UNFLUSHED, Session};
 use crate::domain::text::LoginName;
 use crate::domain::token::{Token, TokenHash};
@@ -85,6 +86,8 @@ impl Service {
             cap: self.parts.sessions_per_user.get(),
             replaces: replaces.iter().filter(|old| self.issued(old)).map(Token::hash).collect(),
             rehashed,
+            proof: Proof::NoFactor,
+            pending: None,
             unflushed: Some(MOST_UNFLUSHED),
         };
         match self.create_session(&mut new).await? {
@@ -92,7 +95,7 @@ impl Service {
                 self.settled(seq).await?;
                 Ok(LoggedIn { token, session: new.session, user: known.user.clone() })
             }
-            Created::Superseded => {
+            Created::Superseded | Created::Unproven => {
                 self.refusals.login(&name, Some(&known.user), &new.session.client, now).await?;
                 Err(Error::BadCredentials)
             }
@@ -106,7 +109,7 @@ impl Service {
         let Parts { store, lifetimes, clock, .. } = &self.parts;
         let (sessions, seq) = match store.create_session(new.clone()).await? {
             Created::Unflushed { sessions, seq } => (sessions, seq),
-            created @ (Created::Yes(_) | Created::Superseded) => return Ok(created),
+            created @ (Created::Yes(_) | Created::Superseded | Created::Unproven) => return Ok(created),
         };
         let others = async { Ok(self.parts.coherence.flushed(seq).await?) };
         try_join(self.flush(&sessions), others).await?;

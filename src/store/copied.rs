@@ -8,11 +8,15 @@ use super::opening::ConnectError;
 use crate::config::DatabaseUrl;
 use crate::domain::revocation::Seq;
 
-/// What is copied, in this order: a session refers to its user.
+/// What is copied, in this order: all else of a user refers to them. What is begun and not finished is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
     /// With their password hashes.
     Users,
+    /// In force, with their secrets as they are: encrypted.
+    SecondFactors,
+    /// As hashes.
+    RecoveryCodes,
     /// Live ones, tombstones, and what has expired.
     Sessions,
     /// The audit.
@@ -23,12 +27,15 @@ pub enum Table {
 
 impl Table {
     /// Every table, in the order in which they are copied.
-    pub const ALL: [Self; 4] = [Self::Users, Self::Sessions, Self::Events, Self::Revocations];
+    pub const ALL: [Self; 6] =
+        [Self::Users, Self::SecondFactors, Self::RecoveryCodes, Self::Sessions, Self::Events, Self::Revocations];
 
     /// Its name in either store.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Users => "users",
+            Self::SecondFactors => "second_factors",
+            Self::RecoveryCodes => "recovery_codes",
             Self::Sessions => "sessions",
             Self::Events => "events",
             Self::Revocations => "revocations",
@@ -50,6 +57,10 @@ pub(super) struct Page {
 pub struct Contents {
     /// How many users.
     pub users: i64,
+    /// How many second factors.
+    pub second_factors: i64,
+    /// How many recovery codes.
+    pub recovery_codes: i64,
     /// How many sessions, whatever their state.
     pub sessions: i64,
     /// How many events.
@@ -69,6 +80,8 @@ impl Contents {
     pub const fn rows(&self, table: Table) -> i64 {
         match table {
             Table::Users => self.users,
+            Table::SecondFactors => self.second_factors,
+            Table::RecoveryCodes => self.recovery_codes,
             Table::Sessions => self.sessions,
             Table::Events => self.events,
             Table::Revocations => self.revocations,
@@ -78,9 +91,20 @@ impl Contents {
     /// What distinguishes this source, as it is, from every other and from itself after a change: all but a touch and a purge
     /// write an event.
     pub(super) fn stamp(&self) -> [u8; 32] {
-        let Self { users, sessions, events, revocations, head: Seq(head), touched: (seen, idle), token_key } = self;
+        let Self {
+            users,
+            second_factors,
+            recovery_codes,
+            sessions,
+            events,
+            revocations,
+            head: Seq(head),
+            touched,
+            token_key,
+        } = self;
+        let (seen, idle) = touched;
         let mut stamp = Sha256::new_with_prefix(token_key);
-        for number in [users, sessions, events, revocations, head, seen, idle] {
+        for number in [users, second_factors, recovery_codes, sessions, events, revocations, head, seen, idle] {
             stamp.update(number.to_le_bytes());
         }
         stamp.finalize().into()

@@ -2,7 +2,7 @@
 //!
 //! `connect` picks an implementation by URL; `sqlite` is the embedded one, `postgres` the one that many processes
 //! share. `replicas` is what a store offers in addition if many processes may serve from it, `room` chooses which
-//! sessions end for a new one, `copy` copies an embedded store into the other kind, and `backup` saves one in a file.
+//! sessions end for a new one, `second_factor` has the types of what is about those, `copy` copies an embedded store into the other kind, and `backup` saves one in a file.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use crate::domain::event::{Actor, Event};
 use crate::domain::id::UserId;
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::{Reason, Revocation};
+use crate::domain::second_factor::sealed::KeyId;
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::token::{TokenHash, TokenKey};
@@ -31,11 +32,13 @@ pub mod replicas;
 mod room;
 mod rows;
 mod saved;
+mod second_factor;
 mod sqlite;
 mod types;
 
 pub use error::{Cause, Result, StoreError};
 pub use replicas::{News, Replica, Replicas};
+pub use second_factor::{Enrolment, Factor, FactorAct, FactorChange, FactorChanged, PendingLogin};
 pub use types::{
     Added, Changed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked, Target,
 };
@@ -86,7 +89,7 @@ pub trait Store: Send + Sync + 'static {
     /// Adds a user.
     async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor) -> Result<Added>;
 
-    /// Makes a session, unless its login is superseded, and ends what it replaces and what is over the cap: the ones not seen
+    /// Makes a session, unless its login is superseded or its second factor is not proven, and ends what it replaces and what is over the cap: the ones not seen
     /// for longest.
     async fn create_session(&self, new: NewSession) -> Result<Created>;
 
@@ -102,14 +105,32 @@ pub trait Store: Send + Sync + 'static {
     /// Disables a user and ends their sessions, or enables them again. `None`: there is no such user.
     async fn set_disabled(&self, user: UserId, disabled: bool, reason: Reason) -> Result<Option<Revoked>>;
 
+    /// A user's second factor, if one is in force.
+    async fn second_factor(&self, user: UserId) -> Result<Option<Factor>>;
+
+    /// The second factor that a user has begun to set up.
+    async fn enrolment(&self, user: UserId) -> Result<Option<Enrolment>>;
+
+    /// Changes a user's second factor.
+    async fn change_second_factor(&self, change: FactorChange, reason: Reason) -> Result<FactorChanged>;
+
+    /// The names of the keys that the secrets of second factors in force are encrypted under.
+    async fn second_factor_keys(&self) -> Result<Vec<KeyId>>;
+
+    /// Keeps a login that waits for a code. Of one user's, a few are kept.
+    async fn add_pending_login(&self, token: TokenHash, login: PendingLogin) -> Result<()>;
+
+    /// The login that waits for a code, by the token that its browser has.
+    async fn pending_login(&self, token: &TokenHash) -> Result<Option<PendingLogin>>;
+
     /// Stores last-seen times of sessions that are live; returns the deadlines that now hold.
     async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>>;
 
     /// Writes events that come with no change, such as a refused login.
     async fn record(&self, events: Vec<Event>) -> Result<()>;
 
-    /// Deletes at most `limit` sessions whose tombstones are not needed after `before`, and log entries that no replica
-    /// needs. Returns how many sessions.
+    /// Deletes at most `limit` sessions whose tombstones are not needed after `before`, log entries that no replica needs,
+    /// and what was begun before then and not finished. Returns how many sessions.
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64>;
 
     /// Deletes the events from before `before` among the `limit` oldest; returns how many.

@@ -9,6 +9,7 @@ use sessiond::domain::clock::{Clock as _, SystemClock};
 use sessiond::domain::entropy::SystemEntropy;
 use sessiond::domain::event::Actor;
 use sessiond::domain::id::{SessionId, UserId};
+use sessiond::domain::second_factor::proof::Proof;
 use sessiond::domain::session::{Client, Expiry, Session};
 use sessiond::domain::text::{Name, Username};
 use sessiond::domain::user::NewUser;
@@ -60,6 +61,8 @@ pub async fn sessions<const EACH: usize>(url: &str, users: usize) -> Vec<[Logged
                 cap: EACH,
                 replaces: Vec::new(),
                 rehashed: None,
+                proof: Proof::NoFactor,
+                pending: None,
                 unflushed: None,
             };
             let created = store.create_session(new).await.expect("a store");

@@ -1,8 +1,10 @@
 //! The second factor: a secret that the user's authenticator shares, the codes it makes, and codes for when it is lost.
 //!
 //! `totp` is the secret and its codes, `recovery` the codes on paper, and `typed` reads what a person types of either.
-//! `uri` is the secret as authenticators scan it. `sealed` is how secrets and codes are kept, and imports the first two.
+//! `uri` is the secret as authenticators scan it. `sealed` is how secrets and codes are kept, and `proof`
+//! is what of them a store judges; each imports those before it.
 
+pub mod proof;
 pub mod recovery;
 pub mod sealed;
 pub mod totp;

@@ -24,6 +24,18 @@ const NONCE: usize = 24;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyId([u8; ID]);
 
+impl KeyId {
+    /// Takes the bytes of a name.
+    pub const fn from_bytes(bytes: [u8; ID]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub const fn as_bytes(&self) -> &[u8; ID] {
+        &self.0
+    }
+}
+
 /// A secret as the store keeps it: the name of the key, the nonce, and the secret encrypted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedSecret(Vec<u8>);

@@ -42,6 +42,7 @@ use self::files::{Files, make_private};
 use self::lock::{Note, ServeLock};
 use self::mark::Mark;
 use self::operations::accounts::{AddUser, ChangePassword, SetDisabled};
+use self::operations::second_factors::{AddPendingLogin, ChangeSecondFactor};
 use self::operations::sessions::{Purge, PurgeEvents, Revoke, Touch};
 use self::operations::{Beat, KeepSecret, MarkInUse};
 pub(super) use self::paths::is_missing;
@@ -49,10 +50,12 @@ use self::paths::{LOCK, beside, unreachable_file};
 use self::readers::Readers;
 use self::writer::{Writer, WriterParts};
 use super::opening::{ConnectError, Opening, Role, Stage};
-use super::rows::{CredentialsRow, ListedRow, LookupRow, ReplicaRow, Secret, UserRow};
+use super::rows::{
+    CredentialsRow, EnrolmentRow, FactorRow, ListedRow, LookupRow, PendingLoginRow, ReplicaRow, Secret, UserRow,
+};
 use super::{
-    Added, Changed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result, Revoked,
-    Store, StoreError, Target,
+    Added, Changed, Created, Enrolment, Factor, FactorChange, FactorChanged, Listing, Logout, Lookup, NewSession,
+    PasswordChange, PendingLogin, Replica, Replicas, Result, Revoked, Store, StoreError, Target,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::{Entropy, NoEntropy};
@@ -60,6 +63,7 @@ use crate::domain::event::{Actor, Event};
 use crate::domain::id::{ReplicaId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Reason;
+use crate::domain::second_factor::sealed::KeyId;
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::token::{TokenHash, TokenKey};
@@ -315,6 +319,45 @@ impl Store for Sqlite {
 
     async fn set_disabled(&self, user: UserId, disabled: bool, reason: Reason) -> Result<Option<Revoked>> {
         self.writer.commit(SetDisabled { user, disabled, reason }).await
+    }
+
+    async fn second_factor(&self, user: UserId) -> Result<Option<Factor>> {
+        let factor = sqlx::query_as(
+            "SELECT secret, last_step, confirmed_at,
+                 (SELECT count(*) FROM recovery_codes WHERE user_id = ?1) AS recovery_codes
+             FROM second_factors WHERE user_id = ?1",
+        );
+        let found: Option<FactorRow> = self.readers.one(factor.bind(user)).await?;
+        Ok(found.map(Factor::from))
+    }
+
+    async fn enrolment(&self, user: UserId) -> Result<Option<Enrolment>> {
+        let enrolment =
+            sqlx::query_as("SELECT id, secret, started_at FROM second_factor_enrolments WHERE user_id = ?1");
+        let found: Option<EnrolmentRow> = self.readers.one(enrolment.bind(user)).await?;
+        Ok(found.map(Enrolment::from))
+    }
+
+    async fn second_factor_keys(&self) -> Result<Vec<KeyId>> {
+        let keys = sqlx::query_as("SELECT DISTINCT substr(secret, 1, 8) FROM second_factors");
+        let keys: Vec<(KeyId,)> = self.readers.all(keys).await?;
+        Ok(keys.into_iter().map(|(key,)| key).collect())
+    }
+
+    async fn pending_login(&self, token: &TokenHash) -> Result<Option<PendingLogin>> {
+        let login = sqlx::query_as(
+            "SELECT user_id, auth_epoch, remembered, expires_at FROM pending_logins WHERE token_hash = ?1",
+        );
+        let found: Option<PendingLoginRow> = self.readers.one(login.bind(token)).await?;
+        Ok(found.map(PendingLogin::from))
+    }
+
+    async fn change_second_factor(&self, change: FactorChange, reason: Reason) -> Result<FactorChanged> {
+        self.writer.commit(ChangeSecondFactor { change, reason }).await
+    }
+
+    async fn add_pending_login(&self, token: TokenHash, login: PendingLogin) -> Result<()> {
+        self.writer.commit(AddPendingLogin { token, login }).await
     }
 
     async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>> {

@@ -24,6 +24,7 @@ use crate::harness::{BEGIN, Database, StoreKind};
 
 mod endings;
 mod logins;
+mod second_factors;
 mod upkeep;
 
 #[on_both_stores]

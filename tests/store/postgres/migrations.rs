@@ -1,6 +1,8 @@
 //! Migrations: applied whole or not at all, by one of many servers that start at once, and never over the tables of
 //! another program.
 
+use std::path::Path;
+
 use futures_util::future::join_all;
 use sessiond::store::StoreError;
 use sessiond::store::connect::{ConnectError, Role};
@@ -24,7 +26,16 @@ CREATE FUNCTION trap.wait() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
 END $$;
 CREATE EVENT TRIGGER trap ON ddl_command_end EXECUTE FUNCTION trap.wait();";
 
-const MIGRATIONS: [&str; 1] = ["1"];
+/// The numbers of the migrations that there are.
+fn migrations() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/postgres");
+    let files = std::fs::read_dir(folder).expect("a folder").map(|file| file.expect("a file").file_name());
+    let mut numbers: Vec<u32> = files
+        .map(|name| name.to_str().and_then(|name| name.split('_').next()?.parse().ok()).expect("a number"))
+        .collect();
+    numbers.sort_unstable();
+    numbers.iter().map(ToString::to_string).collect()
+}
 
 const TRAPPED: &str = "FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted";
 
@@ -45,7 +56,7 @@ async fn of_many_that_start_at_once_one_migrates() {
         migrated.expect("migrated");
     }
     let had = database.rows("SELECT version FROM _sqlx_migrations ORDER BY version").await;
-    assert_eq!(had.concat().into_iter().flatten().collect::<Vec<_>>(), MIGRATIONS);
+    assert_eq!(had.concat().into_iter().flatten().collect::<Vec<_>>(), migrations());
     assert_eq!(database.number("SELECT count(*) FROM secrets").await, 1, "and one key is everybody's");
     migrate(&database).await.expect("again, and there is nothing to do");
 }
@@ -82,7 +93,7 @@ async fn one_that_is_killed_in_the_middle_leaves_nothing_and_the_next_succeeds()
             migrate(&database).await.expect("migrated");
         }
     }
-    assert_eq!(database.number("SELECT count(*) FROM _sqlx_migrations").await, MIGRATIONS.len() as i64);
+    assert_eq!(database.number("SELECT count(*) FROM _sqlx_migrations").await, migrations().len() as i64);
     assert_eq!(database.number("SELECT count(*) FROM coherence").await, 1);
 }
 
@@ -101,7 +112,7 @@ async fn servers_that_start_at_once_on_an_empty_database_all_come_up() {
             Process::start(server).await
         };
         let (first, second, third) = tokio::join!(start(&a), start(&b), start(&c));
-        assert_eq!(home.database.number("SELECT count(*) FROM _sqlx_migrations").await, MIGRATIONS.len() as i64);
+        assert_eq!(home.database.number("SELECT count(*) FROM _sqlx_migrations").await, migrations().len() as i64);
         assert_eq!(home.database.number("SELECT count(*) FROM users").await, 1);
         let kept = [&a, &b, &c].map(|dir| std::fs::read_to_string(home.database.first_password(dir.path())));
         let mut kept: Vec<_> = kept.into_iter().flatten().collect();
@@ -134,7 +145,7 @@ async fn a_server_killed_in_the_middle_of_migrating_starts_again() {
         trap.execute("SELECT pg_advisory_unlock(7)").await.expect("let go");
     };
     let (server, ()) = tokio::join!(home.serve(), next);
-    assert_eq!(home.database.number("SELECT count(*) FROM _sqlx_migrations").await, MIGRATIONS.len() as i64);
+    assert_eq!(home.database.number("SELECT count(*) FROM _sqlx_migrations").await, migrations().len() as i64);
     let alice = server.log_in(ALICE).await;
     assert_eq!(server.check(&alice.token).await, 200);
 }
@@ -156,13 +167,13 @@ async fn while_one_migrates_the_others_wait_for_it() {
     assert!(migrated.iter().all(Result::is_ok), "{migrated:?}");
 }
 
-/// A database that a newer release has migrated to schema 2, from which releases can serve that know schema `oldest`.
+/// A database that a newer release has migrated to schema 9999, from which releases can serve that know schema `oldest`.
 async fn migrated_by_a_newer_release(oldest: i64) -> Database {
     let database = Database::new(StoreKind::Postgres);
     migrate(&database).await.expect("migrated");
     let newer = format!(
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (2, 'later', true, '', 0);
-         INSERT INTO schema_compatibility (migration, oldest) VALUES (2, {oldest});
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', true, '', 0);
+         INSERT INTO schema_compatibility (migration, oldest) VALUES (9999, {oldest});
          ALTER TABLE events ADD COLUMN later text"
     );
     database.execute(&newer).await;
@@ -185,10 +196,12 @@ async fn a_newer_schema_that_this_release_is_covered_by_is_served_from_and_left_
 #[needs(postgres)]
 #[tokio::test]
 async fn a_newer_schema_that_does_not_cover_this_release_is_refused_and_left_as_it_is() {
-    let database = migrated_by_a_newer_release(2).await;
+    let database = migrated_by_a_newer_release(9999).await;
     let before = database.contents().await;
     let refused = migrate(&database).await.expect_err("refused").to_string();
-    assert!(refused.contains("schema 2") && refused.contains("knows schema 1: run a newer one"), "{refused}");
+    let known = migrations().pop().expect("one");
+    assert!(refused.contains("schema 9999"), "{refused}");
+    assert!(refused.contains(&format!("knows schema {known}: run a newer one")), "{refused}");
     assert!(database.contents().await == before, "nothing was changed");
 }
 

@@ -1,6 +1,7 @@
-//! The operations other than logouts: those on `sessions` and those on `accounts`.
+//! The operations other than logouts: those on `accounts`, on `second_factors`, and on `sessions`, which proves the latter.
 
 pub(super) mod accounts;
+pub(super) mod second_factors;
 pub(super) mod sessions;
 
 use sqlx::Result;

@@ -7,6 +7,7 @@ use super::super::super::{Changed, Created, NewSession, Target};
 use super::super::revocations::json;
 use super::super::transaction::Transaction;
 use super::Operation;
+use super::second_factors::{end_pending, is_pending, prove, record_recovery};
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event, EventKind};
 use crate::domain::revocation::{Reason, Why};
@@ -17,7 +18,7 @@ impl Operation for NewSession {
     type Outcome = Created;
 
     async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Created> {
-        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, unflushed } = self;
+        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, proof, pending, unflushed } = self;
         let (user, now) = (session.user_id, transaction.now());
         let as_checked: Option<i64> =
             sqlx::query_scalar("SELECT 1 FROM users WHERE id = ?1 AND auth_epoch = ?2 AND disabled_at IS NULL")
@@ -26,6 +27,11 @@ impl Operation for NewSession {
                 .fetch_optional(transaction.connection())
                 .await?;
         if as_checked.is_none() {
+            return Ok(Created::Superseded);
+        }
+        if let Some(token) = pending
+            && !is_pending(transaction, *token, user).await?
+        {
             return Ok(Created::Superseded);
         }
         let by = Actor::User(user);
@@ -42,6 +48,13 @@ impl Operation for NewSession {
             // The only process that has last-seen times in memory is the one that asks.
             Room::Undecided(sessions) => return Ok(Created::Unflushed { sessions, seq: transaction.seq() }),
         };
+        // Nothing was changed before, and nothing that follows is refused.
+        if !prove(transaction, user, proof).await? {
+            return Ok(Created::Unproven);
+        }
+        if let Some(token) = pending {
+            end_pending(transaction, *token).await?;
+        }
         transaction.end(&replaced, &Reason { by, requested_by: None, why: Why::Replaced, ip: ip.clone() }).await?;
         live.retain(|session| over.contains(&session.token_hash));
         transaction.end(&live, &Reason { by: Actor::System, requested_by: None, why: Why::Cap, ip: None }).await?;
@@ -62,7 +75,8 @@ impl Operation for NewSession {
         }
         let user_agent = Some(session.client.user_agent.clone());
         let event = Event::about(user, EventKind::LoginOk, by, now);
-        transaction.record(&[Event { session: Some(session.id), ip, user_agent, ..event }]).await?;
+        transaction.record(&[Event { session: Some(session.id), ip: ip.clone(), user_agent, ..event }]).await?;
+        record_recovery(transaction, user, proof, Some(session.id), ip).await?;
         Ok(Created::Yes(transaction.seq()))
     }
 }
@@ -150,7 +164,8 @@ impl Operation for Touch {
     }
 }
 
-/// Deletes sessions whose tombstones are not needed any more, and log entries that every cache has long applied.
+/// Deletes sessions whose tombstones are not needed any more, log entries that every cache has long applied, and what was
+/// begun and not finished.
 pub(crate) struct Purge {
     pub before: Timestamp,
     pub limit: u32,
@@ -176,6 +191,14 @@ impl Operation for Purge {
         .bind(self.limit)
         .execute(transaction.connection())
         .await?;
+        for sql in [
+            "DELETE FROM pending_logins WHERE token_hash IN
+                 (SELECT token_hash FROM pending_logins WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+            "DELETE FROM second_factor_enrolments WHERE user_id IN
+                 (SELECT user_id FROM second_factor_enrolments WHERE started_at < ?1 ORDER BY started_at LIMIT ?2)",
+        ] {
+            sqlx::query(sql).bind(self.before).bind(self.limit).execute(transaction.connection()).await?;
+        }
         Ok(deleted.rows_affected())
     }
 }
