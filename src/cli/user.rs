@@ -1,4 +1,4 @@
-//! `sessiond user`: add, list, disable, enable, and set a password.
+//! `sessiond user`: add, list, disable, enable, set a password, and reset a second factor.
 
 use clap::{Args, Subcommand};
 
@@ -23,6 +23,8 @@ pub(super) enum Command {
     Disable(NameArgs),
     /// Let a disabled user log in again
     Enable(NameArgs),
+    /// Remove a user's second factor, for one who has lost it, which ends every session of theirs
+    ResetSecondFactor(NameArgs),
 }
 
 #[derive(Debug, Args)]
@@ -100,6 +102,15 @@ pub(super) async fn run(command: Command, core: &Core) -> Result<(), Failed> {
             let revoked = operator.set_disabled(user.id, true).await?;
             confirm(core, revoked.seq).await?;
             say(format_args!("disabled, {} sessions ended", revoked.sessions.len()))
+        }
+        Command::ResetSecondFactor(who) => {
+            let user = who.find(core).await?;
+            let none = || Failed::Sentence(format!("`{}` has no second factor", who.username));
+            let reset = operator.reset_second_factor(user.id).await;
+            let revoked =
+                reset.map_err(|error| if matches!(error, Error::NotFound) { none() } else { error.into() })?;
+            confirm(core, revoked.seq).await?;
+            say(format_args!("second factor removed, {} sessions ended", revoked.sessions.len()))
         }
         Command::Enable(who) => {
             let user = who.find(core).await?;

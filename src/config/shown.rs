@@ -69,6 +69,9 @@ impl fmt::Display for Config {
         if self.first_admin.password.is_some() {
             writeln!(f, "# admin_password is set (hidden)")?;
         }
+        if self.secret_key.is_some() {
+            writeln!(f, "# secret_key_file is set (hidden)")?;
+        }
         writeln!(f, "events_kept = \"{}\"", format_span(self.events_kept))?;
         writeln!(f, "log_format = {}", word(&self.log_format))
     }

@@ -27,7 +27,7 @@ use tower_http::trace::TraceLayer;
 
 use self::answers::Answers;
 use self::dialect::canonical::{self, Canonical};
-use self::dialect::{medama, rocketchat};
+use self::dialect::{medama, rocketchat, second_factor};
 use self::framing::Listener;
 use self::layers::ByHead;
 use self::pages::Pages;
@@ -61,7 +61,7 @@ fn dialects() -> Mounts {
     Mounts::default()
         .mount("", medama::routes())
         .mount("/api/v1", rocketchat::routes())
-        .mount("/api/v1/auth", canonical::routes())
+        .mount("/api/v1/auth", canonical::routes().and(second_factor::routes()))
         .mount("/api/v1/admin", Routes::<Canonical>::default())
         .mount("/verify", Routes::<StatusOnly>::default())
         .pages(pages::routes())

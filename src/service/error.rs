@@ -15,6 +15,12 @@ pub enum Error {
     /// Wrong password, unknown or disabled user: all alike.
     #[error("bad credentials")]
     BadCredentials,
+    /// The password was right, and a code of the second factor is needed, or was wrong.
+    #[error("{}", if *.wrong { "wrong code" } else { "code needed" })]
+    SecondFactorRequired {
+        /// Whether a code was given, and was wrong.
+        wrong: bool,
+    },
     /// No credential, or one that stands for no live session.
     #[error("no session")]
     NoSession,
@@ -70,6 +76,7 @@ impl Error {
         match self {
             Self::StoreUnreachable(_) | Self::StoreTooSlow(_) | Self::Bug(_) => Some(Causes(self).to_string()),
             Self::BadCredentials
+            | Self::SecondFactorRequired { .. }
             | Self::NoSession
             | Self::Forbidden
             | Self::NotFound
@@ -85,6 +92,7 @@ impl Error {
             Self::StoreUnreachable(_) => Some(StoreCause::unreachable),
             Self::StoreTooSlow(_) => Some(StoreCause::too_slow),
             Self::BadCredentials
+            | Self::SecondFactorRequired { .. }
             | Self::NoSession
             | Self::Forbidden
             | Self::NotFound

@@ -6,7 +6,6 @@ use super::{Error, Parts, Result, Service};
 use crate::cache::touch::store_seen;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::Password;
-use crate::domain::second_factor::proof::Proof;
 use crate::domain::session::{Client, MOST_UNFLUSHED, Session};
 use crate::domain::text::LoginName;
 use crate::domain::token::{Token, TokenHash};
@@ -21,6 +20,8 @@ pub struct Login {
     pub name: LoginName,
     /// The password that was typed, of any length.
     pub password: String,
+    /// The code of the second factor that was typed, if one was.
+    pub code: Option<String>,
     /// Whether the session is to outlive the browser, or travels in headers.
     pub remembered: bool,
     /// The tokens that came along in the cookies which this login will overwrite.
@@ -44,9 +45,10 @@ impl Service {
     /// Checks a password and begins a session. Always a new token (OWASP ASVS 7.2.4).
     ///
     /// # Errors
-    /// [`Error::BadCredentials`] for every refusal alike; [`Error::Overloaded`] at once when too many wait.
+    /// [`Error::BadCredentials`] for every refusal alike; [`Error::SecondFactorRequired`] when the password was right, and
+    /// a code is missing or wrong; [`Error::Overloaded`] at once when too many wait.
     pub async fn login(&self, login: Login) -> Result<LoggedIn> {
-        let Login { name, password, remembered, replaces, client } = login;
+        let Login { name, password, code, remembered, replaces, client } = login;
         // A name that no user can have is not looked up, and costs the same as an unknown one.
         let known = match name {
             LoginName::Impossible(_) => None,
@@ -69,6 +71,7 @@ impl Service {
             self.refusals.login(&name, user, &client, now).await?;
             return Err(Error::BadCredentials);
         };
+        let proof = self.login_proof(&known.user, code.as_deref(), &client).await?;
         let token = self.token_key.issue(&*self.parts.entropy)?;
         let session = Session {
             id: SessionId::random(&*self.parts.entropy)?,
@@ -86,7 +89,7 @@ impl Service {
             cap: self.parts.sessions_per_user.get(),
             replaces: replaces.iter().filter(|old| self.issued(old)).map(Token::hash).collect(),
             rehashed,
-            proof: Proof::NoFactor,
+            proof,
             pending: None,
             unflushed: Some(MOST_UNFLUSHED),
         };
@@ -95,7 +98,9 @@ impl Service {
                 self.settled(seq).await?;
                 Ok(LoggedIn { token, session: new.session, user: known.user.clone() })
             }
-            Created::Superseded | Created::Unproven => {
+            // The code was used meanwhile.
+            Created::Unproven => self.wrong_code(&known.user, &new.session.client).await,
+            Created::Superseded => {
                 self.refusals.login(&name, Some(&known.user), &new.session.client, now).await?;
                 Err(Error::BadCredentials)
             }

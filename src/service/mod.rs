@@ -2,7 +2,7 @@
 //!
 //! `login` begins sessions, `verify` checks them, `logout` ends those that a request presents, and `sessions` lists a
 //! user's and ends any of them. `accounts` is about users, `first_password` about the password that was made up for the
-//! first of them, and `replicas` about the processes that serve. `health` says whether this one can serve, `refusals`
+//! first of them, `second_factor` about what a login needs beside it, and `replicas` about the processes that serve. `health` says whether this one can serve, `refusals`
 //! records in the log and the audit who was refused, and `error` is all that can go wrong.
 
 use std::collections::HashSet;
@@ -22,6 +22,7 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::Entropy;
 use crate::domain::id::UserId;
 use crate::domain::revocation::Seq;
+use crate::domain::second_factor::sealed::FactorKeys;
 use crate::domain::session::Lifetimes;
 use crate::domain::token::TokenKey;
 use crate::password::Hasher;
@@ -36,6 +37,7 @@ pub mod login;
 mod logout;
 mod refusals;
 pub mod replicas;
+pub mod second_factor;
 pub mod sessions;
 pub mod verify;
 
@@ -66,6 +68,10 @@ pub struct Parts {
     pub first_password_file: PathBuf,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// The keys of second factors.
+    pub factor_keys: FactorKeys,
+    /// The name of this service in authenticators.
+    pub issuer: String,
     /// How long sessions live.
     pub lifetimes: Lifetimes,
     /// How many live sessions a user may have.

@@ -5,3 +5,4 @@ mod medama;
 pub mod openapi;
 mod parity;
 mod rocketchat;
+mod second_factor;

@@ -23,6 +23,7 @@ use crate::http::request::state::App;
 use crate::http::routes::Routes;
 use crate::service::Error;
 use crate::service::login::Login;
+use crate::service::second_factor::ENROLMENT_OVER;
 use crate::service::sessions::Scope;
 
 /// The dialect.
@@ -133,12 +134,13 @@ pub async fn login(
 ) -> Answer<Canonical> {
     let mut fields = body.json_or_form()?;
     let (username, password) = (fields.text("username")?, fields.text("password")?);
-    let remember = fields.flag("remember")?;
+    let (remember, code) = (fields.flag("remember")?, fields.optional_text("code")?);
     let in_body = fields.word("transport", &["cookie", "token"])? == Some("token");
     fields.word("grant_type", &["password"])?;
     let login = Login {
         name: LoginName::either(&username),
         password,
+        code,
         remembered: remember || in_body,
         replaces: if in_body { Vec::new() } else { cookies.tokens() },
         client,
@@ -299,8 +301,15 @@ impl Dialect for Canonical {
             Refusal::Service(Error::BadCredentials | Error::NoSession) => {
                 (S::UNAUTHORIZED, "authentication_error", "Authentication failed")
             }
+            Refusal::Service(Error::SecondFactorRequired { wrong }) => {
+                let detail = if *wrong { "The code is wrong" } else { "A code of the second factor is needed" };
+                (S::UNAUTHORIZED, "second_factor_required_error", detail)
+            }
             Refusal::Service(Error::Forbidden) => (S::FORBIDDEN, "forbidden_error", "Not allowed"),
             Refusal::Service(Error::NotFound) => (S::NOT_FOUND, "not_found_error", "Not found"),
+            Refusal::Service(Error::Conflict(ENROLMENT_OVER)) => {
+                (S::CONFLICT, "already_exists_error", "This is over, start again")
+            }
             Refusal::Service(Error::Conflict(_)) => (S::CONFLICT, "already_exists_error", "Already taken"),
             Refusal::Service(Error::Invalid { field, why }) => {
                 let problem = Problem::Unfit(why.to_string());

@@ -4,3 +4,4 @@
 pub mod canonical;
 pub mod medama;
 pub mod rocketchat;
+pub mod second_factor;

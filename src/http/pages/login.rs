@@ -111,6 +111,7 @@ pub async fn sign_in(
     let login = Login {
         name: LoginName::either(&username),
         password,
+        code: None,
         remembered: remember,
         replaces: cookies.tokens(),
         client,

@@ -10,5 +10,6 @@ pub mod id;
 pub mod navigation;
 pub mod origin;
 pub mod return_to;
+pub mod second_factor;
 pub mod single;
 pub mod state;
