@@ -6,10 +6,11 @@ use super::{Error, Parts, Result, Service};
 use crate::cache::touch::store_seen;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::Password;
+use crate::domain::second_factor::proof::Proof;
 use crate::domain::session::{Client, MOST_UNFLUSHED, Session};
 use crate::domain::text::LoginName;
 use crate::domain::token::{Token, TokenHash};
-use crate::domain::user::User;
+use crate::domain::user::{Credentials, User};
 use crate::password::{HashError, Verdict};
 use crate::store::{Created, NewSession};
 
@@ -41,6 +42,15 @@ pub struct LoggedIn {
     pub user: User,
 }
 
+/// What came of a login on a page.
+#[derive(Debug)]
+pub enum FirstStep {
+    /// A session.
+    LoggedIn(Box<LoggedIn>),
+    /// The password was right. A code is waited for, from who has this token.
+    CodeNeeded(Token),
+}
+
 impl Service {
     /// Checks a password and begins a session. Always a new token (OWASP ASVS 7.2.4).
     ///
@@ -48,6 +58,21 @@ impl Service {
     /// [`Error::BadCredentials`] for every refusal alike; [`Error::SecondFactorRequired`] when the password was right, and
     /// a code is missing or wrong; [`Error::Overloaded`] at once when too many wait.
     pub async fn login(&self, login: Login) -> Result<LoggedIn> {
+        match self.first_step(login, false).await? {
+            FirstStep::LoggedIn(logged_in) => Ok(*logged_in),
+            FirstStep::CodeNeeded(_) => Err(Error::SecondFactorRequired { wrong: false }),
+        }
+    }
+
+    /// The same in two steps: where a code is needed and none was given, the login waits for it.
+    ///
+    /// # Errors
+    /// As [`Self::login`].
+    pub async fn login_in_steps(&self, login: Login) -> Result<FirstStep> {
+        self.first_step(login, true).await
+    }
+
+    async fn first_step(&self, login: Login, may_wait: bool) -> Result<FirstStep> {
         let Login { name, password, code, remembered, replaces, client } = login;
         // A name that no user can have is not looked up, and costs the same as an unknown one.
         let known = match name {
@@ -65,14 +90,48 @@ impl Service {
         let enabled = known.as_ref().filter(|known| known.user.disabled_at.is_none());
         let hash = enabled.map(|known| known.password_hash.clone());
         let right = self.hashed(self.parts.hasher.verify(password, hash).await)?;
-        let now = self.parts.clock.now();
         self.log_unusable_hash(&right, user.map(|user| user.id));
         let (Some(known), Verdict::Right { rehashed }) = (&known, right) else {
-            self.refusals.login(&name, user, &client, now).await?;
+            self.refusals.login(&name, user, &client, self.parts.clock.now()).await?;
             return Err(Error::BadCredentials);
         };
-        let proof = self.login_proof(&known.user, code.as_deref(), &client).await?;
+        let proof = match self.login_proof(&known.user, code.as_deref(), &client).await {
+            Err(Error::SecondFactorRequired { wrong: false }) if may_wait => {
+                return Ok(FirstStep::CodeNeeded(self.wait_for_code(known, remembered).await?));
+            }
+            proof => proof?,
+        };
         let token = self.token_key.issue(&*self.parts.entropy)?;
+        let mut new = self.session_for(known, &token, remembered, client)?;
+        new.replaces = self.replaced(&replaces);
+        new.rehashed = rehashed;
+        new.proof = proof;
+        match self.create_session(&mut new).await? {
+            Created::Yes(seq) => {
+                self.settled(seq).await?;
+                let user = known.user.clone();
+                Ok(FirstStep::LoggedIn(Box::new(LoggedIn { token, session: new.session, user })))
+            }
+            // The code was used meanwhile.
+            Created::Unproven => self.wrong_code(&known.user, &new.session.client).await,
+            Created::Superseded => {
+                let now = new.session.created_at;
+                self.refusals.login(&name, Some(&known.user), &new.session.client, now).await?;
+                Err(Error::BadCredentials)
+            }
+            Created::Unflushed { .. } => Err(undecided()),
+        }
+    }
+
+    /// A session that begins now.
+    pub(super) fn session_for(
+        &self,
+        known: &Credentials,
+        token: &Token,
+        remembered: bool,
+        client: Client,
+    ) -> Result<NewSession> {
+        let now = self.parts.clock.now();
         let session = Session {
             id: SessionId::random(&*self.parts.entropy)?,
             user_id: known.user.id,
@@ -82,35 +141,27 @@ impl Service {
             remembered,
             client,
         };
-        let mut new = NewSession {
+        Ok(NewSession {
             session,
             token_hash: token.hash(),
             auth_epoch: known.auth_epoch,
             cap: self.parts.sessions_per_user.get(),
-            replaces: replaces.iter().filter(|old| self.issued(old)).map(Token::hash).collect(),
-            rehashed,
-            proof,
+            replaces: Vec::new(),
+            rehashed: None,
+            proof: Proof::NoFactor,
             pending: None,
             unflushed: Some(MOST_UNFLUSHED),
-        };
-        match self.create_session(&mut new).await? {
-            Created::Yes(seq) => {
-                self.settled(seq).await?;
-                Ok(LoggedIn { token, session: new.session, user: known.user.clone() })
-            }
-            // The code was used meanwhile.
-            Created::Unproven => self.wrong_code(&known.user, &new.session.client).await,
-            Created::Superseded => {
-                self.refusals.login(&name, Some(&known.user), &new.session.client, now).await?;
-                Err(Error::BadCredentials)
-            }
-            Created::Unflushed { .. } => Err(Error::Bug("flushed, and still not decided".into())),
-        }
+        })
+    }
+
+    /// The sessions that end for a new one: those whose tokens were issued here.
+    pub(super) fn replaced(&self, tokens: &[Token]) -> Vec<TokenHash> {
+        tokens.iter().filter(|old| self.issued(old)).map(Token::hash).collect()
     }
 
     /// Makes a session. Where another one of the user has to make room, and the memory of replicas decides which was not
     /// seen for longest, they store that first.
-    async fn create_session(&self, new: &mut NewSession) -> Result<Created> {
+    pub(super) async fn create_session(&self, new: &mut NewSession) -> Result<Created> {
         let Parts { store, lifetimes, clock, .. } = &self.parts;
         let (sessions, seq) = match store.create_session(new.clone()).await? {
             Created::Unflushed { sessions, seq } => (sessions, seq),
@@ -154,4 +205,9 @@ impl Service {
             error.into()
         })
     }
+}
+
+/// What should be impossible: last-seen times were stored, and it is not decided which session ends.
+pub(super) fn undecided() -> Error {
+    Error::Bug("flushed, and still not decided".into())
 }

@@ -1,9 +1,10 @@
 //! Every business rule, once. Knows nothing of HTTP and nothing of SQL.
 //!
-//! `login` begins sessions, `verify` checks them, `logout` ends those that a request presents, and `sessions` lists a
-//! user's and ends any of them. `accounts` is about users, `first_password` about the password that was made up for the
-//! first of them, `second_factor` about what a login needs beside it, and `replicas` about the processes that serve. `health` says whether this one can serve, `refusals`
-//! records in the log and the audit who was refused, and `error` is all that can go wrong.
+//! `login` begins sessions, and `login_code` those that need a second step; `verify` checks them, `logout` ends those that a
+//! request presents, and `sessions` lists a user's and ends any of them. `accounts` is about users, `first_password` about
+//! the password that was made up for the first of them, `second_factor` about what a login needs beside a password, and
+//! `replicas` about the processes that serve. `health` says whether this one can serve, `refusals` records in the log and
+//! the audit who was refused, and `error` is all that can go wrong.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -34,6 +35,7 @@ pub mod error;
 pub mod first_password;
 pub mod health;
 pub mod login;
+pub mod login_code;
 mod logout;
 mod refusals;
 pub mod replicas;

@@ -77,7 +77,7 @@ pub fn find(headers: &HeaderMap, name: &str, issued: impl Fn(&Token) -> bool) ->
 }
 
 /// The values of every cookie `name`, as they were sent.
-fn values<'h>(headers: &'h HeaderMap, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
+pub fn values<'h>(headers: &'h HeaderMap, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
     let pairs = headers.get_all(COOKIE).into_iter().flat_map(|header| header.as_bytes().split(|&byte| byte == b';'));
     pairs.filter_map(move |pair| {
         let (key, value) = pair.split_at(pair.iter().position(|&byte| byte == b'=')?);
