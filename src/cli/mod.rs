@@ -19,6 +19,7 @@ mod answer;
 mod backup;
 mod copy;
 mod doctor;
+mod event;
 mod first_admin;
 mod healthcheck;
 mod outcome;
@@ -51,6 +52,9 @@ enum Command {
     /// List and end sessions
     #[command(subcommand)]
     Session(session::Command),
+    /// Read the audit
+    #[command(subcommand)]
+    Event(event::Command),
     /// List the servers on this database: alive or not, and how far behind
     Replicas,
     /// Bring the database up to date, and do nothing else
@@ -172,6 +176,7 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
         }
         Command::User(command @ user::Command::Add(_)) => beside(&config, async |core| user::run(command, core).await),
         Command::User(command) => on_existing(&config, async |core| user::run(command, core).await),
+        Command::Event(command) => on_existing(&config, async |core| event::run(command, core).await),
         Command::Session(command) => on_existing(&config, async |core| session::run(command, core).await),
         Command::Replicas => on_existing(&config, async |core| replicas::run(core).await),
         Command::Migrate => beside(&config, async |_| Ok(())),

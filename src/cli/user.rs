@@ -1,12 +1,14 @@
-//! `sessiond user`: add, list, disable, enable, set a password, and reset a second factor.
+//! `sessiond user`: add, list, edit, disable, enable and delete users, set passwords, and reset second factors.
 
 use clap::{Args, Subcommand};
 
 use super::outcome::{Failed, confirm, say};
 use super::password::PasswordArgs;
 use crate::app::Core;
+use crate::domain::one_time::OneTimePassword;
 use crate::domain::user::User;
 use crate::service::Error;
+use crate::service::accounts::{AccountEdit, NewAccount};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -17,6 +19,10 @@ pub(super) enum Command {
     /// One a line, in columns: id, `admin` or `user`, `enabled` or `disabled`, username, e-mail address or `-`, and name,
     /// which may contain blanks.
     List,
+    /// Change a username, a name, an e-mail address, or whether a user is an administrator
+    ///
+    /// Their sessions go on, and checks answer the new values from then on.
+    Edit(EditArgs),
     /// Set a password, which ends every session of the user
     Passwd(PasswdArgs),
     /// Let a user log in no more, which ends every session of theirs
@@ -25,6 +31,43 @@ pub(super) enum Command {
     Enable(NameArgs),
     /// Remove a user's second factor, for one who has lost it, which ends every session of theirs
     ResetSecondFactor(NameArgs),
+    /// Delete a user for good, which ends every session of theirs
+    ///
+    /// Their name and address become free. Their id stays in the audit.
+    Delete(DeleteArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EditArgs {
+    #[command(flatten)]
+    who: NameArgs,
+    /// The new username
+    #[arg(long, value_name = "USERNAME")]
+    rename: Option<String>,
+    /// The new display name
+    #[arg(long)]
+    name: Option<String>,
+    /// The new e-mail address
+    #[arg(long)]
+    email: Option<String>,
+    /// Remove the e-mail address
+    #[arg(long, conflicts_with = "email")]
+    no_email: bool,
+    /// Make the user an administrator
+    #[arg(long)]
+    admin: bool,
+    /// Make the user one no longer
+    #[arg(long, conflicts_with = "admin")]
+    no_admin: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DeleteArgs {
+    #[command(flatten)]
+    who: NameArgs,
+    /// Do it without being asked
+    #[arg(long)]
+    yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -42,6 +85,8 @@ pub(super) struct AddArgs {
     admin: bool,
     #[command(flatten)]
     password: PasswordArgs,
+    #[command(flatten)]
+    made_up: OneTimeArgs,
 }
 
 #[derive(Debug, Args)]
@@ -50,11 +95,20 @@ pub(super) struct PasswdArgs {
     who: NameArgs,
     #[command(flatten)]
     password: PasswordArgs,
+    #[command(flatten)]
+    made_up: OneTimeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OneTimeArgs {
+    /// Make up a password that has to be changed at its first use, within 24 hours, and print it
+    #[arg(long, conflicts_with = "password_stdin")]
+    one_time: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct NameArgs {
-    /// The username or e-mail address
+    /// The username, e-mail address or id
     pub(super) username: String,
 }
 
@@ -76,26 +130,42 @@ impl NameArgs {
 pub(super) async fn run(command: Command, core: &Core) -> Result<(), Failed> {
     let operator = core.service.operator();
     match command {
-        Command::Add(AddArgs { username, email, name, admin, password }) => {
-            let password = password.ask()?;
-            let user = operator.add_user(&username, email.as_deref(), name.as_deref(), admin, password).await?;
-            say(format_args!("{}  {}", user.id, user.username.as_str()))
+        Command::Add(AddArgs { username, email, name, admin, password, made_up }) => {
+            let password = if made_up.one_time { None } else { Some(password.ask()?) };
+            let (user, made_up) = operator.add_account(NewAccount { username, email, name, admin, password }).await?;
+            say(format_args!("{}  {}", user.id, user.username.as_str()))?;
+            say_one_time(made_up.as_ref())
         }
-        Command::List => {
-            for user in operator.users().await? {
-                let state = if user.disabled_at.is_some() { "disabled" } else { "enabled" };
-                let rank = if user.admin { "admin" } else { "user" };
-                let email = user.email.as_ref().map_or("-", |email| email.as_str());
-                let (id, username) = (user.id, user.username.as_str());
-                say(format_args!("{id}  {rank:5}  {state:8}  {username}  {email}  {}", user.name.as_str()))?;
-            }
-            Ok(())
-        }
-        Command::Passwd(PasswdArgs { who, password }) => {
+        Command::Edit(EditArgs { who, rename, name, email, no_email, admin, no_admin }) => {
             let user = who.find(core).await?;
-            let revoked = operator.set_password(user.id, password.ask()?).await?;
+            let email = if no_email { Some(None) } else { email.map(Some) };
+            let admin = if no_admin { Some(false) } else { admin.then_some(true) };
+            let edit = AccountEdit { username: rename, email, name, admin, disabled: None };
+            let (account, revoked) = operator.edit(user.id, edit).await?;
             confirm(core, revoked.seq).await?;
-            say(format_args!("password set, {} sessions ended", revoked.sessions.len()))
+            say(line(&account.user))
+        }
+        Command::List => operator.users().await?.iter().try_for_each(|user| say(line(user))),
+        Command::Passwd(PasswdArgs { who, password, made_up }) => {
+            let user = who.find(core).await?;
+            let (revoked, made_up) = if made_up.one_time {
+                operator.reset_password(user.id).await?
+            } else {
+                (operator.set_password(user.id, password.ask()?).await?, None)
+            };
+            confirm(core, revoked.seq).await?;
+            say(format_args!("password set, {} sessions ended", revoked.sessions.len()))?;
+            say_one_time(made_up.as_ref())
+        }
+        Command::Delete(DeleteArgs { who, yes }) => {
+            let user = who.find(core).await?;
+            if !yes {
+                let name = user.username.as_str();
+                return Err(Failed::Sentence(format!("this cannot be undone: to delete `{name}`, add --yes")));
+            }
+            let revoked = operator.delete(user.id).await?;
+            confirm(core, revoked.seq).await?;
+            say(format_args!("deleted, {} sessions ended", revoked.sessions.len()))
         }
         Command::Disable(who) => {
             let user = who.find(core).await?;
@@ -118,4 +188,18 @@ pub(super) async fn run(command: Command, core: &Core) -> Result<(), Failed> {
             say("enabled")
         }
     }
+}
+
+/// A user, in columns.
+fn line(user: &User) -> String {
+    let state = if user.disabled_at.is_some() { "disabled" } else { "enabled" };
+    let rank = if user.admin { "admin" } else { "user" };
+    let email = user.email.as_ref().map_or("-", |email| email.as_str());
+    let (id, username) = (user.id, user.username.as_str());
+    format!("{id}  {rank:5}  {state:8}  {username}  {email}  {}", user.name.as_str())
+}
+
+/// Prints a one-time password, if one was made up.
+fn say_one_time(made_up: Option<&OneTimePassword>) -> Result<(), Failed> {
+    made_up.map_or(Ok(()), |password| say(format_args!("one-time password, for 24 hours: {}", password.reveal())))
 }

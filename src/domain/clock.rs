@@ -43,6 +43,11 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// Reads a time of RFC 3339, such as `2026-01-02T03:04:05Z`, in any zone; `None` for anything else.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|at| Self(at.as_millisecond()))
+    }
+
     /// RFC 3339 in UTC with milliseconds, as `2026-01-02T03:04:05.678Z`.
     pub fn rfc3339(self) -> String {
         jiff::Timestamp::from_millisecond(self.0)

@@ -1,5 +1,7 @@
 //! Audit events: what happened, to which user, and by which actor. They never hold a token or a password.
 
+use std::borrow::Cow;
+
 use super::clock::Timestamp;
 use super::id::{SessionId, UserId};
 
@@ -22,6 +24,20 @@ pub enum EventKind {
     UserDisabled,
     /// A user may log in again.
     UserEnabled,
+    /// A user got another username. The detail is the one before.
+    UserRenamed,
+    /// A user's e-mail address was set or removed.
+    EmailChanged,
+    /// A user's display name was changed.
+    NameChanged,
+    /// A user became an administrator.
+    AdminGranted,
+    /// A user is no longer an administrator.
+    AdminRemoved,
+    /// A user was deleted.
+    UserDeleted,
+    /// A user was given a password that has to be changed at its first use.
+    PasswordReset,
     /// Setting up a second factor was begun.
     SecondFactorStarted,
     /// A second factor came into force.
@@ -46,6 +62,13 @@ impl EventKind {
             Self::UserCreated => "user_created",
             Self::UserDisabled => "user_disabled",
             Self::UserEnabled => "user_enabled",
+            Self::UserRenamed => "user_renamed",
+            Self::EmailChanged => "email_changed",
+            Self::NameChanged => "name_changed",
+            Self::AdminGranted => "admin_granted",
+            Self::AdminRemoved => "admin_removed",
+            Self::UserDeleted => "user_deleted",
+            Self::PasswordReset => "password_reset",
             Self::SecondFactorStarted => "second_factor_started",
             Self::SecondFactorSet => "second_factor_set",
             Self::SecondFactorRemoved => "second_factor_removed",
@@ -53,6 +76,19 @@ impl EventKind {
             Self::RecoveryCodeUsed => "recovery_code_used",
         }
     }
+}
+
+/// Where an act came from, as the audit keeps it. Each is empty where it is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The address of the client.
+    pub ip: Option<String>,
+    /// The `User-Agent`, clipped.
+    pub user_agent: Option<String>,
+    /// The id of the request.
+    pub request_id: Option<String>,
+    /// The name of the actor: a username, or the operating system's user of a command.
+    pub actor_name: Option<String>,
 }
 
 /// The actor of an event.
@@ -95,12 +131,16 @@ pub struct Event {
     pub session: Option<SessionId>,
     /// The address of the client, when known.
     pub ip: Option<String>,
-    /// A word of detail, such as the reason, when there is one.
-    pub detail: Option<&'static str>,
-    /// For a refusal: the user's name, or, where there is no such user, a hash of the name that was typed.
+    /// The detail, such as the reason, when there is one.
+    pub detail: Option<Cow<'static, str>>,
+    /// The user's name at that time, where it was at hand; for the refused login of a name that no user has, a hash of it.
     pub name: Option<String>,
+    /// The actor's name at that time, where it was at hand.
+    pub actor_name: Option<String>,
     /// The `User-Agent`, clipped, when known.
     pub user_agent: Option<String>,
+    /// The id of the request that asked for it, when one did.
+    pub request_id: Option<String>,
     /// How many such events this line stands for, equal in everything else.
     pub count: i64,
 }
@@ -117,8 +157,17 @@ impl Event {
             ip: None,
             detail: None,
             name: None,
+            actor_name: None,
             user_agent: None,
+            request_id: None,
             count: 1,
         }
+    }
+
+    /// The event with where the act came from.
+    #[must_use]
+    pub fn from(self, origin: &Origin) -> Self {
+        let Origin { ip, user_agent, request_id, actor_name } = origin.clone();
+        Self { ip, actor_name, user_agent, request_id, ..self }
     }
 }

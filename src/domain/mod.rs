@@ -4,12 +4,14 @@
 //! from `id`, `token`, `text` and `clock`.
 
 pub mod clock;
+pub mod cursor;
 pub mod device;
 pub mod entropy;
 pub mod event;
 pub mod host;
 pub mod id;
 pub mod name_hash;
+pub mod one_time;
 pub mod password;
 pub mod principal;
 pub mod revocation;

@@ -1,6 +1,6 @@
 //! Revocations: why a session ended before its time, and the numbered log from which every cache learns it.
 
-use super::event::{Actor, EventKind};
+use super::event::{Actor, EventKind, Origin};
 use super::id::UserId;
 use super::token::TokenHash;
 
@@ -41,6 +41,10 @@ pub enum Why {
     Renewed,
     /// The user was disabled.
     Disabled,
+    /// The user was deleted.
+    Deleted,
+    /// An administrator ended it.
+    Admin,
     /// The user's second factor came into force, or was removed.
     SecondFactor,
     /// A backup was restored, in which a session may be alive that was logged out since.
@@ -59,6 +63,8 @@ impl Why {
             Self::Password => "password",
             Self::Renewed => "renewed",
             Self::Disabled => "disabled",
+            Self::Deleted => "deleted",
+            Self::Admin => "admin",
             Self::SecondFactor => "second_factor",
             Self::Restored => "restored",
         }
@@ -75,6 +81,8 @@ impl Why {
             | Self::Password
             | Self::Renewed
             | Self::Disabled
+            | Self::Deleted
+            | Self::Admin
             | Self::SecondFactor
             | Self::Restored => EventKind::Revoked,
         }
@@ -90,6 +98,6 @@ pub struct Reason {
     pub requested_by: Option<TokenHash>,
     /// The reason.
     pub why: Why,
-    /// The address of the client, when known.
-    pub ip: Option<String>,
+    /// Where it was asked for from.
+    pub origin: Origin,
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::clock::Timestamp;
+use super::event::Origin;
 use super::id::{SessionId, UserId};
 
 /// One login of one user.
@@ -33,6 +34,17 @@ pub struct Client {
     pub user_agent: String,
     /// The `Host` the login was sent to.
     pub host: String,
+    /// The id of the request, for the audit. It is not kept with the session: empty in one that was read from the store.
+    pub request_id: String,
+}
+
+impl Client {
+    /// Where a request came from, as the audit keeps it.
+    pub fn origin(&self) -> Origin {
+        let known = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let (ip, user_agent) = (known(&self.ip), known(&self.user_agent));
+        Origin { ip, user_agent, request_id: known(&self.request_id), actor_name: None }
+    }
 }
 
 /// The deadlines of a session. At a deadline the session is over: `now >= deadline`.

@@ -70,6 +70,11 @@ fn compatible(text: &str, longest: usize, passes: impl Fn(char) -> bool) -> Resu
     Ok(text.to_owned())
 }
 
+/// A text to be searched in, or for, whatever its case, its width and the composition of its letters.
+pub fn folded(text: &str) -> String {
+    compatible_lower_case(text)
+}
+
 /// A login name, as its owner writes it: 1 to 64 characters of RFC 8265's `UsernameCaseMapped`, no `@`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Username(String);

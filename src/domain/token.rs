@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
+use super::cursor::CursorKey;
 use super::entropy::{Entropy, NoEntropy};
 use super::name_hash::NameKey;
 
@@ -158,8 +159,13 @@ impl TokenKey {
         NameKey::new(&self.0.clone().chain_update(label).finalize().into_bytes().into())
     }
 
-    /// A key for the secrets of second factors, where none is given from outside the store. It reveals nothing about this
-    /// one, as little as that for names does.
+    /// A key for the cursors of lists, made as that one.
+    pub fn cursor_key(&self) -> CursorKey {
+        let label = "sessiond: cursors of lists that are paged";
+        CursorKey::new(&self.0.clone().chain_update(label).finalize().into_bytes().into())
+    }
+
+    /// A key for the secrets of second factors, where none is given from outside the store. It is made as those two.
     pub fn second_factor_key(&self) -> [u8; 32] {
         let label = "sessiond: the secrets of second factors";
         self.0.clone().chain_update(label).finalize().into_bytes().into()

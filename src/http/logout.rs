@@ -139,7 +139,8 @@ impl<'r> CookieSessions<'r> {
         self.cleared(|live| live.user_id() == caller.user_id() && ended(live), app)
     }
 
-    fn cleared(&self, ended: impl Fn(&Principal) -> bool, app: &App) -> Vec<HeaderValue> {
+    /// The `Set-Cookie` values for an answer that ended the sessions that `ended` says.
+    pub fn cleared(&self, ended: impl Fn(&Principal) -> bool, app: &App) -> Vec<HeaderValue> {
         if self.principals.iter().any(ended) { self.cookies.clear(app) } else { Vec::new() }
     }
 }

@@ -26,8 +26,8 @@ use tower_http::timeout::RequestBodyDeadlineLayer;
 use tower_http::trace::TraceLayer;
 
 use self::answers::Answers;
-use self::dialect::canonical::{self, Canonical};
-use self::dialect::{medama, rocketchat, second_factor};
+use self::dialect::canonical;
+use self::dialect::{medama, rocketchat};
 use self::framing::Listener;
 use self::layers::ByHead;
 use self::pages::Pages;
@@ -39,6 +39,7 @@ use self::request::state::App;
 use self::routes::{Route, Routes};
 use self::verify::{StatusOnly, Verify};
 
+pub mod admin;
 pub mod answers;
 pub mod brand;
 pub mod connection;
@@ -61,8 +62,8 @@ fn dialects() -> Mounts {
     Mounts::default()
         .mount("", medama::routes())
         .mount("/api/v1", rocketchat::routes())
-        .mount("/api/v1/auth", canonical::routes().and(second_factor::routes()))
-        .mount("/api/v1/admin", Routes::<Canonical>::default())
+        .mount("/api/v1/auth", canonical::routes())
+        .mount("/api/v1/admin", admin::routes())
         .mount("/verify", Routes::<StatusOnly>::default())
         .pages(pages::routes())
 }

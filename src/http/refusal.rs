@@ -186,7 +186,7 @@ pub async fn too_late<D: Dialect>(elapsed: BoxError) -> Response {
 /// A refusal of a head. The connection ends with it: what follows such a head may not be what it seems.
 pub fn refuse_head<D: Dialect>(refusal: &Refusal) -> Response {
     // CONNECT, which no route takes.
-    const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE, OPTIONS");
+    const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE, OPTIONS");
     let mut response = D::refuse(refusal);
     response.headers_mut().insert(CONNECTION, CLOSE);
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {

@@ -64,6 +64,12 @@ impl<D: Dialect> Routes<D> {
         self.route(path, &[Method::DELETE], on(MethodFilter::DELETE, Checked::<D, _>::new(Finished(handler))))
     }
 
+    /// The same as a PATCH.
+    #[must_use]
+    pub fn change_by_patch<H: Handler<T, App>, T: 'static>(self, path: &'static str, handler: H) -> Self {
+        self.route(path, &[Method::PATCH], on(MethodFilter::PATCH, Checked::<D, _>::new(Finished(handler))))
+    }
+
     /// The same as a POST, and as a GET whose handler must accept only header credentials, since any page can have a
     /// browser send one. Such a GET is not answered to HEAD, so axum's `Allow` would not be right.
     #[must_use]

@@ -1,238 +1,230 @@
-//! Users: changing one's own password, and what only an operator may do.
+//! What may be done to any account and any session: the same for the operator and for administrators.
 
-use std::time::Duration;
-
-use super::error::Unusable;
-use super::sessions::principal_reason;
+use super::error::Conflict;
+use super::password_change::{fit, unchanged};
+use super::selection::Selection;
 use super::{Error, Result, Service};
-use crate::cache::coherence::{Confirmed, confirm};
-use crate::domain::event::Actor;
-use crate::domain::id::{SessionId, UserId};
-use crate::domain::password::Password;
-use crate::domain::principal::Principal;
-use crate::domain::revocation::{Reason, Seq, Why};
-use crate::domain::session::{Client, Session};
+use crate::domain::event::{Actor, Origin};
+use crate::domain::id::UserId;
+use crate::domain::one_time::{self, OneTimePassword};
+use crate::domain::revocation::{Reason, Why};
 use crate::domain::text::{BadText, Email, LoginName, Name, Username};
-use crate::domain::token::Token;
-use crate::domain::user::{NewUser, User};
+use crate::domain::token::TokenHash;
+use crate::domain::user::{Account, NewUser, OneTime, User, UserEdit};
 use crate::password::Verdict;
-use crate::store::{Added, Changed, PasswordChange, Renewal, Revoked, Target};
+use crate::store::{Added, Changed, Deleted, Edited, Initial, PasswordChange, Revoked, Selected, SelectedEnd, Target};
 
-/// The outcome of changing one's own password.
-#[derive(Debug)]
-pub struct Renewed {
-    /// How many other sessions ended.
-    pub revoked: usize,
-    /// The session's new token, which is shown now and never again.
-    pub token: Token,
-    /// This session, as it was before the change.
-    pub session: Session,
-    /// How long it lasts at most, from now on.
-    pub left: Duration,
+/// How many sessions one transaction ends at most, so that others do not wait for it.
+const BATCH: usize = 500;
+
+/// A user to be made, as it was written down.
+#[derive(Debug, Default)]
+pub struct NewAccount {
+    /// The username.
+    pub username: String,
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// The display name; the username where there is none.
+    pub name: Option<String>,
+    /// Whether it becomes an administrator.
+    pub admin: bool,
+    /// The password. Without one, a one-time password is made up.
+    pub password: Option<String>,
 }
 
-impl Service {
-    /// Sets one's own password, which ends every other session and every login still being checked. The session itself
-    /// goes on under a new token (OWASP ASVS 7.2.4), since there may be a copy of the old one elsewhere. The old one is
-    /// refused everywhere once this answers.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for a password that cannot be set; [`Error::BadCredentials`] when the current one is wrong,
-    /// or was changed meanwhile; [`Error::NoSession`] when the session has ended since it was checked.
-    pub async fn change_password(
-        &self,
-        principal: &Principal,
-        current: String,
-        new: String,
-        client: &Client,
-    ) -> Result<Renewed> {
-        let user = principal.user_id();
-        let known = self.parts.store.credentials_of(user).await?.ok_or(Error::NoSession)?;
-        let new = fit("new_password", new, &known.user.username)?;
-        let mut same = false;
-        let verdict = match Password::new(current) {
-            Ok(current) => {
-                same = new.is(&current);
-                self.hashed(self.parts.hasher.verify(current, Some(known.password_hash)).await)?
-            }
-            Err(_) => Verdict::Wrong,
-        };
-        self.log_unusable_hash(&verdict, Some(user));
-        if !matches!(verdict, Verdict::Right { .. }) {
-            let (session, now) = (principal.session_id(), self.parts.clock.now());
-            self.refusals.password_change(&known.user, session, client, now).await?;
-            return Err(Error::BadCredentials);
-        }
-        if same {
-            return Err(unchanged("new_password"));
-        }
-        let hash = self.hashed(self.parts.hasher.hash(new).await)?;
-        let (session, _) = self.current(principal).await?;
-        let (token, now) = (self.token_key.issue(&*self.parts.entropy)?, self.parts.clock.now());
-        let keep = Renewal {
-            session: session.id,
-            token_hash: token.hash(),
-            tombstone: SessionId::random(&*self.parts.entropy)?,
-            idle_until: self.parts.lifetimes.of(session.remembered).idle_until(now, session.expiry.absolute),
-        };
-        let change = PasswordChange { user, hash, auth_epoch: Some(known.auth_epoch), keep: Some(keep) };
-        let reason = principal_reason(principal, Why::Password, client);
-        let revoked = self.done(self.parts.store.change_password(change, reason).await?).await?;
-        self.forget_first_password().await;
-        Ok(Renewed { revoked, token, left: session.expiry.absolute.since(now), session })
+/// What is to change about a user, as it was written down; `None` stays as it is.
+#[derive(Debug, Default)]
+pub struct AccountEdit {
+    /// The username.
+    pub username: Option<String>,
+    /// The e-mail address; `Some(None)` removes it.
+    pub email: Option<Option<String>>,
+    /// The display name.
+    pub name: Option<String>,
+    /// Whether it is an administrator.
+    pub admin: Option<bool>,
+    /// Whether it may not log in.
+    pub disabled: Option<bool>,
+}
+
+impl AccountEdit {
+    fn checked(self) -> Result<UserEdit> {
+        let Self { username, email, name, admin, disabled } = self;
+        Ok(UserEdit {
+            username: username.as_deref().map(Username::new).transpose().map_err(invalid("username"))?,
+            email: email
+                .map(|email| email.as_deref().map(Email::new).transpose())
+                .transpose()
+                .map_err(invalid("email"))?,
+            name: name.as_deref().map(Name::new).transpose().map_err(invalid("name"))?,
+            admin,
+            disabled,
+        })
     }
-
-    /// The powers of the operator, who may run commands on the machine. Nothing that arrives over the wire gets them.
-    pub const fn operator(&self) -> Operator<'_> {
-        Operator(self)
-    }
-}
-
-fn fit(field: &'static str, password: String, username: &Username) -> Result<Password> {
-    let chosen = Password::chosen(password, username.as_str());
-    chosen.map_err(|unfit| Error::Invalid { field, why: unfit.into() })
-}
-
-fn unchanged(field: &'static str) -> Error {
-    Error::Invalid { field, why: Unusable::Unchanged }
 }
 
 fn invalid(field: &'static str) -> impl Fn(BadText) -> Error {
     move |bad| Error::Invalid { field, why: bad.into() }
 }
 
-/// What the command line may do. A change that a running server must apply returns the number to be confirmed.
-pub struct Operator<'s>(&'s Service);
-
-impl<'s> Operator<'s> {
-    /// The service that the powers are for.
-    pub(super) const fn service(&self) -> &'s Service {
-        self.0
-    }
+/// The right to change any account, and for whom the audit notes what it is used for. Revocations that it returns are
+/// durable, and still to be settled.
+#[derive(Clone, Debug)]
+pub(super) struct Authority {
+    /// The actor.
+    pub(super) by: Actor,
+    /// The session that asks, which has to be live at the moment of each change.
+    pub(super) requested_by: Option<TokenHash>,
+    /// Where the act comes from.
+    pub(super) origin: Origin,
 }
 
-impl Operator<'_> {
+impl Authority {
+    pub(super) fn because(&self, why: Why) -> Reason {
+        Reason { by: self.by, requested_by: self.requested_by, why, origin: self.origin.clone() }
+    }
+
     /// Makes a user.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] and [`Error::Conflict`], with the field.
-    pub async fn add_user(
-        &self,
-        username: &str,
-        email: Option<&str>,
-        name: Option<&str>,
-        admin: bool,
-        password: String,
-    ) -> Result<User> {
-        let parts = &self.0.parts;
+    pub(super) async fn add(&self, service: &Service, new: NewAccount) -> Result<(User, Option<OneTimePassword>)> {
+        let NewAccount { username, email, name, admin, password } = new;
         let user = NewUser {
-            username: Username::new(username).map_err(invalid("username"))?,
-            email: email.map(Email::new).transpose().map_err(invalid("email"))?,
-            name: Name::new(name.unwrap_or(username)).map_err(invalid("name"))?,
+            username: Username::new(&username).map_err(invalid("username"))?,
+            email: email.as_deref().map(Email::new).transpose().map_err(invalid("email"))?,
+            name: Name::new(name.as_deref().unwrap_or(&username)).map_err(invalid("name"))?,
             admin,
         };
-        let hash = self.0.hashed(parts.hasher.hash(fit("password", password, &user.username)?).await)?;
-        let id = UserId::random(&*parts.entropy)?;
-        match parts.store.add_user(id, user, hash, Actor::CommandLine).await? {
-            Added::Yes(user) => Ok(user),
-            Added::UsernameTaken => Err(Error::Conflict("username")),
-            Added::EmailTaken => Err(Error::Conflict("email")),
+        let (password, made_up) = service.password_to_set(password)?;
+        let hash = fit("password", password, &user.username)?;
+        let hash = service.hashed(service.parts.hasher.hash(hash).await)?;
+        let one_time = made_up.as_ref().map(|_| service.one_time());
+        let id = UserId::random(&*service.parts.entropy)?;
+        let password = Initial { hash, one_time };
+        match service.parts.store.add_user(id, user, password, self.by, self.origin.clone()).await? {
+            Added::Yes(user) => Ok((user, made_up)),
+            Added::UsernameTaken => Err(Error::Conflict(Conflict::UsernameTaken)),
+            Added::EmailTaken => Err(Error::Conflict(Conflict::EmailTaken)),
         }
     }
 
-    /// Whether there is no user yet.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn is_first_start(&self) -> Result<bool> {
-        Ok(!self.0.parts.store.has_users().await?)
+    /// Changes what is known of a user.
+    pub(super) async fn edit(&self, service: &Service, user: UserId, edit: AccountEdit) -> Result<(Account, Revoked)> {
+        let edit = edit.checked()?;
+        match service.parts.store.edit_user(user, edit, self.because(Why::Disabled)).await? {
+            Edited::Yes(account, revoked) => Ok((*account, revoked)),
+            Edited::NoUser => Err(Error::NotFound),
+            Edited::UsernameTaken => Err(Error::Conflict(Conflict::UsernameTaken)),
+            Edited::EmailTaken => Err(Error::Conflict(Conflict::EmailTaken)),
+            Edited::LastAdmin => Err(Error::Conflict(Conflict::LastAdmin)),
+            Edited::NoSession(seq) => {
+                service.settled_as_read(seq).await?;
+                Err(Error::NoSession)
+            }
+        }
     }
 
-    /// Every user, by username.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn users(&self) -> Result<Vec<User>> {
-        Ok(self.0.parts.store.users().await?)
+    /// Deletes a user.
+    pub(super) async fn delete(&self, service: &Service, user: UserId) -> Result<Revoked> {
+        match service.parts.store.delete_user(user, self.because(Why::Deleted)).await? {
+            Deleted::Yes(revoked) => Ok(revoked),
+            Deleted::NoUser => Err(Error::NotFound),
+            Deleted::LastAdmin => Err(Error::Conflict(Conflict::LastAdmin)),
+            Deleted::NoSession(seq) => {
+                service.settled_as_read(seq).await?;
+                Err(Error::NoSession)
+            }
+        }
     }
 
-    /// A user by username or e-mail address.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`].
-    pub async fn user(&self, name: &str) -> Result<User> {
-        let known = self.0.parts.store.credentials(&LoginName::either(name)).await?;
-        known.map(|known| known.user).ok_or(Error::NotFound)
-    }
-
-    /// A user's live sessions.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn sessions(&self, user: UserId) -> Result<Vec<Session>> {
-        Ok(self.0.parts.store.sessions(user, self.0.parts.clock.now()).await?.sessions)
-    }
-
-    /// Sets a password, which ends every session of the user.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`], also for the password that is set already; [`Error::NotFound`] when the user is gone.
-    pub async fn set_password(&self, user: UserId, password: String) -> Result<Revoked> {
-        let parts = &self.0.parts;
+    /// Sets a password, or where there is none, one that has to be changed at its first use. It ends every session of the
+    /// user.
+    pub(super) async fn set_password(
+        &self,
+        service: &Service,
+        user: UserId,
+        password: Option<String>,
+    ) -> Result<(Revoked, Option<OneTimePassword>)> {
+        let parts = &service.parts;
         let known = parts.store.credentials_of(user).await?.ok_or(Error::NotFound)?;
+        let (password, made_up) = service.password_to_set(password)?;
         let password = fit("password", password, &known.user.username)?;
-        let current = self.0.hashed(parts.hasher.verify(password.clone(), Some(known.password_hash)).await)?;
-        if matches!(current, Verdict::Right { .. }) {
-            return Err(unchanged("password"));
+        if made_up.is_none() {
+            let current = service.hashed(parts.hasher.verify(password.clone(), Some(known.password_hash)).await)?;
+            if matches!(current, Verdict::Right { .. }) {
+                return Err(unchanged("password"));
+            }
         }
-        let hash = self.0.hashed(parts.hasher.hash(password).await)?;
-        let change = PasswordChange { user, hash, auth_epoch: None, keep: None };
-        let revoked = ended(parts.store.change_password(change, because(Why::Password)).await?)?;
-        self.0.forget_first_password().await;
-        Ok(revoked)
+        let hash = service.hashed(parts.hasher.hash(password).await)?;
+        let one_time = made_up.as_ref().map(|_| service.one_time());
+        let change = PasswordChange { user, hash, auth_epoch: None, one_time, keep: None };
+        let changed = parts.store.change_password(change, self.because(Why::Password)).await?;
+        let revoked = service.ended(changed).await?;
+        service.forget_first_password().await;
+        Ok((revoked, made_up))
     }
 
-    /// Lets a user log in no more, which ends every session of theirs; or lets them again.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] when the user is gone.
-    pub async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<Revoked> {
-        self.0.parts.store.set_disabled(user, disabled, because(Why::Disabled)).await?.ok_or(Error::NotFound)
+    /// Ends sessions.
+    pub(super) async fn revoke(&self, service: &Service, target: Target) -> Result<Revoked> {
+        let why = match self.by {
+            Actor::CommandLine => Why::Operator,
+            Actor::User(_) | Actor::System | Actor::Anonymous => Why::Admin,
+        };
+        service.ended(service.parts.store.revoke(target, self.because(why)).await?).await
     }
 
-    /// Ends one session.
-    ///
-    /// # Errors
-    /// When the store fails; that nothing ended shows in the result.
-    pub async fn revoke(&self, session: SessionId) -> Result<Revoked> {
-        ended(self.0.parts.store.revoke(Target::Id(session, None), because(Why::Operator)).await?)
-    }
-
-    /// Ends every session of a user.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn revoke_all(&self, user: UserId) -> Result<Revoked> {
-        ended(self.0.parts.store.revoke(Target::All(user), because(Why::Operator)).await?)
-    }
-
-    /// Waits until a running server refuses what `seq` ended.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn confirm(&self, seq: Seq) -> Result<Confirmed> {
-        Ok(confirm(&*self.0.parts.store, seq).await?)
+    /// Ends those of `sessions` that are live, which is one event in the audit.
+    pub(super) async fn revoke_selection(&self, service: &Service, selection: Selection) -> Result<Revoked> {
+        let why = match self.by {
+            Actor::CommandLine => Why::Operator,
+            Actor::User(_) | Actor::System | Actor::Anonymous => Why::Admin,
+        };
+        let (mut all, mut event) = (Revoked::default(), None);
+        for batch in selection.sessions.chunks(BATCH) {
+            let selected = Selected { sessions: batch.to_vec(), event };
+            let end = service.parts.store.revoke_selected(selected, self.because(why)).await?;
+            let SelectedEnd { changed, event: counted } = end;
+            event = counted;
+            let Revoked { sessions, seq } = service.ended(changed).await?;
+            all.seq = all.seq.max(seq);
+            all.sessions.extend(sessions);
+        }
+        Ok(all)
     }
 }
 
-const fn because(why: Why) -> Reason {
-    Reason { by: Actor::CommandLine, requested_by: None, why, ip: None }
-}
+impl Service {
+    /// The password that is to be set, and whether it was made up here.
+    fn password_to_set(&self, password: Option<String>) -> Result<(String, Option<OneTimePassword>)> {
+        if let Some(password) = password {
+            return Ok((password, None));
+        }
+        let made_up = OneTimePassword::random(&*self.parts.entropy)?;
+        Ok((made_up.reveal().to_owned(), Some(made_up)))
+    }
 
-fn ended(changed: Changed) -> Result<Revoked> {
-    match changed {
-        Changed::Yes(revoked) => Ok(revoked),
-        // A command has no session that it asks through.
-        Changed::Superseded | Changed::NoSession(_) => Err(Error::NotFound),
+    fn one_time(&self) -> OneTime {
+        OneTime { expires_at: Some(self.parts.clock.now().after(one_time::LIFETIME)) }
+    }
+
+    /// What a change has ended.
+    async fn ended(&self, changed: Changed) -> Result<Revoked> {
+        match changed {
+            Changed::Yes(revoked) => Ok(revoked),
+            Changed::Superseded => Err(Error::NotFound),
+            Changed::NoSession(seq) => {
+                self.settled_as_read(seq).await?;
+                Err(Error::NoSession)
+            }
+        }
+    }
+
+    /// A user by id, username or e-mail address.
+    pub(super) async fn find_user(&self, text: &str) -> Result<User> {
+        if let Ok(id) = text.parse()
+            && let Some(known) = self.parts.store.credentials_of(id).await?
+        {
+            return Ok(known.user);
+        }
+        let known = self.parts.store.credentials(&LoginName::either(text)).await?;
+        known.map(|known| known.user).ok_or(Error::NotFound)
     }
 }

@@ -30,9 +30,15 @@ pub enum Error {
     /// What was named does not exist, or belongs to another user: the two are not distinguished.
     #[error("not found")]
     NotFound,
-    /// The value of the named field is taken.
-    #[error("the {0} is taken")]
-    Conflict(&'static str),
+    /// The password was right, but is a one-time password that has to be changed first.
+    #[error("the password has to be changed")]
+    PasswordChangeRequired,
+    /// The act asks for a password that was given a short while ago.
+    #[error("the password was given too long ago")]
+    ReauthenticationRequired,
+    /// It does not go together with what there is.
+    #[error("{0}")]
+    Conflict(Conflict),
     /// A field's value cannot be used.
     #[error("{field} {why}")]
     Invalid {
@@ -55,6 +61,29 @@ pub enum Error {
     Bug(#[source] Cause),
 }
 
+/// What does not go together with what there is. As text, it is a sentence without its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// Another user has the username.
+    #[error("the username is taken")]
+    UsernameTaken,
+    /// Another user has the e-mail address.
+    #[error("the email is taken")]
+    EmailTaken,
+    /// No administrator who can log in would be left.
+    #[error("no administrator who can log in would be left")]
+    LastAdmin,
+    /// Administrators do not do this to themselves.
+    #[error("administrators cannot do this to themselves")]
+    Oneself,
+    /// The enrolment of a second factor is over: it was replaced or used, or took too long.
+    #[error("this is over, start again")]
+    EnrolmentReplaced,
+    /// More sessions match than were expected.
+    #[error("more sessions match than were expected")]
+    MoreThanExpected,
+}
+
 /// Why a field's value cannot be used. As text, it is a sentence that goes behind the field's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
@@ -64,6 +93,9 @@ pub enum Unusable {
     /// It is the password that is to be changed.
     #[error("must differ from the current one")]
     Unchanged,
+    /// Nothing asks for it.
+    #[error("is only taken where the password has to be changed")]
+    NotAsked,
     /// It is no username, address or name.
     #[error(transparent)]
     Text(#[from] BadText),
@@ -80,6 +112,8 @@ impl Error {
             | Self::NoSession
             | Self::Forbidden
             | Self::NotFound
+            | Self::PasswordChangeRequired
+            | Self::ReauthenticationRequired
             | Self::Conflict(_)
             | Self::Invalid { .. }
             | Self::Overloaded => None,
@@ -96,6 +130,8 @@ impl Error {
             | Self::NoSession
             | Self::Forbidden
             | Self::NotFound
+            | Self::PasswordChangeRequired
+            | Self::ReauthenticationRequired
             | Self::Conflict(_)
             | Self::Invalid { .. }
             | Self::Overloaded

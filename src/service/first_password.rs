@@ -8,7 +8,7 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use super::accounts::Operator;
+use super::operator::Operator;
 use super::{Result, Service};
 use crate::domain::id::{LENGTH, UserId};
 use crate::domain::password::PasswordHash;

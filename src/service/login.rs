@@ -27,6 +27,8 @@ pub struct Login {
     pub remembered: bool,
     /// The tokens that came along in the cookies which this login will overwrite.
     pub replaces: Vec<Token>,
+    /// The password that takes the place of a one-time password.
+    pub new_password: Option<String>,
     /// The address and user agent of the client.
     pub client: Client,
 }
@@ -55,8 +57,9 @@ impl Service {
     /// Checks a password and begins a session. Always a new token (OWASP ASVS 7.2.4).
     ///
     /// # Errors
-    /// [`Error::BadCredentials`] for every refusal alike; [`Error::SecondFactorRequired`] when the password was right, and
-    /// a code is missing or wrong; [`Error::Overloaded`] at once when too many wait.
+    /// [`Error::BadCredentials`] for every refusal alike; [`Error::Overloaded`] at once when too many wait;
+    /// [`Error::SecondFactorRequired`] when the password was right, and a code is missing or wrong, and then
+    /// [`Error::PasswordChangeRequired`] and [`Error::Invalid`] for a password that has to be changed.
     pub async fn login(&self, login: Login) -> Result<LoggedIn> {
         match self.first_step(login, false).await? {
             FirstStep::LoggedIn(logged_in) => Ok(*logged_in),
@@ -64,7 +67,8 @@ impl Service {
         }
     }
 
-    /// The same in two steps: where a code is needed and none was given, the login waits for it.
+    /// The same in two steps: where a code is needed and none was given, the login waits for it. One with a password that
+    /// has to be changed does not wait, since the password is needed again.
     ///
     /// # Errors
     /// As [`Self::login`].
@@ -73,7 +77,7 @@ impl Service {
     }
 
     async fn first_step(&self, login: Login, may_wait: bool) -> Result<FirstStep> {
-        let Login { name, password, code, remembered, replaces, client } = login;
+        let Login { name, password, code, remembered, replaces, new_password, client } = login;
         // A name that no user can have is not looked up, and costs the same as an unknown one.
         let known = match name {
             LoginName::Impossible(_) => None,
@@ -89,18 +93,24 @@ impl Service {
         // A disabled user is treated as an unknown one: every refusal is the same work.
         let enabled = known.as_ref().filter(|known| known.user.disabled_at.is_none());
         let hash = enabled.map(|known| known.password_hash.clone());
+        let one_time = enabled.and_then(|known| known.one_time);
+        let typed = one_time.map(|_| password.clone());
         let right = self.hashed(self.parts.hasher.verify(password, hash).await)?;
         self.log_unusable_hash(&right, user.map(|user| user.id));
-        let (Some(known), Verdict::Right { rehashed }) = (&known, right) else {
+        let expired = one_time.is_some_and(|one_time| one_time.has_expired(self.parts.clock.now()));
+        let (Some(known), Verdict::Right { rehashed }, false) = (&known, right, expired) else {
             self.refusals.login(&name, user, &client, self.parts.clock.now()).await?;
             return Err(Error::BadCredentials);
         };
         let proof = match self.login_proof(&known.user, code.as_deref(), &client).await {
-            Err(Error::SecondFactorRequired { wrong: false }) if may_wait => {
+            Err(Error::SecondFactorRequired { wrong: false }) if may_wait && one_time.is_none() => {
                 return Ok(FirstStep::CodeNeeded(self.wait_for_code(known, remembered).await?));
             }
             proof => proof?,
         };
+        let changed = self.change_at_first_use(known, typed.as_ref(), new_password, &client).await?;
+        let rehashed = rehashed.filter(|_| changed.is_none());
+        let known = changed.as_ref().unwrap_or(known);
         let token = self.token_key.issue(&*self.parts.entropy)?;
         let mut new = self.session_for(known, &token, remembered, client)?;
         new.replaces = self.replaced(&replaces);

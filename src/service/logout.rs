@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 
 use super::verify::Presented;
 use super::{Error, Result, Service};
+use crate::domain::event::Origin;
 use crate::domain::session::Client;
 use crate::store::{Logout, Result as StoreResult};
 
@@ -17,7 +18,8 @@ impl Service {
         let issued = presented.iter().filter(|presented| self.issued(&presented.token));
         // Handed in together, so that they share a commit.
         let logouts = join_all(issued.map(|Presented { token, user }| {
-            self.parts.store.logout(Logout { token: token.hash(), user: *user, ip: Some(client.ip.clone()) })
+            let Origin { ip, request_id, .. } = client.origin();
+            self.parts.store.logout(Logout { token: token.hash(), user: *user, ip, request_id })
         }));
         let mut ended = false;
         for revoked in logouts.await.into_iter().collect::<StoreResult<Vec<_>>>()? {

@@ -1,10 +1,12 @@
 //! Every business rule, once. Knows nothing of HTTP and nothing of SQL.
 //!
 //! `login` begins sessions, and `login_code` those that need a second step; `verify` checks them, `logout` ends those that a
-//! request presents, and `sessions` lists a user's and ends any of them. `accounts` is about users, `first_password` about
-//! the password that was made up for the first of them, `second_factor` about what a login needs beside a password, and
-//! `replicas` about the processes that serve. `health` says whether this one can serve, `refusals` records in the log and
-//! the audit who was refused, and `error` is all that can go wrong.
+//! request presents, and `sessions` lists a user's and ends any of them. `password_change` sets one's own password, and
+//! `second_factor` is about what a login needs beside it. `accounts` is what may be done to any account, by the `operator`
+//! and by an `admin`; `selection` is about the sessions of all users, and `audit` about reading what happened.
+//! `first_password` is about the password that was made up for the first user, and `replicas` about the processes that
+//! serve. `health` says whether this one can serve, `refusals` records in the log and the audit who was refused, and
+//! `error` is all that can go wrong.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -20,6 +22,7 @@ use crate::cache::Cache;
 use crate::cache::coherence::Coherence;
 use crate::cache::touch::Touches;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::cursor::CursorKey;
 use crate::domain::entropy::Entropy;
 use crate::domain::id::UserId;
 use crate::domain::revocation::Seq;
@@ -31,15 +34,20 @@ use crate::store::{Revoked, SharedStore};
 use crate::telemetry::Metrics;
 
 pub mod accounts;
+pub mod admin;
+pub mod audit;
 pub mod error;
 pub mod first_password;
 pub mod health;
 pub mod login;
 pub mod login_code;
 mod logout;
+pub mod operator;
+pub mod password_change;
 mod refusals;
 pub mod replicas;
 pub mod second_factor;
+pub mod selection;
 pub mod sessions;
 pub mod verify;
 
@@ -84,6 +92,7 @@ pub struct Parts {
 pub struct Service {
     parts: Parts,
     token_key: TokenKey,
+    cursor_key: CursorKey,
     refusals: Arc<Refusals>,
     /// Loads of one token run one at a time, so that the second finds what the first has put into the cache.
     loads: Box<[Mutex<()>]>,
@@ -114,7 +123,8 @@ impl Service {
         let token_key = parts.store.token_key().await?;
         let loads = (0..LOADS).map(|_| Mutex::default()).collect();
         let refusals = Arc::new(Refusals::new(Arc::clone(&parts.store), token_key.name_key()));
-        Ok(Self { parts, token_key, refusals, loads, unusable: parking_lot::Mutex::default() })
+        let cursor_key = token_key.cursor_key();
+        Ok(Self { parts, token_key, cursor_key, refusals, loads, unusable: parking_lot::Mutex::default() })
     }
 
     /// Records how many logins were refused beyond those recorded one by one, until it is stopped.
@@ -129,6 +139,11 @@ impl Service {
     /// When the store fails.
     pub async fn ready(&self) -> Result<()> {
         Ok(self.parts.health.ready().await?)
+    }
+
+    /// The key for cursors of lists.
+    pub const fn cursors(&self) -> &CursorKey {
+        &self.cursor_key
     }
 
     /// The time now, by the clock that decides how long sessions live.

@@ -1,5 +1,6 @@
 //! Records refused logins in the log and the audit: the first few of a kind one by one, and the others as a count.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -78,9 +79,11 @@ impl Windows {
         };
         let like = || match kind {
             Kind::Login { .. } | Kind::PasswordChange { .. } | Kind::Code { .. } => {
-                Event { session: None, user_agent: None, ..event.clone() }
+                Event { session: None, user_agent: None, request_id: None, ..event.clone() }
             }
-            Kind::UnknownNames { .. } => Event { name: None, session: None, user_agent: None, ..event.clone() },
+            Kind::UnknownNames { .. } => {
+                Event { name: None, session: None, user_agent: None, request_id: None, ..event.clone() }
+            }
             Kind::Impossible | Kind::Others => Event {
                 actor: Actor::Anonymous,
                 user: None,
@@ -89,6 +92,7 @@ impl Windows {
                 detail: None,
                 name: None,
                 user_agent: None,
+                request_id: None,
                 ..event.clone()
             },
         };
@@ -177,12 +181,11 @@ impl Refusals {
     ) -> Result<()> {
         let event = Event {
             session: Some(session),
-            ip: Some(client.ip.clone()),
-            detail: Some(PASSWORD),
+            detail: Some(Cow::Borrowed(PASSWORD)),
             name: Some(user.username.as_str().to_owned()),
-            user_agent: Some(client.user_agent.clone()),
             ..Event::about(user.id, EventKind::LoginFailed, Actor::User(user.id), at)
         };
+        let event = event.from(&client.origin());
         self.record(Kind::PasswordChange { user: user.id, ip: client.ip.clone() }, event).await
     }
 
@@ -193,7 +196,7 @@ impl Refusals {
     pub(super) async fn code(&self, user: &User, client: &Client, at: Timestamp) -> Result<()> {
         let event = Event {
             ip: Some(client.ip.clone()),
-            detail: Some(CODE),
+            detail: Some(Cow::Borrowed(CODE)),
             name: Some(user.username.as_str().to_owned()),
             user_agent: Some(client.user_agent.clone()),
             ..Event::about(user.id, EventKind::LoginFailed, Actor::Anonymous, at)
@@ -216,13 +219,15 @@ impl Refusals {
             actor: Actor::Anonymous,
             user: known.map(|user| user.id),
             session: None,
-            ip: Some(client.ip.clone()),
+            ip: None,
             detail: None,
             name: Some(known.map_or_else(|| name_hash.clone(), |user| user.username.as_str().to_owned())),
-            user_agent: Some(client.user_agent.clone()),
+            actor_name: None,
+            user_agent: None,
+            request_id: None,
             count: 1,
         };
-        (event, name_hash)
+        (event.from(&client.origin()), name_hash)
     }
 
     async fn record(&self, kind: Kind, event: Event) -> Result<()> {
@@ -263,7 +268,7 @@ fn log(event: &Event, more: Option<i64>) {
     let Event { user, ip, detail, name, user_agent, .. } = event;
     let (ip, name, user_agent) = (ip.as_deref(), name.as_deref(), user_agent.as_deref());
     let (username, name_hash) = if user.is_some() { (name, None) } else { (None, name) };
-    let what = match (*detail, more) {
+    let what = match (detail.as_deref(), more) {
         (None, None) => "login refused",
         (None, Some(_)) => "more logins refused",
         (Some(CODE), None) => "code refused",
@@ -290,7 +295,9 @@ mod tests {
             ip: Some(String::from("192.0.2.1")),
             detail: None,
             name: Some(name.to_owned()),
+            actor_name: None,
             user_agent: Some(String::from("curl")),
+            request_id: None,
             count: 1,
         };
         (Kind::Login { name_hash: name.to_owned(), ip: String::from("192.0.2.1") }, event)

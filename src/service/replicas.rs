@@ -1,6 +1,6 @@
 //! Which processes serve from the store, for the commands that run beside them.
 
-use super::accounts::Operator;
+use super::operator::Operator;
 use super::{Result, Service};
 use crate::cache::coherence::liveness;
 use crate::store::{Replica, Replicas};

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use super::accounts::{Operator, Renewed};
+use super::accounts::Authority;
+use super::error::Conflict;
+use super::password_change::Renewed;
 use super::sessions::principal_reason;
 use super::{Error, Result, Service};
 use crate::domain::clock::Timestamp;
-use crate::domain::event::Actor;
 use crate::domain::id::{EnrolmentId, SessionId, UserId};
 use crate::domain::password::Password;
 use crate::domain::principal::Principal;
-use crate::domain::revocation::{Reason, Why};
+use crate::domain::revocation::Why;
 use crate::domain::second_factor::SecretText;
 use crate::domain::second_factor::proof::Proof;
 use crate::domain::second_factor::recovery::RecoveryCode;
@@ -126,7 +127,7 @@ impl Service {
         let begun_after = now.before(ENROLMENT);
         let pending = self.parts.store.enrolment(user).await?;
         let pending = pending.filter(|pending| pending.id.as_str() == enrolment && pending.started_at > begun_after);
-        let pending = pending.ok_or(Error::Conflict(ENROLMENT_OVER))?;
+        let pending = pending.ok_or(Error::Conflict(Conflict::EnrolmentReplaced))?;
         let secret = self.parts.factor_keys.open(&pending.secret, user).ok_or_else(unreadable)?;
         let step = match TypedCode::read(code) {
             TypedCode::Authenticator(code) => secret.matching(code, now, None),
@@ -278,32 +279,31 @@ impl Service {
             FactorChanged::Superseded => Err(Error::BadCredentials),
             FactorChanged::Unproven => self.wrong_code(&known.user, client).await,
             FactorChanged::NoFactor => Err(Error::NotFound),
-            FactorChanged::EnrolmentOver => Err(Error::Conflict(ENROLMENT_OVER)),
+            FactorChanged::EnrolmentOver => Err(Error::Conflict(Conflict::EnrolmentReplaced)),
         }
     }
 }
-
-/// What conflicts where an enrolment is over.
-pub const ENROLMENT_OVER: &str = "enrolment";
 
 /// A process that serves has looked for such secrets at its start, and found none.
 fn unreadable() -> Error {
     Error::Bug("a second factor is encrypted under a key that is not here, or was changed in the store".into())
 }
 
-impl Operator<'_> {
+impl Authority {
     /// Removes a user's second factor, which ends every session of theirs.
     ///
     /// # Errors
     /// [`Error::NotFound`] when the user is gone, or has no second factor.
-    pub async fn reset_second_factor(&self, user: UserId) -> Result<Revoked> {
+    pub(super) async fn reset_second_factor(&self, service: &Service, user: UserId) -> Result<Revoked> {
         let change = FactorChange { user, auth_epoch: None, proof: None, keep: None, act: FactorAct::Remove };
-        let reason = Reason { by: Actor::CommandLine, requested_by: None, why: Why::SecondFactor, ip: None };
-        match self.service().parts.store.change_second_factor(change, reason).await? {
+        match service.parts.store.change_second_factor(change, self.because(Why::SecondFactor)).await? {
             FactorChanged::Yes(revoked) => Ok(revoked),
+            FactorChanged::NoSession(seq) => {
+                service.settled_as_read(seq).await?;
+                Err(Error::NoSession)
+            }
             FactorChanged::NoFactor
             | FactorChanged::Superseded
-            | FactorChanged::NoSession(_)
             | FactorChanged::Unproven
             | FactorChanged::EnrolmentOver => Err(Error::NotFound),
         }

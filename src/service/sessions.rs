@@ -99,6 +99,6 @@ pub(super) fn principal_reason(principal: &Principal, why: Why, client: &Client)
         by: Actor::User(principal.user_id()),
         requested_by: Some(principal.token_hash),
         why,
-        ip: Some(client.ip.clone()),
+        origin: client.origin(),
     }
 }

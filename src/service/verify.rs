@@ -153,6 +153,8 @@ impl Service {
                 | Error::SecondFactorRequired { .. }
                 | Error::Forbidden
                 | Error::NotFound
+                | Error::PasswordChangeRequired
+                | Error::ReauthenticationRequired
                 | Error::Conflict(_)
                 | Error::Invalid { .. }
                 | Error::Overloaded

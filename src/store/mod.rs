@@ -9,21 +9,21 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::event::{Actor, Event};
-use crate::domain::id::UserId;
-use crate::domain::password::PasswordHash;
+use crate::domain::event::{Actor, Event, Origin};
+use crate::domain::id::{SessionId, UserId};
 use crate::domain::revocation::{Reason, Revocation};
 use crate::domain::second_factor::sealed::KeyId;
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::token::{TokenHash, TokenKey};
-use crate::domain::user::{Credentials, NewUser, User};
+use crate::domain::user::{Account, Credentials, NewUser, User, UserEdit};
 
 pub mod backup;
 mod batch;
 pub mod connect;
 mod copied;
 pub mod copy;
+mod edit;
 mod error;
 mod migrate;
 pub mod opening;
@@ -40,7 +40,9 @@ pub use error::{Cause, Result, StoreError};
 pub use replicas::{News, Replica, Replicas};
 pub use second_factor::{Enrolment, Factor, FactorAct, FactorChange, FactorChanged, PendingLogin};
 pub use types::{
-    Added, Changed, Created, Listing, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked, Target,
+    Added, Changed, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch, Initial, ListedSession, Listing,
+    Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked, Selected, SelectedEnd, SessionStretch, StoredEvent,
+    Target,
 };
 
 /// Applies every revocation to what is kept in memory, in the order of their numbers and before it is published.
@@ -86,8 +88,40 @@ pub trait Store: Send + Sync + 'static {
     /// Every user, by username.
     async fn users(&self) -> Result<Vec<User>>;
 
-    /// Adds a user.
-    async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor) -> Result<Added>;
+    /// A user as administrators see them.
+    async fn account(&self, user: UserId) -> Result<Option<Account>>;
+
+    /// At most `limit` users in the order in which they were made, after the one that was made then and has that id.
+    async fn accounts(&self, after: Option<(Timestamp, UserId)>, limit: u32) -> Result<Vec<Account>>;
+
+    /// Adds a user with this id.
+    async fn add_user(&self, id: UserId, user: NewUser, password: Initial, by: Actor, origin: Origin) -> Result<Added>;
+
+    /// Changes what is known of a user. Sessions end where the user is disabled; otherwise they go on, and every cache
+    /// asks anew about them. Refuses to leave no administrator who can log in.
+    async fn edit_user(&self, user: UserId, edit: UserEdit, reason: Reason) -> Result<Edited>;
+
+    /// Ends the sessions of a user and removes what is known of them. Their id stays in the audit and in tombstones.
+    async fn delete_user(&self, user: UserId, reason: Reason) -> Result<Deleted>;
+
+    /// Ends selected sessions in one transaction, whose size is the caller's to bound.
+    async fn revoke_selected(&self, selected: Selected, reason: Reason) -> Result<SelectedEnd>;
+
+    /// The live session with this id, in a stretch of its own.
+    async fn live_session(&self, session: SessionId, now: Timestamp) -> Result<SessionStretch>;
+
+    /// The live sessions among the `rows` rows that come before number `before`, or before the end.
+    async fn session_stretch(&self, before: Option<i64>, rows: u32, now: Timestamp) -> Result<SessionStretch>;
+
+    /// The newest of the wanted events, `most` at most, among the `rows` rows that come before number `before`, or before
+    /// the end.
+    async fn event_stretch(
+        &self,
+        filter: &EventFilter,
+        before: Option<EventNumber>,
+        rows: u32,
+        most: usize,
+    ) -> Result<EventStretch>;
 
     /// Makes a session, unless its login is superseded or its second factor is not proven, and ends what it replaces and what is over the cap: the ones not seen
     /// for longest.
@@ -101,9 +135,6 @@ pub trait Store: Send + Sync + 'static {
 
     /// Sets a password and ends every session but the one to keep, which goes on under a new token.
     async fn change_password(&self, change: PasswordChange, reason: Reason) -> Result<Changed>;
-
-    /// Disables a user and ends their sessions, or enables them again. `None`: there is no such user.
-    async fn set_disabled(&self, user: UserId, disabled: bool, reason: Reason) -> Result<Option<Revoked>>;
 
     /// A user's second factor, if one is in force.
     async fn second_factor(&self, user: UserId) -> Result<Option<Factor>>;

@@ -7,7 +7,7 @@ use sqlx::encode::IsNull;
 use sqlx::postgres::{PgHasArrayType, PgTypeInfo};
 use sqlx::{ColumnIndex, Database, Decode, Encode, FromRow, Row, Type};
 
-use super::{Enrolment, Factor, Lookup, PendingLogin, Replica};
+use super::{Enrolment, EventNumber, Factor, ListedSession, Lookup, PendingLogin, Replica, StoredEvent};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{EnrolmentId, ReplicaId, SessionId, UserId};
 use crate::domain::password::PasswordHash;
@@ -17,7 +17,7 @@ use crate::domain::second_factor::totp::Step;
 use crate::domain::session::{Client, Expiry, Session};
 use crate::domain::text::{Email, Name, Username};
 use crate::domain::token::TokenHash;
-use crate::domain::user::{Credentials, User};
+use crate::domain::user::{Account, Credentials, OneTime, User};
 
 /// Why a value cannot be written or read, as the driver takes it.
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -139,11 +139,31 @@ pub(super) struct CredentialsRow {
     user: UserRow,
     password_hash: PasswordHash,
     auth_epoch: i64,
+    must_change_password: bool,
+    password_expires_at: Option<Timestamp>,
 }
 
 impl From<CredentialsRow> for Credentials {
     fn from(row: CredentialsRow) -> Self {
-        Self { user: row.user.into(), password_hash: row.password_hash, auth_epoch: row.auth_epoch }
+        let one_time = row.must_change_password.then_some(OneTime { expires_at: row.password_expires_at });
+        Self { user: row.user.into(), password_hash: row.password_hash, auth_epoch: row.auth_epoch, one_time }
+    }
+}
+
+/// A user, and what administrators see beside.
+#[derive(FromRow)]
+pub(super) struct AccountRow {
+    #[sqlx(flatten)]
+    user: UserRow,
+    must_change_password: bool,
+    last_login_at: Option<Timestamp>,
+    second_factor: bool,
+}
+
+impl From<AccountRow> for Account {
+    fn from(row: AccountRow) -> Self {
+        let AccountRow { user, must_change_password, last_login_at, second_factor } = row;
+        Self { user: user.into(), must_change_password, last_login_at, second_factor }
     }
 }
 
@@ -171,7 +191,7 @@ impl From<SessionRow> for Session {
             last_seen_at: row.last_seen_at,
             expiry: Expiry { idle: row.idle_expires_at, absolute: row.expires_at },
             remembered: row.remembered,
-            client: Client { ip: row.ip, user_agent: row.user_agent, host: row.host },
+            client: Client { ip: row.ip, user_agent: row.user_agent, host: row.host, request_id: String::new() },
         }
     }
 }
@@ -194,6 +214,79 @@ where
         let id: Option<SessionId> = row.try_get("id")?;
         let session = id.map(|_| SessionRow::from_row(row)).transpose()?;
         Ok(Self { head: row.try_get("head")?, session: session.map(Session::from) })
+    }
+}
+
+/// A live session, and its user's name.
+#[derive(FromRow)]
+pub(super) struct ListedSessionRow {
+    number: i64,
+    #[sqlx(flatten)]
+    session: SessionRow,
+    username: Username,
+    name: Name,
+}
+
+impl From<ListedSessionRow> for ListedSession {
+    fn from(row: ListedSessionRow) -> Self {
+        Self { number: row.number, session: row.session.into(), username: row.username, name: row.name }
+    }
+}
+
+/// An event.
+#[derive(FromRow)]
+pub(super) struct StoredEventRow {
+    number: i64,
+    at: Timestamp,
+    kind: String,
+    actor: String,
+    actor_name: Option<String>,
+    user_id: Option<String>,
+    name: Option<String>,
+    session_id: Option<String>,
+    ip: Option<String>,
+    user_agent: Option<String>,
+    detail: Option<String>,
+    request_id: Option<String>,
+    count: i64,
+}
+
+impl From<StoredEventRow> for StoredEvent {
+    fn from(row: StoredEventRow) -> Self {
+        Self {
+            number: EventNumber(row.number),
+            at: row.at,
+            kind: row.kind,
+            actor: row.actor,
+            actor_name: row.actor_name,
+            user_id: row.user_id,
+            name: row.name,
+            session_id: row.session_id,
+            ip: row.ip,
+            user_agent: row.user_agent,
+            detail: row.detail,
+            request_id: row.request_id,
+            count: row.count,
+        }
+    }
+}
+
+/// A stretch of numbers in a table: from `first` to before `end`.
+pub(super) struct Stretch {
+    pub(super) first: i64,
+    pub(super) end: i64,
+    /// Where the next stretch ends; none after the oldest row.
+    pub(super) next: Option<i64>,
+}
+
+impl Stretch {
+    /// The stretch of at most `rows` numbers that ends before `before`, or behind the newest row, in a table with these
+    /// lowest and highest numbers.
+    pub(super) fn of(ends: Option<(Option<i64>, Option<i64>)>, before: Option<i64>, rows: u32) -> Self {
+        let Some((Some(lowest), Some(highest))) = ends else { return Self { first: 0, end: 0, next: None } };
+        let end = before.unwrap_or(i64::MAX).min(highest.saturating_add(1));
+        let first = end.saturating_sub(i64::from(rows)).max(lowest);
+        Self { first, end, next: (first > lowest).then_some(first) }
     }
 }
 

@@ -8,8 +8,9 @@ use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Seq;
 use crate::domain::second_factor::proof::Proof;
 use crate::domain::session::Session;
+use crate::domain::text::{Name, Username};
 use crate::domain::token::TokenHash;
-use crate::domain::user::User;
+use crate::domain::user::{Account, OneTime, User};
 
 /// What a token's hash leads to.
 #[derive(Clone, Debug)]
@@ -75,6 +76,8 @@ pub struct Logout {
     pub user: Option<UserId>,
     /// The address of the client.
     pub ip: Option<String>,
+    /// The id of the request.
+    pub request_id: Option<String>,
 }
 
 /// Which sessions a revocation ends. Dead ones are never ended again.
@@ -87,6 +90,19 @@ pub enum Target {
     /// Every one of a user but this.
     Others(UserId, SessionId),
 }
+
+/// Sessions that an administrator chose: some of those that one act ends, which is one event in the audit.
+#[derive(Clone, Debug)]
+pub struct Selected {
+    /// The sessions.
+    pub sessions: Vec<SessionId>,
+    /// The event of the act, once a transaction has written it: its count grows by what this one ends.
+    pub event: Option<EventNumber>,
+}
+
+/// The number of an event. Later ones have higher numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventNumber(pub i64);
 
 /// What a revocation ended. It may be published once `seq` is settled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,6 +134,15 @@ pub struct Listing {
     pub seq: Seq,
 }
 
+/// The password that a new user has.
+#[derive(Clone, Debug)]
+pub struct Initial {
+    /// Its hash.
+    pub hash: PasswordHash,
+    /// Set where it has to be changed at its first use.
+    pub one_time: Option<OneTime>,
+}
+
 /// Whether a user was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Added {
@@ -129,6 +154,122 @@ pub enum Added {
     EmailTaken,
 }
 
+/// The outcome of ending selected sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SelectedEnd {
+    /// As of any change that a session asked for.
+    pub changed: Changed,
+    /// The event of the act, if there is one by now.
+    pub event: Option<EventNumber>,
+}
+
+/// The outcome of editing a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edited {
+    /// It was done, and ended these sessions. A new identity may be told once the number is settled.
+    Yes(Box<Account>, Revoked),
+    /// There is no such user.
+    NoUser,
+    /// The username is taken.
+    UsernameTaken,
+    /// The e-mail address is taken.
+    EmailTaken,
+    /// No administrator who can log in would be left.
+    LastAdmin,
+    /// The session that asked has ended meanwhile, which is settled with this number.
+    NoSession(Seq),
+}
+
+/// The outcome of deleting a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It was done, and ended these sessions.
+    Yes(Revoked),
+    /// There is no such user.
+    NoUser,
+    /// No administrator who can log in would be left.
+    LastAdmin,
+    /// The session that asked has ended meanwhile, which is settled with this number.
+    NoSession(Seq),
+}
+
+/// A live session, with its user's name, as administrators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedSession {
+    /// Its number: later logins have higher ones.
+    pub number: i64,
+    /// The session.
+    pub session: Session,
+    /// Its user's username.
+    pub username: Username,
+    /// Its user's display name.
+    pub name: Name,
+}
+
+/// The live sessions among the rows of a stretch of numbers. Later logins have higher numbers.
+#[derive(Clone, Debug)]
+pub struct SessionStretch {
+    /// Newest login first.
+    pub sessions: Vec<ListedSession>,
+    /// Where the next stretch ends, none after the oldest session.
+    pub next: Option<i64>,
+    /// Sessions that have ended, and so are not listed, are settled with this number.
+    pub seq: Seq,
+}
+
+/// An event as it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its number.
+    pub number: EventNumber,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened. A later release may have written a word that this one does not know.
+    pub kind: String,
+    /// The actor's word: a user's id, or `cli`, `system`, `anonymous`.
+    pub actor: String,
+    /// The actor's name.
+    pub actor_name: Option<String>,
+    /// The user it happened to.
+    pub user_id: Option<String>,
+    /// That user's name, or a hash of a name that no user has.
+    pub name: Option<String>,
+    /// The session it happened to.
+    pub session_id: Option<String>,
+    /// The address of the client.
+    pub ip: Option<String>,
+    /// The `User-Agent` of the client.
+    pub user_agent: Option<String>,
+    /// The detail.
+    pub detail: Option<String>,
+    /// The id of the request.
+    pub request_id: Option<String>,
+    /// How many such events it stands for.
+    pub count: i64,
+}
+
+/// Which events are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Those that happened to this user, or that this user brought about.
+    pub user: Option<UserId>,
+    /// Those of this kind.
+    pub kind: Option<String>,
+    /// Those that did not happen before this.
+    pub since: Option<Timestamp>,
+    /// Those that happened before this.
+    pub until: Option<Timestamp>,
+}
+
+/// The events among the rows of a stretch of numbers.
+#[derive(Clone, Debug)]
+pub struct EventStretch {
+    /// Newest first.
+    pub events: Vec<StoredEvent>,
+    /// Where the next stretch ends, none after the oldest event.
+    pub next: Option<EventNumber>,
+}
+
 /// A password to be set.
 #[derive(Clone, Debug)]
 pub struct PasswordChange {
@@ -138,6 +279,8 @@ pub struct PasswordChange {
     pub hash: PasswordHash,
     /// The epoch the current password was checked under; none when an operator sets it.
     pub auth_epoch: Option<i64>,
+    /// Set for a password that has to be changed at its first use.
+    pub one_time: Option<OneTime>,
     /// The session that goes on under a new token.
     pub keep: Option<Renewal>,
 }

@@ -6,7 +6,9 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sessiond_needs::{needs, on_both_stores};
 
-use crate::harness::authenticator::{Authenticator, SECOND_FACTOR, STEP, code, confirm, remove, start, texts};
+use crate::harness::authenticator::{
+    Authenticator, SECOND_FACTOR, STEP, code, confirm, login_with_code as login, remove, start, texts,
+};
 use crate::harness::fleet::home_at;
 use crate::harness::process::{Home, Process, finish};
 use crate::harness::{ALICE, BOB, PASSWORD, Reply, Server, StoreKind, TestRequest, get, post};
@@ -46,10 +48,6 @@ fn doors(username: &str, code: Option<&str>) -> Vec<TestRequest> {
         doors.push(post("/api/v1/login").json(&json!({"totp": {"code": code, "login": nested}})));
     }
     doors
-}
-
-fn login(username: &str, code: &str) -> TestRequest {
-    post(LOGIN).json(&json!({"username": username, "password": PASSWORD, "code": code, "transport": "token"}))
 }
 
 /// Whether an answer refuses for want of a code, in the words of its dialect, and gives nothing else.
@@ -328,7 +326,7 @@ async fn an_operator_removes_it_and_every_session_ends(store: StoreKind) {
     let home = Home::new(store);
     let server = home.serve().await;
     let token = server.log_in(ALICE).await.token;
-    let (_, token) = set_up(&server, &token).await;
+    let (_, token) = server.set_up(&token).await;
     assert_eq!(server.send(post(LOGIN).json(&json!({"username": ALICE, "password": PASSWORD}))).await.status, 401);
     let reset = home.run(&["user", "reset-second-factor", ALICE]).await.done().unwrap();
     assert_eq!(reset, "second factor removed, 1 sessions ended\n");
@@ -338,21 +336,6 @@ async fn an_operator_removes_it_and_every_session_ends(store: StoreKind) {
     assert!(again.contains("`alice` has no second factor"), "{again}");
     let actor = "SELECT actor FROM events WHERE kind = 'second_factor_removed'";
     assert_eq!(home.database.rows(actor).await, [[Some(String::from("cli"))]]);
-}
-
-/// Sets a second factor up on a server that runs by the real clock. Returns the secret and the new token.
-async fn set_up(server: &Process, token: &str) -> (String, String) {
-    let started = server.send(start(None).bearer(token)).await.json();
-    let secret = started["secret"].as_str().expect("a secret").to_owned();
-    let shown = code(&secret, now());
-    let confirmed = server.send(confirm(&started["enrolment"], &shown).bearer(token)).await;
-    assert_eq!(confirmed.status, 200, "{}", confirmed.text());
-    (secret, confirmed.json()["token"].as_str().expect("a token").to_owned())
-}
-
-fn now() -> sessiond::domain::clock::Timestamp {
-    use sessiond::domain::clock::{Clock as _, SystemClock};
-    SystemClock.now()
 }
 
 #[on_both_stores]
@@ -369,7 +352,7 @@ async fn without_the_key_no_server_starts_and_with_it_the_codes_go_on(store: Sto
         command
     };
     let first = Process::start(server(Some(&key))).await;
-    let (secret, _) = set_up(&first, &first.log_in(ALICE).await.token).await;
+    let (authenticator, _) = first.set_up(&first.log_in(ALICE).await.token).await;
     first.stop().await;
     for missing in [None, Some(other.as_path())] {
         let refused = finish(server(missing), "").await.refused().unwrap();
@@ -377,9 +360,7 @@ async fn without_the_key_no_server_starts_and_with_it_the_codes_go_on(store: Sto
     }
     let again = Process::start(server(Some(&key))).await;
     assert_eq!(again.send(post(LOGIN).json(&json!({"username": ALICE, "password": PASSWORD}))).await.status, 401);
-    // The code after the one that confirmed it.
-    let next = code(&secret, now().after(STEP));
-    assert_eq!(again.send(login(ALICE, &next)).await.status, 200);
+    assert_eq!(again.send(login(ALICE, &authenticator.next())).await.status, 200);
     again.stop().await;
     home.run(&["user", "reset-second-factor", ALICE]).await.done().unwrap();
     Process::start(server(Some(&other))).await.log_in(ALICE).await;
@@ -392,8 +373,8 @@ async fn of_many_logins_with_one_code_on_two_replicas_one_succeeds() {
     let one = home.serve().await;
     let beside = home_at(&home.database.url());
     let two = beside.serve().await;
-    let (secret, _) = set_up(&one, &one.log_in(ALICE).await.token).await;
-    let next = code(&secret, now().after(STEP));
+    let (authenticator, _) = one.set_up(&one.log_in(ALICE).await.token).await;
+    let next = authenticator.next();
     let servers = [&one, &two].into_iter().cycle();
     let replies = join_all(servers.take(20).map(|server| server.send(login(ALICE, &next)))).await;
     let statuses: Vec<_> = replies.iter().map(|reply| reply.status).collect();

@@ -5,9 +5,10 @@ use std::time::Duration;
 use data_encoding::BASE32_NOPAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
-use sessiond::domain::clock::Timestamp;
+use sessiond::domain::clock::{Clock as _, SystemClock, Timestamp};
 use sha1::Sha1;
 
+use crate::harness::process::Process;
 use crate::harness::{PASSWORD, Reply, Server, TestRequest, delete, post};
 
 pub const SECOND_FACTOR: &str = "/api/v1/auth/second-factor";
@@ -24,6 +25,11 @@ impl Authenticator {
     /// The code that it shows at a moment.
     pub fn code(&self, at: Timestamp) -> String {
         code(&self.secret, at)
+    }
+
+    /// The one that it shows next by the real clock: another than the last, and right already.
+    pub fn next(&self) -> String {
+        self.code(SystemClock.now().after(STEP))
     }
 }
 
@@ -73,6 +79,25 @@ impl Server {
         assert_eq!(confirmed.status, 200, "{}", confirmed.text());
         let token = confirmed.json()["token"].as_str().expect("a token").to_owned();
         self.advance(STEP);
+        (Authenticator { secret, recovery: texts(&confirmed, "recovery_codes") }, token)
+    }
+}
+
+/// A login with a code, that asks for the token in the body.
+pub fn login_with_code(username: &str, code: &str) -> TestRequest {
+    let body = json!({"username": username, "password": PASSWORD, "code": code, "transport": "token"});
+    post("/api/v1/auth/login").json(&body)
+}
+
+impl Process {
+    /// The same on a server that runs by the real clock.
+    pub async fn set_up(&self, token: &str) -> (Authenticator, String) {
+        let started = self.send(start(None).bearer(token)).await.json();
+        let secret = started["secret"].as_str().expect("a secret").to_owned();
+        let confirmed =
+            self.send(confirm(&started["enrolment"], &code(&secret, SystemClock.now())).bearer(token)).await;
+        assert_eq!(confirmed.status, 200, "{}", confirmed.text());
+        let token = confirmed.json()["token"].as_str().expect("a token").to_owned();
         (Authenticator { secret, recovery: texts(&confirmed, "recovery_codes") }, token)
     }
 }

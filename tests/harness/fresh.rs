@@ -8,7 +8,7 @@ use sessiond::cache::TIMING;
 use sessiond::config::DatabaseUrl;
 use sessiond::domain::clock::{Clock as _, ManualClock, Timestamp};
 use sessiond::domain::entropy::SystemEntropy;
-use sessiond::domain::event::Actor;
+use sessiond::domain::event::{Actor, Origin};
 use sessiond::domain::id::{SessionId, UserId};
 use sessiond::domain::password::PasswordHash;
 use sessiond::domain::revocation::{Reason, Revocation, Seq, Why};
@@ -16,11 +16,11 @@ use sessiond::domain::second_factor::proof::Proof;
 use sessiond::domain::session::{Client, Expiry, Seen, Session};
 use sessiond::domain::text::{Email, Name, Username};
 use sessiond::domain::token::TokenHash;
-use sessiond::domain::user::{Credentials, NewUser, User};
+use sessiond::domain::user::{Credentials, NewUser, User, UserEdit};
 use sessiond::store::connect::{ConnectError, Role, connect};
 use sessiond::store::{
-    Added, Changed, Created, Logout, Lookup, NewSession, PasswordChange, Renewal, RevocationSink, Revoked, SharedStore,
-    Target,
+    Added, Changed, Created, Edited, Initial, Logout, Lookup, NewSession, PasswordChange, Renewal, RevocationSink,
+    Revoked, SharedStore, Target,
 };
 use sessiond::telemetry::notices;
 
@@ -108,8 +108,13 @@ pub fn hash(text: &str) -> PasswordHash {
     PasswordHash::new(text.into())
 }
 
+/// The password of a new user.
+pub fn initial(text: &str) -> Initial {
+    Initial { hash: hash(text), one_time: None }
+}
+
 pub fn because(why: Why) -> Reason {
-    Reason { by: Actor::CommandLine, requested_by: None, why, ip: None }
+    Reason { by: Actor::CommandLine, requested_by: None, why, origin: Origin::default() }
 }
 
 pub fn login_of(user: UserId, number: u64) -> NewSession {
@@ -120,7 +125,12 @@ pub fn login_of(user: UserId, number: u64) -> NewSession {
         last_seen_at: BEGIN,
         expiry: Expiry { idle: BEGIN.after(IDLE), absolute: BEGIN.after(ABSOLUTE) },
         remembered: number.is_multiple_of(2),
-        client: Client { ip: "192.0.2.1".into(), user_agent: format!("agent {number}"), host: "host".into() },
+        client: Client {
+            ip: "192.0.2.1".into(),
+            user_agent: format!("agent {number}"),
+            host: "host".into(),
+            request_id: String::new(),
+        },
     };
     NewSession {
         session,
@@ -142,7 +152,7 @@ pub fn renewal_of(session: SessionId, number: u64) -> Renewal {
 }
 
 pub fn logout_of(number: u64) -> Logout {
-    Logout { token: token(number), user: None, ip: Some("192.0.2.2".into()) }
+    Logout { token: token(number), user: None, ip: Some("192.0.2.2".into()), request_id: Some("a-request".into()) }
 }
 
 impl Fresh {
@@ -168,10 +178,10 @@ impl Fresh {
             username: Username::new(username).expect("fit"),
             email: email.map(|email| Email::new(email).expect("fit")),
             name: Name::new("A Name").expect("fit"),
-            admin: username == "ann",
+            admin: username == "Zoe",
         };
         let id = UserId::random(&SystemEntropy).expect("entropy");
-        self.store.add_user(id, user, hash("first"), Actor::CommandLine).await.expect("a store")
+        self.store.add_user(id, user, initial("first"), Actor::CommandLine, Origin::default()).await.expect("a store")
     }
 
     pub async fn user(&self, username: &str) -> UserId {
@@ -246,7 +256,12 @@ impl Fresh {
     }
 
     pub async fn set_disabled(&self, user: UserId, disabled: bool) -> Option<Revoked> {
-        self.store.set_disabled(user, disabled, because(Why::Disabled)).await.expect("a store")
+        let edit = UserEdit { disabled: Some(disabled), ..UserEdit::default() };
+        match self.store.edit_user(user, edit, because(Why::Disabled)).await.expect("a store") {
+            Edited::Yes(_, revoked) => Some(revoked),
+            Edited::NoUser => None,
+            refused => panic!("{refused:?}"),
+        }
     }
 
     /// Moves the clock forward to `at`, if it is not there yet.

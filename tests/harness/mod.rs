@@ -11,14 +11,14 @@ use sessiond::cache::TIMING;
 use sessiond::config::{Config, DatabaseUrl, Settings};
 use sessiond::domain::clock::{Clock, ManualClock, Timestamp};
 use sessiond::domain::entropy::SystemEntropy;
-use sessiond::domain::event::Actor;
+use sessiond::domain::event::{Actor, Origin};
 use sessiond::domain::id::UserId;
 use sessiond::domain::password::PasswordHash;
 use sessiond::domain::text::{Email, Name, Username};
 use sessiond::domain::user::NewUser;
 use sessiond::http::request::state::Timeouts;
-use sessiond::store::Added;
 use sessiond::store::connect::{Role, connect};
+use sessiond::store::{Added, Initial};
 use sessiond::telemetry::notices;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -203,7 +203,16 @@ async fn add_users(url: &DatabaseUrl, clock: Arc<ManualClock>) {
                 admin,
             };
             let id = UserId::random(&SystemEntropy).expect("entropy");
-            let added = store.add_user(id, user, password_hash(), Actor::CommandLine).await.expect("a store");
+            let added = store
+                .add_user(
+                    id,
+                    user,
+                    Initial { hash: password_hash(), one_time: None },
+                    Actor::CommandLine,
+                    Origin::default(),
+                )
+                .await
+                .expect("a store");
             assert!(matches!(added, Added::Yes(_)), "{added:?}");
         }
     }

@@ -230,7 +230,10 @@ impl Real {
 
     async fn log_in(&self, user: usize, password: String, replaces: Vec<Token>) -> Result<LoggedIn> {
         let (name, client) = (LoginName::username(USERS[user]), Client::default());
-        self.core.service.login(Login { name, password, code: None, remembered: false, replaces, client }).await
+        self.core
+            .service
+            .login(Login { name, password, code: None, remembered: false, replaces, new_password: None, client })
+            .await
     }
 
     /// Waits until the store knows what the model says was seen.

@@ -41,6 +41,7 @@ pub async fn login(
         code: fields.optional_text("code")?.or(in_header),
         remembered: false,
         replaces: cookies.tokens(),
+        new_password: None,
         client,
     };
     let logged_in = app.service.login(login).await?;
@@ -86,9 +87,10 @@ impl Dialect for Medama {
             Refusal::Service(Error::SecondFactorRequired { wrong: false }) => (S::UNAUTHORIZED, "code required"),
             Refusal::Service(Error::SecondFactorRequired { wrong: true }) => (S::UNAUTHORIZED, "invalid code"),
             Refusal::Service(Error::NoSession) => (S::UNAUTHORIZED, "not logged in"),
-            Refusal::Service(Error::Forbidden) => (S::FORBIDDEN, "not allowed"),
+            Refusal::Service(Error::Forbidden | Error::ReauthenticationRequired) => (S::FORBIDDEN, "not allowed"),
+            Refusal::Service(Error::PasswordChangeRequired) => (S::FORBIDDEN, "the password has to be changed first"),
             Refusal::Service(Error::NotFound) => (S::NOT_FOUND, "not found"),
-            Refusal::Service(Error::Conflict(_)) => (S::CONFLICT, "already taken"),
+            Refusal::Service(Error::Conflict(_)) => (S::CONFLICT, "conflict"),
             Refusal::Service(Error::Invalid { field, why }) => {
                 return answer(S::BAD_REQUEST, &format!("{field} {why}"));
             }

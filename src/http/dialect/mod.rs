@@ -4,4 +4,3 @@
 pub mod canonical;
 pub mod medama;
 pub mod rocketchat;
-pub mod second_factor;

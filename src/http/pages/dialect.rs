@@ -21,7 +21,8 @@ impl Dialect for Pages {
             Refusal::Service(Error::NoSession | Error::BadCredentials | Error::SecondFactorRequired { .. }) => {
                 S::UNAUTHORIZED
             }
-            Refusal::Service(Error::Forbidden) | Refusal::WrongPlace => S::FORBIDDEN,
+            Refusal::Service(Error::Forbidden | Error::PasswordChangeRequired | Error::ReauthenticationRequired)
+            | Refusal::WrongPlace => S::FORBIDDEN,
             Refusal::Service(Error::NotFound) | Refusal::UnknownRoute => S::NOT_FOUND,
             Refusal::Service(Error::Conflict(_)) => S::CONFLICT,
             Refusal::Service(Error::Overloaded | Error::StoreUnreachable(_) | Error::StoreTooSlow(_))

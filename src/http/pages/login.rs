@@ -27,6 +27,8 @@ struct Form<'f> {
     brand: &'f Brand,
     error: Option<&'static str>,
     signed_out: bool,
+    /// Whether a one-time password has to be changed.
+    new_password: bool,
     username: &'f str,
     remember: bool,
     return_to: &'f str,
@@ -74,6 +76,7 @@ pub async fn form(
         brand: &app.brand,
         error: None,
         signed_out,
+        new_password: false,
         username: "",
         remember: false,
         return_to: &raw,
@@ -92,13 +95,16 @@ pub async fn sign_in(
     let mut fields = body.form()?;
     let text = |text: Option<String>| text.unwrap_or_default();
     let (username, password) = (text(fields.optional_text("username")?), text(fields.optional_text("password")?));
+    let new_password = fields.optional_text("new_password")?.filter(|new| !new.is_empty());
     let (remember, return_to) = (fields.flag("remember")?, said(fields.optional_text("return_to")?));
-    let again = |status, error| {
+    let changing = new_password.is_some();
+    let again = |status, error, new_password| {
         let form = Form {
             t: reader.t,
             brand: &app.brand,
             error: Some(error),
             signed_out: false,
+            new_password,
             username: &username,
             remember,
             return_to: &return_to,
@@ -106,7 +112,7 @@ pub async fn sign_in(
         page(status, &form)
     };
     if username.is_empty() || password.is_empty() {
-        return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, reader.t.required));
+        return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, reader.t.required, changing));
     }
     let login = Login {
         name: LoginName::either(&username),
@@ -114,13 +120,20 @@ pub async fn sign_in(
         code: None,
         remembered: remember,
         replaces: cookies.tokens(),
+        new_password,
         client,
     };
     let logged_in = match app.service.login(login).await {
         Ok(logged_in) => logged_in,
-        Err(Error::BadCredentials) => return Ok(again(StatusCode::UNAUTHORIZED, reader.t.no_match)),
+        Err(Error::BadCredentials) => return Ok(again(StatusCode::UNAUTHORIZED, reader.t.no_match, changing)),
+        Err(Error::PasswordChangeRequired) => {
+            return Ok(again(StatusCode::FORBIDDEN, reader.t.one_time_password, true));
+        }
+        Err(Error::Invalid { field: "new_password", why }) => {
+            return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, (reader.t.unusable_password)(why), true));
+        }
         Err(Error::Overloaded) => {
-            return Ok(with_retry(again(StatusCode::SERVICE_UNAVAILABLE, reader.t.overloaded)));
+            return Ok(with_retry(again(StatusCode::SERVICE_UNAVAILABLE, reader.t.overloaded, changing)));
         }
         Err(error) => return Err(error.into()),
     };

@@ -6,6 +6,7 @@ use axum::extract::FromRequestParts;
 use http::header::{HOST, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use tower_http::request_id::RequestId;
 
 use crate::domain::session::Client;
 use crate::domain::text::clip;
@@ -40,11 +41,13 @@ impl FromRequestParts<App> for Sender {
             let value = parts.headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
             clip(&String::from_utf8_lossy(value), longest)
         };
+        let id = parts.extensions.get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
         let ip = parts.extensions.get::<Peer>().map(|peer| client_address(peer.0, &parts.headers, app));
         Ok(Self(Client {
             ip: ip.map(|ip| ip.to_string()).unwrap_or_default(),
             user_agent: text(USER_AGENT, 512),
             host: text(HOST, 255),
+            request_id: id.unwrap_or_default().to_owned(),
         }))
     }
 }

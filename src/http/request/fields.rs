@@ -28,7 +28,8 @@ enum Value {
     Flag(bool),
     Number(i64),
     Group(Fields),
-    /// Null, an array, a fraction: nothing that any route takes.
+    Null,
+    /// An array, a fraction: nothing that any route takes.
     Other,
 }
 
@@ -108,10 +109,32 @@ impl Fields {
         match self.take(name) {
             None => Ok(None),
             Some(Value::Text(text)) => Ok(Some(text)),
-            Some(Value::Flag(_) | Value::Number(_) | Value::Group(_) | Value::Other) => {
+            Some(Value::Flag(_) | Value::Number(_) | Value::Group(_) | Value::Null | Value::Other) => {
                 Err(self.wrong(name, Problem::NotText))
             }
         }
+    }
+
+    /// Takes a text that may be there, and `Some(None)` for a null.
+    ///
+    /// # Errors
+    /// [`Problem::NotText`].
+    pub fn nullable_text(&mut self, name: &str) -> Result<Option<Option<String>>, FieldError> {
+        if self.values.iter().any(|(known, value)| known == name && matches!(value, Value::Null)) {
+            self.take(name);
+            return Ok(Some(None));
+        }
+        Ok(self.optional_text(name)?.map(Some))
+    }
+
+    /// Takes a flag that may be there.
+    ///
+    /// # Errors
+    /// [`Problem::NotFlag`].
+    pub fn optional_flag(&mut self, name: &str) -> Result<Option<bool>, FieldError> {
+        let is_there = self.values.iter().any(|(known, _)| known == name);
+        let flag = self.flag(name)?;
+        Ok(is_there.then_some(flag))
     }
 
     /// Takes a flag; false when it is not there. A form writes it as text.
@@ -124,7 +147,7 @@ impl Fields {
             Some(Value::Flag(flag)) => Ok(flag),
             Some(Value::Text(text)) if text == "true" && self.place.is_some() => Ok(true),
             Some(Value::Text(text)) if text == "false" && self.place.is_some() => Ok(false),
-            Some(Value::Text(_) | Value::Number(_) | Value::Group(_) | Value::Other) => {
+            Some(Value::Text(_) | Value::Number(_) | Value::Group(_) | Value::Null | Value::Other) => {
                 Err(self.wrong(name, Problem::NotFlag))
             }
         }
@@ -139,7 +162,7 @@ impl Fields {
             None => return Ok(None),
             Some(Value::Number(number)) => usize::try_from(number).ok(),
             Some(Value::Text(text)) => text.parse().ok(),
-            Some(Value::Flag(_) | Value::Group(_) | Value::Other) => None,
+            Some(Value::Flag(_) | Value::Group(_) | Value::Null | Value::Other) => None,
         };
         number.map(Some).ok_or_else(|| self.wrong(name, Problem::NotNumber))
     }
@@ -160,7 +183,7 @@ impl Fields {
     pub fn group(&mut self, name: &str) -> Option<Self> {
         match self.take(name) {
             Some(Value::Group(group)) => Some(group),
-            Some(Value::Text(_) | Value::Flag(_) | Value::Number(_) | Value::Other) | None => None,
+            Some(Value::Text(_) | Value::Flag(_) | Value::Number(_) | Value::Null | Value::Other) | None => None,
         }
     }
 
@@ -173,7 +196,7 @@ impl Fields {
     pub fn into_numbers(self) -> impl Iterator<Item = (String, Option<i64>)> {
         self.values.into_iter().map(|(name, value)| match value {
             Value::Number(number) => (name, Some(number)),
-            Value::Text(_) | Value::Flag(_) | Value::Group(_) | Value::Other => (name, None),
+            Value::Text(_) | Value::Flag(_) | Value::Group(_) | Value::Null | Value::Other => (name, None),
         })
     }
 
@@ -277,7 +300,7 @@ impl<'de> Visitor<'de> for Any<'_> {
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Other)
+        Ok(Value::Null)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {

@@ -9,6 +9,7 @@ pub mod forwarded;
 pub mod id;
 pub mod navigation;
 pub mod origin;
+pub mod page;
 pub mod return_to;
 pub mod second_factor;
 pub mod single;

@@ -19,7 +19,8 @@ impl Dialect for StatusOnly {
             Refusal::Service(Error::NoSession | Error::BadCredentials | Error::SecondFactorRequired { .. }) => {
                 StatusCode::UNAUTHORIZED
             }
-            Refusal::Service(Error::Forbidden) | Refusal::WrongPlace => StatusCode::FORBIDDEN,
+            Refusal::Service(Error::Forbidden | Error::PasswordChangeRequired | Error::ReauthenticationRequired)
+            | Refusal::WrongPlace => StatusCode::FORBIDDEN,
             Refusal::Service(Error::NotFound) | Refusal::UnknownRoute => StatusCode::NOT_FOUND,
             Refusal::Service(Error::Conflict(_)) => StatusCode::CONFLICT,
             Refusal::Service(Error::StoreUnreachable(_) | Error::StoreTooSlow(_) | Error::Overloaded)

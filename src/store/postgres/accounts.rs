@@ -1,37 +1,44 @@
-//! Operations on accounts: one is made, gets another password, is disabled or enabled.
+//! Operations on accounts: one is made, is edited, gets another password, is deleted.
 
-use sqlx::{query, query_as};
+use sqlx::postgres::PgArguments;
+use sqlx::query::QueryAs;
+use sqlx::{Postgres, query, query_as};
 
-use super::super::{Added, Changed, PasswordChange, Result, Revoked};
-use super::change::{Change, GivenSeq, Operation};
+use super::super::edit::{Plan, password_event};
+use super::super::rows::AccountRow;
+use super::super::{Added, Changed, Deleted, Edited, Initial, PasswordChange, Result, Revoked};
+use super::change::{Change, GivenSeq, Live, Operation};
+use super::pool::Pool;
+use super::second_factors;
 use super::sessions::revoked;
 use crate::domain::clock::Timestamp;
-use crate::domain::event::{Actor, Event, EventKind};
+use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::id::UserId;
-use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Reason;
 use crate::domain::text::Email;
-use crate::domain::user::NewUser;
+use crate::domain::user::{Account, NewUser, User, UserEdit};
 
 /// Adds a user.
 pub(super) struct AddUser {
     pub(super) id: UserId,
     pub(super) user: NewUser,
-    pub(super) hash: PasswordHash,
+    pub(super) password: Initial,
     pub(super) by: Actor,
+    pub(super) origin: Origin,
 }
 
 impl Operation for AddUser {
     type Outcome = Added;
 
     async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Added>> {
-        let (Self { id, user, hash, by }, now) = (self, change.now());
+        let (Self { id, user, password: Initial { hash, one_time }, by, origin }, now) = (self, change.now());
         let NewUser { username, email, name, admin } = user;
         let (username_key, email_key) = (username.key(), email.as_ref().map(Email::key));
-        // Waits for a transaction that is about to take the same name.
+        one_at_a_time(change).await?;
         let insert = query(
-            "INSERT INTO users (id, username, username_key, email, email_key, name, admin, password_hash, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) ON CONFLICT DO NOTHING",
+            "INSERT INTO users (id, username, username_key, email, email_key, name, admin, password_hash, created_at, updated_at,
+                 must_change_password, password_expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11) ON CONFLICT DO NOTHING",
         )
         .bind(*id)
         .bind(username.clone())
@@ -41,14 +48,17 @@ impl Operation for AddUser {
         .bind(name.clone())
         .bind(*admin)
         .bind(hash.clone())
-        .bind(now);
+        .bind(now)
+        .bind(one_time.is_some())
+        .bind(one_time.and_then(|one_time| one_time.expires_at));
         if change.connection().execute(insert).await? == 0 {
             let taken = query_as("SELECT 1 FROM users WHERE username_key = $1").bind(username_key);
             let taken: Vec<(i32,)> = change.connection().rows(taken).await?;
             let taken = if taken.is_empty() { Added::EmailTaken } else { Added::UsernameTaken };
             return Ok(Box::new(|_| taken));
         }
-        change.event(Event::about(*id, EventKind::UserCreated, *by, now));
+        let event = Event::about(*id, EventKind::UserCreated, *by, now).from(origin);
+        change.event(Event { name: Some(username.as_str().to_owned()), ..event });
         let added = Added::Yes(user.stored(*id, now));
         Ok(Box::new(|_| added))
     }
@@ -64,11 +74,13 @@ impl Operation for ChangePassword {
     type Outcome = Changed;
 
     async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Changed>> {
-        let Self { change: PasswordChange { user, hash, auth_epoch, keep }, reason } = self;
-        let known = query_as("SELECT auth_epoch, disabled_at FROM users WHERE id = $1 FOR NO KEY UPDATE");
+        let Self { change: PasswordChange { user, hash, auth_epoch, one_time, keep }, reason } = self;
+        let known = query_as(
+            "SELECT auth_epoch, disabled_at FROM users WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE",
+        );
         let known: Option<(i64, Option<Timestamp>)> = change.connection().row(known.bind(*user)).await?;
         let live = change.live_by_user(*user, reason.requested_by).await?;
-        if reason.requested_by.is_some_and(|requested_by| !live.iter().any(|session| session.is(requested_by))) {
+        if asker_is_gone(&live, reason) {
             return Ok(Box::new(Changed::NoSession));
         }
         let Some((epoch, disabled)) = known else { return Ok(Box::new(|_| Changed::Superseded)) };
@@ -77,13 +89,18 @@ impl Operation for ChangePassword {
         if auth_epoch.is_some_and(|checked| checked != epoch || disabled.is_some()) {
             return Ok(Box::new(|_| Changed::Superseded));
         }
-        let update =
-            query("UPDATE users SET password_hash = $2, auth_epoch = auth_epoch + 1, updated_at = $3 WHERE id = $1");
-        let update = update.bind(*user).bind(hash.clone()).bind(change.now());
+        let update = query(
+            "UPDATE users SET password_hash = $2, auth_epoch = auth_epoch + 1, updated_at = $3,
+                 must_change_password = $4, password_expires_at = $5
+             WHERE id = $1",
+        );
+        let expires_at = one_time.and_then(|one_time| one_time.expires_at);
+        let update = update.bind(*user).bind(hash.clone()).bind(change.now()).bind(one_time.is_some()).bind(expires_at);
         change.connection().execute(update).await?;
-        let event = Event::about(*user, EventKind::PasswordChanged, reason.by, change.now());
+        let kind = password_event(*one_time);
+        let event = Event::about(*user, kind, reason.by, change.now()).from(&reason.origin);
         let kept = keep.as_ref().map(|renewal| renewal.session);
-        change.event(Event { session: kept, ip: reason.ip.clone(), ..event });
+        change.event(Event { session: kept, ..event });
         let (kept, others): (Vec<_>, Vec<_>) =
             live.into_iter().filter(|session| session.user == *user).partition(|session| Some(session.id) == kept);
         for (session, renewal) in kept.iter().filter(|session| !session.over).zip(keep) {
@@ -93,28 +110,174 @@ impl Operation for ChangePassword {
     }
 }
 
-/// Disables a user, or enables them again.
-pub(super) struct SetDisabled {
+/// The columns of an account.
+const ACCOUNT: &str = "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+         updated_at AS user_updated_at, must_change_password, last_login_at,
+         EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
+     FROM users WHERE id = $1 AND deleted_at IS NULL";
+
+/// A user as administrators see them.
+pub(super) async fn account(pool: &Pool, user: UserId) -> Result<Option<Account>> {
+    let found: Option<AccountRow> = pool.row(query_as(ACCOUNT).bind(user)).await?;
+    Ok(found.map(Account::from))
+}
+
+/// Some users in the order in which they were made.
+pub(super) async fn accounts(pool: &Pool, after: Option<(Timestamp, UserId)>, limit: u32) -> Result<Vec<Account>> {
+    let accounts = query_as(
+        "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+             updated_at AS user_updated_at, must_change_password, last_login_at,
+             EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
+         FROM users WHERE deleted_at IS NULL AND ($1::bigint IS NULL OR (created_at, id) > ($1, $2::text))
+         ORDER BY created_at, id LIMIT $3",
+    );
+    let accounts = accounts.bind(after.map(|(at, _)| at)).bind(after.map(|(_, id)| id)).bind(i64::from(limit));
+    let accounts: Vec<AccountRow> = pool.rows(accounts).await?;
+    Ok(accounts.into_iter().map(Account::from).collect())
+}
+
+/// Changes of accounts are made one at a time: none of them then sees a name as free that another one is about to take, nor
+/// an administrator who is about to be one no longer. The number of this lock: the letters of "accounts".
+async fn one_at_a_time(change: &mut Change<'_>) -> Result<()> {
+    change.connection().run("SELECT pg_advisory_xact_lock(7017279547886728307)").await
+}
+
+/// Whether there is an administrator other than this user who can log in.
+async fn another_admin(change: &mut Change<'_>, user: UserId) -> Result<bool> {
+    let now = change.now();
+    let another = query_as(
+        "SELECT 1 FROM users
+         WHERE admin AND disabled_at IS NULL AND deleted_at IS NULL AND password_hash <> '!' AND id <> $1
+             AND (NOT must_change_password OR password_expires_at IS NULL OR password_expires_at > $2)
+         LIMIT 1",
+    );
+    let another: Option<(i32,)> = change.connection().row(another.bind(user).bind(now)).await?;
+    Ok(another.is_some())
+}
+
+/// Whether another user has a username, or an address.
+async fn is_taken(change: &mut Change<'_>, sql: &'static str, key: String, but: UserId) -> Result<bool> {
+    let taken: Option<(i32,)> = change.connection().row(query_as(sql).bind(key).bind(but)).await?;
+    Ok(taken.is_some())
+}
+
+/// Whether the session that a change is asked for through has ended.
+fn asker_is_gone(live: &[Live], reason: &Reason) -> bool {
+    reason.requested_by.is_some_and(|requested_by| !live.iter().any(|session| session.is(requested_by)))
+}
+
+/// Changes what is known of a user.
+pub(super) struct EditUser {
     pub(super) user: UserId,
-    pub(super) disabled: bool,
+    pub(super) edit: UserEdit,
     pub(super) reason: Reason,
 }
 
-impl Operation for SetDisabled {
-    type Outcome = Option<Revoked>;
+impl Operation for EditUser {
+    type Outcome = Edited;
 
-    async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Option<Revoked>>> {
-        let (Self { user, disabled, reason }, now) = (self, change.now());
-        let update =
-            query("UPDATE users SET disabled_at = $2, auth_epoch = auth_epoch + 1, updated_at = $3 WHERE id = $1");
-        let update = update.bind(*user).bind(disabled.then_some(now)).bind(now);
-        if change.connection().execute(update).await? == 0 {
-            return Ok(Box::new(|_| None));
+    async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Edited>> {
+        let (Self { user, edit, reason }, now) = (self, change.now());
+        one_at_a_time(change).await?;
+        let found: Option<AccountRow> = change.connection().row(locked(*user)).await?;
+        let live = change.live_by_user(*user, reason.requested_by).await?;
+        if asker_is_gone(&live, reason) {
+            return Ok(Box::new(Edited::NoSession));
         }
-        let kind = if *disabled { EventKind::UserDisabled } else { EventKind::UserEnabled };
-        change.event(Event::about(*user, kind, reason.by, now));
-        let live = if *disabled { change.live_by_user(*user, None).await? } else { Vec::new() };
-        let sessions = change.end_all(*user, &live, reason);
-        Ok(Box::new(|seq| Some(Revoked { sessions, seq })))
+        let Some(before) = found.map(Account::from) else { return Ok(Box::new(|_| Edited::NoUser)) };
+        let plan = Plan::new(&before.user, edit, now);
+        let User { username, email, name, admin, disabled_at, updated_at, .. } = plan.after.clone();
+        let (username_key, email_key) = (username.key(), email.as_ref().map(Email::key));
+        let by_name = "SELECT 1 FROM users WHERE username_key = $1 AND id <> $2";
+        if is_taken(change, by_name, username_key.clone(), *user).await? {
+            return Ok(Box::new(|_| Edited::UsernameTaken));
+        }
+        if let Some(key) = &email_key {
+            let by_address = "SELECT 1 FROM users WHERE email_key = $1 AND id <> $2";
+            if is_taken(change, by_address, key.clone(), *user).await? {
+                return Ok(Box::new(|_| Edited::EmailTaken));
+            }
+        }
+        if plan.removes_admin && !another_admin(change, *user).await? {
+            return Ok(Box::new(|_| Edited::LastAdmin));
+        }
+        let update = query(
+            "UPDATE users SET username = $2, username_key = $3, email = $4, email_key = $5, name = $6, admin = $7,
+                 disabled_at = $8, updated_at = $9, auth_epoch = auth_epoch + $10
+             WHERE id = $1",
+        )
+        .bind(*user)
+        .bind(username.clone())
+        .bind(username_key)
+        .bind(email)
+        .bind(email_key)
+        .bind(name)
+        .bind(admin)
+        .bind(disabled_at)
+        .bind(updated_at)
+        .bind(i64::from(plan.supersedes()));
+        change.connection().execute(update).await?;
+        let (disables, changes_identity) = (plan.disables(), plan.changes_identity());
+        for (kind, detail) in plan.events {
+            let event = Event::about(*user, kind, reason.by, now).from(&reason.origin);
+            change.event(Event { detail, name: Some(username.as_str().to_owned()), ..event });
+        }
+        if changes_identity {
+            change.identity_changed(*user);
+        }
+        let own: Vec<_> = live.into_iter().filter(|session| session.user == *user && disables).collect();
+        let sessions = change.end_all(*user, &own, reason);
+        let account = Box::new(Account { user: plan.after, ..before });
+        Ok(Box::new(move |seq| Edited::Yes(account, Revoked { sessions, seq })))
+    }
+}
+
+/// Reads an account, whose row is held from then on.
+fn locked(user: UserId) -> QueryAs<'static, Postgres, AccountRow, PgArguments> {
+    query_as(
+        "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+             updated_at AS user_updated_at, must_change_password, last_login_at,
+             EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
+         FROM users WHERE id = $1 AND deleted_at IS NULL FOR UPDATE",
+    )
+    .bind(user)
+}
+
+/// Deletes a user.
+pub(super) struct DeleteUser {
+    pub(super) user: UserId,
+    pub(super) reason: Reason,
+}
+
+impl Operation for DeleteUser {
+    type Outcome = Deleted;
+
+    async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Deleted>> {
+        let (Self { user, reason }, now) = (self, change.now());
+        one_at_a_time(change).await?;
+        let found: Option<AccountRow> = change.connection().row(locked(*user)).await?;
+        let live = change.live_by_user(*user, reason.requested_by).await?;
+        if asker_is_gone(&live, reason) {
+            return Ok(Box::new(Deleted::NoSession));
+        }
+        let Some(before) = found.map(Account::from) else { return Ok(Box::new(|_| Deleted::NoUser)) };
+        let User { username, admin, disabled_at, .. } = &before.user;
+        if *admin && disabled_at.is_none() && !another_admin(change, *user).await? {
+            return Ok(Box::new(|_| Deleted::LastAdmin));
+        }
+        second_factors::remove(change, *user).await?;
+        // No username has an `@`, so the row is in no name's way.
+        let erase = query(
+            "UPDATE users SET deleted_at = $2, disabled_at = $2, updated_at = $2, auth_epoch = auth_epoch + 1,
+                 username = 'deleted', username_key = '@' || id, email = NULL, email_key = NULL, name = 'deleted',
+                 admin = false, password_hash = '!', last_login_at = NULL
+             WHERE id = $1",
+        );
+        change.connection().execute(erase.bind(*user).bind(now)).await?;
+        let event = Event::about(*user, EventKind::UserDeleted, reason.by, now).from(&reason.origin);
+        change.event(Event { name: Some(username.as_str().to_owned()), ..event });
+        let own: Vec<_> = live.into_iter().filter(|session| session.user == *user).collect();
+        let sessions = change.end_all(*user, &own, reason);
+        Ok(Box::new(move |seq| Deleted::Yes(Revoked { sessions, seq })))
     }
 }

@@ -16,28 +16,34 @@ struct Columns<'e> {
     session: Vec<Option<SessionId>>,
     actor: Vec<&'e str>,
     ip: Vec<Option<&'e str>>,
-    detail: Vec<Option<&'static str>>,
+    detail: Vec<Option<&'e str>>,
     name: Vec<Option<&'e str>>,
+    actor_name: Vec<Option<&'e str>>,
     user_agent: Vec<Option<&'e str>>,
+    request_id: Vec<Option<&'e str>>,
     count: Vec<i64>,
 }
 
-/// Adds the ten columns of events, in the order in which they are inserted.
+/// Adds the twelve columns of events, in the order in which they are inserted.
 pub(super) fn add(arguments: &mut PgArguments, events: &[Event]) -> sqlx::Result<()> {
     let mut columns = Columns::default();
-    for Event { at, kind, actor, user, session, ip, detail, name, user_agent, count } in events {
+    for Event { at, kind, actor, user, session, ip, detail, name, actor_name, user_agent, request_id, count } in events
+    {
         columns.at.push(*at);
         columns.kind.push(kind.as_str());
         columns.user.push(*user);
         columns.session.push(*session);
         columns.actor.push(actor.as_str());
         columns.ip.push(ip.as_deref());
-        columns.detail.push(*detail);
+        columns.detail.push(detail.as_deref());
         columns.name.push(name.as_deref());
+        columns.actor_name.push(actor_name.as_deref());
         columns.user_agent.push(user_agent.as_deref());
+        columns.request_id.push(request_id.as_deref());
         columns.count.push(*count);
     }
-    let Columns { at, kind, user, session, actor, ip, detail, name, user_agent, count } = columns;
+    let Columns { at, kind, user, session, actor, ip, detail, name, actor_name, user_agent, request_id, count } =
+        columns;
     let added = || {
         arguments.add(at)?;
         arguments.add(kind)?;
@@ -47,7 +53,9 @@ pub(super) fn add(arguments: &mut PgArguments, events: &[Event]) -> sqlx::Result
         arguments.add(ip)?;
         arguments.add(detail)?;
         arguments.add(name)?;
+        arguments.add(actor_name)?;
         arguments.add(user_agent)?;
+        arguments.add(request_id)?;
         arguments.add(count)
     };
     added().map_err(sqlx::Error::Encode)

@@ -1,5 +1,6 @@
 //! One transaction that changes something: what it may do, and the audit and the log entry that it ends with.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,6 +164,22 @@ impl Change<'_> {
         self.connection().rows(live.bind(id).bind(requested_by).bind(at).bind(idle_since).bind(user)).await
     }
 
+    /// Locks those of these sessions that are live, and the one a change is asked for through.
+    pub(super) async fn live_by_ids(
+        &mut self,
+        ids: Vec<SessionId>,
+        requested_by: Option<TokenHash>,
+    ) -> Result<Vec<Live>> {
+        let Now { at, idle_since } = self.now;
+        let live = query_as(
+            "SELECT number, id, token_hash, user_id, idle_expires_at <= $3 AS over FROM sessions
+             WHERE (id = ANY ($1) OR token_hash = $2)
+                 AND revoked_at IS NULL AND idle_expires_at > $4 AND expires_at > $3
+             ORDER BY number FOR UPDATE",
+        );
+        self.connection().rows(live.bind(ids).bind(requested_by).bind(at).bind(idle_since)).await
+    }
+
     /// Locks every live session of a user, and the one a change is asked for through.
     pub(super) async fn live_by_user(&mut self, user: UserId, requested_by: Option<TokenHash>) -> Result<Vec<Live>> {
         let Now { at, idle_since } = self.now;
@@ -229,17 +246,31 @@ impl Change<'_> {
     }
 
     fn bring_to_an_end(&mut self, sessions: &[Live], reason: &Reason) -> Vec<SessionId> {
-        let Reason { by, requested_by: _, why, ip } = reason;
+        let Reason { by, requested_by: _, why, origin } = reason;
         let kind = why.event();
-        let detail = (kind == EventKind::Revoked).then_some(why.as_str());
+        let detail = (kind == EventKind::Revoked).then_some(Cow::Borrowed(why.as_str()));
+        for session in sessions.iter().filter(|session| !session.over) {
+            let event = Event::about(session.user, kind, *by, self.now.at).from(origin);
+            self.ended.events.push(Event { session: Some(session.id), detail: detail.clone(), ..event });
+        }
+        self.end_without_events(sessions, reason)
+    }
+
+    /// Ends selected sessions, which caches remove one by one, without an event for each.
+    pub(super) fn end_selected(&mut self, sessions: &[Live], reason: &Reason) -> Vec<SessionId> {
+        self.ended.tokens.extend(sessions.iter().map(|session| session.token_hash));
+        self.end_without_events(sessions, reason)
+    }
+
+    /// Has every cache ask anew about a user, whose sessions go on.
+    pub(super) fn identity_changed(&mut self, user: UserId) {
+        self.ended.users.push(user);
+    }
+
+    fn end_without_events(&mut self, sessions: &[Live], reason: &Reason) -> Vec<SessionId> {
         for session in sessions {
-            let tombstone = Tombstone { by: by.as_str().to_owned(), why: why.as_str() };
+            let tombstone = Tombstone { by: reason.by.as_str().to_owned(), why: reason.why.as_str() };
             self.ended.sessions.push((*session, tombstone));
-            if session.over {
-                continue;
-            }
-            let event = Event::about(session.user, kind, *by, self.now.at);
-            self.ended.events.push(Event { session: Some(session.id), ip: ip.clone(), detail, ..event });
         }
         sessions.iter().filter(|session| !session.over).map(|session| session.id).collect()
     }
@@ -252,11 +283,11 @@ impl Change<'_> {
         let mut arguments = PgArguments::default();
         // A transaction that takes a number holds that row until its commit; one that takes none waits for no other. Each
         // timeline has numbers of its own, so that none is given out again where a server took over that lacks some commits.
-        let sql = if sessions.is_empty() && flush.is_empty() {
+        let sql = if sessions.is_empty() && users.is_empty() && flush.is_empty() {
             "WITH audit AS (
-                 INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count)
+                 INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, actor_name, user_agent, request_id, count)
                  SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                     $8::text[], $9::text[], $10::bigint[]))
+                     $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[]))
              SELECT seq FROM coherence"
         } else {
             let numbers: Vec<_> = sessions.iter().map(|(live, _)| live.number).collect();
@@ -284,9 +315,9 @@ impl Change<'_> {
                  INSERT INTO revocations (seq, at, sessions, users, flush)
                  SELECT number.seq, $1, $5, $6, $7 FROM number),
              audit AS (
-                 INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count)
+                 INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, actor_name, user_agent, request_id, count)
                  SELECT * FROM unnest($8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[],
-                     $15::text[], $16::text[], $17::bigint[]))
+                     $15::text[], $16::text[], $17::text[], $18::text[], $19::bigint[]))
              SELECT seq, pg_notify('sessiond', '') IS NULL AS published FROM number"
         };
         audit::add(&mut arguments, &events).map_err(failed)?;

@@ -86,7 +86,7 @@ impl Target {
         let sql = match table {
             Table::Users => {
                 "COPY users (id, username, username_key, email, email_key, name, admin, password_hash, auth_epoch, disabled_at,
-                     created_at, updated_at) FROM STDIN"
+                     created_at, updated_at, must_change_password, password_expires_at, last_login_at, deleted_at) FROM STDIN"
             }
             Table::SecondFactors => "COPY second_factors (user_id, secret, last_step, confirmed_at) FROM STDIN",
             Table::RecoveryCodes => "COPY recovery_codes (hash, user_id) FROM STDIN",
@@ -96,7 +96,9 @@ impl Target {
                  FROM STDIN"
             }
             Table::Events => {
-                "COPY events (number, at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count) FROM STDIN"
+                "COPY events (number, at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count, request_id,
+                     actor_name)
+                 FROM STDIN"
             }
             Table::Revocations => "COPY revocations (seq, at, sessions, users) FROM STDIN",
         };

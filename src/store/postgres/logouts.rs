@@ -67,18 +67,20 @@ async fn end<'l>(
     let tokens: Vec<_> = logouts.clone().map(|logout| logout.token).collect();
     let users: Vec<_> = logouts.clone().map(|logout| logout.user).collect();
     let addresses: Vec<_> = logouts.clone().map(|logout| logout.ip.clone()).collect();
+    let requests: Vec<_> = logouts.clone().map(|logout| logout.request_id.clone()).collect();
     let Now { at, idle_since } = time.now();
     let ended = query_as(
         "WITH locked AS MATERIALIZED (
-             SELECT s.number, s.token_hash, s.user_id, s.idle_expires_at <= $4 AS over, w.ip, w.place,
+             SELECT s.number, s.token_hash, s.user_id, s.idle_expires_at <= $4 AS over, w.ip, w.request_id, w.place,
                  -- what cannot be read is no reason to end anything, and the answer is read after the commit
                  CASE WHEN length(s.id) = 17 THEN s.id ELSE (s.number || ' has no id')::bigint::text END AS id
-             FROM unnest($1::bytea[], $2::text[], $3::text[]) WITH ORDINALITY AS w (token_hash, user_id, ip, place)
+             FROM unnest($1::bytea[], $2::text[], $3::text[], $6::text[])
+                 WITH ORDINALITY AS w (token_hash, user_id, ip, request_id, place)
              JOIN sessions AS s ON s.token_hash = w.token_hash AND (w.user_id IS NULL OR w.user_id = s.user_id)
              WHERE s.revoked_at IS NULL AND s.idle_expires_at > $5 AND s.expires_at > $4
              ORDER BY s.number, w.place FOR UPDATE OF s),
          ended AS MATERIALIZED ( -- of several logouts of one session the first that may ends it
-             SELECT DISTINCT ON (number) number, id, token_hash, user_id, over, ip, place
+             SELECT DISTINCT ON (number) number, id, token_hash, user_id, over, ip, request_id, place
              FROM locked ORDER BY number, place),
          number AS (
              UPDATE coherence SET seq = 1 + greatest(seq,
@@ -93,8 +95,8 @@ async fn end<'l>(
              INSERT INTO revocations (seq, at, sessions, users)
              SELECT seq, $4, array(SELECT token_hash FROM ended), array[]::text[] FROM number),
          audit AS (
-             INSERT INTO events (at, kind, user_id, session_id, actor, ip)
-             SELECT $4, 'logout', user_id, id, user_id, ip FROM ended WHERE NOT over)
+             INSERT INTO events (at, kind, user_id, session_id, actor, ip, request_id)
+             SELECT $4, 'logout', user_id, id, user_id, ip, request_id FROM ended WHERE NOT over)
          SELECT seq, array(SELECT place FROM ended WHERE NOT over ORDER BY number) AS places,
              array(SELECT id FROM ended WHERE NOT over ORDER BY number) AS ids,
              pg_notify('sessiond', '') IS NULL AS published
@@ -104,7 +106,8 @@ async fn end<'l>(
     .bind(users)
     .bind(addresses)
     .bind(at)
-    .bind(idle_since);
+    .bind(idle_since)
+    .bind(requests);
     let Ended { seq, places, ids } = pool
         .with(async |connection| match connection.row(ended).await? {
             Some(ended) => Ok(ended),

@@ -3,7 +3,7 @@
 //! `address` reads the URL, `guard` keeps the password from servers without TLS, `connection` is one connection, `gate` opens
 //! them and `pool` is some of them, with a `deadline` on everything. `migrate` makes the tables, `copy` fills all of them at
 //! once, and `start` is about the first connection. `change` is a transaction and what it ends with, `audit` included:
-//! `second_factors`, `sessions` and `accounts` are the operations in it. `lookups` and `logouts` put many into one statement, and `replicas` is what
+//! `second_factors`, `sessions` and `accounts` are the operations in it. `stretches` are lists over all users. `lookups` and `logouts` put many into one statement, and `replicas` is what
 //! keeps the caches of many processes coherent. Each of these imports only from those named before it; `copy` aside, all of them meet here.
 
 mod accounts;
@@ -23,6 +23,7 @@ mod replicas;
 mod second_factors;
 mod sessions;
 mod start;
+mod stretches;
 
 use std::convert::identity;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use futures_util::future::try_join;
 use sqlx::postgres::PgArguments;
 use sqlx::{FromRow, query, query_as, query_with};
 
-use self::accounts::{AddUser, ChangePassword, SetDisabled};
+use self::accounts::{AddUser, ChangePassword, DeleteUser, EditUser};
 use self::address::Address;
 use self::change::{Time, commit};
 pub(super) use self::copy::Target as CopyTarget;
@@ -45,25 +46,25 @@ use self::lookups::Lookups;
 use self::pool::Pool;
 use self::replicas::Membership;
 use self::second_factors::{AddPendingLogin, ChangeSecondFactor};
-use self::sessions::Revoke;
+use self::sessions::{Revoke, RevokeSelected};
 use super::opening::{ConnectError, Opening, PATIENCE, Role, Timing};
 use super::rows::{CredentialsRow, EnrolmentRow, FactorRow, ListedRow, PendingLoginRow, ReplicaRow, UserRow};
 use super::{
-    Added, Changed, Created, Enrolment, Factor, FactorChange, FactorChanged, Listing, Logout, Lookup, NewSession,
-    PasswordChange, PendingLogin, Replica, Replicas, Result, Revoked, Store, StoreError, Target,
+    Added, Changed, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor, FactorChange,
+    FactorChanged, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin, Replica, Replicas,
+    Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
 };
 use crate::config::DatabaseUrl;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::{Entropy, NoEntropy};
-use crate::domain::event::{Actor, Event};
-use crate::domain::id::UserId;
-use crate::domain::password::PasswordHash;
+use crate::domain::event::{Actor, Event, Origin};
+use crate::domain::id::{SessionId, UserId};
 use crate::domain::revocation::Reason;
 use crate::domain::second_factor::sealed::KeyId;
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::token::{TokenHash, TokenKey};
-use crate::domain::user::{Credentials, NewUser, User};
+use crate::domain::user::{Account, Credentials, NewUser, User, UserEdit};
 
 /// The most connections that read, and that change something, at a time. Checks that must ask the store cannot keep a
 /// logout out, nor logins a check.
@@ -167,7 +168,7 @@ impl Store for Postgres {
         };
         let credentials = query_as(
             "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at, password_hash, auth_epoch
+                 updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
              FROM users WHERE username_key = $1 OR email_key = $2",
         );
         let found: Option<CredentialsRow> = self.readers.row(credentials.bind(username).bind(email)).await?;
@@ -177,8 +178,8 @@ impl Store for Postgres {
     async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>> {
         let credentials = query_as(
             "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at, password_hash, auth_epoch
-             FROM users WHERE id = $1",
+                 updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
+             FROM users WHERE id = $1 AND deleted_at IS NULL",
         );
         let found: Option<CredentialsRow> = self.readers.row(credentials.bind(user)).await?;
         Ok(found.map(Credentials::from))
@@ -213,14 +214,22 @@ impl Store for Postgres {
         let users = query_as(
             "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
                  updated_at AS user_updated_at
-             FROM users ORDER BY username_key",
+             FROM users WHERE deleted_at IS NULL ORDER BY username_key",
         );
         let users: Vec<UserRow> = self.readers.rows(users).await?;
         Ok(users.into_iter().map(User::from).collect())
     }
 
-    async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor) -> Result<Added> {
-        commit(&self.writers, &self.time, AddUser { id, user, hash, by }).await
+    async fn account(&self, user: UserId) -> Result<Option<Account>> {
+        accounts::account(&self.readers, user).await
+    }
+
+    async fn accounts(&self, after: Option<(Timestamp, UserId)>, limit: u32) -> Result<Vec<Account>> {
+        accounts::accounts(&self.readers, after, limit).await
+    }
+
+    async fn add_user(&self, id: UserId, user: NewUser, password: Initial, by: Actor, origin: Origin) -> Result<Added> {
+        commit(&self.writers, &self.time, AddUser { id, user, password, by, origin }).await
     }
 
     async fn create_session(&self, new: NewSession) -> Result<Created> {
@@ -239,8 +248,34 @@ impl Store for Postgres {
         commit(&self.writers, &self.time, ChangePassword { change, reason }).await
     }
 
-    async fn set_disabled(&self, user: UserId, disabled: bool, reason: Reason) -> Result<Option<Revoked>> {
-        commit(&self.writers, &self.time, SetDisabled { user, disabled, reason }).await
+    async fn edit_user(&self, user: UserId, edit: UserEdit, reason: Reason) -> Result<Edited> {
+        commit(&self.writers, &self.time, EditUser { user, edit, reason }).await
+    }
+
+    async fn delete_user(&self, user: UserId, reason: Reason) -> Result<Deleted> {
+        commit(&self.writers, &self.time, DeleteUser { user, reason }).await
+    }
+
+    async fn revoke_selected(&self, selected: Selected, reason: Reason) -> Result<SelectedEnd> {
+        commit(&self.writers, &self.time, RevokeSelected { selected, reason }).await
+    }
+
+    async fn live_session(&self, session: SessionId, now: Timestamp) -> Result<SessionStretch> {
+        stretches::session(&self.readers, session, now).await
+    }
+
+    async fn session_stretch(&self, before: Option<i64>, rows: u32, now: Timestamp) -> Result<SessionStretch> {
+        stretches::sessions(&self.readers, before, rows, now).await
+    }
+
+    async fn event_stretch(
+        &self,
+        filter: &EventFilter,
+        before: Option<EventNumber>,
+        rows: u32,
+        most: usize,
+    ) -> Result<EventStretch> {
+        stretches::events(&self.readers, filter, before, rows, most).await
     }
 
     async fn second_factor(&self, user: UserId) -> Result<Option<Factor>> {
@@ -287,9 +322,10 @@ impl Store for Postgres {
     async fn record(&self, events: Vec<Event>) -> Result<()> {
         let mut arguments = PgArguments::default();
         audit::add(&mut arguments, &events).map_err(connection::failed)?;
-        let insert = "INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count)
+        let insert = "INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, actor_name, user_agent, request_id,
+                 count)
              SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                 $8::text[], $9::text[], $10::bigint[])";
+                 $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[])";
         self.writers.execute(query_with(insert, arguments)).await.map(drop)
     }
 

@@ -6,7 +6,7 @@ use super::super::second_factor::PENDING_LOGINS;
 use super::super::{FactorAct, FactorChange, FactorChanged, PendingLogin, Result, Revoked};
 use super::change::{Change, GivenSeq, Operation};
 use crate::domain::clock::Timestamp;
-use crate::domain::event::{Actor, Event, EventKind};
+use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::revocation::Reason;
 use crate::domain::second_factor::proof::Proof;
@@ -40,11 +40,11 @@ pub(super) fn record_recovery(
     user: UserId,
     proof: &Proof,
     session: Option<SessionId>,
-    ip: Option<String>,
+    origin: &Origin,
 ) {
     if matches!(proof, Proof::Recovery(_)) {
-        let event = Event::about(user, EventKind::RecoveryCodeUsed, Actor::User(user), change.now());
-        change.event(Event { session, ip, ..event });
+        let event = Event::about(user, EventKind::RecoveryCodeUsed, Actor::User(user), change.now()).from(origin);
+        change.event(Event { session, ..event });
     }
 }
 
@@ -97,10 +97,10 @@ impl Operation for ChangeSecondFactor {
         make(change, *user, act).await?;
         let (now, kept) = (change.now(), keep.as_ref().map(|renewal| renewal.session));
         if let Some(proof) = proof {
-            record_recovery(change, *user, proof, kept, reason.ip.clone());
+            record_recovery(change, *user, proof, kept, &reason.origin);
         }
-        let event = Event::about(*user, act.event(), reason.by, now);
-        change.event(Event { session: kept, ip: reason.ip.clone(), ..event });
+        let event = Event::about(*user, act.event(), reason.by, now).from(&reason.origin);
+        change.event(Event { session: kept, ..event });
         if !act.ends_sessions() {
             return Ok(Box::new(|seq| FactorChanged::Yes(Revoked { sessions: Vec::new(), seq })));
         }
@@ -159,16 +159,20 @@ async fn make(change: &mut Change<'_>, user: UserId, act: &FactorAct) -> Result<
             replace_recovery_codes(change, user, recovery).await?;
         }
         FactorAct::RenewRecoveryCodes(recovery) => replace_recovery_codes(change, user, recovery).await?,
-        FactorAct::Remove => {
-            for sql in [
-                "DELETE FROM second_factors WHERE user_id = $1",
-                "DELETE FROM second_factor_enrolments WHERE user_id = $1",
-                "DELETE FROM recovery_codes WHERE user_id = $1",
-                "DELETE FROM pending_logins WHERE user_id = $1",
-            ] {
-                change.connection().execute(query(sql).bind(user)).await?;
-            }
-        }
+        FactorAct::Remove => remove(change, user).await?,
+    }
+    Ok(())
+}
+
+/// Removes all there is about a user's second factor.
+pub(super) async fn remove(change: &mut Change<'_>, user: UserId) -> Result<()> {
+    for sql in [
+        "DELETE FROM second_factors WHERE user_id = $1",
+        "DELETE FROM second_factor_enrolments WHERE user_id = $1",
+        "DELETE FROM recovery_codes WHERE user_id = $1",
+        "DELETE FROM pending_logins WHERE user_id = $1",
+    ] {
+        change.connection().execute(query(sql).bind(user)).await?;
     }
     Ok(())
 }

@@ -3,13 +3,13 @@
 use sqlx::{FromRow, query, query_as};
 
 use super::super::room::{Room, make_room};
-use super::super::{Changed, Created, NewSession, Result, Revoked, Target};
+use super::super::{Changed, Created, EventNumber, NewSession, Result, Revoked, Selected, SelectedEnd, Target};
 use super::change::{Change, GivenSeq, Live, Operation, Time};
 use super::deadline::with_deadline;
 use super::pool::Pool;
 use super::second_factors::{end_pending, is_pending, prove, record_recovery};
 use crate::domain::clock::Timestamp;
-use crate::domain::event::{Actor, Event, EventKind};
+use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::id::SessionId;
 use crate::domain::revocation::{Reason, Why};
 use crate::domain::session::{Client, Expiry, Seen, Session};
@@ -34,7 +34,7 @@ impl Operation for NewSession {
             return Ok(Box::new(|_| Created::Superseded));
         }
         let by = Actor::User(user);
-        let ip = Some(session.client.ip.clone());
+        let origin = session.client.origin();
         let live = query_as(
             "SELECT token_hash, last_seen_at FROM sessions
              WHERE user_id = $1 AND NOT archived AND revoked_at IS NULL AND idle_expires_at > $2 AND expires_at > $2
@@ -62,20 +62,21 @@ impl Operation for NewSession {
             // The replaced sessions may be other users': presenting their tokens is enough.
             let mut live = change.live_by_token(doomed.clone()).await?;
             let replaced: Vec<_> = replaces.iter().filter_map(|token| live.remove(token)).collect();
-            change.end(&replaced, &Reason { by, requested_by: None, why: Why::Replaced, ip: ip.clone() });
+            change.end(&replaced, &Reason { by, requested_by: None, why: Why::Replaced, origin: origin.clone() });
             let over: Vec<_> = doomed.iter().filter_map(|token| live.remove(token)).collect();
-            change.end(&over, &Reason { by: Actor::System, requested_by: None, why: Why::Cap, ip: None });
+            let cap = Reason { by: Actor::System, requested_by: None, why: Why::Cap, origin: Origin::default() };
+            change.end(&over, &cap);
         }
         let Session { id, user_id, created_at, last_seen_at, expiry, remembered, client } = session;
         let Expiry { idle, absolute } = expiry;
-        let Client { ip: from, user_agent, host } = client;
+        let Client { ip, user_agent, host, request_id: _ } = client;
         // Each dead session is archived once, so lists stay as short as the cap and a login costs no more for it.
         let insert = query(
             "WITH archived AS (
                  UPDATE sessions SET archived = true
                  WHERE user_id = $3 AND NOT archived
                      AND (revoked_at IS NOT NULL OR idle_expires_at <= $12 OR expires_at <= $12)),
-             rehashed AS (UPDATE users SET password_hash = $13 WHERE id = $3 AND $13::text IS NOT NULL)
+             login AS (UPDATE users SET last_login_at = $12, password_hash = coalesce($13::text, password_hash) WHERE id = $3)
              INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
                  remembered, ip, user_agent, host)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
@@ -88,20 +89,15 @@ impl Operation for NewSession {
         .bind(*idle)
         .bind(*absolute)
         .bind(*remembered)
-        .bind(from.clone())
+        .bind(ip.clone())
         .bind(user_agent.clone())
         .bind(host.clone())
         .bind(now)
         .bind(rehashed.clone());
         change.connection().execute(insert).await?;
-        let event = Event::about(user, EventKind::LoginOk, by, now);
-        change.event(Event {
-            session: Some(session.id),
-            ip: ip.clone(),
-            user_agent: Some(user_agent.clone()),
-            ..event
-        });
-        record_recovery(change, user, proof, Some(session.id), ip);
+        let event = Event::about(user, EventKind::LoginOk, by, now).from(&origin);
+        change.event(Event { session: Some(session.id), ..event });
+        record_recovery(change, user, proof, Some(session.id), &origin);
         Ok(Box::new(Created::Yes))
     }
 }
@@ -146,6 +142,63 @@ impl Operation for Revoke {
         };
         Ok(revoked(ended))
     }
+}
+
+/// Ends selected sessions.
+pub(super) struct RevokeSelected {
+    pub(super) selected: Selected,
+    pub(super) reason: Reason,
+}
+
+impl Operation for RevokeSelected {
+    type Outcome = SelectedEnd;
+
+    async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<SelectedEnd>> {
+        let Self { selected: Selected { sessions, event }, reason } = self;
+        let event = *event;
+        let live = change.live_by_ids(sessions.clone(), reason.requested_by).await?;
+        if reason.requested_by.is_some_and(|requested_by| !live.iter().any(|session| session.is(requested_by))) {
+            return Ok(Box::new(move |seq| SelectedEnd { changed: Changed::NoSession(seq), event }));
+        }
+        let wanted: Vec<_> = live.into_iter().filter(|session| sessions.contains(&session.id)).collect();
+        let ended = change.end_selected(&wanted, reason);
+        let event = count_in_event(change, event, ended.len(), reason).await?;
+        Ok(Box::new(move |seq| SelectedEnd { changed: Changed::Yes(Revoked { sessions: ended, seq }), event }))
+    }
+}
+
+/// Adds `ended` sessions to the event of the act that ends them, which is written with the first of them.
+async fn count_in_event(
+    change: &mut Change<'_>,
+    event: Option<EventNumber>,
+    ended: usize,
+    reason: &Reason,
+) -> Result<Option<EventNumber>> {
+    let ended = i64::try_from(ended).unwrap_or(i64::MAX);
+    if let Some(EventNumber(number)) = event {
+        let count = query("UPDATE events SET count = count + $2 WHERE number = $1").bind(number).bind(ended);
+        change.connection().execute(count).await?;
+        return Ok(event);
+    }
+    if ended == 0 {
+        return Ok(None);
+    }
+    let Reason { by, requested_by: _, why, origin } = reason;
+    let insert = query_as(
+        "INSERT INTO events (at, kind, actor, ip, detail, actor_name, user_agent, request_id, count)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING number",
+    )
+    .bind(change.now())
+    .bind(why.event().as_str())
+    .bind(by.as_str().to_owned())
+    .bind(origin.ip.clone())
+    .bind(why.as_str())
+    .bind(origin.actor_name.clone())
+    .bind(origin.user_agent.clone())
+    .bind(origin.request_id.clone())
+    .bind(ended);
+    let (number,) = change.connection().one(insert, "an event has no number").await?;
+    Ok(Some(EventNumber(number)))
 }
 
 /// The outcome of a change that was made and ended these sessions.

@@ -21,7 +21,7 @@ use super::paths::{beside, directory, plain, unreachable_file};
 use super::transaction::Transaction;
 use super::{migrate, owners};
 use crate::domain::clock::Clock;
-use crate::domain::event::Actor;
+use crate::domain::event::{Actor, Origin};
 use crate::domain::id::UserId;
 use crate::domain::revocation::{Reason, Why};
 
@@ -162,7 +162,7 @@ async fn end_all(
         sqlx::query_scalar("SELECT id FROM users ORDER BY username_key").fetch_all(transaction.connection()).await?;
     // Another process may have been first.
     if Mark::inside(transaction.connection()).await? == Mark::Backup {
-        let reason = Reason { by, requested_by: None, why: Why::Restored, ip: None };
+        let reason = Reason { by, requested_by: None, why: Why::Restored, origin: Origin::default() };
         for user in users.iter().filter(|_| !keep_sessions) {
             let raise = sqlx::query("UPDATE users SET auth_epoch = auth_epoch + 1 WHERE id = ?1").bind(user);
             raise.execute(transaction.connection()).await?;

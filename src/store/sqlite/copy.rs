@@ -84,7 +84,7 @@ impl Source {
         let sql = match table {
             Table::Users => {
                 "SELECT id, username, username_key, email, email_key, name, admin, password_hash, auth_epoch, disabled_at,
-                     created_at, updated_at
+                     created_at, updated_at, must_change_password, password_expires_at, last_login_at, deleted_at
                  FROM users WHERE id > ?1 ORDER BY id LIMIT ?2"
             }
             Table::SecondFactors => {
@@ -100,7 +100,7 @@ impl Source {
                  FROM sessions WHERE number > ?1 ORDER BY number LIMIT ?2"
             }
             Table::Events => {
-                "SELECT CAST(number AS TEXT), at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count
+                "SELECT CAST(number AS TEXT), at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count, request_id, actor_name
                  FROM events WHERE number > ?1 ORDER BY number LIMIT ?2"
             }
             Table::Revocations => {

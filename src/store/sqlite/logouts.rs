@@ -47,7 +47,7 @@ pub(super) async fn commit(
             *ended = Some(id.parse().map_err(|error| Error::Decode(Box::new(error)))?);
             entry.sessions.push(logout.token);
             numbers.push(number);
-            events.push((user, id, &logout.ip));
+            events.push((user, id, &logout.ip, &logout.request_id));
         }
     }
     let revoked = |seq| ended.into_iter().map(|id| Revoked { sessions: id.into_iter().collect(), seq }).collect();
@@ -58,8 +58,8 @@ pub(super) async fn commit(
     sqlx::query(
         "UPDATE sessions SET revoked_at = ?3, revoked_by = user_id, revoked_why = 'logout', revoked_seq = ?2
          WHERE number IN (SELECT value FROM json_each(?1));
-         INSERT INTO events (at, kind, user_id, session_id, actor, ip)
-         SELECT ?3, 'logout', value ->> 0, value ->> 1, value ->> 0, value ->> 2 FROM jsonb_each(?5);
+         INSERT INTO events (at, kind, user_id, session_id, actor, ip, request_id)
+         SELECT ?3, 'logout', value ->> 0, value ->> 1, value ->> 0, value ->> 2, value ->> 3 FROM jsonb_each(?5);
          INSERT INTO revocations (seq, at, what) VALUES (?2, ?3, ?4);
          COMMIT",
     )

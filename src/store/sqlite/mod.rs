@@ -3,7 +3,7 @@
 //! `paths` names the files, `owners` finds which other users may change them, `files` makes and watches them, and `lock`
 //! keeps a second server off them. `wal` makes room for the write-ahead log, `connection` opens the file, `mark` is the
 //! mark in its header, `migrate` makes its tables, and `checkpoint` folds the write-ahead log into it. `readers` answer
-//! what changes nothing. `revocations` is the log of what ended, with an entry in which a `transaction` ends; `operations`
+//! what changes nothing, and `stretches` are lists over all users. `revocations` is the log of what ended, with an entry in which a `transaction` ends; `operations`
 //! are what happens in one, and `logouts` is a batch of logouts. The `writer` commits what is queued together. `copy` reads
 //! the whole file, and `backup` saves and restores it. Each of these imports only from those named before it.
 
@@ -21,6 +21,7 @@ mod owners;
 mod paths;
 mod readers;
 mod revocations;
+mod stretches;
 mod transaction;
 mod wal;
 mod writer;
@@ -41,9 +42,9 @@ pub(super) use self::files::warnings;
 use self::files::{Files, make_private};
 use self::lock::{Note, ServeLock};
 use self::mark::Mark;
-use self::operations::accounts::{AddUser, ChangePassword, SetDisabled};
+use self::operations::accounts::{ACCOUNT, AddUser, ChangePassword, DeleteUser, EditUser};
 use self::operations::second_factors::{AddPendingLogin, ChangeSecondFactor};
-use self::operations::sessions::{Purge, PurgeEvents, Revoke, Touch};
+use self::operations::sessions::{Purge, PurgeEvents, Revoke, RevokeSelected, Touch};
 use self::operations::{Beat, KeepSecret, MarkInUse};
 pub(super) use self::paths::is_missing;
 use self::paths::{LOCK, beside, unreachable_file};
@@ -51,23 +52,24 @@ use self::readers::Readers;
 use self::writer::{Writer, WriterParts};
 use super::opening::{ConnectError, Opening, Role, Stage};
 use super::rows::{
-    CredentialsRow, EnrolmentRow, FactorRow, ListedRow, LookupRow, PendingLoginRow, ReplicaRow, Secret, UserRow,
+    AccountRow, CredentialsRow, EnrolmentRow, FactorRow, ListedRow, LookupRow, PendingLoginRow, ReplicaRow, Secret,
+    UserRow,
 };
 use super::{
-    Added, Changed, Created, Enrolment, Factor, FactorChange, FactorChanged, Listing, Logout, Lookup, NewSession,
-    PasswordChange, PendingLogin, Replica, Replicas, Result, Revoked, Store, StoreError, Target,
+    Added, Changed, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor, FactorChange,
+    FactorChanged, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin, Replica, Replicas,
+    Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::{Entropy, NoEntropy};
-use crate::domain::event::{Actor, Event};
-use crate::domain::id::{ReplicaId, UserId};
-use crate::domain::password::PasswordHash;
+use crate::domain::event::{Actor, Event, Origin};
+use crate::domain::id::{ReplicaId, SessionId, UserId};
 use crate::domain::revocation::Reason;
 use crate::domain::second_factor::sealed::KeyId;
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::token::{TokenHash, TokenKey};
-use crate::domain::user::{Credentials, NewUser, User};
+use crate::domain::user::{Account, Credentials, NewUser, User, UserEdit};
 
 const HAS_USERS: &str = "SELECT EXISTS (SELECT 1 FROM users)";
 
@@ -228,7 +230,7 @@ impl Store for Sqlite {
         };
         let credentials = sqlx::query_as(
             "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at, password_hash, auth_epoch
+                 updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
              FROM users WHERE username_key = ?1 OR email_key = ?2",
         );
         let found: Option<CredentialsRow> = self.readers.one(credentials.bind(username).bind(email)).await?;
@@ -238,8 +240,8 @@ impl Store for Sqlite {
     async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>> {
         let credentials = sqlx::query_as(
             "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at, password_hash, auth_epoch
-             FROM users WHERE id = ?1",
+                 updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
+             FROM users WHERE id = ?1 AND deleted_at IS NULL",
         );
         let found: Option<CredentialsRow> = self.readers.one(credentials.bind(user)).await?;
         Ok(found.map(Credentials::from))
@@ -283,18 +285,36 @@ impl Store for Sqlite {
         let users = sqlx::query_as(
             "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
                  updated_at AS user_updated_at
-             FROM users ORDER BY username_key",
+             FROM users WHERE deleted_at IS NULL ORDER BY username_key",
         );
         let users: Vec<UserRow> = self.readers.all(users).await?;
         Ok(users.into_iter().map(User::from).collect())
     }
 
-    async fn add_user(&self, id: UserId, user: NewUser, hash: PasswordHash, by: Actor) -> Result<Added> {
+    async fn account(&self, user: UserId) -> Result<Option<Account>> {
+        let found: Option<AccountRow> = self.readers.one(sqlx::query_as(ACCOUNT).bind(user)).await?;
+        Ok(found.map(Account::from))
+    }
+
+    async fn accounts(&self, after: Option<(Timestamp, UserId)>, limit: u32) -> Result<Vec<Account>> {
+        let accounts = sqlx::query_as(
+            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+                 updated_at AS user_updated_at, must_change_password, last_login_at,
+                 EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
+             FROM users WHERE deleted_at IS NULL AND (?1 IS NULL OR (created_at, id) > (?1, ?2))
+             ORDER BY created_at, id LIMIT ?3",
+        );
+        let accounts = accounts.bind(after.map(|(at, _)| at)).bind(after.map(|(_, id)| id)).bind(limit);
+        let accounts: Vec<AccountRow> = self.readers.all(accounts).await?;
+        Ok(accounts.into_iter().map(Account::from).collect())
+    }
+
+    async fn add_user(&self, id: UserId, user: NewUser, password: Initial, by: Actor, origin: Origin) -> Result<Added> {
         let first = self.lock.is_some() && !self.noted.load(Ordering::Acquire);
         if first {
             self.begin_use().await?;
         }
-        let added = self.writer.commit(AddUser { id, user, hash, by }).await?;
+        let added = self.writer.commit(AddUser { id, user, password, by, origin }).await?;
         if first {
             self.note(Note::InUse)?;
         }
@@ -317,8 +337,34 @@ impl Store for Sqlite {
         self.writer.commit(ChangePassword { change, reason }).await
     }
 
-    async fn set_disabled(&self, user: UserId, disabled: bool, reason: Reason) -> Result<Option<Revoked>> {
-        self.writer.commit(SetDisabled { user, disabled, reason }).await
+    async fn edit_user(&self, user: UserId, edit: UserEdit, reason: Reason) -> Result<Edited> {
+        self.writer.commit(EditUser { user, edit, reason }).await
+    }
+
+    async fn delete_user(&self, user: UserId, reason: Reason) -> Result<Deleted> {
+        self.writer.commit(DeleteUser { user, reason }).await
+    }
+
+    async fn revoke_selected(&self, selected: Selected, reason: Reason) -> Result<SelectedEnd> {
+        self.writer.commit(RevokeSelected { selected, reason }).await
+    }
+
+    async fn live_session(&self, session: SessionId, now: Timestamp) -> Result<SessionStretch> {
+        stretches::session(&self.readers, session, now).await
+    }
+
+    async fn session_stretch(&self, before: Option<i64>, rows: u32, now: Timestamp) -> Result<SessionStretch> {
+        stretches::sessions(&self.readers, before, rows, now).await
+    }
+
+    async fn event_stretch(
+        &self,
+        filter: &EventFilter,
+        before: Option<EventNumber>,
+        rows: u32,
+        most: usize,
+    ) -> Result<EventStretch> {
+        stretches::events(&self.readers, filter, before, rows, most).await
     }
 
     async fn second_factor(&self, user: UserId) -> Result<Option<Factor>> {

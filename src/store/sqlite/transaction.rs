@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{FromRow, Result};
 
-use super::super::{Renewal, Revoked};
+use super::super::{EventNumber, Renewal, Revoked};
 use super::revocations::{self, json};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::event::{Event, EventKind};
@@ -57,20 +57,58 @@ impl<'c> Transaction<'c> {
     /// Writes lines of the audit.
     pub(super) async fn record(&mut self, events: &[Event]) -> Result<()> {
         let rows = events.iter().map(|event| {
-            let Event { at, kind, actor, user, session, ip, detail, name, user_agent, count } = event;
+            let Event { at, kind, actor, user, session, ip, detail, name, actor_name, user_agent, request_id, count } =
+                event;
             let (user, session) = (user.as_ref().map(UserId::as_str), session.as_ref().map(SessionId::as_str));
-            (at.millis(), kind.as_str(), user, session, actor.as_str(), ip, detail, name, user_agent, count)
+            let what = (at.millis(), kind.as_str(), user, session, actor.as_str());
+            (what, ip, detail, name, actor_name, user_agent, request_id, count)
         });
         sqlx::query(
-            "INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, user_agent, count)
-             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-                 value ->> 8, value ->> 9
+            "INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, name, actor_name, user_agent, request_id,
+                 count)
+             SELECT value ->> '$[0][0]', value ->> '$[0][1]', value ->> '$[0][2]', value ->> '$[0][3]', value ->> '$[0][4]',
+                 value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
              FROM jsonb_each(?1)",
         )
         .bind(json(&rows.collect::<Vec<_>>())?)
         .execute(&mut *self.connection)
         .await
         .map(drop)
+    }
+
+    /// Adds `ended` sessions to the event of the act that ends them, which is written with the first of them.
+    pub(super) async fn count_in_event(
+        &mut self,
+        event: Option<EventNumber>,
+        ended: usize,
+        reason: &Reason,
+    ) -> Result<Option<EventNumber>> {
+        let ended = i64::try_from(ended).unwrap_or(i64::MAX);
+        if let Some(EventNumber(number)) = event {
+            let count = sqlx::query("UPDATE events SET count = count + ?2 WHERE number = ?1").bind(number).bind(ended);
+            count.execute(&mut *self.connection).await?;
+            return Ok(event);
+        }
+        if ended == 0 {
+            return Ok(None);
+        }
+        let Reason { by, requested_by: _, why, origin } = reason;
+        let number = sqlx::query_scalar(
+            "INSERT INTO events (at, kind, actor, ip, detail, actor_name, user_agent, request_id, count)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING number",
+        )
+        .bind(self.now)
+        .bind(why.event().as_str())
+        .bind(by.as_str())
+        .bind(&origin.ip)
+        .bind(why.as_str())
+        .bind(&origin.actor_name)
+        .bind(&origin.user_agent)
+        .bind(&origin.request_id)
+        .bind(ended)
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(Some(EventNumber(number)))
     }
 
     /// The number with which everything is settled that has ended by now.
@@ -117,6 +155,19 @@ impl<'c> Transaction<'c> {
         .await
     }
 
+    /// Those of these sessions that are live.
+    pub(super) async fn live_by_ids(&mut self, sessions: &[SessionId]) -> Result<Vec<Live>> {
+        sqlx::query_as(
+            "SELECT number, id, token_hash, last_seen_at FROM sessions
+             WHERE id IN (SELECT value FROM json_each(?1))
+                 AND revoked_at IS NULL AND idle_expires_at > ?2 AND expires_at > ?2",
+        )
+        .bind(json(&sessions.iter().map(SessionId::as_str).collect::<Vec<_>>())?)
+        .bind(self.now)
+        .fetch_all(&mut *self.connection)
+        .await
+    }
+
     /// A user's live sessions, the one seen last first.
     pub(super) async fn live_by_user(&mut self, user: UserId) -> Result<Vec<Live>> {
         sqlx::query_as(
@@ -133,7 +184,18 @@ impl<'c> Transaction<'c> {
     /// Ends sessions one by one.
     pub(super) async fn end(&mut self, live: &[Live], reason: &Reason) -> Result<Revoked> {
         self.ended.sessions.extend(live.iter().map(|session| session.token_hash));
-        self.write_tombstones(live, reason).await
+        self.write_tombstones(live, reason, true).await
+    }
+
+    /// Ends selected sessions one by one, without an event for each.
+    pub(super) async fn end_selected(&mut self, live: &[Live], reason: &Reason) -> Result<Revoked> {
+        self.ended.sessions.extend(live.iter().map(|session| session.token_hash));
+        self.write_tombstones(live, reason, false).await
+    }
+
+    /// Has every cache ask anew about a user, whose sessions go on.
+    pub(super) fn identity_changed(&mut self, user: UserId) {
+        self.ended.users.push(user);
     }
 
     /// Ends every live session of a user but `keep`, and makes every cache ask anew about that user.
@@ -143,21 +205,22 @@ impl<'c> Transaction<'c> {
         if !live.is_empty() {
             self.ended.users.push(user);
         }
-        self.write_tombstones(&live, reason).await
+        self.write_tombstones(&live, reason, true).await
     }
 
-    async fn write_tombstones(&mut self, live: &[Live], reason: &Reason) -> Result<Revoked> {
+    async fn write_tombstones(&mut self, live: &[Live], reason: &Reason, one_by_one: bool) -> Result<Revoked> {
         let revoked = Revoked { sessions: live.iter().map(|session| session.id).collect(), seq: self.seq() };
         if live.is_empty() {
             return Ok(revoked);
         }
-        let Reason { by, requested_by: _, why, ip } = reason;
+        let Reason { by, requested_by: _, why, origin } = reason;
         let kind = why.event();
         sqlx::query(
             "UPDATE sessions SET revoked_at = ?2, revoked_by = ?3, revoked_why = ?4, revoked_seq = ?5
              WHERE number IN (SELECT value FROM json_each(?1));
-             INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail)
-             SELECT ?2, ?6, user_id, id, ?3, ?7, ?8 FROM sessions WHERE number IN (SELECT value FROM json_each(?1))",
+             INSERT INTO events (at, kind, user_id, session_id, actor, ip, detail, actor_name, user_agent, request_id)
+             SELECT ?2, ?6, user_id, id, ?3, ?7, ?8, ?9, ?10, ?11 FROM sessions
+             WHERE ?12 AND number IN (SELECT value FROM json_each(?1))",
         )
         .bind(json(&live.iter().map(|session| session.number).collect::<Vec<_>>())?)
         .bind(self.now)
@@ -165,8 +228,12 @@ impl<'c> Transaction<'c> {
         .bind(why.as_str())
         .bind(self.ended.seq)
         .bind(kind.as_str())
-        .bind(ip)
+        .bind(&origin.ip)
         .bind((kind == EventKind::Revoked).then_some(why.as_str()))
+        .bind(&origin.actor_name)
+        .bind(&origin.user_agent)
+        .bind(&origin.request_id)
+        .bind(one_by_one)
         .execute(&mut *self.connection)
         .await?;
         Ok(revoked)

@@ -141,7 +141,7 @@ async fn users_logout_ends_nothing_when_it_is_malformed_or_for_another_user(stor
     let server = Server::start(store).await;
     let (bob, alice) = (log_in(&server, BOB, CURL).await, log_in(&server, ALICE, CURL).await);
     let forbidden = r#"{"success":false,"error":"User does not have the permissions required for this action [error-unauthorized]"}"#;
-    let somebody_else = json!({"userId": bob.user}).to_string();
+    let somebody_else = json!({"userId": alice.user}).to_string();
     let unknown = json!({"userId": "23456789ABCDEFGHJ"}).to_string();
     let (json, object) = ("application/json", invalid("must be object"));
     for (content_type, body, status, answer) in [
@@ -155,7 +155,7 @@ async fn users_logout_ends_nothing_when_it_is_malformed_or_for_another_user(stor
         (json, r#"{"all":true}"#, 400, &invalid("must NOT have additional properties")),
         ("text/plain", "{}", 415, r#"{"success":false,"error":"The content type is not supported"}"#),
     ] {
-        let ask = post("/api/v1/users.logout").body(content_type, body.as_bytes()).by(&alice);
+        let ask = post("/api/v1/users.logout").body(content_type, body.as_bytes()).by(&bob);
         assert_answer(&server.send(ask).await, status, answer, body);
         assert_eq!(alive(&server, [&bob, &alice]).await, [true, true], "{body}");
     }

@@ -13,6 +13,7 @@ use crate::harness::{
     ALICE, BOB, BOB_EMAIL, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, ask, delete, get, post,
 };
 
+mod administrators;
 mod endings;
 mod lists;
 mod logins;

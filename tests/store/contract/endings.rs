@@ -34,8 +34,13 @@ async fn what_a_session_asked_for_is_not_done_once_it_has_ended(store: StoreKind
         let ids = [fresh.session(ann, 2).await, fresh.session(ann, 3).await];
         let through = |number| Reason { requested_by: Some(token(number)), ..because(Why::Owner) };
         let revoke = async |target, number| fresh.store.revoke(target, through(number)).await.expect("a store");
-        let change =
-            PasswordChange { user: ann, hash: hash("theirs"), auth_epoch: Some(0), keep: Some(renewal_of(ids[0], 22)) };
+        let change = PasswordChange {
+            user: ann,
+            hash: hash("theirs"),
+            auth_epoch: Some(0),
+            one_time: None,
+            keep: Some(renewal_of(ids[0], 22)),
+        };
         fresh.logout(logout_of(2)).await;
 
         for target in [Target::Id(others, Some(ann)), Target::Others(ann, ids[0]), Target::All(ann)] {
@@ -195,7 +200,7 @@ async fn a_changed_password_ends_every_session_but_the_one_to_keep(store: StoreK
         let ann = fresh.user("ann").await;
         let [kept, ended] = [fresh.session(ann, 1).await, fresh.session(ann, 2).await];
         let keep = Some(renewal_of(kept, 3));
-        let change = PasswordChange { user: ann, hash: hash("second"), auth_epoch: Some(0), keep };
+        let change = PasswordChange { user: ann, hash: hash("second"), auth_epoch: Some(0), one_time: None, keep };
 
         let revoked = fresh.change_password(change.clone()).await.expect("not superseded");
         assert_eq!(revoked, Revoked { sessions: vec![ended], seq: Seq(1) });
@@ -205,11 +210,12 @@ async fn a_changed_password_ends_every_session_but_the_one_to_keep(store: StoreK
 
         assert_eq!(fresh.change_password(change.clone()).await, None, "checked under yesterday's password");
         fresh.set_disabled(ann, true).await.expect("a user");
-        let today = PasswordChange { auth_epoch: Some(2), hash: hash("third"), ..change.clone() };
+        let today = PasswordChange { auth_epoch: Some(2), one_time: None, hash: hash("third"), ..change.clone() };
         assert_eq!(fresh.change_password(today).await, None, "disabled meanwhile");
         assert_eq!(fresh.credentials(ann).await.password_hash.as_str(), "second");
 
-        let operators = PasswordChange { auth_epoch: None, hash: hash("fourth"), keep: None, ..change.clone() };
+        let operators =
+            PasswordChange { auth_epoch: None, one_time: None, hash: hash("fourth"), keep: None, ..change.clone() };
         assert!(fresh.change_password(operators.clone()).await.is_some(), "an operator may");
         let unknown_user = PasswordChange { user: UserId::random(&SystemEntropy).expect("entropy"), ..operators };
         assert_eq!(fresh.change_password(unknown_user).await, None);
@@ -226,7 +232,7 @@ async fn a_session_goes_on_under_a_new_token_and_the_old_one_is_a_tombstone(stor
         fresh.wait_until(later(50));
         let renew = async |session, number, idle| {
             let keep = Some(Renewal { idle_until: idle, ..renewal_of(session, number) });
-            let change = PasswordChange { user: ann, hash: hash("second"), auth_epoch: None, keep };
+            let change = PasswordChange { user: ann, hash: hash("second"), auth_epoch: None, one_time: None, keep };
             fresh.change_password(change).await.expect("a user")
         };
 
@@ -268,7 +274,13 @@ async fn of_many_changes_through_one_token_exactly_one_is_made(store: StoreKind)
             let (id, auth_epoch) = (fresh.session(ann, round).await, fresh.credentials(ann).await.auth_epoch);
             let changes = (1..=4).map(|number| {
                 let keep = Some(renewal_of(id, round + number));
-                let change = PasswordChange { user: ann, hash: hash("next"), auth_epoch: Some(auth_epoch), keep };
+                let change = PasswordChange {
+                    user: ann,
+                    hash: hash("next"),
+                    auth_epoch: Some(auth_epoch),
+                    one_time: None,
+                    keep,
+                };
                 let through = Reason { requested_by: Some(token(round)), ..because(Why::Password) };
                 fresh.store.change_password(change, through)
             });
@@ -342,8 +354,13 @@ async fn nothing_resurrects_a_tombstone(store: StoreKind) {
         fresh.logout(logout_of(1)).await;
 
         assert_eq!(fresh.touch(1, later(1)).await, None);
-        let change =
-            PasswordChange { user: ann, hash: hash("second"), auth_epoch: None, keep: Some(renewal_of(id, 11)) };
+        let change = PasswordChange {
+            user: ann,
+            hash: hash("second"),
+            auth_epoch: None,
+            one_time: None,
+            keep: Some(renewal_of(id, 11)),
+        };
         fresh.change_password(change).await.expect("a user");
         fresh.set_disabled(ann, true).await.expect("a user");
         fresh.set_disabled(ann, false).await.expect("a user");

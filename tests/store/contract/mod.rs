@@ -45,7 +45,7 @@ async fn users_are_unique_by_key_and_listed_by_it(store: StoreKind) {
 
         let users = fresh.store.users().await.expect("a store");
         let names: Vec<_> = users.iter().map(|user| (user.username.as_str(), user.admin)).collect();
-        assert_eq!(names, [("ann", true), ("bob", false), (&added, false), ("Zoe", false)]);
+        assert_eq!(names, [("ann", false), ("bob", false), (&added, false), ("Zoe", true)]);
         assert!(fresh.store.has_users().await.expect("a store"));
     })
     .await;

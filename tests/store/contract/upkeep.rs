@@ -158,13 +158,20 @@ async fn each_operation_writes_its_events(store: StoreKind) {
         fresh.create(NewSession { replaces: vec![token(1)], cap: 2, ..login_of(ann, 4) }).await;
         fresh.logout(logout_of(4)).await;
         let kept = fresh.session(ann, 5).await;
-        let change =
-            PasswordChange { user: ann, hash: hash("second"), auth_epoch: None, keep: Some(renewal_of(kept, 6)) };
+        let change = PasswordChange {
+            user: ann,
+            hash: hash("second"),
+            auth_epoch: None,
+            one_time: None,
+            keep: Some(renewal_of(kept, 6)),
+        };
         fresh.change_password(change).await;
         fresh.set_disabled(ann, true).await;
         fresh.set_disabled(ann, false).await;
-        let failed =
-            Event { detail: Some("password"), ..Event::about(ann, EventKind::LoginFailed, Actor::Anonymous, BEGIN) };
+        let failed = Event {
+            detail: Some("password".into()),
+            ..Event::about(ann, EventKind::LoginFailed, Actor::Anonymous, BEGIN)
+        };
         fresh.store.record(vec![failed]).await.expect("a store");
 
         let all = fresh.lines().await;

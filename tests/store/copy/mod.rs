@@ -11,6 +11,7 @@ use sqlx::Connection as _;
 use tokio::process::Command;
 
 use self::old::{Old, Rows};
+use crate::harness::authenticator::login_with_code;
 use crate::harness::process::{Home, Process, finish, login};
 use crate::harness::{ALICE, BOB, Database, PASSWORD, StoreKind, delete, post};
 
@@ -103,6 +104,8 @@ async fn everybody_stays_logged_in_and_a_session_that_had_ended_stays_ended() {
     let listed = beside(&["session", "list", ALICE]).await;
     assert_eq!(home.run(&["session", "list", ALICE]).await.done().unwrap(), listed);
 
+    // They are no real ones.
+    home.database.execute("DELETE FROM second_factors").await;
     let after = home.serve().await;
     for (login, status) in [(&alice, 200), (&out, 401), (&ended, 401), (&bob, 200), (&carol, 401)] {
         assert_eq!(after.check(&login.token).await, status);
@@ -121,6 +124,23 @@ async fn everybody_stays_logged_in_and_a_session_that_had_ended_stays_ended() {
 
 #[needs(postgres)]
 #[tokio::test]
+async fn a_second_factor_goes_on_in_the_copy() {
+    let (home, old) = (Home::new(StoreKind::Postgres), Old::new());
+    let before = old.serve(&home).await;
+    let (authenticator, _) = before.set_up(&before.log_in(ALICE).await.token).await;
+    before.stop().await;
+    finish(copying(&home, &old), "").await.done().unwrap();
+    let after = home.serve().await;
+    assert_eq!(after.send(login(ALICE, PASSWORD)).await.status, 401);
+    for (code, status) in
+        [(authenticator.next(), 200), (authenticator.next(), 401), (authenticator.recovery[0].clone(), 200)]
+    {
+        assert_eq!(after.send(login_with_code(ALICE, &code)).await.status, status, "{code}");
+    }
+}
+
+#[needs(postgres)]
+#[tokio::test]
 async fn whatever_a_column_may_hold_is_copied_as_it_is() {
     let home = Home::new(StoreKind::Postgres);
     let odd =
@@ -129,18 +149,20 @@ async fn whatever_a_column_may_hold_is_copied_as_it_is() {
     let mut connection = database::sqlite(&old.url()).await.expect("a connection");
     for (at, text) in (0_i64..).zip(odd) {
         let even = at % 2 == 0;
-        sqlx::query("INSERT INTO users VALUES (?1, ?2, ?2, ?3, ?3, ?2, ?4, ?2, 9223372036854775807, ?5, -1, 0)")
-            .bind(format!("user {at}"))
-            .bind(format!("{at}{text}"))
-            .bind(even.then_some(text))
-            .bind(at % 2)
-            .bind(even.then_some(at))
-            .execute(&mut connection)
-            .await
-            .expect("a user");
+        sqlx::query(
+            "INSERT INTO users VALUES (?1, ?2, ?2, ?3, ?3, ?2, ?4, ?2, 9223372036854775807, ?5, -1, 0, ?4, ?5, ?5, ?5)",
+        )
+        .bind(format!("user {at}"))
+        .bind(format!("{at}{text}"))
+        .bind(even.then_some(text))
+        .bind(at % 2)
+        .bind(even.then_some(at))
+        .execute(&mut connection)
+        .await
+        .expect("a user");
         let session = "INSERT INTO sessions VALUES (?1 + 10, 'session ' || ?1, randomblob(32), 'user ' || ?1, 1, 2, 3, 4, ?1 % 2,
             ?2, ?2, ?2, iif(?1 % 2, 5, NULL), iif(?1 % 2, ?2, NULL), iif(?1 % 2, ?2, NULL), iif(?1 % 2, 6, NULL), ?1 % 2)";
-        let event = "INSERT INTO events VALUES (?1 * 1000 + 10, 0, ?2, ?2, NULL, ?2, NULL, ?2, ?2, ?2, ?1)";
+        let event = "INSERT INTO events VALUES (?1 * 1000 + 10, 0, ?2, ?2, NULL, ?2, NULL, ?2, ?2, ?2, ?1, ?2, ?2)";
         for sql in [session, event] {
             sqlx::query(sql).bind(at).bind(text).execute(&mut connection).await.expect("a row");
         }
@@ -246,12 +268,11 @@ async fn a_source_that_is_no_source_is_refused_and_the_target_is_untouched() {
     refused(&old, "holds no users: there is nothing to copy").await;
     old.add_alice(&home).await;
     let today = old.database.number("SELECT max(migration) FROM schema_compatibility").await;
-    old.execute("UPDATE _sqlx_migrations SET version = version - 1000").await;
+    old.execute("UPDATE _sqlx_migrations SET version = -version").await;
     refused(&old, "run `sessiond migrate` on it first").await;
     old.execute(&format!(
-        "UPDATE _sqlx_migrations SET version = version + 1000;
-         UPDATE _sqlx_migrations SET version = 99 WHERE version = {today};
-         UPDATE schema_compatibility SET oldest = 99"
+        "UPDATE _sqlx_migrations SET version = -version; UPDATE schema_compatibility SET oldest = 99;
+         UPDATE _sqlx_migrations SET version = 99 WHERE version = {today}"
     ))
     .await;
     refused(&old, "a newer sessiond has migrated the database to schema 99").await;

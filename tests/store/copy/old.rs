@@ -113,7 +113,7 @@ fn column_texts(name: &str, kind: &str, value: SqliteValueRef<'_>) -> Vec<Option
     let text = match kind {
         "INTEGER" => {
             let number = decoded::<i64>(value);
-            let truth = ["admin", "remembered", "archived"].contains(&name);
+            let truth = ["admin", "must_change_password", "remembered", "archived"].contains(&name);
             if truth { ["f", "t"][usize::try_from(number).expect("0 or 1")].to_owned() } else { number.to_string() }
         }
         "TEXT" if name == "what" => {

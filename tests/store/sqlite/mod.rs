@@ -16,8 +16,9 @@ use sessiond::cache::coherence::{Confirmed, confirm};
 use sessiond::config::DatabaseUrl;
 use sessiond::domain::entropy::SystemEntropy;
 use sessiond::domain::revocation::{Revocation, Why};
+use sessiond::domain::user::UserEdit;
 use sessiond::store::connect::{ConnectError, Role, connect};
-use sessiond::store::{RevocationSink, StoreError, Target};
+use sessiond::store::{Edited, RevocationSink, StoreError, Target};
 use sessiond_support::wait::until;
 
 use crate::harness::fresh::{Fresh, RecordingSink, because, clock, logout_of, made, on_a_fresh_store, open, token};
@@ -135,7 +136,9 @@ async fn a_command_that_ends_nothing_is_confirmed_after_the_server_ended_somethi
         fresh.session(ann, 1).await;
         fresh.logout(logout_of(1)).await;
         let beside = fresh.beside().await;
-        let disabled = beside.set_disabled(bob, true, because(Why::Disabled)).await.expect("a store").expect("a user");
+        let edit = UserEdit { disabled: Some(true), ..UserEdit::default() };
+        let edited = beside.edit_user(bob, edit, because(Why::Disabled)).await.expect("a store");
+        let Edited::Yes(_, disabled) = edited else { panic!("{edited:?}") };
         assert_eq!(confirm(&*beside, disabled.seq).await.expect("a store"), Confirmed::Applied);
         beside.close().await;
     })

@@ -9,6 +9,7 @@ use sessiond_support::wait::until;
 use crate::harness::process::{Home, Process, field, finish, login, serving};
 use crate::harness::{ALICE, BOB, BOB_EMAIL, PASSWORD, StoreKind, get};
 
+mod accounts;
 mod configuration;
 
 const NEXT: &str = "another good password";
@@ -30,6 +31,10 @@ async fn users_are_added_listed_disabled_and_enabled_without_a_server(store: Sto
     let listed = home.run(&["user", "list"]).await.done().unwrap();
     assert_eq!(listed, format!("{id}  admin  enabled   {BOB}  {BOB_EMAIL}  Bob B.\n"));
 
+    let last = home.run(&["user", "disable", BOB_EMAIL]).await.refused().unwrap();
+    assert!(last.contains("no administrator who can log in would be left"), "{last}");
+    let add = ["user", "add", ALICE, "--admin", "--password-stdin"];
+    home.run_reading(&add, &format!("{PASSWORD}\n")).await.done().unwrap();
     assert_eq!(home.run(&["user", "disable", BOB_EMAIL]).await.done().unwrap(), "disabled, 0 sessions ended\n");
     assert!(home.run(&["user", "list"]).await.done().unwrap().contains("disabled"));
     assert_eq!(home.run(&["user", "enable", BOB]).await.done().unwrap(), "enabled\n");
@@ -41,7 +46,7 @@ async fn users_are_added_listed_disabled_and_enabled_without_a_server(store: Sto
         (&["session", "list", "nobody"], "there is no user `nobody`"),
         (&["session", "revoke", "23456789ABCDEFGHJ"], "there is no live session"),
         (&["session", "revoke", "not-an-id"], "there is no live session"),
-        (&["session", "revoke"], "required"),
+        (&["session", "revoke"], "say which"),
     ] {
         let sentence = home.run_reading(arguments, PASSWORD).await.refused().unwrap();
         assert!(sentence.contains(words), "{arguments:?}: {sentence}");

@@ -83,7 +83,8 @@ pub async fn login(
     let (token, user) = match wanted {
         Wanted::New { name, password, code } => {
             let code = code.or(in_header);
-            let login = Login { name, password, code, remembered: true, replaces: Vec::new(), client };
+            let login =
+                Login { name, password, code, remembered: true, replaces: Vec::new(), new_password: None, client };
             let logged_in = app.service.login(login).await?;
             (logged_in.token, logged_in.user)
         }

@@ -5,9 +5,9 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 
 use super::words::RocketChat;
-use crate::domain::id::SessionId;
+use crate::domain::id::{SessionId, UserId};
 use crate::domain::token::Token;
-use crate::http::logout::{ClearCookie, log_out, revoke_many, revoke_one};
+use crate::http::logout::{ClearCookie, CookieSessions, log_out, revoke_many, revoke_one};
 use crate::http::refusal::{Answer, Refusal, json, with_cookies};
 use crate::http::request::body::{Payload, Unused};
 use crate::http::request::client_address::Sender;
@@ -49,23 +49,50 @@ pub async fn logout_me(
     cookies: Cookies,
     body: Payload<RocketChat>,
 ) -> Answer<RocketChat> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct LoggedOut<'s> {
-        session_id: &'s str,
-        success: bool,
+    let session = session_id(&body)?;
+    let cookies = revoke_one(&app, &caller.principal, session, &client, &cookies).await?;
+    Ok(with_cookies(json(StatusCode::OK, &SessionLoggedOut::new(&session)), cookies))
+}
+
+/// `POST /api/v1/sessions/logout`: ends anybody's, for administrators.
+pub async fn logout_any(
+    State(app): State<App>,
+    caller: Caller<RocketChat>,
+    Sender(client): Sender,
+    cookies: Cookies,
+    body: Payload<RocketChat>,
+) -> Answer<RocketChat> {
+    let admin = app.service.admin(&caller.principal, &client)?;
+    let session = session_id(&body)?;
+    let in_cookies = CookieSessions::from_cookies(&cookies, &app).await?;
+    admin.revoke_session(session).await?;
+    let cookies = in_cookies.cleared(|live| live.session_id() == session, &app);
+    Ok(with_cookies(json(StatusCode::OK, &SessionLoggedOut::new(&session)), cookies))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionLoggedOut<'s> {
+    session_id: &'s str,
+    success: bool,
+}
+
+impl<'s> SessionLoggedOut<'s> {
+    fn new(session: &'s SessionId) -> Self {
+        Self { session_id: session.as_str(), success: true }
     }
-    let mut fields = match fields(&body) {
+}
+
+/// The session that a body names.
+fn session_id(body: &Payload<RocketChat>) -> Result<SessionId, Refusal> {
+    let mut fields = match fields(body) {
         // A body that cannot be read lacks its session id, as clients of this contract expect.
         Err(Refusal::Malformed) => Fields::default(),
         other => other?,
     };
     let id = fields.text("sessionId")?;
     fields.nothing_else()?;
-    let session: SessionId = id.parse().map_err(|_| Error::NotFound)?;
-    let cookies = revoke_one(&app, &caller.principal, session, &client, &cookies).await?;
-    let shown = LoggedOut { session_id: &id, success: true };
-    Ok(with_cookies(json(StatusCode::OK, &shown), cookies))
+    id.parse().map_err(|_| Error::NotFound.into())
 }
 
 /// The fields of a body. An empty body has none, whatever its content type.
@@ -90,8 +117,16 @@ pub async fn users_logout(
     let wanted = fields.optional_text("userId")?;
     fields.nothing_else()?;
     let user = caller.principal.user_id();
-    if wanted.is_some_and(|wanted| wanted != user.as_str()) {
-        return Err(Error::Forbidden.into());
+    if let Some(wanted) = wanted.filter(|wanted| wanted != user.as_str()) {
+        let admin = app.service.admin(&caller.principal, &client)?;
+        let unknown = || Refusal::BadRequest("User not found");
+        let user: UserId = wanted.parse().map_err(|_| unknown())?;
+        let in_cookies = CookieSessions::from_cookies(&cookies, &app).await?;
+        let revoked = admin.revoke_sessions_of(user).await;
+        revoked.map_err(|error| if matches!(error, Error::NotFound) { unknown() } else { error.into() })?;
+        let cookies = in_cookies.cleared(|live| live.user_id() == user, &app);
+        let shown = LoggedOut { message: format!("User {user} has been logged out!"), success: true };
+        return Ok(with_cookies(json(StatusCode::OK, &shown), cookies));
     }
     let (_, cookies) = revoke_many(&app, &caller.principal, Scope::All, &client, &cookies).await?;
     let shown = LoggedOut { message: format!("User {user} has been logged out!"), success: true };

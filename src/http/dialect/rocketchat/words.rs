@@ -29,14 +29,15 @@ impl Dialect for RocketChat {
     fn refuse(refusal: &Refusal) -> Response {
         use StatusCode as S;
         let (status, error) = match refusal {
-            Refusal::Service(Error::BadCredentials) => return unauthorized(),
+            // Its clients know no step between the two: a password that has to be changed does not log in.
+            Refusal::Service(Error::BadCredentials | Error::PasswordChangeRequired) => return unauthorized(),
             Refusal::Service(Error::SecondFactorRequired { wrong }) => return second_factor(*wrong),
             Refusal::Service(Error::NoSession) => return not_logged_in(),
-            Refusal::Service(Error::Forbidden) => {
+            Refusal::Service(Error::Forbidden | Error::ReauthenticationRequired) => {
                 (S::FORBIDDEN, "User does not have the permissions required for this action [error-unauthorized]")
             }
             Refusal::Service(Error::NotFound) => (S::BAD_REQUEST, "Session not found"),
-            Refusal::Service(Error::Conflict(_)) => (S::CONFLICT, "Already taken"),
+            Refusal::Service(Error::Conflict(_)) => (S::CONFLICT, "Conflict"),
             Refusal::Service(Error::Invalid { why, .. }) => return invalid(&why.to_string()),
             Refusal::Service(Error::Overloaded | Error::StoreUnreachable(_) | Error::StoreTooSlow(_))
             | Refusal::Deadline => return with_retry(plain(S::SERVICE_UNAVAILABLE, "Service unavailable")),

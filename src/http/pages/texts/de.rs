@@ -18,6 +18,7 @@ pub(super) const TEXTS: Texts = Texts {
     go_on: "Weiter zur Anwendung",
     cancel: "Abbrechen",
     no_match: "Benutzername und Passwort passen nicht zusammen.",
+    one_time_password: "Dieses Passwort gilt nur einmal. Geben Sie es noch einmal ein, und wählen Sie das, das Sie von nun an verwenden.",
     required: "Geben Sie Benutzername und Passwort ein.",
     overloaded: "Im Moment melden sich zu viele an. Versuchen Sie es in einigen Sekunden noch einmal.",
     out_of_reach: "Sie sind hier angemeldet, aber die Anwendung, von der Sie kommen, erfährt davon nichts. Sagen Sie es denen, die sie betreuen.",
@@ -84,7 +85,7 @@ fn unusable_password(why: Unusable) -> &'static str {
         Unusable::Password(Unfit::Username) => "Das neue Passwort darf nicht aus dem Benutzernamen bestehen.",
         Unusable::Password(Unfit::Product) => "Das neue Passwort darf nicht aus dem Namen dieses Dienstes bestehen.",
         Unusable::Unchanged => "Das neue Passwort muss sich vom bisherigen unterscheiden.",
-        // No password is refused for that.
-        Unusable::Text(_) => "Das neue Passwort kann nicht verwendet werden.",
+        // No password is refused for these.
+        Unusable::NotAsked | Unusable::Text(_) => "Das neue Passwort kann nicht verwendet werden.",
     }
 }

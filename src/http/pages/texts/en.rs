@@ -18,6 +18,7 @@ pub(super) const TEXTS: Texts = Texts {
     go_on: "Go on to the application",
     cancel: "Cancel",
     no_match: "That username and password do not match.",
+    one_time_password: "This password works once. Enter it again, and choose the one that you will use from now on.",
     required: "Enter your username and your password.",
     overloaded: "Too many people are signing in at the moment. Try again in a few seconds.",
     out_of_reach: "You are signed in here, but the application that sent you here does not get to know it. Tell its administrator.",
@@ -86,7 +87,7 @@ fn unusable_password(why: Unusable) -> &'static str {
         Unusable::Password(Unfit::Username) => "The new password must not be made of the username.",
         Unusable::Password(Unfit::Product) => "The new password must not be made of the name of this service.",
         Unusable::Unchanged => "The new password must differ from the current one.",
-        // No password is refused for that.
-        Unusable::Text(_) => "The new password cannot be used.",
+        // No password is refused for these.
+        Unusable::NotAsked | Unusable::Text(_) => "The new password cannot be used.",
     }
 }

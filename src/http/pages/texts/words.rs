@@ -21,6 +21,7 @@ pub struct Texts {
     pub cancel: &'static str,
     pub no_match: &'static str,
     pub required: &'static str,
+    pub one_time_password: &'static str,
     pub overloaded: &'static str,
     pub out_of_reach: &'static str,
     pub your_sessions: &'static str,

@@ -1,48 +1,43 @@
-//! Operations on accounts: one is made, gets another password, is disabled or enabled.
+//! Operations on accounts: one is made, is edited, gets another password, is deleted.
 
 use sqlx::Result;
 
-use super::super::super::{Added, Changed, PasswordChange, Revoked};
+use super::super::super::edit::{Plan, password_event};
+use super::super::super::rows::AccountRow;
+use super::super::super::{Added, Changed, Deleted, Edited, Initial, PasswordChange, Revoked};
 use super::super::transaction::Transaction;
-use super::Operation;
-use crate::domain::event::{Actor, Event, EventKind};
+use super::{Operation, second_factors};
+use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::id::UserId;
-use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Reason;
 use crate::domain::text::Email;
-use crate::domain::user::NewUser;
+use crate::domain::user::{Account, NewUser, User, UserEdit};
 
 /// Adds a user.
 pub(crate) struct AddUser {
     pub id: UserId,
     pub user: NewUser,
-    pub hash: PasswordHash,
+    pub password: Initial,
     pub by: Actor,
+    pub origin: Origin,
 }
 
 impl Operation for AddUser {
     type Outcome = Added;
 
     async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Added> {
-        let (Self { id, user, hash, by }, now) = (self, transaction.now());
+        let (Self { id, user, password: Initial { hash, one_time }, by, origin }, now) = (self, transaction.now());
         let NewUser { username, email, name, admin } = user;
         let (username_key, email_key) = (username.key(), email.as_ref().map(Email::key));
-        let taken: Option<bool> = sqlx::query_scalar(
-            "SELECT username_key = ?1 FROM users WHERE username_key = ?1 OR email_key = ?2
-             ORDER BY username_key = ?1 DESC LIMIT 1",
-        )
-        .bind(&username_key)
-        .bind(&email_key)
-        .fetch_optional(transaction.connection())
-        .await?;
-        match taken {
-            Some(true) => return Ok(Added::UsernameTaken),
-            Some(false) => return Ok(Added::EmailTaken),
+        match taken(transaction, &username_key, email_key.as_deref(), None).await? {
+            Some(Taken::Username) => return Ok(Added::UsernameTaken),
+            Some(Taken::Email) => return Ok(Added::EmailTaken),
             None => {}
         }
         sqlx::query(
-            "INSERT INTO users (id, username, username_key, email, email_key, name, admin, password_hash, created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
+            "INSERT INTO users (id, username, username_key, email, email_key, name, admin, password_hash, created_at, updated_at,
+                 must_change_password, password_expires_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11)",
         )
         .bind(id)
         .bind(username)
@@ -53,9 +48,12 @@ impl Operation for AddUser {
         .bind(admin)
         .bind(hash)
         .bind(now)
+        .bind(one_time.is_some())
+        .bind(one_time.and_then(|one_time| one_time.expires_at))
         .execute(transaction.connection())
         .await?;
-        transaction.record(&[Event::about(*id, EventKind::UserCreated, *by, now)]).await?;
+        let event = Event::about(*id, EventKind::UserCreated, *by, now).from(origin);
+        transaction.record(&[Event { name: Some(username.as_str().to_owned()), ..event }]).await?;
         Ok(Added::Yes(user.stored(*id, now)))
     }
 }
@@ -70,7 +68,7 @@ impl Operation for ChangePassword {
     type Outcome = Changed;
 
     async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Changed> {
-        let Self { change: PasswordChange { user, hash, auth_epoch, keep }, reason } = self;
+        let Self { change: PasswordChange { user, hash, auth_epoch, one_time, keep }, reason } = self;
         if !transaction.allows(reason).await? {
             return Ok(Changed::NoSession(transaction.seq()));
         }
@@ -78,21 +76,25 @@ impl Operation for ChangePassword {
         // Users who change their own password must still be enabled, and must have been checked against the password in
         // force.
         let changed = sqlx::query(
-            "UPDATE users SET password_hash = ?2, auth_epoch = auth_epoch + 1, updated_at = ?3
-             WHERE id = ?1 AND (?4 IS NULL OR auth_epoch = ?4 AND disabled_at IS NULL)",
+            "UPDATE users SET password_hash = ?2, auth_epoch = auth_epoch + 1, updated_at = ?3,
+                 must_change_password = ?5, password_expires_at = ?6
+             WHERE id = ?1 AND deleted_at IS NULL AND (?4 IS NULL OR auth_epoch = ?4 AND disabled_at IS NULL)",
         )
         .bind(user)
         .bind(hash)
         .bind(now)
         .bind(auth_epoch)
+        .bind(one_time.is_some())
+        .bind(one_time.and_then(|one_time| one_time.expires_at))
         .execute(transaction.connection())
         .await?;
         if changed.rows_affected() == 0 {
             return Ok(Changed::Superseded);
         }
         let session = keep.as_ref().map(|renewal| renewal.session);
-        let event = Event::about(*user, EventKind::PasswordChanged, reason.by, now);
-        transaction.record(&[Event { session, ip: reason.ip.clone(), ..event }]).await?;
+        let kind = password_event(*one_time);
+        let event = Event::about(*user, kind, reason.by, now).from(&reason.origin);
+        transaction.record(&[Event { session, ..event }]).await?;
         if let Some(renewal) = keep {
             transaction.renew(*user, renewal, reason).await?;
         }
@@ -100,29 +102,152 @@ impl Operation for ChangePassword {
     }
 }
 
-/// Disables a user, or enables them again.
-pub(crate) struct SetDisabled {
+/// The columns of an account.
+pub(crate) const ACCOUNT: &str =
+    "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+         updated_at AS user_updated_at, must_change_password, last_login_at,
+         EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
+     FROM users WHERE id = ?1 AND deleted_at IS NULL";
+
+async fn account(transaction: &mut Transaction<'_>, user: UserId) -> Result<Option<Account>> {
+    let found: Option<AccountRow> = sqlx::query_as(ACCOUNT).bind(user).fetch_optional(transaction.connection()).await?;
+    Ok(found.map(Account::from))
+}
+
+/// Whether there is an administrator other than this user who can log in.
+async fn another_admin(transaction: &mut Transaction<'_>, user: UserId) -> Result<bool> {
+    let now = transaction.now();
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM users
+             WHERE admin AND disabled_at IS NULL AND deleted_at IS NULL AND password_hash <> '!' AND id <> ?1
+                 AND (NOT must_change_password OR password_expires_at IS NULL OR password_expires_at > ?2))",
+    )
+    .bind(user)
+    .bind(now)
+    .fetch_one(transaction.connection())
+    .await
+}
+
+/// Which of a username and an address another user has.
+async fn taken(
+    transaction: &mut Transaction<'_>,
+    username_key: &str,
+    email_key: Option<&str>,
+    but: Option<UserId>,
+) -> Result<Option<Taken>> {
+    let username: Option<bool> = sqlx::query_scalar(
+        "SELECT username_key = ?1 FROM users WHERE (username_key = ?1 OR email_key = ?2) AND id IS NOT ?3
+         ORDER BY username_key = ?1 DESC LIMIT 1",
+    )
+    .bind(username_key)
+    .bind(email_key)
+    .bind(but)
+    .fetch_optional(transaction.connection())
+    .await?;
+    Ok(username.map(|username| if username { Taken::Username } else { Taken::Email }))
+}
+
+/// What is taken.
+enum Taken {
+    Username,
+    Email,
+}
+
+/// Changes what is known of a user.
+pub(crate) struct EditUser {
     pub user: UserId,
-    pub disabled: bool,
+    pub edit: UserEdit,
     pub reason: Reason,
 }
 
-impl Operation for SetDisabled {
-    type Outcome = Option<Revoked>;
+impl Operation for EditUser {
+    type Outcome = Edited;
 
-    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Option<Revoked>> {
-        let (Self { user, disabled, reason }, now) = (self, transaction.now());
-        let sql = "UPDATE users SET disabled_at = ?2, auth_epoch = auth_epoch + 1, updated_at = ?3 WHERE id = ?1";
-        let set = sqlx::query(sql).bind(user).bind(disabled.then_some(now)).bind(now);
-        if set.execute(transaction.connection()).await?.rows_affected() == 0 {
-            return Ok(None);
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Edited> {
+        let (Self { user, edit, reason }, now) = (self, transaction.now());
+        if !transaction.allows(reason).await? {
+            return Ok(Edited::NoSession(transaction.seq()));
         }
-        let kind = if *disabled { EventKind::UserDisabled } else { EventKind::UserEnabled };
-        transaction.record(&[Event::about(*user, kind, reason.by, now)]).await?;
-        if *disabled {
-            transaction.end_all(*user, None, reason).await.map(Some)
-        } else {
-            Ok(Some(Revoked { sessions: Vec::new(), seq: transaction.seq() }))
+        let Some(before) = account(transaction, *user).await? else { return Ok(Edited::NoUser) };
+        let plan = Plan::new(&before.user, edit, now);
+        let User { username, email, name, admin, disabled_at, updated_at, .. } = &plan.after;
+        let (username_key, email_key) = (username.key(), email.as_ref().map(Email::key));
+        match taken(transaction, &username_key, email_key.as_deref(), Some(*user)).await? {
+            Some(Taken::Username) => return Ok(Edited::UsernameTaken),
+            Some(Taken::Email) => return Ok(Edited::EmailTaken),
+            None => {}
         }
+        if plan.removes_admin && !another_admin(transaction, *user).await? {
+            return Ok(Edited::LastAdmin);
+        }
+        sqlx::query(
+            "UPDATE users SET username = ?2, username_key = ?3, email = ?4, email_key = ?5, name = ?6, admin = ?7,
+                 disabled_at = ?8, updated_at = ?9, auth_epoch = auth_epoch + ?10
+             WHERE id = ?1",
+        )
+        .bind(user)
+        .bind(username)
+        .bind(username_key)
+        .bind(email)
+        .bind(email_key)
+        .bind(name)
+        .bind(admin)
+        .bind(disabled_at)
+        .bind(updated_at)
+        .bind(plan.supersedes())
+        .execute(transaction.connection())
+        .await?;
+        let named = Some(username.as_str().to_owned());
+        let event = |(kind, detail)| {
+            let event = Event::about(*user, kind, reason.by, now).from(&reason.origin);
+            Event { detail, name: named.clone(), ..event }
+        };
+        transaction.record(&plan.events.iter().cloned().map(event).collect::<Vec<_>>()).await?;
+        if plan.changes_identity() {
+            transaction.identity_changed(*user);
+        }
+        let mut revoked = Revoked { sessions: Vec::new(), seq: transaction.seq() };
+        if plan.disables() {
+            revoked = transaction.end_all(*user, None, reason).await?;
+        }
+        Ok(Edited::Yes(Box::new(Account { user: plan.after, ..before }), revoked))
+    }
+}
+
+/// Deletes a user.
+pub(crate) struct DeleteUser {
+    pub user: UserId,
+    pub reason: Reason,
+}
+
+impl Operation for DeleteUser {
+    type Outcome = Deleted;
+
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Deleted> {
+        let (Self { user, reason }, now) = (self, transaction.now());
+        if !transaction.allows(reason).await? {
+            return Ok(Deleted::NoSession(transaction.seq()));
+        }
+        let Some(before) = account(transaction, *user).await? else { return Ok(Deleted::NoUser) };
+        let User { username, admin, disabled_at, .. } = &before.user;
+        if *admin && disabled_at.is_none() && !another_admin(transaction, *user).await? {
+            return Ok(Deleted::LastAdmin);
+        }
+        let revoked = transaction.end_all(*user, None, reason).await?;
+        second_factors::remove(transaction, *user).await?;
+        // No username has an `@`, so the row is in no name's way.
+        sqlx::query(
+            "UPDATE users SET deleted_at = ?2, disabled_at = ?2, updated_at = ?2, auth_epoch = auth_epoch + 1,
+                 username = 'deleted', username_key = '@' || id, email = NULL, email_key = NULL, name = 'deleted',
+                 admin = 0, password_hash = '!', last_login_at = NULL
+             WHERE id = ?1",
+        )
+        .bind(user)
+        .bind(now)
+        .execute(transaction.connection())
+        .await?;
+        let event = Event::about(*user, EventKind::UserDeleted, reason.by, now).from(&reason.origin);
+        transaction.record(&[Event { name: Some(username.as_str().to_owned()), ..event }]).await?;
+        Ok(Deleted::Yes(revoked))
     }
 }

@@ -7,7 +7,7 @@ use super::super::super::{FactorAct, FactorChange, FactorChanged, PendingLogin, 
 use super::super::revocations::json;
 use super::super::transaction::Transaction;
 use super::Operation;
-use crate::domain::event::{Actor, Event, EventKind};
+use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::revocation::Reason;
 use crate::domain::second_factor::proof::Proof;
@@ -43,13 +43,13 @@ pub(super) async fn record_recovery(
     user: UserId,
     proof: &Proof,
     session: Option<SessionId>,
-    ip: Option<String>,
+    origin: &Origin,
 ) -> Result<()> {
     if !matches!(proof, Proof::Recovery(_)) {
         return Ok(());
     }
-    let event = Event::about(user, EventKind::RecoveryCodeUsed, Actor::User(user), transaction.now());
-    transaction.record(&[Event { session, ip, ..event }]).await
+    let event = Event::about(user, EventKind::RecoveryCodeUsed, Actor::User(user), transaction.now()).from(origin);
+    transaction.record(&[Event { session, ..event }]).await
 }
 
 /// Whether a login waits for a code, and is not over.
@@ -107,10 +107,10 @@ impl Operation for ChangeSecondFactor {
         make(transaction, *user, act).await?;
         let (now, session) = (transaction.now(), keep.as_ref().map(|renewal| renewal.session));
         if let Some(proof) = proof {
-            record_recovery(transaction, *user, proof, session, reason.ip.clone()).await?;
+            record_recovery(transaction, *user, proof, session, &reason.origin).await?;
         }
-        let event = Event::about(*user, act.event(), reason.by, now);
-        transaction.record(&[Event { session, ip: reason.ip.clone(), ..event }]).await?;
+        let event = Event::about(*user, act.event(), reason.by, now).from(&reason.origin);
+        transaction.record(&[Event { session, ..event }]).await?;
         if !act.ends_sessions() {
             return Ok(FactorChanged::Yes(Revoked { sessions: Vec::new(), seq: transaction.seq() }));
         }
@@ -173,16 +173,20 @@ async fn make(transaction: &mut Transaction<'_>, user: UserId, act: &FactorAct) 
             replace_recovery_codes(transaction, user, recovery).await?;
         }
         FactorAct::RenewRecoveryCodes(recovery) => replace_recovery_codes(transaction, user, recovery).await?,
-        FactorAct::Remove => {
-            for sql in [
-                "DELETE FROM second_factors WHERE user_id = ?1",
-                "DELETE FROM second_factor_enrolments WHERE user_id = ?1",
-                "DELETE FROM recovery_codes WHERE user_id = ?1",
-                "DELETE FROM pending_logins WHERE user_id = ?1",
-            ] {
-                sqlx::query(sql).bind(user).execute(transaction.connection()).await?;
-            }
-        }
+        FactorAct::Remove => remove(transaction, user).await?,
+    }
+    Ok(())
+}
+
+/// Removes all there is about a user's second factor.
+pub(super) async fn remove(transaction: &mut Transaction<'_>, user: UserId) -> Result<()> {
+    for sql in [
+        "DELETE FROM second_factors WHERE user_id = ?1",
+        "DELETE FROM second_factor_enrolments WHERE user_id = ?1",
+        "DELETE FROM recovery_codes WHERE user_id = ?1",
+        "DELETE FROM pending_logins WHERE user_id = ?1",
+    ] {
+        sqlx::query(sql).bind(user).execute(transaction.connection()).await?;
     }
     Ok(())
 }

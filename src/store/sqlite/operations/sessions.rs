@@ -3,13 +3,13 @@
 use sqlx::Result;
 
 use super::super::super::room::{Room, make_room};
-use super::super::super::{Changed, Created, NewSession, Target};
+use super::super::super::{Changed, Created, NewSession, Selected, SelectedEnd, Target};
 use super::super::revocations::json;
 use super::super::transaction::Transaction;
 use super::Operation;
 use super::second_factors::{end_pending, is_pending, prove, record_recovery};
 use crate::domain::clock::Timestamp;
-use crate::domain::event::{Actor, Event, EventKind};
+use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::revocation::{Reason, Why};
 use crate::domain::session::{Client, Expiry, Seen, Session};
 use crate::domain::token::TokenHash;
@@ -35,7 +35,7 @@ impl Operation for NewSession {
             return Ok(Created::Superseded);
         }
         let by = Actor::User(user);
-        let ip = Some(session.client.ip.clone());
+        let origin = session.client.origin();
         let mut replaced = Vec::with_capacity(replaces.len());
         for token in replaces {
             replaced.extend(transaction.live_by_token(token).await?);
@@ -55,9 +55,11 @@ impl Operation for NewSession {
         if let Some(token) = pending {
             end_pending(transaction, *token).await?;
         }
-        transaction.end(&replaced, &Reason { by, requested_by: None, why: Why::Replaced, ip: ip.clone() }).await?;
+        transaction
+            .end(&replaced, &Reason { by, requested_by: None, why: Why::Replaced, origin: origin.clone() })
+            .await?;
         live.retain(|session| over.contains(&session.token_hash));
-        transaction.end(&live, &Reason { by: Actor::System, requested_by: None, why: Why::Cap, ip: None }).await?;
+        transaction.end(&live, &over_the_cap()).await?;
         // Each dead session is archived once, so lists stay as short as the cap and a login costs no more for it.
         sqlx::query(
             "UPDATE sessions SET archived = 1
@@ -69,14 +71,12 @@ impl Operation for NewSession {
         .execute(transaction.connection())
         .await?;
         insert(transaction, session, token_hash).await?;
-        if let Some(hash) = rehashed {
-            let rehash = sqlx::query("UPDATE users SET password_hash = ?2 WHERE id = ?1").bind(user).bind(hash);
-            rehash.execute(transaction.connection()).await?;
-        }
-        let user_agent = Some(session.client.user_agent.clone());
-        let event = Event::about(user, EventKind::LoginOk, by, now);
-        transaction.record(&[Event { session: Some(session.id), ip: ip.clone(), user_agent, ..event }]).await?;
-        record_recovery(transaction, user, proof, Some(session.id), ip).await?;
+        let sql = "UPDATE users SET last_login_at = ?2, password_hash = coalesce(?3, password_hash) WHERE id = ?1";
+        let login = sqlx::query(sql).bind(user).bind(now).bind(rehashed);
+        login.execute(transaction.connection()).await?;
+        let event = Event::about(user, EventKind::LoginOk, by, now).from(&origin);
+        transaction.record(&[Event { session: Some(session.id), ..event }]).await?;
+        record_recovery(transaction, user, proof, Some(session.id), &origin).await?;
         Ok(Created::Yes(transaction.seq()))
     }
 }
@@ -84,7 +84,7 @@ impl Operation for NewSession {
 async fn insert(transaction: &mut Transaction<'_>, session: &Session, token: &TokenHash) -> Result<()> {
     let Session { id, user_id, created_at, last_seen_at, expiry, remembered, client } = session;
     let Expiry { idle, absolute } = expiry;
-    let Client { ip, user_agent, host } = client;
+    let Client { ip, user_agent, host, request_id: _ } = client;
     sqlx::query(
         "INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
              remembered, ip, user_agent, host)
@@ -104,6 +104,11 @@ async fn insert(transaction: &mut Transaction<'_>, session: &Session, token: &To
     .execute(transaction.connection())
     .await
     .map(drop)
+}
+
+/// Why the sessions over the cap end.
+fn over_the_cap() -> Reason {
+    Reason { by: Actor::System, requested_by: None, why: Why::Cap, origin: Origin::default() }
 }
 
 /// Ends sessions by id or by user.
@@ -133,6 +138,27 @@ impl Operation for Revoke {
             Target::Others(user, keep) => transaction.end_all(*user, Some(*keep), reason).await,
         };
         revoked.map(Changed::Yes)
+    }
+}
+
+/// Ends selected sessions.
+pub(crate) struct RevokeSelected {
+    pub selected: Selected,
+    pub reason: Reason,
+}
+
+impl Operation for RevokeSelected {
+    type Outcome = SelectedEnd;
+
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<SelectedEnd> {
+        let Self { selected: Selected { sessions, event }, reason } = self;
+        if !transaction.allows(reason).await? {
+            return Ok(SelectedEnd { changed: Changed::NoSession(transaction.seq()), event: *event });
+        }
+        let live = transaction.live_by_ids(sessions).await?;
+        let revoked = transaction.end_selected(&live, reason).await?;
+        let event = transaction.count_in_event(*event, revoked.sessions.len(), reason).await?;
+        Ok(SelectedEnd { changed: Changed::Yes(revoked), event })
     }
 }
 

@@ -4,7 +4,7 @@ use axum::extract::State;
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::canonical::Canonical;
+use super::words::Canonical;
 use crate::domain::second_factor::SecretText;
 use crate::http::logout::CookieSessions;
 use crate::http::refusal::{Answer, FieldError, json, with_cookies};
@@ -15,7 +15,7 @@ use crate::http::request::fields::Fields;
 use crate::http::request::state::App;
 use crate::http::routes::Routes;
 use crate::service::Error;
-use crate::service::accounts::Renewed;
+use crate::service::password_change::Renewed;
 use crate::service::second_factor::Present;
 use crate::service::sessions::Scope;
 

@@ -1,0 +1,197 @@
+//! Sessions of all users: listing them, and ending one, a user's, or those that fit.
+
+use axum::extract::State;
+use http::{StatusCode, Uri};
+use serde::Serialize;
+
+use super::administrator::{Administrator, IdInPath, Revoked, id};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::SessionId;
+use crate::http::dialect::canonical::{Canonical, SessionView};
+use crate::http::logout::CookieSessions;
+use crate::http::refusal::{Answer, FieldError, Place, Problem, Refused, json, with_cookies};
+use crate::http::request::body::Payload;
+use crate::http::request::credential::Cookies;
+use crate::http::request::fields::Fields;
+use crate::http::request::page::PageWanted;
+use crate::http::request::state::App;
+use crate::service::admin::Admin;
+use crate::service::selection::SessionFilter;
+use crate::store::ListedSession;
+
+/// The list that a cursor is of.
+const LIST: &str = "sessions of all users";
+/// The most characters of a part of a `User-Agent`.
+const LONGEST_PART: usize = 512;
+
+#[derive(Serialize)]
+struct Owned<'s> {
+    #[serde(flatten)]
+    session: SessionView<'s>,
+    user: Owner<'s>,
+}
+
+#[derive(Serialize)]
+struct Owner<'s> {
+    id: &'s str,
+    username: &'s str,
+}
+
+impl<'s> Owned<'s> {
+    fn from_listed(listed: &'s ListedSession, current: SessionId) -> Self {
+        let ListedSession { session, username, .. } = listed;
+        let user = Owner { id: session.user_id.as_str(), username: username.as_str() };
+        Self { session: SessionView::from_session(session, current), user }
+    }
+}
+
+/// `GET /api/v1/admin/sessions`: those that fit, newest login first, a page at a time.
+pub async fn list(State(app): State<App>, administrator: Administrator, uri: Uri) -> Answer<Canonical> {
+    #[derive(Serialize)]
+    struct Page<'s> {
+        sessions: Vec<Owned<'s>>,
+        next_cursor: Option<String>,
+    }
+    let mut query = Fields::from_query(uri.query())?;
+    let wanted = PageWanted::read(&mut query, LIST, app.service.cursors())?;
+    let before = wanted.place(|place| place.parse().ok())?;
+    let powers = administrator.powers(&app)?;
+    let filter = filter(&mut query, Place::Query, &powers).await?;
+    query.nothing_else()?;
+    // Nothing fits a user who does not exist.
+    let Some(filter) = filter else {
+        return Ok(json(StatusCode::OK, &Page { sessions: Vec::new(), next_cursor: None }));
+    };
+    let found = powers.sessions(&filter, before, wanted.limit).await?;
+    let current = administrator.principal.session_id();
+    let shown = Page {
+        sessions: found.sessions.iter().map(|listed| Owned::from_listed(listed, current)).collect(),
+        next_cursor: found.next.map(|next| app.service.cursors().seal(LIST, &next.to_string())),
+    };
+    Ok(json(StatusCode::OK, &shown))
+}
+
+/// Reads a filter; `None` where it names a user who does not exist.
+async fn filter(
+    fields: &mut Fields,
+    place: Place,
+    powers: &Admin<'_>,
+) -> Result<Option<SessionFilter>, Refused<Canonical>> {
+    let wrong = |field: &str, problem: &str| {
+        Refused::from(FieldError { place, field: field.to_owned(), problem: Problem::Unfit(problem.to_owned()) })
+    };
+    let network = match fields.optional_text("ip")? {
+        None => None,
+        Some(text) => Some(
+            SessionFilter::network(&text)
+                .ok_or_else(|| wrong("ip", "must be an address, or a network such as 192.0.2.0/24"))?,
+        ),
+    };
+    let user_agent = fields.optional_text("user_agent")?;
+    if user_agent.as_ref().is_some_and(|part| part.chars().nth(LONGEST_PART).is_some()) {
+        return Err(wrong("user_agent", "is too long"));
+    }
+    let before = match fields.optional_text("before")? {
+        None => None,
+        Some(text) => Some(
+            Timestamp::parse_rfc3339(&text)
+                .ok_or_else(|| wrong("before", "must be a time with its zone, such as 2026-01-02T03:04:05Z"))?,
+        ),
+    };
+    let user = match fields.optional_text("user")? {
+        None => None,
+        Some(text) => match powers.find(&text).await? {
+            Some(user) => Some(user),
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(SessionFilter { user, network, user_agent, before }))
+}
+
+/// `GET /api/v1/admin/users/{id}/sessions`: those of one user, newest login first.
+pub async fn list_of_user(State(app): State<App>, administrator: Administrator, path: IdInPath) -> Answer<Canonical> {
+    #[derive(Serialize)]
+    struct List<'s> {
+        sessions: Vec<SessionView<'s>>,
+        next_cursor: Option<String>,
+    }
+    let sessions = administrator.powers(&app)?.sessions_of(id(path)?).await?;
+    let current = administrator.principal.session_id();
+    let sessions = sessions.iter().map(|session| SessionView::from_session(session, current)).collect();
+    // A user has so few of them that one page holds them all.
+    Ok(json(StatusCode::OK, &List { sessions, next_cursor: None }))
+}
+
+/// `DELETE /api/v1/admin/users/{id}/sessions`: every session of one user.
+pub async fn revoke_all_of_user(
+    State(app): State<App>,
+    administrator: Administrator,
+    path: IdInPath,
+    cookies: Cookies,
+) -> Answer<Canonical> {
+    let user = id(path)?;
+    let in_cookies = CookieSessions::from_cookies(&cookies, &app).await?;
+    let revoked = administrator.powers(&app)?.revoke_sessions_of(user).await?;
+    let cookies = in_cookies.cleared(|live| live.user_id() == user, &app);
+    Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked }), cookies))
+}
+
+/// `DELETE /api/v1/admin/sessions/{id}`: one session of any user.
+pub async fn revoke_one(
+    State(app): State<App>,
+    administrator: Administrator,
+    path: IdInPath,
+    cookies: Cookies,
+) -> Answer<Canonical> {
+    let session = id(path)?;
+    let in_cookies = CookieSessions::from_cookies(&cookies, &app).await?;
+    administrator.powers(&app)?.revoke_session(session).await?;
+    let cookies = in_cookies.cleared(|live| live.session_id() == session, &app);
+    Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked: 1 }), cookies))
+}
+
+/// `POST /api/v1/admin/sessions/revoke`: counts those that fit, or ends them unless there are more than expected. The
+/// caller's own is never among them.
+pub async fn revoke_fitting(
+    State(app): State<App>,
+    administrator: Administrator,
+    body: Payload<Canonical>,
+) -> Answer<Canonical> {
+    #[derive(Serialize)]
+    struct Counted {
+        count: usize,
+    }
+    let mut fields = body.json()?;
+    let missing = |field: &str| FieldError { place: Place::Body, field: field.to_owned(), problem: Problem::Missing };
+    let mut wanted = fields.group("filter").ok_or_else(|| missing("filter"))?;
+    let (dry_run, expected) = (fields.flag("dry_run")?, fields.number("expect")?);
+    fields.nothing_else()?;
+    let all = wanted.flag("all")?;
+    let powers = administrator.powers(&app)?;
+    let filter = filter(&mut wanted, Place::Body, &powers).await?;
+    wanted.nothing_else()?;
+    let unfit = |problem: &str| {
+        let problem = Problem::Unfit(problem.to_owned());
+        Refused::<Canonical>::from(FieldError { place: Place::Body, field: "filter".into(), problem })
+    };
+    match &filter {
+        Some(filter) if all != (*filter == SessionFilter::default()) => {
+            return Err(unfit("must name either conditions or \"all\": true"));
+        }
+        None if all => return Err(unfit("must name either conditions or \"all\": true")),
+        Some(_) | None => {}
+    }
+    if dry_run {
+        let count = match &filter {
+            Some(filter) => powers.count(filter).await?,
+            None => 0,
+        };
+        return Ok(json(StatusCode::OK, &Counted { count }));
+    }
+    let expected = expected.ok_or_else(|| missing("expect"))?;
+    let revoked = match &filter {
+        Some(filter) => powers.revoke_fitting(filter, Some(expected)).await?,
+        None => 0,
+    };
+    Ok(json(StatusCode::OK, &Revoked { revoked }))
+}

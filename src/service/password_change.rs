@@ -1,0 +1,126 @@
+//! Changing one's own password: in a session, or at the first use of a one-time password.
+
+use std::time::Duration;
+
+use super::error::Unusable;
+use super::sessions::principal_reason;
+use super::{Error, Result, Service};
+use crate::domain::event::Actor;
+use crate::domain::id::SessionId;
+use crate::domain::password::Password;
+use crate::domain::principal::Principal;
+use crate::domain::revocation::{Reason, Why};
+use crate::domain::session::{Client, Session};
+use crate::domain::text::Username;
+use crate::domain::token::Token;
+use crate::domain::user::Credentials;
+use crate::password::Verdict;
+use crate::store::{PasswordChange, Renewal};
+
+/// The outcome of changing one's own password.
+#[derive(Debug)]
+pub struct Renewed {
+    /// How many other sessions ended.
+    pub revoked: usize,
+    /// The session's new token, which is shown now and never again.
+    pub token: Token,
+    /// This session, as it was before the change.
+    pub session: Session,
+    /// How long it lasts at most, from now on.
+    pub left: Duration,
+}
+
+impl Service {
+    /// Sets one's own password, which ends every other session and every login still being checked. The session itself
+    /// goes on under a new token (OWASP ASVS 7.2.4), since there may be a copy of the old one elsewhere. The old one is
+    /// refused everywhere once this answers.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a password that cannot be set; [`Error::BadCredentials`] when the current one is wrong,
+    /// or was changed meanwhile; [`Error::NoSession`] when the session has ended since it was checked.
+    pub async fn change_password(
+        &self,
+        principal: &Principal,
+        current: String,
+        new: String,
+        client: &Client,
+    ) -> Result<Renewed> {
+        let user = principal.user_id();
+        let known = self.parts.store.credentials_of(user).await?.ok_or(Error::NoSession)?;
+        let new = fit("new_password", new, &known.user.username)?;
+        let mut same = false;
+        let verdict = match Password::new(current) {
+            Ok(current) => {
+                same = new.is(&current);
+                self.hashed(self.parts.hasher.verify(current, Some(known.password_hash)).await)?
+            }
+            Err(_) => Verdict::Wrong,
+        };
+        self.log_unusable_hash(&verdict, Some(user));
+        if !matches!(verdict, Verdict::Right { .. }) {
+            let (session, now) = (principal.session_id(), self.parts.clock.now());
+            self.refusals.password_change(&known.user, session, client, now).await?;
+            return Err(Error::BadCredentials);
+        }
+        if same {
+            return Err(unchanged("new_password"));
+        }
+        let hash = self.hashed(self.parts.hasher.hash(new).await)?;
+        let (session, _) = self.current(principal).await?;
+        let (token, now) = (self.token_key.issue(&*self.parts.entropy)?, self.parts.clock.now());
+        let keep = Renewal {
+            session: session.id,
+            token_hash: token.hash(),
+            tombstone: SessionId::random(&*self.parts.entropy)?,
+            idle_until: self.parts.lifetimes.of(session.remembered).idle_until(now, session.expiry.absolute),
+        };
+        let (epoch, keep) = (Some(known.auth_epoch), Some(keep));
+        let change = PasswordChange { user, hash, auth_epoch: epoch, one_time: None, keep };
+        let reason = principal_reason(principal, Why::Password, client);
+        let revoked = self.done(self.parts.store.change_password(change, reason).await?).await?;
+        self.forget_first_password().await;
+        Ok(Renewed { revoked, token, left: session.expiry.absolute.since(now), session })
+    }
+
+    /// Has a one-time password changed whose login was right so far, and that was not over yet. No session begins before.
+    /// Returns what the login goes on with, where it was changed.
+    ///
+    /// # Errors
+    /// [`Error::PasswordChangeRequired`] where there is no new one; [`Error::Invalid`] for a new one that cannot be set, or
+    /// that nothing asks for.
+    pub(super) async fn change_at_first_use(
+        &self,
+        known: &Credentials,
+        one_time: Option<&Password>,
+        new: Option<String>,
+        client: &Client,
+    ) -> Result<Option<Credentials>> {
+        let (one_time, new) = match (one_time, new) {
+            (None, None) => return Ok(None),
+            (None, Some(_)) => return Err(Error::Invalid { field: "new_password", why: Unusable::NotAsked }),
+            (Some(_), None) => return Err(Error::PasswordChangeRequired),
+            (Some(one_time), Some(new)) => (one_time, new),
+        };
+        let new = fit("new_password", new, &known.user.username)?;
+        if new.is(one_time) {
+            return Err(unchanged("new_password"));
+        }
+        let user = known.user.id;
+        let hash = self.hashed(self.parts.hasher.hash(new).await)?;
+        let change = PasswordChange { user, hash, auth_epoch: Some(known.auth_epoch), one_time: None, keep: None };
+        let reason = Reason { by: Actor::User(user), requested_by: None, why: Why::Password, origin: client.origin() };
+        self.done(self.parts.store.change_password(change, reason).await?).await?;
+        self.parts.store.credentials_of(user).await.map_err(Error::from)?.ok_or(Error::BadCredentials).map(Some)
+    }
+}
+
+/// Takes a password that is to be set for a user.
+pub(super) fn fit(field: &'static str, password: String, username: &Username) -> Result<Password> {
+    let chosen = Password::chosen(password, username.as_str());
+    chosen.map_err(|unfit| Error::Invalid { field, why: unfit.into() })
+}
+
+/// The refusal of a password that is the one to be changed.
+pub(super) const fn unchanged(field: &'static str) -> Error {
+    Error::Invalid { field, why: Unusable::Unchanged }
+}
