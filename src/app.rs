@@ -136,7 +136,8 @@ pub async fn build_saying(
     let mut tasks = JoinSet::new();
     if serve {
         tasks.spawn(flusher.run(stop.clone()));
-        tasks.spawn(purge::run(store.clone(), clock.clone(), metrics.clone(), config.events_kept, stop.clone()));
+        let kept = purge::Kept { ended: config.ended_kept, events: config.events_kept };
+        tasks.spawn(purge::run(store.clone(), clock.clone(), metrics.clone(), kept, stop.clone()));
         tasks.spawn(health.clone().run(stop.clone()));
     }
     if let Some(beats) = beats {
@@ -156,6 +157,7 @@ pub async fn build_saying(
         first_password_file: config.database_url.first_password_file(),
         metrics: metrics.clone(),
         lifetimes: sessions.lifetimes,
+        fresh_login_to_revoke: config.fresh_login_to_revoke,
         sessions_per_user: NonZeroUsize::new(sessions.per_user).unwrap_or(NonZeroUsize::MIN),
     })
     .await?;

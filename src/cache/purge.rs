@@ -14,15 +14,21 @@ use crate::telemetry::causes::Causes;
 const EVERY: Duration = Duration::from_mins(10);
 const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
 const BATCH: u32 = 256;
-/// How long a tombstone stays after its session's absolute expiry, when its token could not be live anyway.
-const KEEP: Duration = Duration::from_hours(24);
+/// How long rows are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    /// A session's after its absolute expiry, when its token could not be live anyway, and with it its tombstone.
+    pub ended: Duration,
+    /// An event's.
+    pub events: Duration,
+}
 
-/// Purges every ten minutes until it is stopped. Events are kept for `events_kept`.
+/// Purges every ten minutes until it is stopped.
 pub async fn run(
     store: SharedStore,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    events_kept: Duration,
+    kept: Kept,
     stop: CancellationToken,
 ) {
     let mut tick = tokio::time::interval(EVERY);
@@ -31,7 +37,7 @@ pub async fn run(
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        let (ended, old) = (before(clock.now(), KEEP), before(clock.now(), events_kept));
+        let (ended, old) = (before(clock.now(), kept.ended), before(clock.now(), kept.events));
         tokio::select! {
             () = stop.cancelled() => return,
             () = in_batches(&metrics, || store.purge(ended, BATCH)) => {}

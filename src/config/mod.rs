@@ -59,8 +59,12 @@ pub struct Config {
     pub first_admin: FirstAdmin,
     /// See [`Settings::secret_key_file`].
     pub secret_key: Option<SecretKey>,
+    /// See [`Settings::fresh_login_to_revoke`].
+    pub fresh_login_to_revoke: bool,
     /// See [`Settings::events_kept`].
     pub events_kept: Duration,
+    /// See [`Settings::ended_kept`].
+    pub ended_kept: Duration,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// A warning for each file that others can read or change.
@@ -181,7 +185,9 @@ impl Config {
             passwords: passwords(&complete)?,
             first_admin: first_admin(&complete)?,
             secret_key: secret_key::read(complete.secret_key_file.as_deref())?,
+            fresh_login_to_revoke: complete.fresh_login_to_revoke,
             events_kept: complete.events_kept.0,
+            ended_kept: complete.ended_kept.0,
             log_format: complete.log_format,
             database_url: database_url.unwrap_or(complete.database_url),
             loose_files: [

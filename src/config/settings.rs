@@ -177,6 +177,8 @@ settings! {
     remembered_absolute / "SESSIOND_REMEMBERED_ABSOLUTE": Span = "30d",
     /// Live sessions a user may have; one more ends the one not seen for longest
     sessions_per_user / "SESSIOND_SESSIONS_PER_USER": NonZeroUsize = "100",
+    /// Whether to end one's other sessions takes a login less than 15 minutes old
+    fresh_login_to_revoke / "SESSIOND_FRESH_LOGIN_TO_REVOKE": bool = "false",
     /// Threads that hash passwords, 19 MiB each
     password_workers / "SESSIOND_PASSWORD_WORKERS": NonZeroUsize ["the cores, 3 at most"],
     /// Logins that may wait for a thread that hashes passwords; more get 503
@@ -195,6 +197,8 @@ settings! {
     secret_key_file / "SESSIOND_SECRET_KEY_FILE": PathBuf ["a key in the store"],
     /// How long the audit keeps an event
     events_kept / "SESSIOND_EVENTS_KEPT": Span = "90d",
+    /// How long the row of a session stays after its latest possible end
+    ended_kept / "SESSIOND_ENDED_KEPT": Span = "24h",
     /// How log lines are written: text or json
     log_format / "SESSIOND_LOG_FORMAT": LogFormat = "text",
     ;

@@ -1,4 +1,4 @@
-//! What the pages look like: the stylesheet, the icon and the operator's logo, under names made of their content, so that
+//! What the pages look like: the stylesheet, a script, the icon and the operator's logo, under names made of their content, so that
 //! browsers may keep them for a year.
 
 use base64::Engine as _;
@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::config::{self, Accent, LogoKind};
 
 const STYLE: &str = include_str!("pages/style.css");
+const STRENGTH: &str = include_str!("pages/strength.js");
 const ICON: &[u8] = include_bytes!("pages/icon.svg");
 
 /// The operator's name for the service, and the files that pages are shown with.
@@ -18,6 +19,8 @@ pub struct Brand {
     pub name: String,
     /// The stylesheet.
     pub style: Asset,
+    /// The script that says how easily a new password is guessed.
+    pub strength: Asset,
     /// The icon in the browser's tab.
     pub icon: Asset,
     /// The picture that stands above the pages instead of the name.
@@ -50,6 +53,7 @@ impl Brand {
         Self {
             name: brand.name.clone(),
             style: Asset::new("style", "css", "text/css; charset=utf-8", style),
+            strength: Asset::new("strength", "js", "text/javascript; charset=utf-8", STRENGTH),
             icon: Asset::new("icon", "svg", SVG, ICON),
             logo,
         }
@@ -57,7 +61,7 @@ impl Brand {
 
     /// The file at a path.
     pub fn asset(&self, path: &str) -> Option<&Asset> {
-        [&self.style, &self.icon].into_iter().chain(&self.logo).find(|asset| asset.path == path)
+        [&self.style, &self.strength, &self.icon].into_iter().chain(&self.logo).find(|asset| asset.path == path)
     }
 }
 

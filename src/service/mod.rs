@@ -84,6 +84,8 @@ pub struct Parts {
     pub issuer: String,
     /// How long sessions live.
     pub lifetimes: Lifetimes,
+    /// Whether to end one's other sessions takes a login a short while ago (OWASP ASVS 7.5.2).
+    pub fresh_login_to_revoke: bool,
     /// How many live sessions a user may have.
     pub sessions_per_user: NonZeroUsize,
 }

@@ -50,9 +50,13 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`] when it does not exist, has ended or belongs to another user, with the same work for each;
-    /// [`Error::NoSession`] when the principal's own has ended since it was checked.
+    /// [`Error::NoSession`] when the principal's own has ended since it was checked; [`Error::ReauthenticationRequired`]
+    /// where that is configured.
     pub async fn revoke(&self, principal: &Principal, id: SessionId, client: &Client) -> Result<()> {
         let why = if id == principal.session_id() { Why::Logout } else { Why::Owner };
+        if why == Why::Owner {
+            self.may_revoke_others(principal).await?;
+        }
         let target = Target::Id(id, Some(principal.user_id()));
         match self.end(principal, target, why, client).await? {
             0 => Err(Error::NotFound),
@@ -63,13 +67,19 @@ impl Service {
     /// Ends several; returns how many.
     ///
     /// # Errors
-    /// [`Error::NoSession`] when the principal's own has ended since it was checked.
+    /// As [`Self::revoke`].
     pub async fn revoke_many(&self, principal: &Principal, scope: Scope, client: &Client) -> Result<usize> {
+        self.may_revoke_others(principal).await?;
         let target = match scope {
             Scope::Others => Target::Others(principal.user_id(), principal.session_id()),
             Scope::All => Target::All(principal.user_id()),
         };
         self.end(principal, target, Why::Owner, client).await
+    }
+
+    /// To end other sessions than the one that asks may take a fresh login, if the configuration says so.
+    async fn may_revoke_others(&self, principal: &Principal) -> Result<()> {
+        if self.parts.fresh_login_to_revoke { self.require_fresh(principal).await } else { Ok(()) }
     }
 
     async fn end(&self, principal: &Principal, target: Target, why: Why, client: &Client) -> Result<usize> {

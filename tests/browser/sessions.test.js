@@ -177,3 +177,41 @@ scenario('a password that may not be used is refused by name, and nothing ends',
   await other.page.reload();
   isAt(other.page, `${service.url}/sessions`);
 });
+
+scenario('how easily a new password is guessed is said while it is typed', { scripts: [true] }, async (open) => {
+  const user = service.addUser();
+  const { page } = await open();
+  await page.goto(`${service.url}/login?return_to=/password`);
+  await sendLogin(page, user);
+  isAt(page, `${service.url}/password`);
+  const hint = page.getByRole('status');
+  for (const [typed, words] of [
+    ['aaaaaaaaaaaaaaaaaaaaaaaa', /easy to guess/i],
+    ['abcdefghijklmnopqrstuvwxyz', /easy to guess/i],
+    [`${user.username}-${user.username}`, /easy to guess/i],
+    ['k7vq0zr2mx', /not easy to guess/i],
+    ['four walnuts sing quietly', /^hard to guess/i],
+    ['', /^$/],
+  ]) {
+    await field(page, 'new_password').fill(typed);
+    assert.match((await hint.textContent()).trim(), words, typed);
+  }
+});
+
+scenario('a one-time password is changed at the sign-in', async (open) => {
+  const user = service.addUser();
+  const oneTime = service.resetPassword(user);
+  const person = await open();
+  const { page } = person;
+  person.expect(/status of 403/);
+  await page.goto(`${service.url}/login`);
+  await sendLogin(page, { ...user, password: oneTime });
+  assert.match(await page.getByRole('alert').innerText(), /works once/i);
+  assert.equal(await person.cookie(service.url), undefined, 'no session begins');
+  assert.equal(await field(page, 'username').inputValue(), user.username);
+  await field(page, 'password').fill(oneTime);
+  await field(page, 'new_password').fill('four walnuts sing quietly');
+  await pressButton(page, 'Sign in');
+  isAt(page, `${service.url}/sessions`);
+  assert.ok(await person.cookie(service.url));
+});

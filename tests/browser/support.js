@@ -147,6 +147,7 @@ export async function startService({ host = 'localhost', port, ...settings } = {
     url: `http://${host}:${listening}`,
     port: listening,
     addUser: () => server.addUser(),
+    resetPassword: (user) => server.resetPassword(user),
     /** Signs a user in without a browser. */
     async logIn(user, userAgent) {
       const response = await call('/api/v1/auth/login', { userAgent, body: { ...user, transport: 'token' } });

@@ -17,7 +17,7 @@ fn main() {
     println!("cargo::rerun-if-env-changed=PATH");
     println!("cargo::rerun-if-env-changed={}", machine::POSTGRES_URL);
     println!("cargo::rustc-check-cfg=cfg(has_nginx, has_haproxy, has_caddy, has_traefik, has_envoy)");
-    println!("cargo::rustc-check-cfg=cfg(has_mount, has_root, has_initdb, has_postgres, has_faketime)");
+    println!("cargo::rustc-check-cfg=cfg(has_mount, has_root, has_initdb, has_postgres, has_fail2ban, has_faketime)");
     println!("cargo::rustc-check-cfg=cfg(has_oathtool, has_zbarimg)");
 
     let files = [
@@ -25,6 +25,7 @@ fn main() {
         ("faketime", machine::faketime()),
         ("oathtool", machine::program("oathtool")),
         ("zbarimg", machine::program("zbarimg")),
+        ("fail2ban", machine::program("fail2ban-regex")),
         ("nginx", machine::proxy("nginx")),
         ("haproxy", machine::proxy("haproxy")),
         ("caddy", machine::proxy("caddy")),

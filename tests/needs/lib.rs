@@ -5,8 +5,8 @@
 
 use proc_macro::{Delimiter, TokenStream, TokenTree};
 
-/// A test that needs something: `postgres`, `initdb`, `faketime`, `oathtool`, `zbarimg`, `mount`, `root` or a proxy such as
-/// `nginx`, several separated by commas. It stands above the attribute that makes a test of the function.
+/// A test that needs something: `postgres`, `initdb`, `fail2ban`, `faketime`, `oathtool`, `zbarimg`, `mount`, `root` or a
+/// proxy such as `nginx`, several separated by commas. It stands above the attribute that makes a test of the function.
 #[proc_macro_attribute]
 pub fn needs(what: TokenStream, test: TokenStream) -> TokenStream {
     let mut absent = Vec::new();
@@ -72,6 +72,7 @@ fn look_up(word: &str) -> Option<(bool, &'static str)> {
             (cfg!(has_postgres), "initdb and pg_ctl of PostgreSQL 15 or newer, or SESSIOND_TEST_POSTGRES_URL")
         }
         "initdb" => (cfg!(has_initdb), "initdb and pg_ctl of PostgreSQL 15 or newer"),
+        "fail2ban" => (cfg!(has_fail2ban), "fail2ban-regex"),
         "faketime" => (cfg!(has_faketime), "libfaketime"),
         "nginx" => (cfg!(has_nginx), "nginx"),
         "haproxy" => (cfg!(has_haproxy), "haproxy"),

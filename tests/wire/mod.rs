@@ -7,6 +7,7 @@ mod cookies;
 mod cors;
 mod csrf;
 mod disconnected;
+mod fail2ban;
 mod forward_auth;
 pub mod framing;
 mod heads;

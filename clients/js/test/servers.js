@@ -47,6 +47,12 @@ export async function startSessiond(settings = {}) {
       if (added.status !== 0) throw new Error(`no user was added: ${added.stderr}`);
       return user;
     },
+    /** Gives a user a one-time password, which is returned. */
+    resetPassword({ username }) {
+      const reset = spawnSync(BINARY, ['user', 'passwd', username, '--one-time'], { env, encoding: 'utf8' });
+      if (reset.status !== 0) throw new Error(`no password was made up: ${reset.stderr}`);
+      return reset.stdout.trim().split(' ').at(-1);
+    },
     async stop() {
       child.kill();
       await exited;

@@ -5,7 +5,7 @@ use axum::extract::State;
 use http::{StatusCode, Uri};
 
 use super::dialect::Pages;
-use super::render::{Reader, page, see_other};
+use super::render::{Reader, page, page_with_script, see_other};
 use super::texts::Texts;
 use crate::domain::text::LoginName;
 use crate::http::brand::Brand;
@@ -109,7 +109,7 @@ pub async fn sign_in(
             remember,
             return_to: &return_to,
         };
-        page(status, &form)
+        if new_password { page_with_script(status, &form) } else { page(status, &form) }
     };
     if username.is_empty() || password.is_empty() {
         return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, reader.t.required, changing));

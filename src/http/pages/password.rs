@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::dialect::Pages;
-use super::render::{Reader, page, see_other};
+use super::render::{Reader, page_with_script, see_other};
 use super::signed_in::SignedIn;
 use super::texts::Texts;
 use crate::http::brand::Brand;
@@ -35,7 +35,7 @@ pub async fn well_known() -> Response {
 /// `GET /password`.
 pub async fn form(State(app): State<App>, reader: Reader, SignedIn(caller): SignedIn) -> Answer<Pages> {
     let username = caller.identity.username();
-    Ok(page(StatusCode::OK, &Form { t: reader.t, brand: &app.brand, error: None, username }))
+    Ok(page_with_script(StatusCode::OK, &Form { t: reader.t, brand: &app.brand, error: None, username }))
 }
 
 /// `POST /password`: ends every other session. This one goes on under a new token.
@@ -51,7 +51,7 @@ pub async fn change(
     let (current, new) = (fields.text("current_password")?, fields.text("new_password")?);
     let again = |status, error| {
         let username = caller.identity.username();
-        page(status, &Form { t: reader.t, brand: &app.brand, error: Some(error), username })
+        page_with_script(status, &Form { t: reader.t, brand: &app.brand, error: Some(error), username })
     };
     match app.service.change_password(&caller, current, new, &client).await {
         Ok(renewed) => {

@@ -45,6 +45,15 @@ impl PageError {
 
 /// A page.
 pub fn page(status: StatusCode, template: &impl Template) -> Response {
+    rendered(status, template, POLICY)
+}
+
+/// A page with a script of ours.
+pub fn page_with_script(status: StatusCode, template: &impl Template) -> Response {
+    rendered(status, template, POLICY_WITH_SCRIPT)
+}
+
+fn rendered(status: StatusCode, template: &impl Template, policy: HeaderValue) -> Response {
     let mut response = match template.render() {
         Ok(html) => (status, html).into_response(),
         // Templates are checked when compiled, and write to memory.
@@ -55,6 +64,7 @@ pub fn page(status: StatusCode, template: &impl Template) -> Response {
         }
     };
     response.headers_mut().extend(headers());
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     response
 }
 
@@ -76,11 +86,15 @@ pub fn dropping_kept_pages(mut response: Response) -> Response {
     response
 }
 
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+);
+const POLICY_WITH_SCRIPT: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+);
+
 /// The headers that every page has (OWASP ASVS 3.4). Its forms are sent with an `Origin`, which `no-referrer` would hide.
 fn headers() -> HeaderMap {
-    const POLICY: HeaderValue = HeaderValue::from_static(
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    );
     HeaderMap::from_iter([
         (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (CONTENT_SECURITY_POLICY, POLICY),

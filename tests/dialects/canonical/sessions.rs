@@ -217,3 +217,24 @@ async fn the_cookie_is_cleared_exactly_when_its_session_was_ended(store: StoreKi
     }
     server.stop().await;
 }
+
+#[on_both_stores]
+async fn ending_other_sessions_takes_a_fresh_login_where_that_is_set(store: StoreKind) {
+    let server = Server::with(store, "fresh_login_to_revoke = true").await;
+    let (mine, other) = (server.log_in(BOB).await, server.log_in(BOB).await);
+    server.advance(HOUR / 4);
+    let many = |scope: &str| delete(&format!("{SESSIONS}?scope={scope}")).bearer(&mine.token);
+    for request in [one(&other.session).bearer(&mine.token), many("others"), many("all")] {
+        let detail = "Log in again first: the password was given more than 15 minutes ago";
+        assert_refused(&server.send(request).await, 403, "reauthentication_required_error", detail);
+    }
+    for path in ["/api/v1/users.removeOtherTokens", "/api/v1/users.logoutOtherClients", "/api/v1/users.logout"] {
+        assert_eq!(server.send(post(path).pair(&mine.user, &mine.token)).await.status, 403, "{path}");
+    }
+    assert_eq!(alive(&server, &[&mine, &other]).await, [true, true]);
+    let fresh = server.log_in(BOB).await;
+    assert_eq!(server.send(one(&other.session).bearer(&fresh.token)).await.status, 200);
+    assert_eq!(server.send(one(&mine.session).bearer(&mine.token)).await.status, 200, "one's own, at any time");
+    assert_eq!(server.send(post(LOGOUT).bearer(&fresh.token)).await.status, 200);
+    server.stop().await;
+}

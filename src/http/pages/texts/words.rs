@@ -52,6 +52,9 @@ pub struct Texts {
     pub current_password: &'static str,
     pub new_password: &'static str,
     pub new_password_hint: &'static str,
+    pub strength_weak: &'static str,
+    pub strength_fair: &'static str,
+    pub strength_good: &'static str,
     pub wrong_current_password: &'static str,
     /// Why a password cannot be the new one.
     pub unusable_password: fn(Unusable) -> &'static str,
