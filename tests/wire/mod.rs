@@ -20,4 +20,5 @@ mod principal;
 mod proxies;
 mod readiness;
 mod refused;
+mod second_factor;
 mod verify;

@@ -170,7 +170,17 @@ async fn every_dialect_takes_a_caller_for_the_same_one(store: StoreKind) {
 }
 
 fn is_page(path: &str) -> bool {
-    let pages = ["/", "/login", "/logout", "/sessions", "/password", "/.well-known/change-password", "/assets/{name}"];
+    let pages = [
+        "/",
+        "/login",
+        "/login/code",
+        "/logout",
+        "/sessions",
+        "/password",
+        "/second-factor",
+        "/.well-known/change-password",
+        "/assets/{name}",
+    ];
     pages.contains(&path)
 }
 

@@ -6,8 +6,10 @@ use cookie::{Cookie, Expiration, SameSite};
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue};
 
+use super::read::values;
 use crate::config;
 use crate::domain::token::Token;
+use crate::service::login_code::PATIENCE;
 
 /// Writes the cookie.
 #[derive(Clone, Debug)]
@@ -36,6 +38,36 @@ impl SessionCookie {
         others.0.iter().cloned().chain([ours]).collect()
     }
 
+    /// The name of the cookie by which a browser is known whose login waits for a code. Unlike the session's it goes to the
+    /// pages of signing in alone, as `__Host-` would not allow.
+    fn waiting_name(&self) -> String {
+        let name = self.name();
+        let plain = name.get(HOST_PREFIX.len()..).filter(|_| is_for_host(name)).unwrap_or(name);
+        format!("{plain}_code")
+    }
+
+    /// The tokens by which a browser may be known whose login waits for a code.
+    pub fn waiting(&self, headers: &HeaderMap) -> Vec<Token> {
+        values(headers, &self.waiting_name()).filter_map(Token::parse).take(MOST_WAITING).collect()
+    }
+
+    /// The `Set-Cookie` value after which the browser is known as one whose login waits for a code; or, without a token,
+    /// after which it is not.
+    pub fn set_waiting(&self, token: Option<&Token>) -> HeaderValue {
+        let mut cookie = Cookie::build((self.waiting_name(), token.map_or("", Token::reveal)))
+            .path("/login")
+            .http_only(true)
+            .secure(self.settings.secure)
+            .same_site(SameSite::Strict)
+            .build();
+        let age = if token.is_some() { PATIENCE } else { Duration::ZERO };
+        cookie.set_max_age(cookie::time::Duration::try_from(age).ok());
+        if token.is_none() {
+            cookie.set_expires(Expiration::from(cookie::time::OffsetDateTime::UNIX_EPOCH));
+        }
+        HeaderValue::try_from(cookie.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+
     /// The `Set-Cookie` values after which the browser has no cookie of that name.
     pub fn clear(&self, others: &Others) -> Vec<HeaderValue> {
         others.0.iter().cloned().chain([self.cleared.clone()]).collect()
@@ -50,7 +82,7 @@ impl SessionCookie {
     /// Browsers let no cookie whose name begins with `__Host-` have another path or a domain, so there is none to clear.
     pub fn others(&self, headers: &HeaderMap, path: &str) -> Others {
         let name = &self.settings.name;
-        if name.get(..HOST_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(HOST_PREFIX)) {
+        if is_for_host(name) {
             return Others::default();
         }
         let ours = self.settings.domain.as_deref();
@@ -86,6 +118,13 @@ const LINE: usize = "set-cookie: \r\n".len();
 /// The most domains above a host, and the most parts of a path, that are cleared.
 const DEPTH: usize = 8;
 const HOST_PREFIX: &str = "__Host-";
+/// The most cookies of logins that wait that are looked at.
+const MOST_WAITING: usize = 4;
+
+/// Whether browsers let no cookie of this name have a path or a domain.
+fn is_for_host(name: &str) -> bool {
+    name.get(..HOST_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(HOST_PREFIX))
+}
 
 /// The host that a request came to and the domains above it. Addresses and single labels have none, since they share no
 /// cookies.
