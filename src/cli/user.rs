@@ -1,4 +1,4 @@
-//! `sessiond user`: add, list, edit, disable, enable and delete users, set passwords, and reset second factors.
+//! `sessiond user`: add, list, edit, disable, enable, unlock and delete users, set passwords, and reset second factors.
 
 use clap::{Args, Subcommand};
 
@@ -23,7 +23,7 @@ pub(super) enum Command {
     ///
     /// Their sessions go on, and checks answer the new values from then on.
     Edit(EditArgs),
-    /// Set a password, which ends every session of the user
+    /// Set a password, which ends every session of the user and lifts what wrong ones have led to
     Passwd(PasswdArgs),
     /// Let a user log in no more, which ends every session of theirs
     Disable(NameArgs),
@@ -31,6 +31,8 @@ pub(super) enum Command {
     Enable(NameArgs),
     /// Remove a user's second factor, for one who has lost it, which ends every session of theirs
     ResetSecondFactor(NameArgs),
+    /// Let a user log in again who must wait after too many wrong passwords
+    Unlock(NameArgs),
     /// Delete a user for good, which ends every session of theirs
     ///
     /// Their name and address become free. Their id stays in the audit.
@@ -186,6 +188,11 @@ pub(super) async fn run(command: Command, core: &Core) -> Result<(), Failed> {
             let user = who.find(core).await?;
             operator.set_disabled(user.id, false).await?;
             say("enabled")
+        }
+        Command::Unlock(who) => {
+            let user = who.find(core).await?;
+            operator.unlock(&user).await?;
+            say("unlocked")
         }
     }
 }

@@ -10,8 +10,6 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use crate::domain::password::Password;
 use crate::domain::session::{Lifetime, Lifetimes};
 use crate::domain::text::Username;
@@ -42,7 +40,7 @@ pub use self::secret_key::SecretKey;
 use self::settings::Complete;
 pub use self::settings::{FILE, Flags, Settings};
 use self::values::format_span;
-pub use self::values::{CacheMode, CredentialKind, Delay, LogFormat, SameSite, Span};
+pub use self::values::{CacheMode, CredentialKind, Delay, LogFormat, SameSite, Span, TrustedProxies};
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
@@ -91,7 +89,7 @@ pub struct Http {
     /// See [`Settings::cors_origins`].
     pub cors_origins: Vec<Origin>,
     /// See [`Settings::trusted_proxies`].
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: TrustedProxies,
     /// See [`Settings::allowed_return_origins`].
     pub allowed_return_origins: Vec<Origin>,
     /// See [`Settings::require_https`].

@@ -14,7 +14,7 @@ use super::accent::Accent;
 use super::error::{BadConfig, quoted};
 use super::origin::{HostName, Origin};
 use super::secret::{DatabaseUrl, Hidden};
-use super::values::{CacheMode, CredentialKind, Delay, LogFormat, SameSite, Span};
+use super::values::{CacheMode, CredentialKind, Delay, LogFormat, SameSite, Span, TrustedProxies};
 
 /// A setting's type. A value that cannot be read is refused with a sentence that says what to write instead.
 pub(super) trait Setting: Sized {
@@ -217,6 +217,24 @@ impl Setting for usize {
 
     fn read(text: &str) -> Result<Self, String> {
         text.trim().parse().map_err(|_| format!("{} cannot be: write {}", quoted(text), Self::FORM))
+    }
+}
+
+impl Setting for TrustedProxies {
+    const FORM: &'static str = "addresses and networks, such as 10.0.0.0/8 or 192.0.2.7, or none";
+    const LIST: bool = true;
+
+    /// An empty list says that there are none, too.
+    fn read(text: &str) -> Result<Self, String> {
+        let is_none = |item: &str| item.trim().eq_ignore_ascii_case("none");
+        if is_none(text) {
+            return Ok(Self::None);
+        }
+        if text.split(',').any(is_none) {
+            return Err(String::from("`none` stands beside others: write it alone, or the proxies' addresses"));
+        }
+        let networks = Vec::<IpNet>::read(text)?;
+        Ok(if networks.is_empty() { Self::None } else { Self::Listed(networks) })
     }
 }
 

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::accent::Accent;
@@ -14,7 +13,7 @@ use super::links;
 use super::origin::{HostName, Origin};
 use super::secret::{DatabaseUrl, Hidden};
 use super::setting::{Setting, from_toml};
-use super::values::{CacheMode, CredentialKind, Delay, LogFormat, SameSite, Span};
+use super::values::{CacheMode, CredentialKind, Delay, LogFormat, SameSite, Span, TrustedProxies};
 
 /// Declares every setting once: its help, its key in the file, its flag, its variable, its type, and its default as one
 /// would write it, or in brackets what it depends on; and the secrets, which have no flag, since other users of the
@@ -145,8 +144,8 @@ settings! {
     cookie_domain / "SESSIOND_COOKIE_DOMAIN": String ["this host alone"],
     /// The `SameSite` of the cookie: lax, strict or none
     cookie_samesite / "SESSIOND_COOKIE_SAMESITE": SameSite = "lax",
-    /// Proxies whose X-Forwarded-*, X-Original-* and X-Request-Id are believed: addresses and networks, such as 10.0.0.0/8
-    trusted_proxies / "SESSIOND_TRUSTED_PROXIES": Vec<IpNet>,
+    /// Proxies whose X-Forwarded-*, X-Original-* and X-Request-Id are believed, such as 10.0.0.0/8; none: clients connect by themselves
+    trusted_proxies / "SESSIOND_TRUSTED_PROXIES": TrustedProxies ["not known, so no address is limited"],
     /// Other origins whose pages may call this service with credentials
     cors_origins / "SESSIOND_CORS_ORIGINS": Vec<Origin>,
     /// Other origins to which people may be sent back after signing in
@@ -381,7 +380,8 @@ mod tests {
         .expect("fine");
         assert_eq!(settings.listen.map(|address| address.to_string()).as_deref(), Some("0.0.0.0:8080"));
         assert_eq!(settings.ops_listen.map(|address| address.to_string()).as_deref(), Some("[::1]:9090"));
-        let proxies: Vec<_> = settings.trusted_proxies.iter().flatten().map(ToString::to_string).collect();
+        let proxies = settings.trusted_proxies.unwrap_or_default();
+        let proxies: Vec<_> = proxies.networks().iter().map(ToString::to_string).collect();
         assert_eq!(proxies, ["192.0.2.7/32", "2001:db8::/32", "10.0.0.0/8"]);
         assert_eq!((settings.cookie_samesite, settings.cookie_secure), (Some(SameSite::Lax), Some(true)));
         assert_eq!(settings.verify_credentials, Some(vec![CredentialKind::Cookie, CredentialKind::Bearer]));
@@ -394,11 +394,20 @@ mod tests {
         let read = |toml: &str| toml::from_str::<Settings>(toml);
         let toml = "listen = ':8080'\ntrusted_proxies = ['192.0.2.7', ' 10.0.0.0/8']\ncache_entries = 7\nadmin_username = 'ann'";
         let settings = read(toml).expect("fine");
-        assert_eq!(settings.trusted_proxies.map(|all| all.len()), Some(2));
+        assert_eq!(settings.trusted_proxies.map(|all| all.networks().len()), Some(2));
         assert_eq!(
-            read("trusted_proxies = '192.0.2.7, ::1'").expect("fine").trusted_proxies.map(|all| all.len()),
+            read("trusted_proxies = '192.0.2.7, ::1'").expect("fine").trusted_proxies.map(|all| all.networks().len()),
             Some(2)
         );
+        for (toml, proxies) in [
+            ("", None),
+            ("trusted_proxies = 'none'", Some(TrustedProxies::None)),
+            ("trusted_proxies = ' None '", Some(TrustedProxies::None)),
+            ("trusted_proxies = ['none']", Some(TrustedProxies::None)),
+            ("trusted_proxies = []", Some(TrustedProxies::None)),
+        ] {
+            assert_eq!(read(toml).expect(toml).trusted_proxies, proxies, "{toml}");
+        }
         for (toml, words) in [
             ("cookie_secure = 1", "write true or false"),
             ("listen = 8080", "write one such as 127.0.0.1:8080"),
@@ -406,6 +415,7 @@ mod tests {
             ("cache_entries = 1979-05-27", "write a whole number from 1 up"),
             ("cache_entries = 0", "write a whole number from 1 up"),
             ("trusted_proxies = [10]", "`10` is no address and no network"),
+            ("trusted_proxies = 'none, 10.0.0.0/8'", "write it alone"),
             ("trusted_proxies = [['10.0.0.0/8']]", "write one such as 10.0.0.0/8"),
             ("cookie_name = 5", "write it as text in quotes"),
             ("admin_password_file = 5", "write it as text in quotes"),

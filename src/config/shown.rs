@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::values::format_span;
-use super::{Config, Http, Origin, Sessions};
+use super::{Config, Http, Origin, Sessions, TrustedProxies};
 
 impl fmt::Display for Config {
     /// As the TOML that would give the same, with secrets hidden.
@@ -39,7 +39,13 @@ impl fmt::Display for Config {
             writeln!(f, "public_url = \"{}\"", origin.as_str())?;
         }
         writeln!(f, "cors_origins = {}", origins(cors_origins))?;
-        writeln!(f, "trusted_proxies = {}", quoted(trusted_proxies.iter().map(ToString::to_string).collect()))?;
+        match trusted_proxies {
+            TrustedProxies::Unset => writeln!(f, "# trusted_proxies is not set")?,
+            TrustedProxies::None => writeln!(f, "trusted_proxies = \"none\"")?,
+            TrustedProxies::Listed(networks) => {
+                writeln!(f, "trusted_proxies = {}", quoted(networks.iter().map(ToString::to_string).collect()))?;
+            }
+        }
         writeln!(f, "allowed_return_origins = {}", origins(allowed_return_origins))?;
         writeln!(f, "require_https = {require_https}\nclear_site_data = {clear_site_data}")?;
         let kinds = verify_credentials.iter().map(|kind| format!("{kind:?}").to_lowercase()).collect();

@@ -1,8 +1,11 @@
 //! What settings can be that are no numbers, texts, addresses or origins: spans of time, and one of a few words.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::error::{BadConfig, bad, quoted};
 
@@ -55,6 +58,34 @@ pub(super) fn format_span(length: Duration) -> String {
         let _ = write!(words, "{blank}{number}{unit}");
     }
     if words.is_empty() { "0s".into() } else { words }
+}
+
+/// Which proxies stand before this service, as far as that is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TrustedProxies {
+    /// Nothing was said: the address of a connection may be a client's or a proxy's.
+    #[default]
+    Unset,
+    /// There are none: the address of a connection is the client's.
+    None,
+    /// These: what they forward is believed.
+    Listed(Vec<IpNet>),
+}
+
+impl TrustedProxies {
+    /// Their networks.
+    pub fn networks(&self) -> &[IpNet] {
+        match self {
+            Self::Unset | Self::None => &[],
+            Self::Listed(networks) => networks,
+        }
+    }
+
+    /// Whether an address is one of theirs.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.networks().iter().any(|network| network.contains(&address))
+    }
 }
 
 /// Whether checks are answered from memory.

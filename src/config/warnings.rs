@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 use super::values::format_span;
-use super::{Config, Http, Origin};
+use super::{Config, Http, Origin, TrustedProxies};
 
 /// Browsers keep no cookie for longer (RFC 6265bis, section 5.5), so nothing that is meant lives beyond it.
 const ENDLESS: Duration = Duration::from_hours(400 * 24);
@@ -48,9 +48,9 @@ fn listeners(http: &Http, warnings: &mut Vec<String>) {
             "cookie_secure is false where others connect: the session cookie can be read on the way; serve over https, and write cookie_secure = true",
         ));
     }
-    if !listen.ip().to_canonical().is_loopback() && trusted_proxies.is_empty() {
-        warnings.push(format!(
-            "listen is {listen} and trusted_proxies is not set: behind a proxy every client seems to have the proxy's address; write the proxy's address into trusted_proxies"
+    if *trusted_proxies == TrustedProxies::Unset {
+        warnings.push(String::from(
+            "trusted_proxies is not set: behind a proxy every client seems to have the proxy's address, so wrong passwords are not limited by address; write the proxy's address into trusted_proxies, or none where clients connect by themselves",
         ));
     }
     if !ops_listen.ip().to_canonical().is_loopback() {
@@ -61,7 +61,7 @@ fn listeners(http: &Http, warnings: &mut Vec<String>) {
 }
 
 fn trust(http: &Http, warnings: &mut Vec<String>) {
-    for network in http.trusted_proxies.iter().filter(|network| is_everybody(network)) {
+    for network in http.trusted_proxies.networks().iter().filter(|network| is_everybody(network)) {
         warnings.push(format!(
             "trusted_proxies holds {network}: any client can pass for another address; write the proxies' own addresses"
         ));
@@ -130,14 +130,15 @@ mod tests {
     #[test]
     fn what_is_safe_is_not_warned_of() {
         for toml in [
-            "",
-            "cookie_secure = false",
-            "cookie_secure = false\npublic_url = 'http://localhost:8080'",
+            "trusted_proxies = 'none'",
+            "trusted_proxies = 'none'\ncookie_secure = false",
+            "trusted_proxies = 'none'\ncookie_secure = false\npublic_url = 'http://localhost:8080'",
+            "trusted_proxies = 'none'\nlisten = '0.0.0.0:8080'",
             "listen = '0.0.0.0:8080'\ntrusted_proxies = ['10.0.0.0/8', '192.0.2.7', 'fc00::/7', '::ffff:10.0.0.0/104']",
-            "listen = '[::1]:8080'\npublic_url = 'https://login.example.com'",
-            "listen = '[::ffff:127.0.0.1]:8080'",
-            "remembered_absolute = '400d'\nremembered_idle = '90d'",
-            "cors_origins = ['https://app.example.com', 'http://localhost:3000', 'http://[::1]:3000']",
+            "trusted_proxies = 'none'\nlisten = '[::1]:8080'\npublic_url = 'https://login.example.com'",
+            "trusted_proxies = 'none'\nlisten = '[::ffff:127.0.0.1]:8080'",
+            "trusted_proxies = 'none'\nremembered_absolute = '400d'\nremembered_idle = '90d'",
+            "trusted_proxies = 'none'\ncors_origins = ['https://app.example.com', 'http://localhost:3000', 'http://[::1]:3000']",
         ] {
             assert_eq!(warnings(toml), Vec::<String>::new(), "{toml}");
         }
@@ -169,19 +170,26 @@ mod tests {
         for (toml, words) in [
             (format!("listen = '192.0.2.1:8080'\ncookie_secure = false\n{TRUST}"), "cookie_secure is false"),
             (format!("listen = ':8080'\ncookie_secure = false\n{TRUST}"), "cookie_secure is false"),
-            (String::from("public_url = 'http://login.example.com'\ncookie_secure = false"), "cookie_secure is false"),
+            (
+                format!("public_url = 'http://login.example.com'\ncookie_secure = false\n{TRUST}"),
+                "cookie_secure is false",
+            ),
+            (String::new(), "trusted_proxies is not set"),
             (String::from("listen = '[::]:8080'"), "trusted_proxies is not set"),
             (String::from("listen = '10.1.2.3:8080'"), "trusted_proxies is not set"),
-            (String::from("ops_listen = '0.0.0.0:9090'"), "ops_listen is 0.0.0.0:9090"),
+            (format!("ops_listen = '0.0.0.0:9090'\n{TRUST}"), "ops_listen is 0.0.0.0:9090"),
             (String::from("trusted_proxies = ['0.0.0.0/0']"), "any client can pass for another address"),
             (String::from("trusted_proxies = ['0.0.0.0/1']"), "any client can pass for another address"),
             (String::from("trusted_proxies = ['::/0']"), "any client can pass for another address"),
             (String::from("trusted_proxies = ['2000::/3']"), "any client can pass for another address"),
             (String::from("trusted_proxies = ['::ffff:0.0.0.0/96']"), "any client can pass for another address"),
             (String::from("trusted_proxies = ['::/64']"), "any client can pass for another address"),
-            (String::from("session_absolute = '401d'"), "session_absolute is"),
-            (String::from("remembered_absolute = '1000years'"), "remembered_absolute is"),
-            (String::from("cors_origins = ['http://app.example.com']"), "cors_origins holds http://app.example.com"),
+            (format!("session_absolute = '401d'\n{TRUST}"), "session_absolute is"),
+            (format!("remembered_absolute = '1000years'\n{TRUST}"), "remembered_absolute is"),
+            (
+                format!("cors_origins = ['http://app.example.com']\n{TRUST}"),
+                "cors_origins holds http://app.example.com",
+            ),
         ] {
             let warnings = warnings(&toml);
             assert!(

@@ -38,6 +38,8 @@ pub enum EventKind {
     UserDeleted,
     /// A user was given a password that has to be changed at its first use.
     PasswordReset,
+    /// The counters of failed tries about a user were lifted.
+    UserUnlocked,
     /// Setting up a second factor was begun.
     SecondFactorStarted,
     /// A second factor came into force.
@@ -69,6 +71,7 @@ impl EventKind {
             Self::AdminRemoved => "admin_removed",
             Self::UserDeleted => "user_deleted",
             Self::PasswordReset => "password_reset",
+            Self::UserUnlocked => "user_unlocked",
             Self::SecondFactorStarted => "second_factor_started",
             Self::SecondFactorSet => "second_factor_set",
             Self::SecondFactorRemoved => "second_factor_removed",

@@ -12,6 +12,7 @@ use zeroize::{Zeroize as _, ZeroizeOnDrop};
 use super::cursor::CursorKey;
 use super::entropy::{Entropy, NoEntropy};
 use super::name_hash::NameKey;
+use super::throttle::ThrottleSecret;
 
 const RANDOM: usize = 24;
 const TAG: usize = 8;
@@ -163,6 +164,12 @@ impl TokenKey {
     pub fn cursor_key(&self) -> CursorKey {
         let label = "sessiond: cursors of lists that are paged";
         CursorKey::new(&self.0.clone().chain_update(label).finalize().into_bytes().into())
+    }
+
+    /// A key for the counters of failed tries. It reveals nothing about this one, for the same reason.
+    pub fn throttle_secret(&self) -> ThrottleSecret {
+        let label = "sessiond: counters of failed tries, and known browsers";
+        ThrottleSecret::new(&self.0.clone().chain_update(label).finalize().into_bytes().into())
     }
 
     /// A key for the secrets of second factors, where none is given from outside the store. It is made as those two.

@@ -9,6 +9,7 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
+use crate::domain::throttle::Wait;
 use crate::service;
 use crate::telemetry::outage::StoreCause;
 
@@ -238,6 +239,12 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
             response
         }
     }
+}
+
+/// Adds `Retry-After` for a wait.
+pub fn with_wait(mut response: Response, wait: Wait) -> Response {
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.seconds()));
+    response
 }
 
 /// Adds `Retry-After`.

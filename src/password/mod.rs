@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::oneshot;
 
 use self::queue::Queue;
+pub use self::queue::Share;
 use self::stored::{Stored, work};
 use crate::domain::entropy::Entropy;
 use crate::domain::password::{Password, PasswordHash};
@@ -90,9 +91,7 @@ impl Hasher {
     /// # Errors
     /// [`HashError::Overloaded`] at once when the queue is full.
     pub async fn verify(&self, password: Password, hash: Option<PasswordHash>) -> Result<Verdict, HashError> {
-        let (answer, verdict) = oneshot::channel();
-        self.enqueue(Job::Verify(password, hash, answer))?;
-        verdict.await.map_err(|_| gone())?
+        self.place(Share::default())?.verify(password, hash).await
     }
 
     /// Hashes a password to be set.
@@ -100,18 +99,66 @@ impl Hasher {
     /// # Errors
     /// As [`Self::verify`].
     pub async fn hash(&self, password: Password) -> Result<PasswordHash, HashError> {
-        let (answer, hash) = oneshot::channel();
-        self.enqueue(Job::Hash(password, answer))?;
-        hash.await.map_err(|_| gone())?
+        self.place(Share::default())?.hash(password).await
+    }
+
+    /// Takes a place in the queue, of which whoever has `share` may hold only so many.
+    ///
+    /// # Errors
+    /// [`HashError::Overloaded`] at once when there is none.
+    pub fn place(&self, share: Share) -> Result<Place, HashError> {
+        if !self.queue.take_place(share) {
+            return Err(HashError::Overloaded);
+        }
+        Ok(Place { queue: Arc::clone(&self.queue), share, is_free: false })
     }
 
     /// How many jobs wait for a worker.
     pub fn waiting(&self) -> usize {
         self.queue.waiting()
     }
+}
 
-    fn enqueue(&self, job: Job) -> Result<(), HashError> {
-        if self.queue.push(job) { Ok(()) } else { Err(HashError::Overloaded) }
+/// A place in the queue, for one password. It is free again when it is dropped.
+pub struct Place {
+    queue: Arc<Queue<Job>>,
+    share: Share,
+    /// Whether it is not held any more.
+    is_free: bool,
+}
+
+impl Place {
+    /// Checks a password, as [`Hasher::verify`] does.
+    ///
+    /// # Errors
+    /// [`HashError::Failed`].
+    pub async fn verify(self, password: Password, hash: Option<PasswordHash>) -> Result<Verdict, HashError> {
+        let (answer, verdict) = oneshot::channel();
+        self.give(Job::Verify(password, hash, answer));
+        verdict.await.map_err(|_| gone())?
+    }
+
+    /// Hashes a password to be set.
+    ///
+    /// # Errors
+    /// [`HashError::Failed`].
+    pub async fn hash(self, password: Password) -> Result<PasswordHash, HashError> {
+        let (answer, hash) = oneshot::channel();
+        self.give(Job::Hash(password, answer));
+        hash.await.map_err(|_| gone())?
+    }
+
+    fn give(mut self, job: Job) {
+        self.is_free = true;
+        self.queue.push(job, self.share);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.is_free {
+            self.queue.leave_place(self.share);
+        }
     }
 }
 

@@ -140,10 +140,17 @@ async fn without_a_queue_each_idle_worker_takes_a_job() {
 #[test]
 fn a_queue_holds_a_job_for_each_idle_worker_and_its_capacity() {
     let queue = Arc::new(Queue::new(2, 3));
+    let push = |job| {
+        let place = queue.take_place(Share::default());
+        if place {
+            queue.push(job, Share::default());
+        }
+        place
+    };
     for job in 0..5 {
-        assert!(queue.push(job), "{job}");
+        assert!(push(job), "{job}");
     }
-    assert!(!queue.push(5));
+    assert!(!push(5));
     assert_eq!(queue.waiting(), 5);
     let (started, go_on) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let workers: Vec<_> = (0..2)
@@ -164,12 +171,12 @@ fn a_queue_holds_a_job_for_each_idle_worker_and_its_capacity() {
         std::thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(queue.waiting(), 3);
-    assert!(!queue.push(5), "both are busy and three wait");
+    assert!(!push(5), "both are busy and three wait");
     go_on.store(true, Ordering::SeqCst);
     queue.close();
     for worker in workers {
         worker.join().expect("no panic");
     }
     assert_eq!(started.load(Ordering::SeqCst), 5, "what was taken in is done");
-    assert!(!queue.push(6), "closed");
+    assert!(!push(6), "closed");
 }

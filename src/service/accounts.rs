@@ -4,7 +4,7 @@ use super::error::Conflict;
 use super::password_change::{fit, unchanged};
 use super::selection::Selection;
 use super::{Error, Result, Service};
-use crate::domain::event::{Actor, Origin};
+use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::id::UserId;
 use crate::domain::one_time::{self, OneTimePassword};
 use crate::domain::revocation::{Reason, Why};
@@ -155,11 +155,19 @@ impl Authority {
         }
         let hash = service.hashed(parts.hasher.hash(password).await)?;
         let one_time = made_up.as_ref().map(|_| service.one_time());
-        let change = PasswordChange { user, hash, auth_epoch: None, one_time, keep: None };
+        let lifts = service.limits.about(&known.user);
+        let change = PasswordChange { user, hash, auth_epoch: None, one_time, lifts, keep: None };
         let changed = parts.store.change_password(change, self.because(Why::Password)).await?;
         let revoked = service.ended(changed).await?;
         service.forget_first_password().await;
         Ok((revoked, made_up))
+    }
+
+    /// Lifts whatever keeps a user from logging in after too many wrong passwords.
+    pub(super) async fn unlock(&self, service: &Service, user: &User) -> Result<()> {
+        let event = Event::about(user.id, EventKind::UserUnlocked, self.by, service.parts.clock.now());
+        let event = Event { name: Some(user.username.as_str().to_owned()), ..event.from(&self.origin) };
+        Ok(service.parts.store.lift(service.limits.about(user), event).await?)
     }
 
     /// Ends sessions.

@@ -211,6 +211,15 @@ impl Admin<'_> {
         Ok((self.settled(revoked).await?, made_up))
     }
 
+    /// Lifts whatever keeps a user from logging in after too many wrong passwords.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn unlock(&self, user: UserId) -> Result<()> {
+        let account = self.user(user).await?;
+        self.authority.unlock(self.service, &account.user).await
+    }
+
     /// A user's live sessions, newest login first.
     ///
     /// # Errors

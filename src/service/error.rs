@@ -4,6 +4,7 @@ use crate::cache::coherence::NotSettled;
 use crate::domain::entropy::NoEntropy;
 use crate::domain::password::Unfit;
 use crate::domain::text::BadText;
+use crate::domain::throttle::Wait;
 use crate::password::HashError;
 use crate::store::{Cause, StoreError};
 use crate::telemetry::causes::Causes;
@@ -47,6 +48,9 @@ pub enum Error {
         /// Why not.
         why: Unusable,
     },
+    /// So many passwords or codes were wrong lately that no other is checked for a while.
+    #[error("throttled for {} s", .0.seconds())]
+    Throttled(Wait),
     /// Too many passwords are waiting to be checked.
     #[error("overloaded")]
     Overloaded,
@@ -116,6 +120,7 @@ impl Error {
             | Self::ReauthenticationRequired
             | Self::Conflict(_)
             | Self::Invalid { .. }
+            | Self::Throttled(_)
             | Self::Overloaded => None,
         }
     }
@@ -134,6 +139,7 @@ impl Error {
             | Self::ReauthenticationRequired
             | Self::Conflict(_)
             | Self::Invalid { .. }
+            | Self::Throttled(_)
             | Self::Overloaded
             | Self::Bug(_) => None,
         }

@@ -2,13 +2,18 @@
 
 use futures_util::future::try_join;
 
+use super::limits::{TriedFrom, Whose};
+use super::second_factor::Proven;
+use super::throttle::Try;
 use super::{Error, Parts, Result, Service};
 use crate::cache::touch::store_seen;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::Password;
+use crate::domain::revocation::Seq;
 use crate::domain::second_factor::proof::Proof;
 use crate::domain::session::{Client, MOST_UNFLUSHED, Session};
 use crate::domain::text::LoginName;
+use crate::domain::throttle::BrowserMark;
 use crate::domain::token::{Token, TokenHash};
 use crate::domain::user::{Credentials, User};
 use crate::password::{HashError, Verdict};
@@ -31,6 +36,8 @@ pub struct Login {
     pub new_password: Option<String>,
     /// The address and user agent of the client.
     pub client: Client,
+    /// Where the client is, for the limits on tries.
+    pub from: TriedFrom,
 }
 
 /// The result of a login.
@@ -42,6 +49,8 @@ pub struct LoggedIn {
     pub session: Session,
     /// The user who logged in.
     pub user: User,
+    /// For a browser to keep: from now on, its tries are counted apart from those of strangers.
+    pub browser: BrowserMark,
 }
 
 /// What came of a login on a page.
@@ -57,7 +66,8 @@ impl Service {
     /// Checks a password and begins a session. Always a new token (OWASP ASVS 7.2.4).
     ///
     /// # Errors
-    /// [`Error::BadCredentials`] for every refusal alike; [`Error::Overloaded`] at once when too many wait;
+    /// [`Error::BadCredentials`] for every refusal alike; [`Error::Throttled`] after too many, and [`Error::Overloaded`] when
+    /// too many wait, both at once;
     /// [`Error::SecondFactorRequired`] when the password was right, and a code is missing or wrong, and then
     /// [`Error::PasswordChangeRequired`] and [`Error::Invalid`] for a password that has to be changed.
     pub async fn login(&self, login: Login) -> Result<LoggedIn> {
@@ -77,7 +87,7 @@ impl Service {
     }
 
     async fn first_step(&self, login: Login, may_wait: bool) -> Result<FirstStep> {
-        let Login { name, password, code, remembered, replaces, new_password, client } = login;
+        let Login { name, password, code, remembered, replaces, new_password, client, from } = login;
         // A name that no user can have is not looked up, and costs the same as an unknown one.
         let known = match name {
             LoginName::Impossible(_) => None,
@@ -87,6 +97,7 @@ impl Service {
         // A password that cannot be set is no user's, known or not. It costs no hash, so it must cost the store next to nothing
         // either, or strangers could fill the disk.
         let Ok(password) = Password::new(password) else {
+            self.failed_without_hash(from.address);
             self.refusals.impossible_login(&name, user, &client, self.parts.clock.now()).await?;
             return Err(Error::BadCredentials);
         };
@@ -95,41 +106,54 @@ impl Service {
         let hash = enabled.map(|known| known.password_hash.clone());
         let one_time = enabled.and_then(|known| known.one_time);
         let typed = one_time.map(|_| password.clone());
-        let right = self.hashed(self.parts.hasher.verify(password, hash).await)?;
-        self.log_unusable_hash(&right, user.map(|user| user.id));
-        let expired = one_time.is_some_and(|one_time| one_time.has_expired(self.parts.clock.now()));
-        let (Some(known), Verdict::Right { rehashed }, false) = (&known, right, expired) else {
-            self.refusals.login(&name, user, &client, self.parts.clock.now()).await?;
+        let whose = Whose::Name(&name, user.map(|user| user.id));
+        let (verdict, tried) = self.check_password(whose, &from, password, hash).await?;
+        self.log_unusable_hash(&verdict, user.map(|user| user.id));
+        let now = self.parts.clock.now();
+        let expired = one_time.is_some_and(|one_time| one_time.has_expired(now));
+        let (Some(known), Verdict::Right { rehashed }, false) = (&known, verdict, expired) else {
+            self.refusals.login(&name, user, &client, now).await?;
             return Err(Error::BadCredentials);
         };
-        let proof = match self.login_proof(&known.user, code.as_deref(), &client).await {
+        let proven = match self.login_proof(&known.user, code.as_deref(), &client, &from).await {
+            Ok(proven) => proven,
+            // A right password with a wrong code has failed.
+            Err(error @ Error::SecondFactorRequired { wrong: true }) => return Err(error),
             Err(Error::SecondFactorRequired { wrong: false }) if may_wait && one_time.is_none() => {
+                tried.give_back().await;
                 return Ok(FirstStep::CodeNeeded(self.wait_for_code(known, remembered).await?));
             }
-            proof => proof?,
+            Err(error) => {
+                tried.give_back().await;
+                return Err(error);
+            }
         };
-        let changed = self.change_at_first_use(known, typed.as_ref(), new_password, &client).await?;
+        let changed = match self.change_at_first_use(known, typed.as_ref(), new_password, &client, &tried).await {
+            Ok(changed) => changed,
+            Err(error) => {
+                tried.give_back().await;
+                proven.give_back().await;
+                return Err(error);
+            }
+        };
         let rehashed = rehashed.filter(|_| changed.is_none());
         let known = changed.as_ref().unwrap_or(known);
         let token = self.token_key.issue(&*self.parts.entropy)?;
+        let browser = self.limits.browser_mark(known.user.id, &from, &*self.parts.entropy)?;
         let mut new = self.session_for(known, &token, remembered, client)?;
         new.replaces = self.replaced(&replaces);
         new.rehashed = rehashed;
-        new.proof = proof;
-        match self.create_session(&mut new).await? {
-            Created::Yes(seq) => {
+        match self.complete(&mut new, &known.user, Some(tried), proven).await? {
+            Some(seq) => {
                 self.settled(seq).await?;
                 let user = known.user.clone();
-                Ok(FirstStep::LoggedIn(Box::new(LoggedIn { token, session: new.session, user })))
+                Ok(FirstStep::LoggedIn(Box::new(LoggedIn { token, session: new.session, user, browser })))
             }
-            // The code was used meanwhile.
-            Created::Unproven => self.wrong_code(&known.user, &new.session.client).await,
-            Created::Superseded => {
+            None => {
                 let now = new.session.created_at;
                 self.refusals.login(&name, Some(&known.user), &new.session.client, now).await?;
                 Err(Error::BadCredentials)
             }
-            Created::Unflushed { .. } => Err(undecided()),
         }
     }
 
@@ -160,6 +184,7 @@ impl Service {
             rehashed: None,
             proof: Proof::NoFactor,
             pending: None,
+            resets: Vec::new(),
             unflushed: Some(MOST_UNFLUSHED),
         })
     }
@@ -167,6 +192,39 @@ impl Service {
     /// The sessions that end for a new one: those whose tokens were issued here.
     pub(super) fn replaced(&self, tokens: &[Token]) -> Vec<TokenHash> {
         tokens.iter().filter(|old| self.issued(old)).map(Token::hash).collect()
+    }
+
+    /// Makes the session of tries that were right, of a password and of a code, which resets their counters. `None`: it was
+    /// superseded, and has failed.
+    pub(super) async fn complete(
+        &self,
+        new: &mut NewSession,
+        user: &User,
+        tried: Option<Try<'_>>,
+        proven: Proven<'_>,
+    ) -> Result<Option<Seq>> {
+        let Proven { proof, tried: code } = proven;
+        let tries: Vec<_> = tried.into_iter().chain(code).collect();
+        new.proof = proof.unwrap_or(Proof::NoFactor);
+        new.resets = tries.iter().flat_map(|tried| tried.resets(user.id)).collect();
+        new.resets.sort_unstable_by_key(|key| *key.as_bytes());
+        new.resets.dedup();
+        match self.create_session(new).await {
+            Ok(Created::Yes(seq)) => {
+                tries.into_iter().for_each(Try::succeeded);
+                Ok(Some(seq))
+            }
+            Ok(Created::Superseded) => Ok(None),
+            // The code was used meanwhile.
+            Ok(Created::Unproven) => self.wrong_code(user, &new.session.client).await,
+            Ok(Created::Unflushed { .. }) => Err(Error::Bug("flushed, and still not decided".into())),
+            Err(error) => {
+                for tried in tries {
+                    tried.give_back().await;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Makes a session. Where another one of the user has to make room, and the memory of replicas decides which was not
@@ -215,9 +273,4 @@ impl Service {
             error.into()
         })
     }
-}
-
-/// What should be impossible: last-seen times were stored, and it is not decided which session ends.
-pub(super) fn undecided() -> Error {
-    Error::Bug("flushed, and still not decided".into())
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::login::{LoggedIn, undecided};
+use super::limits::TriedFrom;
+use super::login::LoggedIn;
 use super::{Error, Result, Service};
 use crate::domain::session::Client;
 use crate::domain::token::{Token, TokenHash};
 use crate::domain::user::Credentials;
-use crate::store::{Created, PendingLogin};
+use crate::store::PendingLogin;
 
 /// How long a login waits for its code.
 pub const PATIENCE: Duration = Duration::from_mins(5);
@@ -23,6 +24,8 @@ pub struct LoginCode {
     pub replaces: Vec<Token>,
     /// The address and user agent of the client.
     pub client: Client,
+    /// Where the client is, for the limits on tries.
+    pub from: TriedFrom,
 }
 
 impl Service {
@@ -65,24 +68,18 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::SecondFactorRequired`] for a code that is missing or wrong: the login goes on waiting.
-    /// [`Error::NoSession`] when none waits any more.
+    /// [`Error::NoSession`] when none waits any more, and [`Error::Throttled`] after too many wrong ones.
     pub async fn complete_login(&self, login: LoginCode) -> Result<LoggedIn> {
-        let LoginCode { waiting, code, replaces, client } = login;
+        let LoginCode { waiting, code, replaces, client, from } = login;
         let (pending, waiting, known) = self.waiting(&waiting).await?.ok_or(Error::NoSession)?;
-        let proof = self.login_proof(&known.user, Some(&code), &client).await?;
+        let proven = self.login_proof(&known.user, Some(&code), &client, &from).await?;
         let token = self.token_key.issue(&*self.parts.entropy)?;
+        let browser = self.limits.browser_mark(known.user.id, &from, &*self.parts.entropy)?;
         let mut new = self.session_for(&known, &token, waiting.remembered, client)?;
         new.replaces = self.replaced(&replaces);
-        new.proof = proof;
         new.pending = Some(pending);
-        match self.create_session(&mut new).await? {
-            Created::Yes(seq) => {
-                self.settled(seq).await?;
-                Ok(LoggedIn { token, session: new.session, user: known.user })
-            }
-            Created::Unproven => self.wrong_code(&known.user, &new.session.client).await,
-            Created::Superseded => Err(Error::NoSession),
-            Created::Unflushed { .. } => Err(undecided()),
-        }
+        let seq = self.complete(&mut new, &known.user, None, proven).await?.ok_or(Error::NoSession)?;
+        self.settled(seq).await?;
+        Ok(LoggedIn { token, session: new.session, user: known.user, browser })
     }
 }

@@ -5,8 +5,8 @@
 //! `second_factor` is about what a login needs beside it. `accounts` is what may be done to any account, by the `operator`
 //! and by an `admin`; `selection` is about the sessions of all users, and `audit` about reading what happened.
 //! `first_password` is about the password that was made up for the first user, and `replicas` about the processes that
-//! serve. `health` says whether this one can serve, `refusals` records in the log and the audit who was refused, and
-//! `error` is all that can go wrong.
+//! serve. `health` says whether this one can serve, `refusals` records in the log and the audit who was refused,
+//! `throttle` checks passwords within the `limits` on tries, and `error` is all that can go wrong.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use self::health::Health;
+use self::limits::Limits;
 use self::refusals::Refusals;
 use crate::cache::Cache;
 use crate::cache::coherence::Coherence;
@@ -39,6 +40,7 @@ pub mod audit;
 pub mod error;
 pub mod first_password;
 pub mod health;
+pub mod limits;
 pub mod login;
 pub mod login_code;
 mod logout;
@@ -49,6 +51,7 @@ pub mod replicas;
 pub mod second_factor;
 pub mod selection;
 pub mod sessions;
+mod throttle;
 pub mod verify;
 
 pub use error::Error;
@@ -96,6 +99,7 @@ pub struct Service {
     token_key: TokenKey,
     cursor_key: CursorKey,
     refusals: Arc<Refusals>,
+    limits: Limits,
     /// Loads of one token run one at a time, so that the second finds what the first has put into the cache.
     loads: Box<[Mutex<()>]>,
     /// Users whose stored hash is never computed and who are named in the log already.
@@ -126,7 +130,8 @@ impl Service {
         let loads = (0..LOADS).map(|_| Mutex::default()).collect();
         let refusals = Arc::new(Refusals::new(Arc::clone(&parts.store), token_key.name_key()));
         let cursor_key = token_key.cursor_key();
-        Ok(Self { parts, token_key, cursor_key, refusals, loads, unusable: parking_lot::Mutex::default() })
+        let limits = Limits::new(token_key.throttle_secret());
+        Ok(Self { parts, token_key, cursor_key, refusals, limits, loads, unusable: parking_lot::Mutex::default() })
     }
 
     /// Records how many logins were refused beyond those recorded one by one, until it is stopped.

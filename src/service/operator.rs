@@ -124,7 +124,7 @@ impl Operator<'_> {
         self.authority.delete(self.service, user).await
     }
 
-    /// Sets a password, which ends every session of the user.
+    /// Sets a password, which ends every session of the user, and lifts what wrong ones have led to.
     ///
     /// # Errors
     /// [`Invalid`](super::Error::Invalid), also for the password that is set already; [`NotFound`](super::Error::NotFound) when the user is gone.
@@ -139,6 +139,14 @@ impl Operator<'_> {
     /// As [`Self::set_password`].
     pub async fn reset_password(&self, user: UserId) -> Result<(Revoked, Option<OneTimePassword>)> {
         self.authority.set_password(self.service, user, None).await
+    }
+
+    /// Lifts whatever keeps a user from logging in after too many wrong passwords.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn unlock(&self, user: &User) -> Result<()> {
+        self.authority.unlock(self.service, user).await
     }
 
     /// Lets a user log in no more, which ends every session of theirs; or lets them again.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::error::Unusable;
+use super::limits::{TriedFrom, Whose};
 use super::sessions::principal_reason;
+use super::throttle::Try;
 use super::{Error, Result, Service};
 use crate::domain::event::Actor;
 use crate::domain::id::SessionId;
@@ -13,7 +15,7 @@ use crate::domain::revocation::{Reason, Why};
 use crate::domain::session::{Client, Session};
 use crate::domain::text::Username;
 use crate::domain::token::Token;
-use crate::domain::user::Credentials;
+use crate::domain::user::{Credentials, User};
 use crate::password::Verdict;
 use crate::store::{PasswordChange, Renewal};
 
@@ -44,28 +46,29 @@ impl Service {
         current: String,
         new: String,
         client: &Client,
+        from: &TriedFrom,
     ) -> Result<Renewed> {
         let user = principal.user_id();
         let known = self.parts.store.credentials_of(user).await?.ok_or(Error::NoSession)?;
         let new = fit("new_password", new, &known.user.username)?;
-        let mut same = false;
-        let verdict = match Password::new(current) {
-            Ok(current) => {
-                same = new.is(&current);
-                self.hashed(self.parts.hasher.verify(current, Some(known.password_hash)).await)?
-            }
-            Err(_) => Verdict::Wrong,
+        let Ok(current) = Password::new(current) else {
+            self.failed_without_hash(from.address);
+            return self.wrong_current_password(principal, &known.user, client).await;
         };
+        let same = new.is(&current);
+        let whose = Whose::Session(user, principal.session_id());
+        let (verdict, tried) = self.check_password(whose, from, current, Some(known.password_hash)).await?;
         self.log_unusable_hash(&verdict, Some(user));
         if !matches!(verdict, Verdict::Right { .. }) {
-            let (session, now) = (principal.session_id(), self.parts.clock.now());
-            self.refusals.password_change(&known.user, session, client, now).await?;
-            return Err(Error::BadCredentials);
+            return self.wrong_current_password(principal, &known.user, client).await;
         }
+        let share = tried.share();
+        tried.give_back().await;
         if same {
             return Err(unchanged("new_password"));
         }
-        let hash = self.hashed(self.parts.hasher.hash(new).await)?;
+        let place = self.hashed(self.parts.hasher.place(share))?;
+        let hash = self.hashed(place.hash(new).await)?;
         let (session, _) = self.current(principal).await?;
         let (token, now) = (self.token_key.issue(&*self.parts.entropy)?, self.parts.clock.now());
         let keep = Renewal {
@@ -75,11 +78,23 @@ impl Service {
             idle_until: self.parts.lifetimes.of(session.remembered).idle_until(now, session.expiry.absolute),
         };
         let (epoch, keep) = (Some(known.auth_epoch), Some(keep));
-        let change = PasswordChange { user, hash, auth_epoch: epoch, one_time: None, keep };
+        let change = PasswordChange { user, hash, auth_epoch: epoch, one_time: None, lifts: Vec::new(), keep };
         let reason = principal_reason(principal, Why::Password, client);
         let revoked = self.done(self.parts.store.change_password(change, reason).await?).await?;
         self.forget_first_password().await;
         Ok(Renewed { revoked, token, left: session.expiry.absolute.since(now), session })
+    }
+
+    /// Records that a change was refused.
+    pub(super) async fn wrong_current_password<T>(
+        &self,
+        principal: &Principal,
+        user: &User,
+        client: &Client,
+    ) -> Result<T> {
+        let (session, now) = (principal.session_id(), self.parts.clock.now());
+        self.refusals.password_change(user, session, client, now).await?;
+        Err(Error::BadCredentials)
     }
 
     /// Has a one-time password changed whose login was right so far, and that was not over yet. No session begins before.
@@ -94,6 +109,7 @@ impl Service {
         one_time: Option<&Password>,
         new: Option<String>,
         client: &Client,
+        tried: &Try<'_>,
     ) -> Result<Option<Credentials>> {
         let (one_time, new) = match (one_time, new) {
             (None, None) => return Ok(None),
@@ -106,8 +122,10 @@ impl Service {
             return Err(unchanged("new_password"));
         }
         let user = known.user.id;
-        let hash = self.hashed(self.parts.hasher.hash(new).await)?;
-        let change = PasswordChange { user, hash, auth_epoch: Some(known.auth_epoch), one_time: None, keep: None };
+        let place = self.hashed(self.parts.hasher.place(tried.share()))?;
+        let hash = self.hashed(place.hash(new).await)?;
+        let (epoch, lifts) = (Some(known.auth_epoch), Vec::new());
+        let change = PasswordChange { user, hash, auth_epoch: epoch, one_time: None, lifts, keep: None };
         let reason = Reason { by: Actor::User(user), requested_by: None, why: Why::Password, origin: client.origin() };
         self.done(self.parts.store.change_password(change, reason).await?).await?;
         self.parts.store.credentials_of(user).await.map_err(Error::from)?.ok_or(Error::BadCredentials).map(Some)

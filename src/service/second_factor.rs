@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::accounts::Authority;
 use super::error::Conflict;
+use super::limits::{TriedFrom, Whose};
 use super::password_change::Renewed;
 use super::sessions::principal_reason;
+use super::throttle::Try;
 use super::{Error, Result, Service};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{EnrolmentId, SessionId, UserId};
@@ -66,6 +68,23 @@ pub struct Confirmed {
     pub renewed: Renewed,
 }
 
+/// What shows that a user has the second factor, and the try of a code that it comes from, if one does.
+pub(super) struct Proven<'s> {
+    /// What is judged where it is used up; none where nothing has to be shown.
+    pub(super) proof: Option<Proof>,
+    /// It counts as failed until it is given back or resets the counters.
+    pub(super) tried: Option<Try<'s>>,
+}
+
+impl Proven<'_> {
+    /// The code was not wrong, or was not judged.
+    pub(super) async fn give_back(self) {
+        if let Some(tried) = self.tried {
+            tried.give_back().await;
+        }
+    }
+}
+
 /// One's own session under its new token.
 struct NewToken {
     token: Token,
@@ -95,16 +114,17 @@ impl Service {
         principal: &Principal,
         present: Present,
         client: &Client,
+        from: &TriedFrom,
     ) -> Result<Started> {
         let (user, entropy) = (principal.user_id(), &*self.parts.entropy);
-        let known = self.own_password(principal, present.password, client).await?;
+        let known = self.own_password(principal, present.password, client, from).await?;
         let factor = self.parts.store.second_factor(user).await?;
-        let proof = self.proof(&known.user, factor.as_ref(), present.code.as_deref(), client).await?;
+        let proven = self.proof(&known.user, factor.as_ref(), present.code.as_deref(), client, from).await?;
         let secret = TotpSecret::random(entropy)?;
         let enrolment = EnrolmentId::random(entropy)?;
         let sealed = self.parts.factor_keys.seal(&secret, user, entropy)?;
         let act = FactorAct::Start(enrolment, sealed);
-        self.change_factor(principal, &known, Some(proof), None, act, client).await?;
+        self.change_factor(principal, &known, proven, None, act, client).await?;
         let uri = otpauth(&secret, &self.parts.issuer, known.user.username.as_str());
         Ok(Started { enrolment, secret: secret.base32(), uri })
     }
@@ -121,6 +141,7 @@ impl Service {
         enrolment: &str,
         code: &str,
         client: &Client,
+        from: &TriedFrom,
     ) -> Result<Confirmed> {
         let (user, now) = (principal.user_id(), self.parts.clock.now());
         let known = self.parts.store.credentials_of(user).await?.ok_or(Error::NoSession)?;
@@ -129,15 +150,17 @@ impl Service {
         let pending = pending.filter(|pending| pending.id.as_str() == enrolment && pending.started_at > begun_after);
         let pending = pending.ok_or(Error::Conflict(Conflict::EnrolmentReplaced))?;
         let secret = self.parts.factor_keys.open(&pending.secret, user).ok_or_else(unreadable)?;
+        let tried = self.book_code(user, from).await?;
         let step = match TypedCode::read(code) {
             TypedCode::Authenticator(code) => secret.matching(code, now, None),
             TypedCode::Recovery(_) | TypedCode::Neither => None,
         };
         let Some(step) = step else { return self.wrong_code(&known.user, client).await };
+        let proven = Proven { proof: None, tried: Some(tried) };
         let (codes, recovery) = self.new_recovery_codes(user)?;
         let NewToken { token, session, left, renewal } = self.new_token(principal).await?;
         let act = FactorAct::Confirm { enrolment: pending.id, begun_after, step, recovery };
-        let revoked = self.change_factor(principal, &known, None, Some(renewal), act, client).await?;
+        let revoked = self.change_factor(principal, &known, proven, Some(renewal), act, client).await?;
         Ok(Confirmed { recovery_codes: codes, renewed: Renewed { revoked, token, session, left } })
     }
 
@@ -150,11 +173,12 @@ impl Service {
         principal: &Principal,
         present: Present,
         client: &Client,
+        from: &TriedFrom,
     ) -> Result<Vec<SecretText>> {
-        let (known, proof) = self.proven(principal, present, client).await?;
+        let (known, proven) = self.proven(principal, present, client, from).await?;
         let (codes, hashes) = self.new_recovery_codes(principal.user_id())?;
         let act = FactorAct::RenewRecoveryCodes(hashes);
-        self.change_factor(principal, &known, Some(proof), None, act, client).await?;
+        self.change_factor(principal, &known, proven, None, act, client).await?;
         Ok(codes)
     }
 
@@ -167,48 +191,70 @@ impl Service {
         principal: &Principal,
         present: Present,
         client: &Client,
+        from: &TriedFrom,
     ) -> Result<Renewed> {
-        let (known, proof) = self.proven(principal, present, client).await?;
+        let (known, proven) = self.proven(principal, present, client, from).await?;
         let NewToken { token, session, left, renewal } = self.new_token(principal).await?;
-        let revoked =
-            self.change_factor(principal, &known, Some(proof), Some(renewal), FactorAct::Remove, client).await?;
+        let revoked = self.change_factor(principal, &known, proven, Some(renewal), FactorAct::Remove, client).await?;
         Ok(Renewed { revoked, token, session, left })
     }
 
     /// Checks the password and a code of the factor in force.
-    async fn proven(&self, principal: &Principal, present: Present, client: &Client) -> Result<(Credentials, Proof)> {
-        let known = self.own_password(principal, present.password, client).await?;
+    async fn proven(
+        &self,
+        principal: &Principal,
+        present: Present,
+        client: &Client,
+        from: &TriedFrom,
+    ) -> Result<(Credentials, Proven<'_>)> {
+        let known = self.own_password(principal, present.password, client, from).await?;
         let factor = self.parts.store.second_factor(principal.user_id()).await?.ok_or(Error::NotFound)?;
-        let proof = self.proof(&known.user, Some(&factor), present.code.as_deref(), client).await?;
-        Ok((known, proof))
+        let proven = self.proof(&known.user, Some(&factor), present.code.as_deref(), client, from).await?;
+        Ok((known, proven))
     }
 
     /// Reads the code of a login, if the user needs one.
     ///
     /// # Errors
-    /// [`Error::SecondFactorRequired`].
-    pub(super) async fn login_proof(&self, user: &User, code: Option<&str>, client: &Client) -> Result<Proof> {
+    /// [`Error::SecondFactorRequired`], and [`Error::Throttled`].
+    pub(super) async fn login_proof(
+        &self,
+        user: &User,
+        code: Option<&str>,
+        client: &Client,
+        from: &TriedFrom,
+    ) -> Result<Proven<'_>> {
         let factor = self.parts.store.second_factor(user.id).await?;
-        self.proof(user, factor.as_ref(), code, client).await
+        self.proof(user, factor.as_ref(), code, client, from).await
     }
 
-    /// Reads a code as proof of the factor in force. Whether it was used meanwhile is judged where it is used up.
-    async fn proof(&self, user: &User, factor: Option<&Factor>, code: Option<&str>, client: &Client) -> Result<Proof> {
-        let Some(factor) = factor else { return Ok(Proof::NoFactor) };
+    /// Reads a code as proof of the factor in force. Whether it was used meanwhile is judged where it is used up. It counts as a
+    /// failed try until then.
+    async fn proof(
+        &self,
+        user: &User,
+        factor: Option<&Factor>,
+        code: Option<&str>,
+        client: &Client,
+        from: &TriedFrom,
+    ) -> Result<Proven<'_>> {
+        let Some(factor) = factor else { return Ok(Proven { proof: Some(Proof::NoFactor), tried: None }) };
         let Some(code) = code.filter(|code| !code.trim().is_empty()) else {
             return Err(Error::SecondFactorRequired { wrong: false });
         };
-        match TypedCode::read(code) {
+        let tried = self.book_code(user.id, from).await?;
+        let proof = match TypedCode::read(code) {
             TypedCode::Authenticator(code) => {
                 let secret = self.parts.factor_keys.open(&factor.secret, user.id).ok_or_else(unreadable)?;
                 match secret.matching(code, self.parts.clock.now(), Some(factor.last_step)) {
-                    Some(step) => Ok(Proof::Step(step)),
-                    None => self.wrong_code(user, client).await,
+                    Some(step) => Proof::Step(step),
+                    None => return self.wrong_code(user, client).await,
                 }
             }
-            TypedCode::Recovery(code) => Ok(Proof::Recovery(self.parts.factor_keys.recovery_hashes(&code, user.id))),
-            TypedCode::Neither => self.wrong_code(user, client).await,
-        }
+            TypedCode::Recovery(code) => Proof::Recovery(self.parts.factor_keys.recovery_hashes(&code, user.id)),
+            TypedCode::Neither => return self.wrong_code(user, client).await,
+        };
+        Ok(Proven { proof: Some(proof), tried: Some(tried) })
     }
 
     /// Records that a code was wrong, and refuses it.
@@ -218,20 +264,27 @@ impl Service {
     }
 
     /// Checks the password of the principal's user.
-    async fn own_password(&self, principal: &Principal, password: String, client: &Client) -> Result<Credentials> {
+    async fn own_password(
+        &self,
+        principal: &Principal,
+        password: String,
+        client: &Client,
+        from: &TriedFrom,
+    ) -> Result<Credentials> {
         let user = principal.user_id();
         let known = self.parts.store.credentials_of(user).await?.ok_or(Error::NoSession)?;
-        let verdict = match Password::new(password) {
-            Ok(password) => self.hashed(self.parts.hasher.verify(password, Some(known.password_hash.clone())).await)?,
-            Err(_) => Verdict::Wrong,
+        let Ok(password) = Password::new(password) else {
+            self.failed_without_hash(from.address);
+            return self.wrong_current_password(principal, &known.user, client).await;
         };
+        let whose = Whose::Session(user, principal.session_id());
+        let (verdict, tried) = self.check_password(whose, from, password, Some(known.password_hash.clone())).await?;
         self.log_unusable_hash(&verdict, Some(user));
-        if matches!(verdict, Verdict::Right { .. }) {
-            return Ok(known);
+        if !matches!(verdict, Verdict::Right { .. }) {
+            return self.wrong_current_password(principal, &known.user, client).await;
         }
-        let (session, now) = (principal.session_id(), self.parts.clock.now());
-        self.refusals.password_change(&known.user, session, client, now).await?;
-        Err(Error::BadCredentials)
+        tried.give_back().await;
+        Ok(known)
     }
 
     fn new_recovery_codes(&self, user: UserId) -> Result<(Vec<SecretText>, Vec<RecoveryHash>)> {
@@ -259,15 +312,21 @@ impl Service {
         &self,
         principal: &Principal,
         known: &Credentials,
-        proof: Option<Proof>,
+        proven: Proven<'_>,
         keep: Option<Renewal>,
         act: FactorAct,
         client: &Client,
     ) -> Result<usize> {
         let (user, auth_epoch) = (known.user.id, Some(known.auth_epoch));
-        let change = FactorChange { user, auth_epoch, proof, keep, act };
+        let change = FactorChange { user, auth_epoch, proof: proven.proof.clone(), keep, act };
         let reason = principal_reason(principal, Why::SecondFactor, client);
-        match self.parts.store.change_second_factor(change, reason).await? {
+        let changed = match self.parts.store.change_second_factor(change, reason).await {
+            // What was tried has failed.
+            Ok(FactorChanged::Unproven) => return self.wrong_code(&known.user, client).await,
+            changed => changed,
+        };
+        proven.give_back().await;
+        match changed? {
             FactorChanged::Yes(revoked) => {
                 self.settled_revoked(&revoked).await?;
                 Ok(revoked.sessions.len())
@@ -277,7 +336,7 @@ impl Service {
                 Err(Error::NoSession)
             }
             FactorChanged::Superseded => Err(Error::BadCredentials),
-            FactorChanged::Unproven => self.wrong_code(&known.user, client).await,
+            FactorChanged::Unproven => Err(Error::SecondFactorRequired { wrong: true }),
             FactorChanged::NoFactor => Err(Error::NotFound),
             FactorChanged::EnrolmentOver => Err(Error::Conflict(Conflict::EnrolmentReplaced)),
         }

@@ -157,6 +157,7 @@ impl Service {
                 | Error::ReauthenticationRequired
                 | Error::Conflict(_)
                 | Error::Invalid { .. }
+                | Error::Throttled(_)
                 | Error::Overloaded
                 | Error::StoreUnreachable(_)
                 | Error::StoreTooSlow(_)

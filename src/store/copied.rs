@@ -23,12 +23,21 @@ pub enum Table {
     Events,
     /// The numbered log.
     Revocations,
+    /// The counters of failed tries.
+    Throttles,
 }
 
 impl Table {
     /// Every table, in the order in which they are copied.
-    pub const ALL: [Self; 6] =
-        [Self::Users, Self::SecondFactors, Self::RecoveryCodes, Self::Sessions, Self::Events, Self::Revocations];
+    pub const ALL: [Self; 7] = [
+        Self::Users,
+        Self::SecondFactors,
+        Self::RecoveryCodes,
+        Self::Sessions,
+        Self::Events,
+        Self::Revocations,
+        Self::Throttles,
+    ];
 
     /// Its name in either store.
     pub const fn name(self) -> &'static str {
@@ -39,6 +48,7 @@ impl Table {
             Self::Sessions => "sessions",
             Self::Events => "events",
             Self::Revocations => "revocations",
+            Self::Throttles => "throttles",
         }
     }
 }
@@ -67,10 +77,14 @@ pub struct Contents {
     pub events: i64,
     /// How many entries of the log.
     pub revocations: i64,
+    /// How many counters of failed tries.
+    pub throttles: i64,
     /// The newest number of the log.
     pub(super) head: Seq,
     /// What a touch moves, of all sessions: when they were seen, and how long that keeps them.
     pub(super) touched: (i64, i64),
+    /// What a try changes, of all counters: the failures, and when the last of them is forgotten.
+    pub(super) tried: (i64, i64),
     /// The key tokens are tagged with.
     pub(super) token_key: [u8; 32],
 }
@@ -85,26 +99,21 @@ impl Contents {
             Table::Sessions => self.sessions,
             Table::Events => self.events,
             Table::Revocations => self.revocations,
+            Table::Throttles => self.throttles,
         }
     }
 
-    /// What distinguishes this source, as it is, from every other and from itself after a change: all but a touch and a purge
-    /// write an event.
+    /// What distinguishes this source, as it is, from every other and from itself after a change: all but a touch, a
+    /// try and a purge write an event.
     pub(super) fn stamp(&self) -> [u8; 32] {
-        let Self {
-            users,
-            second_factors,
-            recovery_codes,
-            sessions,
-            events,
-            revocations,
-            head: Seq(head),
-            touched,
-            token_key,
-        } = self;
-        let (seen, idle) = touched;
+        let Self { users, second_factors, recovery_codes, sessions, events, .. } = self;
+        let Self { revocations, throttles, head: Seq(head), .. } = self;
+        let Self { touched: (seen, idle), tried: (failures, forgotten), token_key, .. } = self;
         let mut stamp = Sha256::new_with_prefix(token_key);
-        for number in [users, second_factors, recovery_codes, sessions, events, revocations, head, seen, idle] {
+        for number in [users, second_factors, recovery_codes, sessions, events, revocations] {
+            stamp.update(number.to_le_bytes());
+        }
+        for number in [throttles, head, seen, idle, failures, forgotten] {
             stamp.update(number.to_le_bytes());
         }
         stamp.finalize().into()

@@ -15,6 +15,7 @@ use crate::domain::revocation::{Reason, Revocation};
 use crate::domain::second_factor::sealed::KeyId;
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
+use crate::domain::throttle::{Counter, ThrottleKey};
 use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Account, Credentials, NewUser, User, UserEdit};
 
@@ -40,9 +41,9 @@ pub use error::{Cause, Result, StoreError};
 pub use replicas::{News, Replica, Replicas};
 pub use second_factor::{Enrolment, Factor, FactorAct, FactorChange, FactorChanged, PendingLogin};
 pub use types::{
-    Added, Changed, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch, Initial, ListedSession, Listing,
-    Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked, Selected, SelectedEnd, SessionStretch, StoredEvent,
-    Target,
+    Added, Booked, Changed, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch, Initial, ListedSession,
+    Listing, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked, Selected, SelectedEnd, SessionStretch,
+    StoredEvent, Target,
 };
 
 /// Applies every revocation to what is kept in memory, in the order of their numbers and before it is published.
@@ -166,6 +167,27 @@ pub trait Store: Send + Sync + 'static {
 
     /// Deletes the events from before `before` among the `limit` oldest; returns how many.
     async fn purge_events(&self, before: Timestamp, limit: u32) -> Result<u64>;
+
+    /// The end of the latest wait, where one of the counters says that a try must wait.
+    async fn waiting(&self, counters: &[Counter], now: Timestamp) -> Result<Option<Timestamp>>;
+
+    /// Counts a try as failed on every counter, the most special first, before it is checked; or changes nothing, where one
+    /// of them says that it must wait. Tries that are booked at the same time, by any replica, are counted one by one.
+    async fn book(&self, counters: Vec<Counter>) -> Result<Booked>;
+
+    /// Takes a try back that was booked `at` a time and did not fail.
+    async fn give_back(&self, counters: Vec<Counter>, at: Timestamp) -> Result<()>;
+
+    /// Deletes every counter about names and accounts.
+    async fn lift(&self, about: Vec<ThrottleKey>, event: Event) -> Result<()>;
+
+    /// When the counters will be forgotten that are more than the `most` which are forgotten last; the latest of them. Those
+    /// of accounts are not counted: there are no more of them than accounts.
+    async fn surplus_throttles(&self, most: u32) -> Result<Option<Timestamp>>;
+
+    /// Deletes at most `limit` counters that are forgotten by `before`, and are forgotten now, or make nothing wait and are not
+    /// an account's. Returns how many.
+    async fn purge_throttles(&self, before: Timestamp, limit: u32) -> Result<u64>;
 
     /// Answers when the store can be read, and its writer lives and can change something.
     async fn ping(&self) -> Result<()>;

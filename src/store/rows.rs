@@ -16,6 +16,7 @@ use crate::domain::second_factor::sealed::{KeyId, SealedSecret};
 use crate::domain::second_factor::totp::Step;
 use crate::domain::session::{Client, Expiry, Session};
 use crate::domain::text::{Email, Name, Username};
+use crate::domain::throttle::ThrottleKey;
 use crate::domain::token::TokenHash;
 use crate::domain::user::{Account, Credentials, OneTime, User};
 
@@ -102,6 +103,7 @@ column!(SealedSecret as Vec<u8>, secret => secret.as_bytes(), value => Self::fro
 column!(KeyId as Vec<u8>, id => id.as_bytes().as_slice(), value => Self::from_bytes(value.try_into()?));
 column!(TokenHash as Vec<u8>, hash => hash.as_bytes().as_slice(), value => Self::from_bytes(value.try_into()?));
 
+column!(ThrottleKey as Vec<u8>, key => key.as_bytes().as_slice(), value => Self::from_bytes(value.try_into()?));
 column!(Secret as Vec<u8>, secret => secret.0.as_slice(), value => Self(value.try_into()?));
 
 /// The columns of a user that a statement selects, under these names.

@@ -9,6 +9,7 @@ use crate::domain::revocation::Seq;
 use crate::domain::second_factor::proof::Proof;
 use crate::domain::session::Session;
 use crate::domain::text::{Name, Username};
+use crate::domain::throttle::ThrottleKey;
 use crate::domain::token::TokenHash;
 use crate::domain::user::{Account, OneTime, User};
 
@@ -42,6 +43,8 @@ pub struct NewSession {
     pub proof: Proof,
     /// The login that waited for it, if one did. It ends.
     pub pending: Option<TokenHash>,
+    /// The counters of failed tries that begin anew, since the login is complete.
+    pub resets: Vec<ThrottleKey>,
     /// How much later than stored a session may have been seen by a replica; none once every replica has stored when it
     /// saw the user's sessions. If it may decide which of them have to make room, the answer is [`Created::Unflushed`].
     pub unflushed: Option<Duration>,
@@ -283,6 +286,25 @@ pub struct PasswordChange {
     pub one_time: Option<OneTime>,
     /// The session that goes on under a new token.
     pub keep: Option<Renewal>,
+    /// The names and accounts about which all counters of failed tries are lifted.
+    pub lifts: Vec<ThrottleKey>,
+}
+
+/// Whether a try of a password or a code was booked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Booked {
+    /// Each counter went up by one.
+    Yes {
+        /// When.
+        at: Timestamp,
+        /// Whether the account is stopped, so that nothing that is tried may be right. That is not published.
+        stopped: bool,
+    },
+    /// A counter says that a try must wait. Nothing was changed.
+    Waiting {
+        /// The end of the latest wait.
+        until: Timestamp,
+    },
 }
 
 /// A session that goes on under a new token. The old one leads to a tombstone from then on.

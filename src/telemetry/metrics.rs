@@ -36,6 +36,21 @@ pub enum CheckSource {
     store,
 }
 
+/// What a try of a password or a code had to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the label's values as they are exposed")]
+pub enum ThrottledBy {
+    /// Too many failures from its address.
+    address,
+    /// Too many failures of its name, browser or session.
+    name,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ThrottledLabels {
+    by: ThrottledBy,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CheckLabels {
     result: CheckResult,
@@ -66,6 +81,7 @@ pub struct Metrics {
     cached_sessions: Gauge,
     connections: Gauge<i64>,
     shed: Counter<u64, AtomicU64>,
+    throttled: Family<ThrottledLabels, Counter>,
     /// The metrics of coherence.
     pub coherence: Coherence,
     /// Whether the store fails, and what failed because of it.
@@ -89,6 +105,12 @@ impl Default for Metrics {
         let connections = gauge(&mut registry, "connections", "Connections open now");
         let shed = Counter::default();
         registry.register("password_shed", "Passwords not checked because the queue was full", shed.clone());
+        let throttled = Family::<ThrottledLabels, Counter>::default();
+        registry.register(
+            "logins_throttled",
+            "Passwords and codes not checked because too many were wrong before, by what was counted",
+            throttled.clone(),
+        );
         registry.register("log_dropped", "Log lines that could not be written", log::dropped());
         let checked = |result, source| {
             let counter: &Family<CheckLabels, Counter> = &checks;
@@ -106,6 +128,7 @@ impl Default for Metrics {
             cached_sessions,
             connections,
             shed,
+            throttled,
         }
     }
 }
@@ -138,6 +161,11 @@ impl Metrics {
     /// Counts a password that was not checked.
     pub fn shed(&self) {
         self.shed.inc();
+    }
+
+    /// Counts a password or a code that was not checked since it must wait.
+    pub fn throttled(&self, by: ThrottledBy) {
+        self.throttled.get_or_create(&ThrottledLabels { by }).inc();
     }
 
     /// Counts a connection for as long as the result lives.

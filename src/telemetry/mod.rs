@@ -4,7 +4,7 @@
 //! says beside an answer. `metrics` holds the registry and counts requests and checks, `coherence` measures how replicas
 //! follow each other, and `outage` says when the store fails, in the log and in the metrics.
 
-pub use self::metrics::{CheckResult, CheckSource, Connected, Metrics, RouteAnswers};
+pub use self::metrics::{CheckResult, CheckSource, Connected, Metrics, RouteAnswers, ThrottledBy};
 
 pub mod causes;
 pub mod coherence;

@@ -33,7 +33,13 @@ async fn a_login_sets_the_cookie_and_says_nothing_else(store: StoreKind) {
         assert_eq!((reply.status, reply.text().as_str(), reply.header("content-type")), (200, "", None));
         let token = reply.cookie().expect("a cookie");
         let line = format!("_me_sess={token}; Path=/; HttpOnly; SameSite=Lax; Secure");
-        assert_eq!(attributes(reply.header("set-cookie").expect("one cookie")), attributes(&line));
+        assert_eq!(attributes(reply.session_cookie().expect("one cookie")), attributes(&line));
+        let known = format!(
+            "_me_sess_known={}; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=31536000",
+            reply.known_browser().expect("another one")
+        );
+        assert_eq!(reply.all("set-cookie").len(), 2);
+        assert_eq!(attributes(reply.all("set-cookie")[1]), attributes(&known), "which outlives the session");
         assert_eq!(token.len(), 43);
         assert_eq!(server.check(&token).await, 200);
     }
@@ -188,7 +194,7 @@ async fn a_login_takes_every_spelling_of_a_name_and_ignores_unknown_keys(store: 
             json!({"username": name, "password": PASSWORD, "remember": true, "transport": "token", "x": {"y": [1]}});
         let reply = server.send(post("/auth/login").json(&extra)).await;
         assert_eq!((reply.status, reply.body.len()), (200, 0), "{name}");
-        assert!(!reply.header("set-cookie").expect("a cookie").contains("Max-Age"), "no session is remembered here");
+        assert!(!reply.session_cookie().expect("a cookie").contains("Max-Age"), "no session is remembered here");
         let token = reply.cookie().expect("a cookie");
         assert_eq!(server.send(get("/user").cookie(&token)).await.json()["username"], BOB, "{name}");
     }

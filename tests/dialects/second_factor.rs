@@ -11,7 +11,7 @@ use crate::harness::authenticator::{
 };
 use crate::harness::fleet::home_at;
 use crate::harness::process::{Home, Process, finish};
-use crate::harness::{ALICE, BOB, PASSWORD, Reply, Server, StoreKind, TestRequest, get, post};
+use crate::harness::{ALICE, BOB, BOB_EMAIL, PASSWORD, Reply, Server, StoreKind, TestRequest, get, post};
 
 const LOGIN: &str = "/api/v1/auth/login";
 const RECOVERY_CODES: &str = "/api/v1/auth/second-factor/recovery-codes";
@@ -94,6 +94,7 @@ async fn no_door_opens_without_the_code_and_each_opens_with_it(store: StoreKind)
         for ask in doors(BOB, code) {
             // The session whose cookie came along is left alive.
             let ask = ask.cookie(&live);
+            server.forgive().await;
             assert_code_needed(&ask, &server.send(ask.clone()).await, is_wrong);
         }
     }
@@ -104,6 +105,7 @@ async fn no_door_opens_without_the_code_and_each_opens_with_it(store: StoreKind)
         let reply = server.send(ask.clone()).await;
         assert_eq!(reply.status, 200, "{ask:?}: {}", reply.text());
         assert_code_needed(&ask, &server.send(ask.clone()).await, true);
+        server.forgive().await;
     }
     for ask in doors(ALICE, Some("123456")) {
         assert_eq!(server.send(ask.clone()).await.status, 200, "who has none is not asked: {ask:?}");
@@ -138,6 +140,7 @@ async fn confirming_ends_the_other_sessions_and_uses_its_code_up(store: StoreKin
     for wrong in ["", "12345", "abcdef", "AB2C-D3EF-4GHJ", &code(secret, server.now().after(STEP * 2))] {
         let refused = server.send(confirm(&body["enrolment"], wrong).bearer(&mine.token)).await;
         assert_canonical(&refused, 401, "second_factor_required_error");
+        server.forgive().await;
     }
     let number =
         post(&format!("{SECOND_FACTOR}/confirm")).json(&json!({"enrolment": body["enrolment"], "code": 123456}));
@@ -233,6 +236,7 @@ async fn a_code_is_right_within_one_step_once_and_in_rising_order(store: StoreKi
         [(-2, 401), (2, 401), (-1, 200), (-1, 401), (0, 200), (-1, 401), (1, 200), (0, 401), (1, 401)]
     {
         assert_eq!(server.send(login(BOB, &at(drift))).await.status, status, "{drift}");
+        server.forgive().await;
     }
     for odd in [json!(123_456), json!(null), json!(["123456"])] {
         let body = json!({"username": BOB, "password": PASSWORD, "code": odd});
@@ -242,6 +246,7 @@ async fn a_code_is_right_within_one_step_once_and_in_rising_order(store: StoreKi
     }
     for odd in ["\u{661}\u{662}\u{663}\u{664}\u{665}\u{666}", "0x1234", "１２３４５６", &"1".repeat(2000)] {
         assert_canonical(&server.send(login(BOB, odd)).await, 401, "second_factor_required_error");
+        server.forgive().await;
     }
     server.stop().await;
 }
@@ -255,6 +260,7 @@ async fn a_recovery_code_is_good_once_and_a_new_set_ends_the_old(store: StoreKin
     assert_eq!(server.send(login(BOB, &authenticator.recovery[0])).await.status, 401, "once");
     let at_once = join_all((0..10).map(|_| server.send(login(BOB, &authenticator.recovery[1])))).await;
     assert_eq!(at_once.iter().filter(|reply| reply.status == 200).count(), 1);
+    server.forgive().await;
 
     let renew = |password: &str, code: &str| {
         post(RECOVERY_CODES).json(&json!({"current_password": password, "code": code})).bearer(&token)
@@ -266,6 +272,7 @@ async fn a_recovery_code_is_good_once_and_a_new_set_ends_the_old(store: StoreKin
     assert_eq!(renewed.status, 200);
     let codes = texts(&renewed, "recovery_codes");
     assert_canonical(&server.send(renew(PASSWORD, &code)).await, 401, "second_factor_required_error");
+    server.forgive().await;
     assert_eq!(server.send(login(BOB, &authenticator.recovery[2])).await.status, 401, "the old set");
     assert_eq!(server.send(login(BOB, &codes[9])).await.status, 200);
     let used = "SELECT count(*) FROM events WHERE kind = 'recovery_code_used' AND session_id IS NOT NULL";
@@ -379,7 +386,44 @@ async fn of_many_logins_with_one_code_on_two_replicas_one_succeeds() {
     let replies = join_all(servers.take(20).map(|server| server.send(login(ALICE, &next)))).await;
     let statuses: Vec<_> = replies.iter().map(|reply| reply.status).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
-    assert!(statuses.iter().all(|status| [200, 401].contains(status)), "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 401, 429].contains(status)), "{statuses:?}");
+}
+
+#[on_both_stores]
+async fn wrong_codes_are_counted_by_user_and_a_right_password_resets_nothing(store: StoreKind) {
+    let server = Server::start(store).await;
+    let (authenticator, token) = server.set_up(&server.log_in(BOB).await.token).await;
+    let wrong = wrong_code(&authenticator, &server);
+    let codeless = || post(LOGIN).json(&json!({"username": BOB, "password": PASSWORD}));
+    // By name and by address, each a login of its own, and through a session: one count.
+    for name in [BOB, BOB_EMAIL, BOB, BOB_EMAIL] {
+        assert_canonical(&server.send(login(name, &wrong)).await, 401, "second_factor_required_error");
+        assert_canonical(&server.send(codeless()).await, 401, "second_factor_required_error");
+    }
+    assert_canonical(
+        &server.send(remove(PASSWORD, "234567").bearer(&token)).await,
+        401,
+        "second_factor_required_error",
+    );
+    let right = authenticator.code(server.now());
+    for ask in [
+        login(BOB, &right),
+        login(BOB, &authenticator.recovery[0]),
+        start(Some(&right)).bearer(&token),
+        remove(PASSWORD, &right).bearer(&token),
+    ] {
+        let refused = server.send(ask).await;
+        assert_canonical(&refused, 429, "rate_limit_error");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+    }
+    assert_eq!(server.check(&token).await, 200, "the owner's session goes on");
+    server.advance(Duration::from_secs(1));
+    assert_eq!(server.send(login(BOB, &right)).await.status, 200, "tries during a wait changed nothing");
+    server.advance(STEP);
+    for _ in 0..4 {
+        assert_eq!(server.send(login(BOB, &wrong_code(&authenticator, &server))).await.status, 401, "a login resets");
+    }
+    server.stop().await;
 }
 
 #[needs(oathtool)]

@@ -141,6 +141,7 @@ pub fn login_of(user: UserId, number: u64) -> NewSession {
         rehashed: None,
         proof: Proof::NoFactor,
         pending: None,
+        resets: Vec::new(),
         unflushed: None,
     }
 }

@@ -174,6 +174,11 @@ impl Server {
         LoggedIn { token: text("/token"), session: text("/session/id"), user: text("/user/id") }
     }
 
+    /// Deletes every counter of failed tries, so that the next wrong one is the first.
+    pub async fn forget_failures(&self) {
+        self.database.execute("DELETE FROM throttles").await;
+    }
+
     /// Waits until no request is under way, including the handlers of clients that have disconnected.
     pub async fn database_is_at_rest(&self) {
         let connections = async || {
@@ -388,6 +393,24 @@ impl Reply {
         self.headers.iter().filter(same).map(|(_, v)| v.as_str()).collect()
     }
 
+    /// What it writes of the session cookie, and nothing of the one by which a browser is known.
+    pub fn session_cookies(&self) -> Vec<&str> {
+        self.all("set-cookie").into_iter().filter(|line| !line.starts_with("_me_sess_known=")).collect()
+    }
+
+    /// The only such line.
+    pub fn session_cookie(&self) -> Option<&str> {
+        let all = self.session_cookies();
+        assert!(all.len() <= 1, "it came {} times", all.len());
+        all.first().copied()
+    }
+
+    /// What a browser keeps after a login, to be known.
+    pub fn known_browser(&self) -> Option<String> {
+        let values = self.all("set-cookie").into_iter().filter_map(|line| line.strip_prefix("_me_sess_known="));
+        values.filter_map(|rest| rest.split(';').next()).map(str::to_owned).next()
+    }
+
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8(self.body.clone()).expect("UTF-8")
@@ -423,17 +446,39 @@ impl Reply {
 }
 
 impl Server {
-    /// Disables a user, as the command line does beside a running server.
+    /// Lifts what keeps a user out, as the command line does beside a running server.
+    pub async fn unlock(&self, username: &str) {
+        let core = self.beside().await;
+        let operator = core.service.operator();
+        operator.unlock(&operator.user(username).await.expect("a user")).await.expect("unlocked");
+        core.close().await;
+    }
+
+    /// Sets a password, in the same way.
+    pub async fn set_password(&self, username: &str, password: &str) {
+        let core = self.beside().await;
+        let operator = core.service.operator();
+        let user = operator.user(username).await.expect("a user");
+        operator.set_password(user.id, password.to_owned()).await.expect("set");
+        core.close().await;
+    }
+
+    /// Disables a user, in the same way.
     pub async fn disable(&self, username: &str) {
-        let database = format!("database_url = '{}'\npassword_workers = 1", self.database.url());
-        let config = Config::new(&toml::from_str(&database).expect("settings")).expect("a configuration");
-        let environment = Environment { clock: self.clock.clone(), entropy: Arc::new(SystemEntropy) };
-        notices::install();
-        let core = app::build(&config, false, environment).await.expect("built");
+        let core = self.beside().await;
         let operator = core.service.operator();
         let user = operator.user(username).await.expect("a user");
         let ended = operator.set_disabled(user.id, true).await.expect("disabled");
         assert_eq!(operator.confirm(ended.seq).await.expect("a store"), sessiond::cache::coherence::Confirmed::Applied);
         core.close().await;
+    }
+
+    /// What a command is run on.
+    async fn beside(&self) -> app::Core {
+        let database = format!("database_url = '{}'\npassword_workers = 1", self.database.url());
+        let config = Config::new(&toml::from_str(&database).expect("settings")).expect("a configuration");
+        let environment = Environment { clock: self.clock.clone(), entropy: Arc::new(SystemEntropy) };
+        notices::install();
+        app::build(&config, false, environment).await.expect("built")
     }
 }

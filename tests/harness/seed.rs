@@ -72,6 +72,7 @@ pub async fn sessions<const EACH: usize>(url: &str, users: usize) -> Vec<[Logged
                 rehashed: None,
                 proof: Proof::NoFactor,
                 pending: None,
+                resets: Vec::new(),
                 unflushed: None,
             };
             let created = store.create_session(new).await.expect("a store");

@@ -5,7 +5,7 @@ use sessiond_needs::on_both_stores;
 use sha2::{Digest as _, Sha256};
 
 use crate::harness::process::{Home, Process, field};
-use crate::harness::{ALICE, PASSWORD, Reply, StoreKind, ask, get, post};
+use crate::harness::{ALICE, Database, PASSWORD, Reply, StoreKind, ask, get, post};
 
 const WRONG: &str = "wrong-password-of-somebody";
 const NEXT: &str = "next-password-of-alice";
@@ -16,7 +16,7 @@ const EVERYTHING: &str = "trace,sqlx=trace,sqlx::query=trace,sqlx::postgres::not
                           rustls=trace,hyper=trace,h2=trace,mio=trace,tokio=trace,log=trace";
 
 /// Everything that clients do, right and wrong. Returns every secret that went over the wire.
-async fn scenario(server: &Process) -> Vec<String> {
+async fn scenario(server: &Process, database: &Database) -> Vec<String> {
     let mut secrets: Vec<String> = [PASSWORD, WRONG, NEXT, ODD].map(String::from).into();
     let json =
         |path: &str, password: &str| post(path).json(&serde_json::json!({"username": ALICE, "password": password}));
@@ -56,6 +56,8 @@ async fn scenario(server: &Process) -> Vec<String> {
     }
     asked(get(&format!("/api/v1/auth/sessions?cursor={}", in_body.token)).bearer(&in_body.token)).await;
     asked(get(&format!("/api/v1/auth/nowhere?password={WRONG}&token={}", in_body.token)).cookie(&canonical)).await;
+
+    database.execute("DELETE FROM throttles").await;
 
     // Changes: a password, and logouts in every dialect.
     let change = |current: &str, new: &str| {
@@ -118,7 +120,7 @@ async fn nothing_secret_is_kept_or_logged(store: StoreKind, format: &str) {
     let mut command = home.server();
     command.env("RUST_LOG", EVERYTHING).env("SESSIOND_LOG_FORMAT", format);
     let server = Process::start(command).await;
-    let secrets = scenario(&server).await;
+    let secrets = scenario(&server, &home.database).await;
     let printed = server.printed();
     // A killed server leaves files behind that one that stops would clean up.
     let running = everything(&home, server.log() + &printed).await;

@@ -19,6 +19,7 @@ use sessiond::domain::principal::Principal;
 use sessiond::domain::session::Client;
 use sessiond::domain::text::LoginName;
 use sessiond::domain::token::{Token, TokenKey};
+use sessiond::service::limits::TriedFrom;
 use sessiond::service::login::{LoggedIn, Login};
 use sessiond::service::sessions::Scope;
 use sessiond::service::verify::Presented;
@@ -229,11 +230,19 @@ impl Real {
     }
 
     async fn log_in(&self, user: usize, password: String, replaces: Vec<Token>) -> Result<LoggedIn> {
-        let (name, client) = (LoginName::username(USERS[user]), Client::default());
+        self.forget_failures(user).await;
+        let (name, client, from) = (LoginName::username(USERS[user]), Client::default(), TriedFrom::default());
         self.core
             .service
-            .login(Login { name, password, code: None, remembered: false, replaces, new_password: None, client })
+            .login(Login { name, password, code: None, remembered: false, replaces, new_password: None, client, from })
             .await
+    }
+
+    /// However many passwords were wrong, the model's next one is checked.
+    async fn forget_failures(&self, user: usize) {
+        let operator = self.core.service.operator();
+        let user = operator.user(USERS[user]).await.expect("a user");
+        operator.unlock(&user).await.expect("a store");
     }
 
     /// Waits until the store knows what the model says was seen.
@@ -311,7 +320,8 @@ impl Real {
                 let person = model.users[model.sessions[by].user];
                 let current = if right { person.password() } else { String::from("never a password") };
                 let new = Person { password: person.password + 1, ..person }.password();
-                match service.change_password(&principal, current, new, &client).await {
+                self.forget_failures(model.sessions[by].user).await;
+                match service.change_password(&principal, current, new, &client, &TriedFrom::default()).await {
                     Ok(renewed) => {
                         assert_eq!((right, renewed.revoked), (true, ended(model, after)));
                         self.outdated.push(std::mem::replace(&mut self.sessions[by].token, renewed.token));

@@ -46,7 +46,7 @@ impl Browser {
         let sent: Vec<_> = self.sent(path).into_iter().map(|value| format!("_me_sess={value}")).collect();
         let ask = ask.header("Host", HOST);
         let reply = server.send(if sent.is_empty() { ask } else { ask.header("Cookie", &sent.join("; ")) }).await;
-        for line in reply.all("set-cookie") {
+        for line in reply.session_cookies() {
             let mut parts = line.split("; ");
             let value = parts.next().and_then(|pair| pair.strip_prefix("_me_sess=")).expect("our cookie");
             let attribute = |name: &str| line.split("; ").find_map(|part| part.strip_prefix(name));

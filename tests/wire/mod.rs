@@ -21,4 +21,5 @@ mod proxies;
 mod readiness;
 mod refused;
 mod second_factor;
+mod throttles;
 mod verify;

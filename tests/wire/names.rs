@@ -1,5 +1,7 @@
 //! Usernames that look the same, passwords that are guessed first, and stored hashes that cost too much.
 
+use std::time::Duration;
+
 use serde_json::json;
 use sessiond_needs::on_both_stores;
 use sessiond_support::wait::until;
@@ -149,6 +151,7 @@ async fn a_stored_hash_that_costs_too_much_is_refused_like_a_wrong_password(stor
         "",
     ] {
         plant(&server, &format!("{costs}${TAIL}")).await;
+        server.advance(Duration::from_secs(60));
         let refused = try_bob(&server).await;
         assert_eq!((refused.status, &refused.body), (wrong.status, &wrong.body), "{costs}");
         // The only worker would still be at it.

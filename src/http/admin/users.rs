@@ -164,3 +164,11 @@ pub async fn set_password(
     let shown = Reset { revoked, one_time_password: made_up.as_ref().map(OneTimePassword::reveal) };
     Ok(json(StatusCode::OK, &shown))
 }
+
+/// `POST /api/v1/admin/users/{id}/unlock`: lifts whatever keeps a user from logging in after too many wrong passwords.
+pub async fn unlock(State(app): State<App>, administrator: Administrator, path: IdInPath) -> Answer<Canonical> {
+    #[derive(Serialize)]
+    struct Unlocked {}
+    administrator.powers(&app)?.unlock(id(path)?).await?;
+    Ok(json(StatusCode::OK, &Unlocked {}))
+}

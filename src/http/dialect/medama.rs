@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::domain::text::LoginName;
 use crate::http::logout::{ClearCookie, log_out};
-use crate::http::refusal::{Answer, Dialect, Problem, Refusal, json, with_cookies, with_retry};
+use crate::http::refusal::{Answer, Dialect, Problem, Refusal, json, with_cookies, with_retry, with_wait};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::{Caller, Cookies};
@@ -15,6 +15,7 @@ use crate::http::request::second_factor::CodeHeader;
 use crate::http::request::state::App;
 use crate::http::routes::Routes;
 use crate::service::Error;
+use crate::service::limits::TriedFrom;
 use crate::service::login::Login;
 
 /// The dialect.
@@ -30,6 +31,7 @@ pub fn routes() -> Routes<Medama> {
 pub async fn login(
     State(app): State<App>,
     Sender(client): Sender,
+    from: TriedFrom,
     cookies: Cookies,
     CodeHeader(in_header): CodeHeader,
     body: Payload<Medama>,
@@ -43,9 +45,10 @@ pub async fn login(
         replaces: cookies.tokens(),
         new_password: None,
         client,
+        from,
     };
     let logged_in = app.service.login(login).await?;
-    let cookies = cookies.set(&logged_in.token, None, &app);
+    let cookies = cookies.set_at_login(&logged_in.token, None, &logged_in.browser, &app);
     Ok(with_cookies(StatusCode::OK.into_response(), cookies))
 }
 
@@ -96,6 +99,10 @@ impl Dialect for Medama {
             }
             Refusal::Service(Error::Overloaded) => {
                 return with_retry(answer(S::SERVICE_UNAVAILABLE, "too many logins at once, try again shortly"));
+            }
+            Refusal::Service(Error::Throttled(wait)) => {
+                let message = format!("too many attempts, try again in {} s", wait.seconds());
+                return with_wait(answer(S::TOO_MANY_REQUESTS, &message), *wait);
             }
             Refusal::Service(Error::StoreUnreachable(_) | Error::StoreTooSlow(_) | Error::Bug(_))
             | Refusal::Deadline => (S::INTERNAL_SERVER_ERROR, "internal server error"),

@@ -4,7 +4,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::render::PageError;
-use crate::http::refusal::{Dialect, Refusal, with_retry};
+use crate::http::refusal::{Dialect, Refusal, with_retry, with_wait};
 use crate::service::Error;
 
 /// The pages as a dialect: a refusal is a page, which [`errors`](super::errors) renders in the language of the reader.
@@ -25,6 +25,9 @@ impl Dialect for Pages {
             | Refusal::WrongPlace => S::FORBIDDEN,
             Refusal::Service(Error::NotFound) | Refusal::UnknownRoute => S::NOT_FOUND,
             Refusal::Service(Error::Conflict(_)) => S::CONFLICT,
+            Refusal::Service(Error::Throttled(wait)) => {
+                return with_wait(PageError::response(S::TOO_MANY_REQUESTS), *wait);
+            }
             Refusal::Service(Error::Overloaded | Error::StoreUnreachable(_) | Error::StoreTooSlow(_))
             | Refusal::Deadline => S::SERVICE_UNAVAILABLE,
             Refusal::Service(Error::Bug(_)) => S::INTERNAL_SERVER_ERROR,

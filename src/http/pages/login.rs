@@ -1,5 +1,7 @@
 //! `/login`: signing in, and the way back to where a person came from.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
@@ -10,7 +12,7 @@ use super::render::{Reader, page, page_with_script, see_other};
 use super::texts::Texts;
 use crate::domain::text::LoginName;
 use crate::http::brand::Brand;
-use crate::http::refusal::{Answer, Refused, with_cookies, with_retry};
+use crate::http::refusal::{Answer, Refused, with_cookies, with_retry, with_wait};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::{Caller, Cookies};
@@ -18,6 +20,7 @@ use crate::http::request::fields::Fields;
 use crate::http::request::return_to::{LONGEST_LOCATION, ReturnTo, said};
 use crate::http::request::state::App;
 use crate::service::Error;
+use crate::service::limits::TriedFrom;
 use crate::service::login::{FirstStep, LoggedIn, Login};
 
 /// The form.
@@ -26,7 +29,7 @@ use crate::service::login::{FirstStep, LoggedIn, Login};
 struct Form<'f> {
     t: &'static Texts,
     brand: &'f Brand,
-    error: Option<&'static str>,
+    error: Option<Cow<'static, str>>,
     signed_out: bool,
     beside: Beside,
     username: &'f str,
@@ -98,6 +101,7 @@ pub async fn sign_in(
     State(app): State<App>,
     reader: Reader,
     Sender(client): Sender,
+    from: TriedFrom,
     cookies: Cookies,
     body: Payload<Pages>,
 ) -> Answer<Pages> {
@@ -108,7 +112,7 @@ pub async fn sign_in(
     let (remember, return_to) = (fields.flag("remember")?, said(fields.optional_text("return_to")?));
     let code = fields.optional_text("code")?.filter(|code| !code.is_empty());
     let (changing, with_code) = (new_password.is_some(), code.is_some());
-    let again_with = |status, error, beside: Beside| {
+    let again_with = |status, error: Cow<'static, str>, beside: Beside| {
         let form = Form {
             t: reader.t,
             brand: &app.brand,
@@ -123,7 +127,7 @@ pub async fn sign_in(
     };
     let again = |status, error, new_password| again_with(status, error, Beside { new_password, code: with_code });
     if username.is_empty() || password.is_empty() {
-        return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, reader.t.required, changing));
+        return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, reader.t.required.into(), changing));
     }
     let login = Login {
         name: LoginName::either(&username),
@@ -133,6 +137,7 @@ pub async fn sign_in(
         replaces: cookies.tokens(),
         new_password,
         client,
+        from,
     };
     let logged_in = match app.service.login_in_steps(login).await {
         Ok(FirstStep::LoggedIn(logged_in)) => logged_in,
@@ -143,17 +148,25 @@ pub async fn sign_in(
         // The password has to be changed at this login, so the code is asked for beside it.
         Err(Error::SecondFactorRequired { wrong }) => {
             let words = if wrong { reader.t.wrong_code } else { reader.t.code_required };
-            return Ok(again_with(StatusCode::UNAUTHORIZED, words, Beside { new_password: changing, code: true }));
+            return Ok(again_with(
+                StatusCode::UNAUTHORIZED,
+                words.into(),
+                Beside { new_password: changing, code: true },
+            ));
         }
-        Err(Error::BadCredentials) => return Ok(again(StatusCode::UNAUTHORIZED, reader.t.no_match, changing)),
+        Err(Error::BadCredentials) => return Ok(again(StatusCode::UNAUTHORIZED, reader.t.no_match.into(), changing)),
         Err(Error::PasswordChangeRequired) => {
-            return Ok(again(StatusCode::FORBIDDEN, reader.t.one_time_password, true));
+            return Ok(again(StatusCode::FORBIDDEN, reader.t.one_time_password.into(), true));
         }
         Err(Error::Invalid { field: "new_password", why }) => {
-            return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, (reader.t.unusable_password)(why), true));
+            return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, (reader.t.unusable_password)(why).into(), true));
         }
         Err(Error::Overloaded) => {
-            return Ok(with_retry(again(StatusCode::SERVICE_UNAVAILABLE, reader.t.overloaded, changing)));
+            return Ok(with_retry(again(StatusCode::SERVICE_UNAVAILABLE, reader.t.overloaded.into(), changing)));
+        }
+        Err(Error::Throttled(wait)) => {
+            let words = reader.t.too_many_tries(wait).into();
+            return Ok(with_wait(again(StatusCode::TOO_MANY_REQUESTS, words, changing), wait));
         }
         Err(error) => return Err(error.into()),
     };
@@ -169,9 +182,9 @@ pub(super) fn go_on(
     reader: &Reader,
     app: &App,
 ) -> Response {
-    let LoggedIn { token, session, .. } = logged_in;
+    let LoggedIn { token, session, browser, .. } = logged_in;
     let until = session.expiry.absolute.since(session.created_at);
-    lines.extend(cookies.set(token, session.remembered.then_some(until), app));
+    lines.extend(cookies.set_at_login(token, session.remembered.then_some(until), browser, app));
     let onward = match ReturnTo::read(return_to, &reader.headers, app) {
         to @ (ReturnTo::Sessions | ReturnTo::Ours(_)) => see_other(to.location()),
         ReturnTo::Listed(url) => page(StatusCode::OK, &Onward { t: reader.t, brand: &app.brand, url: &url }),

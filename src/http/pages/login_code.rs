@@ -1,5 +1,7 @@
 //! `/login/code`: the second step of signing in, where a second factor is set.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode, Uri};
@@ -9,7 +11,7 @@ use super::login::{go_on, with_return_to};
 use super::render::{Reader, page, see_other};
 use super::texts::Texts;
 use crate::http::brand::Brand;
-use crate::http::refusal::{Answer, with_cookies};
+use crate::http::refusal::{Answer, with_cookies, with_wait};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::Cookies;
@@ -17,6 +19,7 @@ use crate::http::request::fields::Fields;
 use crate::http::request::return_to::said;
 use crate::http::request::state::App;
 use crate::service::Error;
+use crate::service::limits::TriedFrom;
 use crate::service::login_code::LoginCode;
 
 #[derive(Template)]
@@ -24,7 +27,7 @@ use crate::service::login_code::LoginCode;
 struct Form<'f> {
     t: &'static Texts,
     brand: &'f Brand,
-    error: Option<&'static str>,
+    error: Option<Cow<'static, str>>,
     return_to: &'f str,
 }
 
@@ -42,6 +45,7 @@ pub async fn sign_in(
     State(app): State<App>,
     reader: Reader,
     Sender(client): Sender,
+    from: TriedFrom,
     headers: HeaderMap,
     cookies: Cookies,
     body: Payload<Pages>,
@@ -49,16 +53,22 @@ pub async fn sign_in(
     let mut fields = body.form()?;
     let code = fields.optional_text("code")?.unwrap_or_default();
     let return_to = said(fields.optional_text("return_to")?);
-    let again = |status, error| {
+    let again = |status, error: Cow<'static, str>| {
         page(status, &Form { t: reader.t, brand: &app.brand, error: Some(error), return_to: &return_to })
     };
     let waiting = app.cookie.waiting(&headers);
-    let login = LoginCode { waiting, code, replaces: cookies.tokens(), client };
+    let login = LoginCode { waiting, code, replaces: cookies.tokens(), client, from };
     match app.service.complete_login(login).await {
         Ok(logged_in) => Ok(go_on(&logged_in, &return_to, &cookies, vec![app.cookie.set_waiting(None)], &reader, &app)),
-        Err(Error::SecondFactorRequired { wrong: true }) => Ok(again(StatusCode::UNAUTHORIZED, reader.t.wrong_code)),
+        Err(Error::SecondFactorRequired { wrong: true }) => {
+            Ok(again(StatusCode::UNAUTHORIZED, reader.t.wrong_code.into()))
+        }
         Err(Error::SecondFactorRequired { wrong: false }) => {
-            Ok(again(StatusCode::UNPROCESSABLE_ENTITY, reader.t.code_required))
+            Ok(again(StatusCode::UNPROCESSABLE_ENTITY, reader.t.code_required.into()))
+        }
+        Err(Error::Throttled(wait)) => {
+            let words = reader.t.too_many_tries(wait).into();
+            Ok(with_wait(again(StatusCode::TOO_MANY_REQUESTS, words), wait))
         }
         // It took too long, or was completed in another tab.
         Err(Error::NoSession) => {

@@ -1,6 +1,8 @@
 //! `/second-factor`: setting one up, getting new recovery codes, and switching it off. What is secret is shown in the answer to
 //! a form and at no address of its own.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
@@ -15,7 +17,7 @@ use crate::domain::principal::Principal;
 use crate::domain::second_factor::SecretText;
 use crate::domain::session::Client;
 use crate::http::brand::Brand;
-use crate::http::refusal::{Answer, Refused, with_cookies, with_retry};
+use crate::http::refusal::{Answer, Refused, with_cookies, with_retry, with_wait};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::Cookies;
@@ -23,6 +25,7 @@ use crate::http::request::fields::Fields;
 use crate::http::request::state::App;
 use crate::service::Error;
 use crate::service::error::Conflict;
+use crate::service::limits::TriedFrom;
 use crate::service::password_change::Renewed;
 use crate::service::second_factor::{InForce, Present};
 
@@ -32,7 +35,7 @@ use crate::service::second_factor::{InForce, Present};
 struct Overview<'o> {
     t: &'static Texts,
     brand: &'o Brand,
-    error: Option<&'static str>,
+    error: Option<Cow<'static, str>>,
     /// For password managers.
     username: &'o str,
     in_force: Option<Shown>,
@@ -50,7 +53,7 @@ struct Shown {
 struct SetUp<'s> {
     t: &'static Texts,
     brand: &'s Brand,
-    error: Option<&'static str>,
+    error: Option<Cow<'static, str>>,
     enrolment: &'s str,
     secret: Option<(Option<Drawing>, String)>,
 }
@@ -75,7 +78,7 @@ async fn overview(
     reader: &Reader,
     caller: &Principal,
     status: StatusCode,
-    error: Option<&'static str>,
+    error: Option<Cow<'static, str>>,
 ) -> Answer<Pages> {
     let t = reader.t;
     let shown = |InForce { since, recovery_codes }: InForce| Shown {
@@ -93,11 +96,12 @@ pub async fn change(
     reader: Reader,
     SignedIn(caller): SignedIn,
     Sender(client): Sender,
+    from: TriedFrom,
     cookies: Cookies,
     body: Payload<Pages>,
 ) -> Answer<Pages> {
     let mut fields = body.form()?;
-    let asked = Asked { app: &app, reader: &reader, caller: &caller, client: &client, cookies: &cookies };
+    let asked = Asked { app: &app, reader: &reader, caller: &caller, client: &client, from: &from, cookies: &cookies };
     match fields.word("act", &["start", "confirm", "codes", "remove"])? {
         Some("start") => asked.start(present(&mut fields)?).await,
         Some("codes") => asked.renew_codes(present(&mut fields)?).await,
@@ -117,12 +121,13 @@ struct Asked<'a> {
     reader: &'a Reader,
     caller: &'a Principal,
     client: &'a Client,
+    from: &'a TriedFrom,
     cookies: &'a Cookies,
 }
 
 impl Asked<'_> {
     async fn start(self, present: Present) -> Answer<Pages> {
-        let started = match self.app.service.start_second_factor(self.caller, present, self.client).await {
+        let started = match self.app.service.start_second_factor(self.caller, present, self.client, self.from).await {
             Ok(started) => started,
             Err(error) => return self.refused(error).await,
         };
@@ -140,7 +145,7 @@ impl Asked<'_> {
 
     async fn confirm(self, enrolment: &str, code: &str) -> Answer<Pages> {
         let t = self.reader.t;
-        match self.app.service.confirm_second_factor(self.caller, enrolment, code, self.client).await {
+        match self.app.service.confirm_second_factor(self.caller, enrolment, code, self.client, self.from).await {
             Ok(confirmed) => {
                 let ended = u64::try_from(confirmed.renewed.revoked).unwrap_or(u64::MAX);
                 let notice = format!("{} {}", t.second_factor_set, t.sessions_ended(ended));
@@ -149,7 +154,7 @@ impl Asked<'_> {
             }
             Err(Error::SecondFactorRequired { .. }) => {
                 let brand = &self.app.brand;
-                let set_up = SetUp { t, brand, error: Some(t.wrong_first_code), enrolment, secret: None };
+                let set_up = SetUp { t, brand, error: Some(t.wrong_first_code.into()), enrolment, secret: None };
                 Ok(page(StatusCode::UNAUTHORIZED, &set_up))
             }
             Err(error) => self.refused(error).await,
@@ -157,14 +162,14 @@ impl Asked<'_> {
     }
 
     async fn renew_codes(self, present: Present) -> Answer<Pages> {
-        match self.app.service.renew_recovery_codes(self.caller, present, self.client).await {
+        match self.app.service.renew_recovery_codes(self.caller, present, self.client, self.from).await {
             Ok(codes) => Ok(self.codes(None, &codes)),
             Err(error) => self.refused(error).await,
         }
     }
 
     async fn remove(self, present: Present) -> Answer<Pages> {
-        match self.app.service.remove_second_factor(self.caller, present, self.client).await {
+        match self.app.service.remove_second_factor(self.caller, present, self.client, self.from).await {
             Ok(renewed) => {
                 let to = format!("/sessions?second_factor_removed=1&ended={}", renewed.revoked);
                 Ok(with_cookies(see_other(&to), self.renewed(&renewed)))
@@ -193,7 +198,14 @@ impl Asked<'_> {
             Error::Conflict(Conflict::EnrolmentReplaced) => (StatusCode::CONFLICT, t.enrolment_over),
             Error::Overloaded => {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
-                return overview(self.app, self.reader, self.caller, status, Some(t.overloaded)).await.map(with_retry);
+                return overview(self.app, self.reader, self.caller, status, Some(t.overloaded.into()))
+                    .await
+                    .map(with_retry);
+            }
+            Error::Throttled(wait) => {
+                let (status, words) = (StatusCode::TOO_MANY_REQUESTS, t.too_many_tries(*wait).into());
+                let page = overview(self.app, self.reader, self.caller, status, Some(words)).await?;
+                return Ok(with_wait(page, *wait));
             }
             Error::NoSession
             | Error::Forbidden
@@ -206,6 +218,6 @@ impl Asked<'_> {
             | Error::StoreTooSlow(_)
             | Error::Bug(_) => return Err(error.into()),
         };
-        overview(self.app, self.reader, self.caller, status, Some(words)).await
+        overview(self.app, self.reader, self.caller, status, Some(words.into())).await
     }
 }

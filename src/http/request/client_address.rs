@@ -54,8 +54,7 @@ impl FromRequestParts<App> for Sender {
 
 /// Whether `peer` is a trusted proxy, whose forwarded addresses and ids count.
 pub fn is_trusted(peer: IpAddr, app: &App) -> bool {
-    let peer = peer.to_canonical();
-    app.trusted_proxies.iter().any(|network| network.contains(&peer))
+    app.trusted_proxies.contains(peer)
 }
 
 /// The client's address: the rightmost in `X-Forwarded-For` that is not a trusted proxy's.
@@ -63,7 +62,7 @@ pub fn is_trusted(peer: IpAddr, app: &App) -> bool {
 /// Each proxy adds the address that it was called from at the right, in the same line or in one of its own: lines of one
 /// name are one list in their order (RFC 9110 section 5.3). The walk goes to the left for as long as the address it has
 /// is a trusted proxy's, and ends at an entry that is no address; then the last good one counts.
-fn client_address(peer: IpAddr, headers: &HeaderMap, app: &App) -> IpAddr {
+pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, app: &App) -> IpAddr {
     let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
     let entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     let mut client = peer.to_canonical();

@@ -14,6 +14,7 @@ use super::cookie::{self, Found, Others, Tokens};
 use crate::config::CredentialKind;
 use crate::domain::id::UserId;
 use crate::domain::principal::Principal;
+use crate::domain::throttle::BrowserMark;
 use crate::domain::token::Token;
 use crate::http::refusal::{Dialect, Refused};
 use crate::http::request::state::App;
@@ -195,6 +196,19 @@ impl Cookies {
     /// The `Set-Cookie` values after which the browser has `token` and no other cookie of that name.
     pub fn set(&self, token: &Token, remember: Option<Duration>, app: &App) -> Vec<HeaderValue> {
         app.cookie.set(token, remember, &self.others)
+    }
+
+    /// The same after a login, and those by which the browser is known as one that has logged in.
+    pub fn set_at_login(
+        &self,
+        token: &Token,
+        remember: Option<Duration>,
+        mark: &BrowserMark,
+        app: &App,
+    ) -> Vec<HeaderValue> {
+        let mut lines = self.set(token, remember, app);
+        lines.push(app.cookie.set_known(mark));
+        lines
     }
 
     /// The `Set-Cookie` values after which the browser has no cookie of that name.

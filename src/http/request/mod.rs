@@ -14,3 +14,4 @@ pub mod return_to;
 pub mod second_factor;
 pub mod single;
 pub mod state;
+pub mod tried_from;

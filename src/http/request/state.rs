@@ -57,7 +57,7 @@ pub struct Inner {
     /// Which origins may do what.
     pub origins: Origins,
     /// The proxies whose forwarded addresses and ids are trusted.
-    pub trusted_proxies: Vec<ipnet::IpNet>,
+    pub trusted_proxies: config::TrustedProxies,
     /// Which credentials `/verify` accepts.
     pub verify_credentials: Vec<config::CredentialKind>,
     /// The other origins to which people are sent back.

@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 
-use crate::http::refusal::{Dialect, Refusal, with_retry};
+use crate::http::refusal::{Dialect, Refusal, with_retry, with_wait};
 use crate::service::Error;
 
 /// The dialect. Any method is a check, OPTIONS too.
@@ -25,6 +25,9 @@ impl Dialect for StatusOnly {
             Refusal::Service(Error::Conflict(_)) => StatusCode::CONFLICT,
             Refusal::Service(Error::StoreUnreachable(_) | Error::StoreTooSlow(_) | Error::Overloaded)
             | Refusal::Deadline => return with_retry(StatusCode::SERVICE_UNAVAILABLE.into_response()),
+            Refusal::Service(Error::Throttled(wait)) => {
+                return with_wait(StatusCode::TOO_MANY_REQUESTS.into_response(), *wait);
+            }
             Refusal::Service(Error::Bug(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::Service(Error::Invalid { .. })
             | Refusal::BadRequest(_)

@@ -11,6 +11,7 @@ use super::change::{Change, GivenSeq, Live, Operation};
 use super::pool::Pool;
 use super::second_factors;
 use super::sessions::revoked;
+use super::throttles::lift;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::id::UserId;
@@ -74,7 +75,7 @@ impl Operation for ChangePassword {
     type Outcome = Changed;
 
     async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Changed>> {
-        let Self { change: PasswordChange { user, hash, auth_epoch, one_time, keep }, reason } = self;
+        let Self { change: PasswordChange { user, hash, auth_epoch, one_time, keep, lifts }, reason } = self;
         let known = query_as(
             "SELECT auth_epoch, disabled_at FROM users WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE",
         );
@@ -97,6 +98,7 @@ impl Operation for ChangePassword {
         let expires_at = one_time.and_then(|one_time| one_time.expires_at);
         let update = update.bind(*user).bind(hash.clone()).bind(change.now()).bind(one_time.is_some()).bind(expires_at);
         change.connection().execute(update).await?;
+        lift(change, lifts).await?;
         let kind = password_event(*one_time);
         let event = Event::about(*user, kind, reason.by, change.now()).from(&reason.origin);
         let kept = keep.as_ref().map(|renewal| renewal.session);

@@ -77,6 +77,9 @@ impl Target {
             Table::Sessions => "SELECT count(*), coalesce(max(number), 0)::text FROM sessions",
             Table::Events => "SELECT count(*), coalesce(max(number), 0)::text FROM events",
             Table::Revocations => "SELECT count(*), coalesce(max(seq), 0)::text FROM revocations",
+            Table::Throttles => {
+                "SELECT count(*), coalesce(chr(92) || 'x' || upper(max(encode(key, 'hex'))), '') FROM throttles"
+            }
         };
         patiently(self.0.one(query_as(sql), "a count has no answer")).await
     }
@@ -101,6 +104,7 @@ impl Target {
                  FROM STDIN"
             }
             Table::Revocations => "COPY revocations (seq, at, sessions, users) FROM STDIN",
+            Table::Throttles => "COPY throttles (key, about, counted, failures, until, forget_at) FROM STDIN",
         };
         patiently(self.0.copy_in(sql, text)).await
     }
@@ -109,7 +113,8 @@ impl Target {
     /// away, all at once. A database that does not hold what it should, or is served from, keeps the mark.
     pub(in super::super) async fn finish(&mut self, contents: &Contents) -> std::result::Result<(), CopyError> {
         // Otherwise the first statements would be planned as for empty tables.
-        patiently(self.0.run("ANALYZE users, second_factors, recovery_codes, sessions, events, revocations")).await?;
+        let analyze = "ANALYZE users, second_factors, recovery_codes, sessions, events, revocations, throttles";
+        patiently(self.0.run(analyze)).await?;
         if !self.holds(|table| contents.rows(table)).await? || self.is_served().await? {
             return Err(CopyError::Disturbed);
         }

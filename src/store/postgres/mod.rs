@@ -3,7 +3,7 @@
 //! `address` reads the URL, `guard` keeps the password from servers without TLS, `connection` is one connection, `gate` opens
 //! them and `pool` is some of them, with a `deadline` on everything. `migrate` makes the tables, `copy` fills all of them at
 //! once, and `start` is about the first connection. `change` is a transaction and what it ends with, `audit` included:
-//! `second_factors`, `sessions` and `accounts` are the operations in it. `stretches` are lists over all users. `lookups` and `logouts` put many into one statement, and `replicas` is what
+//! `throttles`, `second_factors`, `sessions` and `accounts` are the operations in it. `stretches` are lists over all users. `lookups` and `logouts` put many into one statement, and `replicas` is what
 //! keeps the caches of many processes coherent. Each of these imports only from those named before it; `copy` aside, all of them meet here.
 
 mod accounts;
@@ -24,6 +24,7 @@ mod second_factors;
 mod sessions;
 mod start;
 mod stretches;
+mod throttles;
 
 use std::convert::identity;
 use std::sync::Arc;
@@ -47,12 +48,13 @@ use self::pool::Pool;
 use self::replicas::Membership;
 use self::second_factors::{AddPendingLogin, ChangeSecondFactor};
 use self::sessions::{Revoke, RevokeSelected};
+use self::throttles::Lift;
 use super::opening::{ConnectError, Opening, PATIENCE, Role, Timing};
 use super::rows::{CredentialsRow, EnrolmentRow, FactorRow, ListedRow, PendingLoginRow, ReplicaRow, UserRow};
 use super::{
-    Added, Changed, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor, FactorChange,
-    FactorChanged, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin, Replica, Replicas,
-    Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
+    Added, Booked, Changed, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor,
+    FactorChange, FactorChanged, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin, Replica,
+    Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
 };
 use crate::config::DatabaseUrl;
 use crate::domain::clock::{Clock, Timestamp};
@@ -63,6 +65,7 @@ use crate::domain::revocation::Reason;
 use crate::domain::second_factor::sealed::KeyId;
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
+use crate::domain::throttle::{Counter, ThrottleKey};
 use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Account, Credentials, NewUser, User, UserEdit};
 
@@ -380,6 +383,33 @@ impl Store for Postgres {
         let all_gone = deleted < i64::from(limit);
         self.purged_events.store(last.filter(|_| !all_gone).unwrap_or_default(), Ordering::Relaxed);
         Ok(u64::try_from(deleted).unwrap_or_default())
+    }
+
+    async fn waiting(&self, counters: &[Counter], now: Timestamp) -> Result<Option<Timestamp>> {
+        throttles::waiting(&self.readers, counters, now).await
+    }
+
+    async fn book(&self, counters: Vec<Counter>) -> Result<Booked> {
+        throttles::book(&self.writers, &self.time, &counters).await
+    }
+
+    async fn give_back(&self, counters: Vec<Counter>, at: Timestamp) -> Result<()> {
+        throttles::give_back(&self.writers, &counters, at).await
+    }
+
+    async fn lift(&self, about: Vec<ThrottleKey>, event: Event) -> Result<()> {
+        commit(&self.writers, &self.time, Lift { about, event }).await
+    }
+
+    async fn surplus_throttles(&self, most: u32) -> Result<Option<Timestamp>> {
+        let surplus =
+            query_as("SELECT forget_at FROM throttles WHERE counted <> 3 ORDER BY forget_at DESC LIMIT 1 OFFSET $1");
+        let surplus: Option<(Timestamp,)> = self.readers.row(surplus.bind(i64::from(most))).await?;
+        Ok(surplus.map(|(forget_at,)| forget_at))
+    }
+
+    async fn purge_throttles(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        throttles::purge(&self.writers, before, self.time.now().at, limit).await
     }
 
     async fn ping(&self) -> Result<()> {

@@ -19,7 +19,7 @@ impl Operation for NewSession {
     type Outcome = Created;
 
     async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Created>> {
-        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, proof, pending, unflushed } = self;
+        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, proof, pending, resets, unflushed } = self;
         let (user, now) = (session.user_id, change.now());
         // Held to the end, so that neither the epoch nor the number of sessions changes meanwhile.
         let as_checked =
@@ -76,7 +76,10 @@ impl Operation for NewSession {
                  UPDATE sessions SET archived = true
                  WHERE user_id = $3 AND NOT archived
                      AND (revoked_at IS NOT NULL OR idle_expires_at <= $12 OR expires_at <= $12)),
-             login AS (UPDATE users SET last_login_at = $12, password_hash = coalesce($13::text, password_hash) WHERE id = $3)
+             login AS (UPDATE users SET last_login_at = $12, password_hash = coalesce($13::text, password_hash) WHERE id = $3),
+             counters AS MATERIALIZED (
+                 SELECT key FROM throttles WHERE key = ANY ($14) ORDER BY counted, key FOR UPDATE),
+             reset AS (DELETE FROM throttles AS t USING counters AS c WHERE t.key = c.key)
              INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
                  remembered, ip, user_agent, host)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
@@ -93,7 +96,8 @@ impl Operation for NewSession {
         .bind(user_agent.clone())
         .bind(host.clone())
         .bind(now)
-        .bind(rehashed.clone());
+        .bind(rehashed.clone())
+        .bind(resets.clone());
         change.connection().execute(insert).await?;
         let event = Event::about(user, EventKind::LoginOk, by, now).from(&origin);
         change.event(Event { session: Some(session.id), ..event });

@@ -56,7 +56,9 @@ impl Source {
             .await?;
         let row = sqlx::query(
             "SELECT (SELECT count(*) FROM users) AS users, count(*) AS sessions, (SELECT count(*) FROM events) AS events,
-                 (SELECT count(*) FROM revocations) AS revocations,
+                 (SELECT count(*) FROM revocations) AS revocations, (SELECT count(*) FROM throttles) AS throttles,
+                 (SELECT coalesce(sum(failures), 0) FROM throttles) AS failures,
+                 (SELECT coalesce(max(forget_at), 0) FROM throttles) AS forgotten,
                  (SELECT count(*) FROM second_factors) AS second_factors,
                  (SELECT count(*) FROM recovery_codes) AS recovery_codes,
                  (SELECT coalesce(max(seq), 0) FROM revocations) AS head,
@@ -71,6 +73,8 @@ impl Source {
             sessions: row.try_get("sessions")?,
             events: row.try_get("events")?,
             revocations: row.try_get("revocations")?,
+            throttles: row.try_get("throttles")?,
+            tried: (row.try_get("failures")?, row.try_get("forgotten")?),
             head: row.try_get("head")?,
             touched: (row.try_get("seen")?, row.try_get("idle")?),
             token_key,
@@ -109,6 +113,10 @@ impl Source {
                       FROM json_each(what, '$.sessions')),
                      (SELECT char(123) || coalesce(group_concat(value), '') || char(125) FROM json_each(what, '$.users'))
                  FROM revocations WHERE seq > ?1 ORDER BY seq LIMIT ?2"
+            }
+            Table::Throttles => {
+                "SELECT char(92, 120) || hex(key), char(92, 120) || hex(about), counted, failures, until, forget_at
+                 FROM throttles WHERE key > unhex(substr(?1, 3)) ORDER BY key LIMIT ?2"
             }
         };
         let found = sqlx::query(sql).bind(&after).bind(PAGE).fetch_all(&mut self.connection).await.map_err(failed)?;

@@ -45,6 +45,7 @@ use self::mark::Mark;
 use self::operations::accounts::{ACCOUNT, AddUser, ChangePassword, DeleteUser, EditUser};
 use self::operations::second_factors::{AddPendingLogin, ChangeSecondFactor};
 use self::operations::sessions::{Purge, PurgeEvents, Revoke, RevokeSelected, Touch};
+use self::operations::throttles::{Book, GiveBack, Lift, PurgeThrottles};
 use self::operations::{Beat, KeepSecret, MarkInUse};
 pub(super) use self::paths::is_missing;
 use self::paths::{LOCK, beside, unreachable_file};
@@ -56,9 +57,9 @@ use super::rows::{
     UserRow,
 };
 use super::{
-    Added, Changed, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor, FactorChange,
-    FactorChanged, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin, Replica, Replicas,
-    Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
+    Added, Booked, Changed, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor,
+    FactorChange, FactorChanged, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin, Replica,
+    Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::{Entropy, NoEntropy};
@@ -68,6 +69,7 @@ use crate::domain::revocation::Reason;
 use crate::domain::second_factor::sealed::KeyId;
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
+use crate::domain::throttle::{Counter, ThrottleKey};
 use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Account, Credentials, NewUser, User, UserEdit};
 
@@ -420,6 +422,39 @@ impl Store for Sqlite {
 
     async fn purge_events(&self, before: Timestamp, limit: u32) -> Result<u64> {
         self.writer.commit(PurgeEvents { before, limit }).await
+    }
+
+    async fn waiting(&self, counters: &[Counter], now: Timestamp) -> Result<Option<Timestamp>> {
+        let mut latest = None;
+        for counter in counters {
+            let waiting = sqlx::query_as("SELECT until FROM throttles WHERE key = ?1 AND until > ?2 AND counted < 3");
+            let until = self.readers.one(waiting.bind(counter.key).bind(now)).await?;
+            latest = latest.max(until.map(|(until,)| until));
+        }
+        Ok(latest)
+    }
+
+    async fn book(&self, counters: Vec<Counter>) -> Result<Booked> {
+        self.writer.commit(Book(counters)).await
+    }
+
+    async fn give_back(&self, counters: Vec<Counter>, at: Timestamp) -> Result<()> {
+        self.writer.commit(GiveBack { counters, at }).await
+    }
+
+    async fn lift(&self, about: Vec<ThrottleKey>, event: Event) -> Result<()> {
+        self.writer.commit(Lift { about, event }).await
+    }
+
+    async fn surplus_throttles(&self, most: u32) -> Result<Option<Timestamp>> {
+        let surplus = sqlx::query_as(
+            "SELECT forget_at FROM throttles WHERE counted <> 3 ORDER BY forget_at DESC LIMIT 1 OFFSET ?1",
+        );
+        Ok(self.readers.one(surplus.bind(most)).await?.map(|(forget_at,)| forget_at))
+    }
+
+    async fn purge_throttles(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        self.writer.commit(PurgeThrottles { before, limit }).await
     }
 
     async fn ping(&self) -> Result<()> {

@@ -49,6 +49,7 @@ fn every_route(id: &str) -> Vec<TestRequest> {
         patch(&user(id), &json!({"name": "New"})),
         delete(&user(id)),
         post(&format!("{}/password", user(id))),
+        post(&format!("{}/unlock", user(id))),
         get(&format!("{}/sessions", user(id))),
         delete(&format!("{}/sessions", user(id))),
         get(ALL_SESSIONS),

@@ -322,3 +322,26 @@ async fn a_password_that_an_administrator_sets_is_checked_like_any(store: StoreK
     assert_eq!(server.send(login(BOB, NEW)).await.status, 200);
     server.stop().await;
 }
+
+#[on_both_stores]
+async fn who_has_to_wait_is_let_in_again(store: StoreKind) {
+    let server = Server::start(store).await;
+    let (alice, bob) = (server.log_in(ALICE).await, server.log_in(BOB).await);
+    let wrong = async || server.send(login(BOB, "not the password")).await.status;
+    while wrong().await != 429 {}
+    assert_eq!(server.send(login(BOB, PASSWORD)).await.status, 429);
+    assert_eq!(server.check(&bob.token).await, 200, "live sessions are not affected");
+    let reply = server.send(post(&format!("{}/unlock", user(&bob.user))).bearer(&alice.token)).await;
+    assert_eq!((reply.status, reply.json()), (200, json!({})));
+    assert_eq!(server.send(login(BOB, PASSWORD)).await.status, 200);
+    while wrong().await != 429 {}
+    server
+        .send(post(&format!("{}/password", user(&bob.user))).bearer(&alice.token).json(&json!({"password": NEW})))
+        .await;
+    assert_eq!(server.send(login(BOB, NEW)).await.status, 200, "a new password lifts it too");
+    for nobody in ["23456789ABCDEFGHJ", "x"] {
+        let reply = server.send(post(&format!("{}/unlock", user(nobody))).bearer(&alice.token)).await;
+        assert_refused(&reply, 404, "not_found_error");
+    }
+    server.stop().await;
+}

@@ -39,6 +39,7 @@ async fn what_a_session_asked_for_is_not_done_once_it_has_ended(store: StoreKind
             hash: hash("theirs"),
             auth_epoch: Some(0),
             one_time: None,
+            lifts: Vec::new(),
             keep: Some(renewal_of(ids[0], 22)),
         };
         fresh.logout(logout_of(2)).await;
@@ -200,7 +201,14 @@ async fn a_changed_password_ends_every_session_but_the_one_to_keep(store: StoreK
         let ann = fresh.user("ann").await;
         let [kept, ended] = [fresh.session(ann, 1).await, fresh.session(ann, 2).await];
         let keep = Some(renewal_of(kept, 3));
-        let change = PasswordChange { user: ann, hash: hash("second"), auth_epoch: Some(0), one_time: None, keep };
+        let change = PasswordChange {
+            user: ann,
+            hash: hash("second"),
+            auth_epoch: Some(0),
+            one_time: None,
+            lifts: Vec::new(),
+            keep,
+        };
 
         let revoked = fresh.change_password(change.clone()).await.expect("not superseded");
         assert_eq!(revoked, Revoked { sessions: vec![ended], seq: Seq(1) });
@@ -210,12 +218,24 @@ async fn a_changed_password_ends_every_session_but_the_one_to_keep(store: StoreK
 
         assert_eq!(fresh.change_password(change.clone()).await, None, "checked under yesterday's password");
         fresh.set_disabled(ann, true).await.expect("a user");
-        let today = PasswordChange { auth_epoch: Some(2), one_time: None, hash: hash("third"), ..change.clone() };
+        let today = PasswordChange {
+            auth_epoch: Some(2),
+            one_time: None,
+            lifts: Vec::new(),
+            hash: hash("third"),
+            ..change.clone()
+        };
         assert_eq!(fresh.change_password(today).await, None, "disabled meanwhile");
         assert_eq!(fresh.credentials(ann).await.password_hash.as_str(), "second");
 
-        let operators =
-            PasswordChange { auth_epoch: None, one_time: None, hash: hash("fourth"), keep: None, ..change.clone() };
+        let operators = PasswordChange {
+            auth_epoch: None,
+            one_time: None,
+            lifts: Vec::new(),
+            hash: hash("fourth"),
+            keep: None,
+            ..change.clone()
+        };
         assert!(fresh.change_password(operators.clone()).await.is_some(), "an operator may");
         let unknown_user = PasswordChange { user: UserId::random(&SystemEntropy).expect("entropy"), ..operators };
         assert_eq!(fresh.change_password(unknown_user).await, None);
@@ -232,7 +252,14 @@ async fn a_session_goes_on_under_a_new_token_and_the_old_one_is_a_tombstone(stor
         fresh.wait_until(later(50));
         let renew = async |session, number, idle| {
             let keep = Some(Renewal { idle_until: idle, ..renewal_of(session, number) });
-            let change = PasswordChange { user: ann, hash: hash("second"), auth_epoch: None, one_time: None, keep };
+            let change = PasswordChange {
+                user: ann,
+                hash: hash("second"),
+                auth_epoch: None,
+                one_time: None,
+                lifts: Vec::new(),
+                keep,
+            };
             fresh.change_password(change).await.expect("a user")
         };
 
@@ -279,6 +306,7 @@ async fn of_many_changes_through_one_token_exactly_one_is_made(store: StoreKind)
                     hash: hash("next"),
                     auth_epoch: Some(auth_epoch),
                     one_time: None,
+                    lifts: Vec::new(),
                     keep,
                 };
                 let through = Reason { requested_by: Some(token(round)), ..because(Why::Password) };
@@ -359,6 +387,7 @@ async fn nothing_resurrects_a_tombstone(store: StoreKind) {
             hash: hash("second"),
             auth_epoch: None,
             one_time: None,
+            lifts: Vec::new(),
             keep: Some(renewal_of(id, 11)),
         };
         fresh.change_password(change).await.expect("a user");

@@ -10,8 +10,14 @@ async fn a_superseded_login_makes_no_session(store: StoreKind) {
         for (number, what) in (10..).zip(["password", "own password", "disabled", "enabled", "revoked"]) {
             let user = fresh.user(&format!("user{number}")).await;
             let checked = login_of(user, number);
-            let change =
-                |auth_epoch| PasswordChange { user, hash: hash("second"), auth_epoch, one_time: None, keep: None };
+            let change = |auth_epoch| PasswordChange {
+                user,
+                hash: hash("second"),
+                auth_epoch,
+                one_time: None,
+                lifts: Vec::new(),
+                keep: None,
+            };
             match what {
                 "password" => drop(fresh.change_password(change(None)).await.expect("a user")),
                 "own password" => drop(fresh.change_password(change(Some(0))).await.expect("not superseded")),

@@ -25,6 +25,7 @@ use crate::harness::{BEGIN, Database, StoreKind};
 mod endings;
 mod logins;
 mod second_factors;
+mod throttles;
 mod upkeep;
 
 #[on_both_stores]

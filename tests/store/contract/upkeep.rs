@@ -163,6 +163,7 @@ async fn each_operation_writes_its_events(store: StoreKind) {
             hash: hash("second"),
             auth_epoch: None,
             one_time: None,
+            lifts: Vec::new(),
             keep: Some(renewal_of(kept, 6)),
         };
         fresh.change_password(change).await;

@@ -17,7 +17,8 @@ use crate::harness::{ALICE, BOB, Database, PASSWORD, StoreKind, delete, post};
 
 mod old;
 
-const TABLES: [&str; 6] = ["users", "second_factors", "recovery_codes", "sessions", "events", "revocations"];
+const TABLES: [&str; 7] =
+    ["users", "second_factors", "recovery_codes", "sessions", "events", "revocations", "throttles"];
 /// What is begun and not finished is left out, as is what belongs to one database.
 const LEFT_OUT: [&str; 6] =
     ["_sqlx_migrations", "pending_logins", "replicas", "schema_compatibility", "second_factor_enrolments", "secrets"];

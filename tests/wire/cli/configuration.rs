@@ -205,7 +205,9 @@ async fn each_unsafe_setting_is_one_warning_at_the_start_and_a_comment_of_check_
     let shown = with(&home, &elsewhere, &["check-config"]).await.done().unwrap();
     assert!(shown.contains("# warning: database_url names another machine") && !shown.contains("s3cret"), "{shown}");
     let safe_home = Home::new(store);
-    let safe = safe_home.serve().await;
+    let mut command = safe_home.server();
+    command.env("SESSIOND_TRUSTED_PROXIES", "none");
+    let safe = Process::start(command).await;
     until("it has made the first user", async || safe.log().contains("made the first user")).await;
     assert!(!safe.log().contains(" WARN "), "{}", safe.log());
 }

@@ -426,7 +426,11 @@ async fn without_cookie_tossing_one_line_sets_or_clears_the_cookie(store: StoreK
             let reply = server.send(ask).await;
             let token = reply.cookie().expect("a cookie");
             let attributes = domain.map(|domain| format!("; Domain={domain}")).unwrap_or_default();
-            assert_eq!(reply.all("set-cookie"), [format!("_me_sess={token}; {ATTRIBUTES}{attributes}")], "{log_in}");
+            assert_eq!(reply.session_cookies(), [format!("_me_sess={token}; {ATTRIBUTES}{attributes}")], "{log_in}");
+            let known = format!("_me_sess_known={}; ", reply.known_browser().expect("beside it"));
+            let line = format!("{known}{ATTRIBUTES}; Max-Age=31536000{attributes}");
+            let all = reply.all("set-cookie");
+            assert_eq!(crate::harness::attributes(all[1]), crate::harness::attributes(&line), "{log_in}");
             if let Some(old) = in_cookie.replace(token.clone()) {
                 assert_eq!(server.check(&old).await, 401, "the login took its place");
             }

@@ -22,6 +22,7 @@ use crate::http::request::page::PageWanted;
 use crate::http::request::state::App;
 use crate::http::routes::Routes;
 use crate::service::Error;
+use crate::service::limits::TriedFrom;
 use crate::service::login::Login;
 use crate::service::sessions::Scope;
 
@@ -69,6 +70,7 @@ struct Changed<'t> {
 pub async fn login(
     State(app): State<App>,
     Sender(client): Sender,
+    from: TriedFrom,
     cookies: Cookies,
     body: Payload<Canonical>,
 ) -> Answer<Canonical> {
@@ -85,13 +87,14 @@ pub async fn login(
         replaces: if in_body { Vec::new() } else { cookies.tokens() },
         new_password: fields.optional_text("new_password")?,
         client,
+        from,
     };
     let logged_in = app.service.login(login).await?;
     let (token, lines) = if in_body {
         (Some(logged_in.token.reveal()), Vec::new())
     } else {
         let until = logged_in.session.expiry.absolute.since(logged_in.session.created_at);
-        (None, cookies.set(&logged_in.token, remember.then_some(until), &app))
+        (None, cookies.set_at_login(&logged_in.token, remember.then_some(until), &logged_in.browser, &app))
     };
     let (user, session) = (&logged_in.user, &logged_in.session);
     let shown =
@@ -126,6 +129,7 @@ pub async fn password(
     State(app): State<App>,
     caller: Caller<Canonical>,
     Sender(client): Sender,
+    from: TriedFrom,
     cookies: Cookies,
     body: Payload<Canonical>,
 ) -> Answer<Canonical> {
@@ -133,7 +137,7 @@ pub async fn password(
     let (current, new) = (fields.text("current_password")?, fields.text("new_password")?);
     let in_header = caller.token.is_some();
     let in_cookies = if in_header { Some(CookieSessions::from_cookies(&cookies, &app).await?) } else { None };
-    let renewed = app.service.change_password(&caller.principal, current, new, &client).await?;
+    let renewed = app.service.change_password(&caller.principal, current, new, &client, &from).await?;
     let lines = match in_cookies {
         // A cookie of this session is as dead as one of any other: only the header's token was replaced.
         Some(in_cookies) => in_cookies.after_many(&caller.principal, Scope::All, &app),

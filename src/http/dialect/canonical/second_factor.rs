@@ -15,6 +15,7 @@ use crate::http::request::fields::Fields;
 use crate::http::request::state::App;
 use crate::http::routes::Routes;
 use crate::service::Error;
+use crate::service::limits::TriedFrom;
 use crate::service::password_change::Renewed;
 use crate::service::second_factor::Present;
 use crate::service::sessions::Scope;
@@ -33,6 +34,7 @@ pub async fn start(
     State(app): State<App>,
     caller: Caller<Canonical>,
     Sender(client): Sender,
+    from: TriedFrom,
     body: Payload<Canonical>,
 ) -> Answer<Canonical> {
     #[derive(Serialize)]
@@ -42,7 +44,7 @@ pub async fn start(
         uri: &'s str,
     }
     let present = present(&mut body.json()?)?;
-    let started = app.service.start_second_factor(&caller.principal, present, &client).await?;
+    let started = app.service.start_second_factor(&caller.principal, present, &client, &from).await?;
     let (secret, uri) = (started.secret.reveal(), started.uri.reveal());
     Ok(json(StatusCode::OK, &Started { enrolment: started.enrolment.as_str(), secret, uri }))
 }
@@ -52,6 +54,7 @@ pub async fn confirm(
     State(app): State<App>,
     caller: Caller<Canonical>,
     Sender(client): Sender,
+    from: TriedFrom,
     cookies: Cookies,
     body: Payload<Canonical>,
 ) -> Answer<Canonical> {
@@ -64,7 +67,7 @@ pub async fn confirm(
     let mut fields = body.json()?;
     let (enrolment, code) = (fields.text("enrolment")?, fields.text("code")?);
     let travels = Travels::before(&caller, &cookies, &app).await?;
-    let confirmed = app.service.confirm_second_factor(&caller.principal, &enrolment, &code, &client).await?;
+    let confirmed = app.service.confirm_second_factor(&caller.principal, &enrolment, &code, &client, &from).await?;
     let (changed, lines) = travels.under_new_token(&confirmed.renewed, &app);
     let recovery_codes = confirmed.recovery_codes.iter().map(SecretText::reveal).collect();
     Ok(with_cookies(json(StatusCode::OK, &Confirmed { recovery_codes, changed }), lines))
@@ -75,6 +78,7 @@ pub async fn renew_recovery_codes(
     State(app): State<App>,
     caller: Caller<Canonical>,
     Sender(client): Sender,
+    from: TriedFrom,
     body: Payload<Canonical>,
 ) -> Answer<Canonical> {
     #[derive(Serialize)]
@@ -82,7 +86,7 @@ pub async fn renew_recovery_codes(
         recovery_codes: Vec<&'r str>,
     }
     let present = present(&mut body.json()?)?;
-    let codes = app.service.renew_recovery_codes(&caller.principal, present, &client).await?;
+    let codes = app.service.renew_recovery_codes(&caller.principal, present, &client, &from).await?;
     Ok(json(StatusCode::OK, &Renewed { recovery_codes: codes.iter().map(SecretText::reveal).collect() }))
 }
 
@@ -91,12 +95,13 @@ pub async fn remove(
     State(app): State<App>,
     caller: Caller<Canonical>,
     Sender(client): Sender,
+    from: TriedFrom,
     cookies: Cookies,
     body: Payload<Canonical>,
 ) -> Answer<Canonical> {
     let present = present(&mut body.json()?)?;
     let travels = Travels::before(&caller, &cookies, &app).await?;
-    let renewed = app.service.remove_second_factor(&caller.principal, present, &client).await?;
+    let renewed = app.service.remove_second_factor(&caller.principal, present, &client, &from).await?;
     let (changed, lines) = travels.under_new_token(&renewed, &app);
     Ok(with_cookies(json(StatusCode::OK, &changed), lines))
 }

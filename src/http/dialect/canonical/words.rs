@@ -1,10 +1,11 @@
 //! The dialect, and the envelope of its refusals.
 
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use crate::http::refusal::{Dialect, FieldError, Place, Problem, Refusal, json, with_retry};
+use crate::domain::throttle::Wait;
+use crate::http::refusal::{Dialect, FieldError, Place, Problem, Refusal, json, with_retry, with_wait};
 use crate::service::Error;
 use crate::service::error::Conflict;
 
@@ -68,6 +69,7 @@ impl Dialect for Canonical {
                 let detail = "Too many logins at once, try again shortly";
                 return with_retry(answer(S::SERVICE_UNAVAILABLE, "overloaded_error", detail));
             }
+            Refusal::Service(Error::Throttled(wait)) => return too_many_tries(*wait),
             Refusal::Service(Error::StoreUnreachable(_)) => {
                 (S::BAD_GATEWAY, "bad_gateway_error", "The session store cannot be reached")
             }
@@ -108,6 +110,21 @@ impl Dialect for Canonical {
 
 fn answer(status: StatusCode, r#type: &'static str, detail: &str) -> Response {
     json(status, &Envelope { code: status.as_u16(), detail, r#type, errors: None })
+}
+
+/// With the headers of draft-ietf-httpapi-ratelimit-headers-10: one try is allowed once the wait is over, and none before.
+fn too_many_tries(wait: Wait) -> Response {
+    let seconds = wait.seconds();
+    let detail =
+        format!("Too many attempts, try again in {seconds} {}", if seconds == 1 { "second" } else { "seconds" });
+    let mut response = with_wait(answer(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", &detail), wait);
+    for (name, value) in [
+        (HeaderName::from_static("ratelimit"), format!("\"tries\";r=0;t={seconds}")),
+        (HeaderName::from_static("ratelimit-policy"), format!("\"tries\";q=1;w={seconds}")),
+    ] {
+        response.headers_mut().extend(HeaderValue::try_from(value).ok().map(|value| (name, value)));
+    }
+    response
 }
 
 fn unprocessable(error: &FieldError) -> Response {

@@ -16,6 +16,7 @@ use crate::http::request::fields::Fields;
 use crate::http::request::second_factor::CodeHeader;
 use crate::http::request::state::App;
 use crate::service::Error;
+use crate::service::limits::TriedFrom;
 use crate::service::login::Login;
 use crate::service::verify::Presented;
 
@@ -63,6 +64,7 @@ impl<'u> Me<'u> {
 pub async fn login(
     State(app): State<App>,
     Sender(client): Sender,
+    from: TriedFrom,
     CodeHeader(in_header): CodeHeader,
     body: Payload<RocketChat>,
 ) -> Answer<RocketChat> {
@@ -82,9 +84,10 @@ pub async fn login(
     let wanted = body.json_or_form().ok().and_then(wanted).ok_or(Error::BadCredentials)?;
     let (token, user) = match wanted {
         Wanted::New { name, password, code } => {
-            let code = code.or(in_header);
-            let login =
-                Login { name, password, code, remembered: true, replaces: Vec::new(), new_password: None, client };
+            // It touches no cookies, so a browser is not known to it either.
+            let (from, code) = (TriedFrom { browser: Vec::new(), ..from }, code.or(in_header));
+            let (replaces, new_password) = (Vec::new(), None);
+            let login = Login { name, password, code, remembered: true, replaces, new_password, client, from };
             let logged_in = app.service.login(login).await?;
             (logged_in.token, logged_in.user)
         }

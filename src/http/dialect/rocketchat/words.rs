@@ -1,10 +1,11 @@
 //! The dialect, and its several shapes of refusal.
 
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use crate::http::refusal::{Dialect, Problem, Refusal, json, with_retry};
+use crate::domain::throttle::Wait;
+use crate::http::refusal::{Dialect, Problem, Refusal, json, with_retry, with_wait};
 use crate::service::Error;
 
 /// The dialect.
@@ -39,6 +40,7 @@ impl Dialect for RocketChat {
             Refusal::Service(Error::NotFound) => (S::BAD_REQUEST, "Session not found"),
             Refusal::Service(Error::Conflict(_)) => (S::CONFLICT, "Conflict"),
             Refusal::Service(Error::Invalid { why, .. }) => return invalid(&why.to_string()),
+            Refusal::Service(Error::Throttled(wait)) => return too_many_requests(*wait),
             Refusal::Service(Error::Overloaded | Error::StoreUnreachable(_) | Error::StoreTooSlow(_))
             | Refusal::Deadline => return with_retry(plain(S::SERVICE_UNAVAILABLE, "Service unavailable")),
             Refusal::Service(Error::Bug(_)) => (S::INTERNAL_SERVER_ERROR, "Internal server error"),
@@ -79,6 +81,21 @@ fn plain(status: StatusCode, error: &str) -> Response {
 fn invalid(problem: &str) -> Response {
     let error = format!("{problem} [invalid-params]");
     json(StatusCode::BAD_REQUEST, &Typed { success: false, error: &error, error_type: "invalid-params" })
+}
+
+/// One try is allowed once the wait is over, and none before.
+fn too_many_requests(wait: Wait) -> Response {
+    let seconds = wait.seconds();
+    let error = format!(
+        "Error, too many requests. Please slow down. You must wait {seconds} seconds before trying this endpoint again. [error-too-many-requests]"
+    );
+    let mut response = with_wait(plain(StatusCode::TOO_MANY_REQUESTS, &error), wait);
+    for (name, value) in
+        [("x-ratelimit-limit", 1), ("x-ratelimit-remaining", 0), ("x-ratelimit-reset", wait.end().millis())]
+    {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from(value));
+    }
+    response
 }
 
 fn not_logged_in() -> Response {

@@ -21,6 +21,18 @@ pub(super) const TEXTS: Texts = Texts {
     one_time_password: "Dieses Passwort gilt nur einmal. Geben Sie es noch einmal ein, und wählen Sie das, das Sie von nun an verwenden.",
     required: "Geben Sie Benutzername und Passwort ein.",
     overloaded: "Im Moment melden sich zu viele an. Versuchen Sie es in einigen Sekunden noch einmal.",
+    throttled_seconds: Counted {
+        one: "Zu viele Versuche. Versuchen Sie es in 1 Sekunde noch einmal.",
+        many: "Zu viele Versuche. Versuchen Sie es in {} Sekunden noch einmal.",
+    },
+    throttled_minutes: Counted {
+        one: "Zu viele Versuche. Versuchen Sie es in 1 Minute noch einmal.",
+        many: "Zu viele Versuche. Versuchen Sie es in {} Minuten noch einmal.",
+    },
+    throttled_hours: Counted {
+        one: "Zu viele Versuche. Versuchen Sie es in 1 Stunde noch einmal.",
+        many: "Zu viele Versuche. Versuchen Sie es in {} Stunden noch einmal.",
+    },
     out_of_reach: "Sie sind hier angemeldet, aber die Anwendung, von der Sie kommen, erfährt davon nichts. Sagen Sie es denen, die sie betreuen.",
     your_sessions: "Ihre Sitzungen",
     signed_in_as: "Angemeldet als",

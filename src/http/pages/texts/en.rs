@@ -21,6 +21,18 @@ pub(super) const TEXTS: Texts = Texts {
     one_time_password: "This password works once. Enter it again, and choose the one that you will use from now on.",
     required: "Enter your username and your password.",
     overloaded: "Too many people are signing in at the moment. Try again in a few seconds.",
+    throttled_seconds: Counted {
+        one: "Too many attempts. Try again in 1 second.",
+        many: "Too many attempts. Try again in {} seconds.",
+    },
+    throttled_minutes: Counted {
+        one: "Too many attempts. Try again in 1 minute.",
+        many: "Too many attempts. Try again in {} minutes.",
+    },
+    throttled_hours: Counted {
+        one: "Too many attempts. Try again in 1 hour.",
+        many: "Too many attempts. Try again in {} hours.",
+    },
     out_of_reach: "You are signed in here, but the application that sent you here does not get to know it. Tell its administrator.",
     your_sessions: "Your sessions",
     signed_in_as: "Signed in as",

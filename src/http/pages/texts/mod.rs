@@ -42,6 +42,7 @@ mod tests {
 
     use super::*;
     use crate::domain::clock::Timestamp;
+    use crate::domain::throttle::Wait;
 
     #[test]
     fn the_language_is_the_one_that_is_preferred_among_those_there_are() {
@@ -84,6 +85,24 @@ mod tests {
         ] {
             let span = Duration::from_secs(seconds);
             assert_eq!((&*en::TEXTS.ago(span), &*de::TEXTS.ago(span)), (english, german));
+        }
+    }
+
+    #[test]
+    fn a_wait_is_told_in_words_that_are_enough() {
+        for (seconds, english, german) in [
+            (1, "in 1 second.", "in 1 Sekunde noch"),
+            (30, "in 30 seconds.", "in 30 Sekunden noch"),
+            (120, "in 120 seconds.", "in 120 Sekunden noch"),
+            (121, "in 3 minutes.", "in 3 Minuten noch"),
+            (900, "in 15 minutes.", "in 15 Minuten noch"),
+            (7201, "in 3 hours.", "in 3 Stunden noch"),
+            (86_400, "in 24 hours.", "in 24 Stunden noch"),
+        ] {
+            let begin = Timestamp::from_millis(0);
+            let wait = Wait::new(begin, begin.after(Duration::from_secs(seconds)));
+            let words = [&en::TEXTS, &de::TEXTS].map(|texts| texts.too_many_tries(wait));
+            assert!(words[0].contains(english) && words[1].contains(german), "{words:?}");
         }
     }
 

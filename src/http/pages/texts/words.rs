@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
+use crate::domain::throttle::Wait;
 use crate::service::error::Unusable;
 
 /// The texts of one language.
@@ -23,6 +24,9 @@ pub struct Texts {
     pub required: &'static str,
     pub one_time_password: &'static str,
     pub overloaded: &'static str,
+    pub throttled_seconds: Counted,
+    pub throttled_minutes: Counted,
+    pub throttled_hours: Counted,
     pub out_of_reach: &'static str,
     pub your_sessions: &'static str,
     pub signed_in_as: &'static str,
@@ -104,6 +108,16 @@ impl Texts {
     /// How many recovery codes are left.
     pub fn recovery_codes_left(&self, count: u64) -> String {
         if count == 0 { self.no_recovery_codes.to_owned() } else { self.codes_left.of(count) }
+    }
+
+    /// How long no password is checked: to the second for as long as that is read easily, and never too short.
+    pub fn too_many_tries(&self, wait: Wait) -> String {
+        let seconds = wait.seconds();
+        match seconds {
+            0..=120 => self.throttled_seconds.of(seconds),
+            121..=7200 => self.throttled_minutes.of(seconds.div_ceil(60)),
+            7201.. => self.throttled_hours.of(seconds.div_ceil(3600)),
+        }
     }
 
     /// A moment, to the minute, in UTC: without a script a page does not know the zone of its reader.

@@ -8,21 +8,24 @@ use http::{HeaderMap, HeaderValue};
 
 use super::read::values;
 use crate::config;
+use crate::domain::throttle::BrowserMark;
 use crate::domain::token::Token;
 use crate::service::login_code::PATIENCE;
 
-/// Writes the cookie.
+/// Writes the cookie, and beside it the one by which a browser is known that has logged in.
 #[derive(Clone, Debug)]
 pub struct SessionCookie {
     settings: config::Cookie,
+    /// The name of the other one.
+    known: String,
     cleared: HeaderValue,
 }
 
 impl SessionCookie {
     /// With the attributes of `settings`.
     pub fn new(settings: &config::Cookie) -> Self {
-        let cleared = write(settings, (settings.domain.as_deref(), "/"), "", &Life::Cleared);
-        Self { settings: settings.clone(), cleared }
+        let cleared = write(settings, &settings.name, (settings.domain.as_deref(), "/"), "", &Life::Cleared);
+        Self { settings: settings.clone(), known: format!("{}_known", settings.name), cleared }
     }
 
     /// Its name.
@@ -34,7 +37,8 @@ impl SessionCookie {
     /// long as `remember` says, otherwise until the browser closes.
     pub fn set(&self, token: &Token, remember: Option<Duration>, others: &Others) -> Vec<HeaderValue> {
         let life = remember.map_or(Life::Browser, Life::Remembered);
-        let ours = write(&self.settings, (self.settings.domain.as_deref(), "/"), token.reveal(), &life);
+        let Self { settings, .. } = self;
+        let ours = write(settings, &settings.name, (settings.domain.as_deref(), "/"), token.reveal(), &life);
         others.0.iter().cloned().chain([ours]).collect()
     }
 
@@ -68,6 +72,18 @@ impl SessionCookie {
         HeaderValue::try_from(cookie.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
+    /// The `Set-Cookie` value after which the browser is known to have logged in. It authenticates nobody, and outlives
+    /// the session.
+    pub fn set_known(&self, mark: &BrowserMark) -> HeaderValue {
+        let Self { settings, known, .. } = self;
+        write(settings, known, (settings.domain.as_deref(), "/"), &mark.text(), &Life::Remembered(KNOWN))
+    }
+
+    /// What a browser keeps of earlier logins. It may have several such cookies, as it may have several of a session.
+    pub fn known_browser(&self, headers: &HeaderMap) -> Vec<BrowserMark> {
+        values(headers, &self.known).filter_map(BrowserMark::parse).take(MOST_KNOWN).collect()
+    }
+
     /// The `Set-Cookie` values after which the browser has no cookie of that name.
     pub fn clear(&self, others: &Others) -> Vec<HeaderValue> {
         others.0.iter().cloned().chain([self.cleared.clone()]).collect()
@@ -98,7 +114,7 @@ impl SessionCookie {
             .partition(|(domain, path)| domain.is_none() || *path == "/");
         let mut room = ROOM;
         let lines = likely.into_iter().chain(rest).filter(|variant| *variant != (ours, "/"));
-        let lines = lines.map(|variant| write(&self.settings, variant, "", &Life::Cleared)).take_while(|line| {
+        let lines = lines.map(|variant| write(&self.settings, name, variant, "", &Life::Cleared)).take_while(|line| {
             let fits = room.checked_sub(line.len() + LINE);
             room = fits.unwrap_or_default();
             fits.is_some()
@@ -117,6 +133,10 @@ const ROOM: usize = 3 * 1024;
 const LINE: usize = "set-cookie: \r\n".len();
 /// The most domains above a host, and the most parts of a path, that are cleared.
 const DEPTH: usize = 8;
+/// How long a browser is known: a year.
+const KNOWN: Duration = Duration::from_hours(365 * 24);
+/// The most cookies by which a browser is known that are looked at.
+const MOST_KNOWN: usize = 4;
 const HOST_PREFIX: &str = "__Host-";
 /// The most cookies of logins that wait that are looked at.
 const MOST_WAITING: usize = 4;
@@ -171,8 +191,8 @@ enum Life {
 /// A `Domain`, or none, and a `Path`.
 type Variant<'v> = (Option<&'v str>, &'v str);
 
-fn write(settings: &config::Cookie, (domain, path): Variant<'_>, value: &str, life: &Life) -> HeaderValue {
-    let mut cookie = Cookie::build((settings.name.as_str(), value))
+fn write(settings: &config::Cookie, name: &str, (domain, path): Variant<'_>, value: &str, life: &Life) -> HeaderValue {
+    let mut cookie = Cookie::build((name, value))
         .path(path)
         .http_only(true)
         .secure(settings.secure)

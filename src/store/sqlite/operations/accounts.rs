@@ -6,6 +6,7 @@ use super::super::super::edit::{Plan, password_event};
 use super::super::super::rows::AccountRow;
 use super::super::super::{Added, Changed, Deleted, Edited, Initial, PasswordChange, Revoked};
 use super::super::transaction::Transaction;
+use super::throttles::lift;
 use super::{Operation, second_factors};
 use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::id::UserId;
@@ -68,7 +69,7 @@ impl Operation for ChangePassword {
     type Outcome = Changed;
 
     async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Changed> {
-        let Self { change: PasswordChange { user, hash, auth_epoch, one_time, keep }, reason } = self;
+        let Self { change: PasswordChange { user, hash, auth_epoch, one_time, keep, lifts }, reason } = self;
         if !transaction.allows(reason).await? {
             return Ok(Changed::NoSession(transaction.seq()));
         }
@@ -91,6 +92,7 @@ impl Operation for ChangePassword {
         if changed.rows_affected() == 0 {
             return Ok(Changed::Superseded);
         }
+        lift(transaction, lifts).await?;
         let session = keep.as_ref().map(|renewal| renewal.session);
         let kind = password_event(*one_time);
         let event = Event::about(*user, kind, reason.by, now).from(&reason.origin);

@@ -1,8 +1,9 @@
-//! The operations other than logouts: those on `accounts`, on `second_factors`, and on `sessions`, which proves the latter.
+//! The operations other than logouts: those on `throttles`, on `second_factors`, on `sessions` and on `accounts`.
 
 pub(super) mod accounts;
 pub(super) mod second_factors;
 pub(super) mod sessions;
+pub(super) mod throttles;
 
 use sqlx::Result;
 

@@ -8,6 +8,7 @@ use super::super::revocations::json;
 use super::super::transaction::Transaction;
 use super::Operation;
 use super::second_factors::{end_pending, is_pending, prove, record_recovery};
+use super::throttles::reset;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::revocation::{Reason, Why};
@@ -18,7 +19,7 @@ impl Operation for NewSession {
     type Outcome = Created;
 
     async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Created> {
-        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, proof, pending, unflushed } = self;
+        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, proof, pending, resets, unflushed } = self;
         let (user, now) = (session.user_id, transaction.now());
         let as_checked: Option<i64> =
             sqlx::query_scalar("SELECT 1 FROM users WHERE id = ?1 AND auth_epoch = ?2 AND disabled_at IS NULL")
@@ -74,6 +75,7 @@ impl Operation for NewSession {
         let sql = "UPDATE users SET last_login_at = ?2, password_hash = coalesce(?3, password_hash) WHERE id = ?1";
         let login = sqlx::query(sql).bind(user).bind(now).bind(rehashed);
         login.execute(transaction.connection()).await?;
+        reset(transaction, resets).await?;
         let event = Event::about(user, EventKind::LoginOk, by, now).from(&origin);
         transaction.record(&[Event { session: Some(session.id), ..event }]).await?;
         record_recovery(transaction, user, proof, Some(session.id), &origin).await?;

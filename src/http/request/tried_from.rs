@@ -1,0 +1,30 @@
+//! Where a password is tried from: the client's address, as far as it can be relied on, and what its browser keeps of earlier
+//! logins.
+
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+
+use super::client_address::{Peer, client_address, is_trusted};
+use super::state::App;
+use crate::config::TrustedProxies;
+use crate::service::limits::{Address, TriedFrom};
+
+impl FromRequestParts<App> for TriedFrom {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        let address = match (parts.extensions.get::<Peer>(), &app.trusted_proxies) {
+            (None, _) => Address::Unknown,
+            (Some(Peer(peer)), TrustedProxies::Unset) => Address::peer(*peer),
+            (Some(Peer(peer)), TrustedProxies::None) => Address::known(*peer),
+            (Some(Peer(peer)), TrustedProxies::Listed(_)) => match client_address(*peer, &parts.headers, app) {
+                // A proxy that does not say for whom it asks must not stand for all of its clients.
+                proxy if is_trusted(proxy, app) => Address::peer(proxy),
+                client => Address::known(client),
+            },
+        };
+        Ok(Self { address, browser: app.cookie.known_browser(&parts.headers) })
+    }
+}

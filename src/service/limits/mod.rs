@@ -1,0 +1,156 @@
+//! What limits tries of passwords and codes: by which counters of the store a try is counted, and by which address.
+//!
+//! `addresses` counts failures by address, in memory. How long one waits is decided in `domain::throttle`, and why all of it is as it
+//! is stands in `docs/adr/0019-limits-on-tries.md`.
+
+use std::net::IpAddr;
+
+use self::addresses::Addresses;
+use crate::domain::address::AddressBlock;
+use crate::domain::clock::Timestamp;
+use crate::domain::entropy::{Entropy, NoEntropy};
+use crate::domain::id::{SessionId, UserId};
+use crate::domain::text::{Email, LoginName};
+use crate::domain::throttle::{BrowserMark, Counter, ThrottleKey, ThrottleSecret};
+use crate::domain::user::User;
+
+mod addresses;
+
+/// Where a password or a code is tried from.
+#[derive(Clone, Debug, Default)]
+pub struct TriedFrom {
+    /// The address.
+    pub address: Address,
+    /// What the browser keeps of earlier logins, if it is a browser and there were any.
+    pub browser: Vec<BrowserMark>,
+}
+
+/// The address of a client, as far as it can be relied on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Address {
+    /// The client's.
+    Known(AddressBlock),
+    /// The peer's, which may be a proxy's and so everybody's: it counts beside a name, and never alone.
+    Peer(AddressBlock),
+    /// There is none.
+    #[default]
+    Unknown,
+}
+
+impl Address {
+    /// The client's own.
+    pub fn known(address: IpAddr) -> Self {
+        Self::Known(AddressBlock::of(address))
+    }
+
+    /// One that may be a proxy's.
+    pub fn peer(address: IpAddr) -> Self {
+        Self::Peer(AddressBlock::of(address))
+    }
+
+    /// What stands beside a name.
+    const fn place(self) -> Option<AddressBlock> {
+        match self {
+            Self::Known(block) | Self::Peer(block) => Some(block),
+            Self::Unknown => None,
+        }
+    }
+
+    /// What is limited by itself.
+    pub(super) const fn client(self) -> Option<AddressBlock> {
+        match self {
+            Self::Known(block) => Some(block),
+            Self::Peer(_) | Self::Unknown => None,
+        }
+    }
+}
+
+/// Whose password or code is tried.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Whose<'a> {
+    /// That of this name, which belongs to the account, where there is one.
+    Name(&'a LoginName, Option<UserId>),
+    /// That of the user of a live session. What strangers try counts elsewhere, so it stands in nobody's way here.
+    Session(UserId, SessionId),
+    /// A code of the second factor of this user, whose password was right.
+    Code(UserId),
+}
+
+/// The limits.
+pub(super) struct Limits {
+    secret: ThrottleSecret,
+    addresses: Addresses,
+}
+
+impl Limits {
+    /// Counts under keys made with `secret`.
+    pub(super) fn new(secret: ThrottleSecret) -> Self {
+        Self { secret, addresses: Addresses::default() }
+    }
+
+    /// The counters of a try, the most special first. A browser that has logged in to the account has a counter of its own, and no
+    /// other: strangers cannot lock its owner out, and it adds nothing to what they are charged with.
+    pub(super) fn counters(&self, whose: Whose<'_>, from: &TriedFrom) -> Vec<Counter> {
+        match whose {
+            Whose::Session(user, session) => vec![self.secret.session(user, session)],
+            Whose::Code(user) => vec![self.secret.code(user)],
+            Whose::Name(name, account) => {
+                if let Some((user, mark)) = self.known_browser(account, from) {
+                    return vec![self.secret.browser(user, mark)];
+                }
+                let by_name = [self.secret.name_from_place(name, from.address.place()), self.secret.name(name)];
+                let account = account.map_or_else(|| self.secret.no_account(name), |user| self.secret.account(user));
+                by_name.into_iter().chain([account]).collect()
+            }
+        }
+    }
+
+    pub(super) fn known_browser<'f>(
+        &self,
+        account: Option<UserId>,
+        from: &'f TriedFrom,
+    ) -> Option<(UserId, &'f BrowserMark)> {
+        let user = account?;
+        from.browser.iter().find(|mark| self.secret.knows(user, mark)).map(|mark| (user, mark))
+    }
+
+    /// Every key about a user: under these all counters are lifted.
+    pub(super) fn about(&self, user: &User) -> Vec<ThrottleKey> {
+        let email = user.email.as_ref().map(|email| self.secret.name(&LoginName::Email(Email::key(email))).key);
+        let username = self.secret.name(&LoginName::Username(user.username.key())).key;
+        [username, self.secret.account(user.id).key].into_iter().chain(email).collect()
+    }
+
+    /// When the next try from an address is checked, where that is not now.
+    pub(super) fn waiting(&self, address: Address, now: Timestamp) -> Option<Timestamp> {
+        address.client().and_then(|block| self.addresses.waiting(block, now))
+    }
+
+    /// Counts a failure by its address.
+    pub(super) fn failed(&self, address: Address, now: Timestamp) {
+        if let Some(block) = address.client() {
+            self.addresses.failed(block, now);
+        }
+    }
+
+    /// What a browser that has just logged in to an account keeps: what it has already, or a new mark.
+    ///
+    /// # Errors
+    /// [`NoEntropy`] when the random source fails.
+    pub(super) fn browser_mark(
+        &self,
+        user: UserId,
+        from: &TriedFrom,
+        entropy: &dyn Entropy,
+    ) -> Result<BrowserMark, NoEntropy> {
+        match self.known_browser(Some(user), from) {
+            Some((_, mark)) => Ok(*mark),
+            None => self.secret.mark(user, entropy),
+        }
+    }
+
+    /// The key of an account.
+    pub(super) fn account(&self, user: UserId) -> ThrottleKey {
+        self.secret.account(user).key
+    }
+}
