@@ -148,7 +148,7 @@ pub async fn build_saying(
         health,
         cache,
         coherence,
-        hasher: Hasher::start(config.passwords.workers, config.passwords.queue, &entropy)?,
+        hasher: Arc::new(Hasher::start(config.passwords.workers, config.passwords.queue, &entropy)?),
         touches,
         clock,
         entropy,
@@ -163,6 +163,7 @@ pub async fn build_saying(
     .await?;
     if serve {
         tasks.spawn(service.count_refusals(stop.clone()));
+        tasks.spawn(service.measure_hashes(stop.clone()));
     }
     Ok(Core { service, timeouts: Timeouts::default(), store, metrics, tasks, stop })
 }

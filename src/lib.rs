@@ -11,6 +11,7 @@
 //! 3  cache/       token hash -> live session, in memory
 //!      coherence/ when that may be trusted, and when a revocation is settled
 //!      touch      last-seen times, batched;  purge  expired rows, in small batches
+//!    import/      users from elsewhere, out of the files of other programs
 //! 2  store/       the durable truth: a trait of whole operations, on SQLite and on PostgreSQL
 //! 1  password/    bounded argon2 workers;  telemetry/  log lines and metrics
 //! 0  config/      typed settings;  domain/  ids, tokens, users, sessions, principal, events, clock
@@ -22,6 +23,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod import;
 pub mod password;
 pub mod service;
 pub mod store;

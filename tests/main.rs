@@ -17,6 +17,7 @@
 mod harness;
 
 mod dialects;
+mod import;
 mod layering;
 mod proxies;
 mod replicas;

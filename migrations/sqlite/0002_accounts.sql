@@ -7,6 +7,7 @@ ALTER TABLE users ADD COLUMN last_login_at INTEGER;
 -- A deleted user's row stays for as long as tombstones of their sessions refer to it, without anything personal in it.
 ALTER TABLE users ADD COLUMN deleted_at INTEGER;
 CREATE INDEX users_created ON users (created_at, id);
+CREATE INDEX users_admins ON users (id) WHERE admin;
 
 ALTER TABLE events ADD COLUMN request_id TEXT;
 ALTER TABLE events ADD COLUMN actor_name TEXT; -- the actor's name at that time: a username, or the operating system's user of a command

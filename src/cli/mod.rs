@@ -27,6 +27,7 @@ mod password;
 mod replicas;
 mod serve;
 mod session;
+mod transfer;
 mod user;
 
 /// Logs people in, tells proxies and services who is calling, and logs them out for real.
@@ -174,7 +175,9 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
             runtime.shutdown_background();
             served
         }
-        Command::User(command @ user::Command::Add(_)) => beside(&config, async |core| user::run(command, core).await),
+        Command::User(command @ (user::Command::Add(_) | user::Command::Import(_))) => {
+            beside(&config, async |core| user::run(command, core).await)
+        }
         Command::User(command) => on_existing(&config, async |core| user::run(command, core).await),
         Command::Event(command) => on_existing(&config, async |core| event::run(command, core).await),
         Command::Session(command) => on_existing(&config, async |core| session::run(command, core).await),

@@ -1,9 +1,11 @@
-//! `sessiond user`: add, list, edit, disable, enable, unlock and delete users, set passwords, and reset second factors.
+//! `sessiond user`: add, list, edit, disable, enable, unlock and delete users, set passwords, reset second factors, and what
+//! `transfer` does.
 
 use clap::{Args, Subcommand};
 
 use super::outcome::{Failed, confirm, say};
 use super::password::PasswordArgs;
+use super::transfer::{self, ExportArgs, ImportArgs};
 use crate::app::Core;
 use crate::domain::one_time::OneTimePassword;
 use crate::domain::user::User;
@@ -37,6 +39,10 @@ pub(super) enum Command {
     ///
     /// Their name and address become free. Their id stays in the audit.
     Delete(DeleteArgs),
+    /// Take over users from another program, with the hashes of their passwords
+    Import(ImportArgs),
+    /// Write every user with the hash of their password, to be imported elsewhere
+    Export(ExportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -194,6 +200,8 @@ pub(super) async fn run(command: Command, core: &Core) -> Result<(), Failed> {
             operator.unlock(&user).await?;
             say("unlocked")
         }
+        Command::Import(args) => transfer::import(args, core).await,
+        Command::Export(args) => transfer::export(args, core).await,
     }
 }
 

@@ -11,6 +11,9 @@ impl Timestamp {
     /// The end of time: later than every timestamp that is ever made.
     pub const MAX: Self = Self(i64::MAX);
 
+    /// The beginning of time: earlier than every timestamp that is ever made.
+    pub const MIN: Self = Self(i64::MIN);
+
     /// Takes milliseconds since the Unix epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)

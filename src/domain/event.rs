@@ -40,6 +40,8 @@ pub enum EventKind {
     PasswordReset,
     /// The counters of failed tries about a user were lifted.
     UserUnlocked,
+    /// Users were made who come from elsewhere.
+    UsersImported,
     /// Setting up a second factor was begun.
     SecondFactorStarted,
     /// A second factor came into force.
@@ -72,6 +74,7 @@ impl EventKind {
             Self::UserDeleted => "user_deleted",
             Self::PasswordReset => "password_reset",
             Self::UserUnlocked => "user_unlocked",
+            Self::UsersImported => "users_imported",
             Self::SecondFactorStarted => "second_factor_started",
             Self::SecondFactorSet => "second_factor_set",
             Self::SecondFactorRemoved => "second_factor_removed",
@@ -150,12 +153,17 @@ pub struct Event {
 
 impl Event {
     /// An event about a user.
-    pub const fn about(user: UserId, kind: EventKind, actor: Actor, at: Timestamp) -> Self {
+    pub fn about(user: UserId, kind: EventKind, actor: Actor, at: Timestamp) -> Self {
+        Self { user: Some(user), ..Self::new(kind, actor, at) }
+    }
+
+    /// An event about nobody in particular.
+    pub const fn new(kind: EventKind, actor: Actor, at: Timestamp) -> Self {
         Self {
             at,
             kind,
             actor,
-            user: Some(user),
+            user: None,
             session: None,
             ip: None,
             detail: None,

@@ -1,7 +1,7 @@
 //! Passwords as people type them, and the hashes that are kept.
 
 use std::cmp::Ordering;
-use std::fmt;
+use std::{fmt, iter};
 
 use subtle::ConstantTimeEq as _;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
@@ -9,18 +9,28 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 use super::text::LoginName;
 use super::unicode::{DECOMPOSED, compatible_lower_case, is_invisible, is_joiner, opaque};
 
-/// The shortest password that can be set or checked, in characters (OWASP ASVS 6.2.1).
+/// The shortest password that can be set, in characters (OWASP ASVS 6.2.1). One that came with its user from elsewhere
+/// may be shorter.
 pub const SHORTEST: usize = 8;
 /// The longest password that can be set or checked, in bytes (OWASP ASVS 6.2.9 asks for at least 64).
 pub const LONGEST: usize = 1024;
 /// The name of this program, which attackers try as a password (OWASP ASVS 6.2.11).
 const PRODUCT: &str = "sessiond";
 
-/// A password of a length worth hashing, in the form of RFC 8265's `OpaqueString`: composed and decomposed letters are one
-/// password. Redacted in logs. This memory is wiped when it is dropped; what the request was read through, the buffers
-/// of the connection and of the parser, is not.
+/// A password in the form of RFC 8265's `OpaqueString`: composed and decomposed letters are one password. Redacted in
+/// logs. This memory is wiped when it is dropped; what the request was read through, the buffers of the connection and of
+/// the parser, is not.
 #[derive(Clone, ZeroizeOnDrop)]
 pub struct Password(String);
+
+/// A password as it was typed to be checked. A hash that was made elsewhere may be of the bytes as they were typed, a hash
+/// of ours is of the prepared form. Redacted and wiped as [`Password`] is.
+#[derive(Clone, ZeroizeOnDrop)]
+pub struct Typed {
+    text: String,
+    #[zeroize(skip)]
+    prepared: Option<Password>,
+}
 
 /// Why a password cannot be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,25 +61,67 @@ pub enum Unfit {
     Product,
 }
 
+impl Typed {
+    /// Takes what was typed. `None` where it is nobody's password, so that it is not worth a hash: nothing at all, NUL in
+    /// it, or too long. What can no longer be set, since it is too short or has a control or an invisible character in it,
+    /// may have been set elsewhere.
+    pub fn new(text: String) -> Option<Self> {
+        let mut typed = Self { text, prepared: None };
+        if typed.text.is_empty() || typed.text.contains('\0') {
+            return None;
+        }
+        match Password::prepare(&typed.text) {
+            Ok(password) => typed.prepared = Some(password),
+            Err(Unfit::TooLong) => return None,
+            Err(_) if typed.text.len() > LONGEST => return None,
+            Err(_) => {}
+        }
+        Some(typed)
+    }
+
+    /// The prepared form, if it has one.
+    pub const fn prepared(&self) -> Option<&Password> {
+        self.prepared.as_ref()
+    }
+
+    /// The bytes that a hash made elsewhere may be of: those that were typed, and those of the prepared form where they
+    /// differ.
+    pub fn forms(&self) -> impl Iterator<Item = &[u8]> {
+        let typed = self.text.as_bytes();
+        let prepared = self.prepared.as_ref().map(Password::expose).filter(|prepared| *prepared != typed);
+        iter::once(typed).chain(prepared)
+    }
+
+    /// Whether it is this password, in a time that does not depend on where they differ.
+    pub fn is(&self, password: &Password) -> bool {
+        self.prepared.as_ref().is_some_and(|prepared| prepared.is(password))
+    }
+}
+
+impl From<Password> for Typed {
+    fn from(password: Password) -> Self {
+        Self { text: password.0.clone(), prepared: Some(password) }
+    }
+}
+
+impl fmt::Debug for Typed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Typed(…)")
+    }
+}
+
 impl Password {
-    /// Takes a password to be checked.
-    ///
-    /// # Errors
-    /// [`Unfit`] for what cannot be set either: no user has it, so it is not worth a hash.
-    pub fn new(text: String) -> Result<Self, Unfit> {
-        let text = Zeroizing::new(text);
+    fn prepare(text: &str) -> Result<Self, Unfit> {
         if text.len() > LONGEST.saturating_mul(DECOMPOSED) {
             return Err(Unfit::TooLong);
         }
-        let password = Self(opaque(&text));
+        let password = Self(opaque(text));
         if password.0.len() > LONGEST {
             Err(Unfit::TooLong)
         } else if password.0.chars().any(char::is_control) {
             Err(Unfit::Control)
         } else if password.0.chars().any(|c| is_invisible(c) && !is_joiner(c)) {
             Err(Unfit::Invisible)
-        } else if password.0.chars().nth(SHORTEST - 1).is_none() {
-            Err(Unfit::TooShort)
         } else {
             Ok(password)
         }
@@ -78,10 +130,12 @@ impl Password {
     /// Takes a password to be set for the user of that name. No composition rules (OWASP ASVS 6.2.5).
     ///
     /// # Errors
-    /// As [`Self::new`], and for what is guessed first: [`Unfit::Blank`], [`Unfit::Username`], [`Unfit::Product`] and
-    /// [`Unfit::Common`].
+    /// [`Unfit`] says why it cannot be set.
     pub fn chosen(text: String, username: &str) -> Result<Self, Unfit> {
-        let password = Self::new(text)?;
+        let password = Self::prepare(&Zeroizing::new(text))?;
+        if password.0.chars().nth(SHORTEST - 1).is_none() {
+            return Err(Unfit::TooShort);
+        }
         // The visible form: a common password is not improved by a space at its end, or by invisible characters.
         let lower = Zeroizing::new(compatible_lower_case(&password.0));
         let visible = Zeroizing::new(lower.chars().filter(|c| !is_invisible(*c)).collect::<String>());
@@ -168,17 +222,22 @@ fn is_made_of(password: &str, words: &[&str]) -> bool {
     found && !left.contains(char::is_alphabetic)
 }
 
-/// A stored password hash, as a PHC string.
+/// A stored password hash, in one of the forms that `password` writes and reads.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// Takes a PHC string.
-    pub const fn new(phc: String) -> Self {
-        Self(phc)
+    /// Takes the stored form.
+    pub const fn new(stored: String) -> Self {
+        Self(stored)
     }
 
-    /// The PHC string, for the store.
+    /// What is stored for a user without a password.
+    pub fn none() -> Self {
+        Self(String::from("!"))
+    }
+
+    /// The stored form.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -196,7 +255,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn unfit(text: &str) -> Option<Unfit> {
-        Password::new(text.into()).err()
+        refused(text, "nobody")
+    }
+
+    fn typed(text: &str) -> Typed {
+        Typed::new(text.into()).expect("worth a hash")
     }
 
     fn refused(text: &str, username: &str) -> Option<Unfit> {
@@ -206,7 +269,7 @@ mod tests {
     #[test]
     fn length_is_counted_in_characters_below_and_in_bytes_above() {
         assert_eq!(unfit("1234567"), Some(Unfit::TooShort));
-        assert_eq!(unfit("12345678"), None);
+        assert_eq!(unfit("12345678"), Some(Unfit::Common), "long enough");
         assert_eq!(unfit("ü234567"), Some(Unfit::TooShort));
         assert_eq!(unfit("漢字漢字"), Some(Unfit::TooShort));
         assert_eq!(unfit("u\u{308}234567"), Some(Unfit::TooShort), "composed");
@@ -218,13 +281,33 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_set_may_have_been_set_elsewhere_but_not_nothing_nul_or_too_much() {
+        for text in ["a", "tab\ttab", "hidden\u{ad}hyphen", " ", &"ü".repeat(512), &"u\u{308}".repeat(512)] {
+            assert!(Typed::new(text.into()).is_some(), "{text:?}");
+        }
+        let long = format!("\t{}", "x".repeat(1024));
+        for text in ["", "\0", "nul\0nul\0nul", &long, &"ü".repeat(513), &"x".repeat(1_000_000)] {
+            assert!(Typed::new(text.into()).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_typed_is_tried_before_the_prepared_form_and_once_where_they_are_equal() {
+        let forms = |text| typed(text).forms().map(<[u8]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(forms("A\u{30a}b"), ["A\u{30a}b".as_bytes(), "Åb".as_bytes()]);
+        assert_eq!(forms("Åb"), ["Åb".as_bytes()]);
+        assert_eq!(forms("tab\tA\u{30a}"), ["tab\tA\u{30a}".as_bytes()]);
+        assert!(typed("tab\t").prepared().is_none());
+    }
+
+    #[test]
     fn spellings_of_one_password_are_one_password() {
-        let password = |text: &str| Password::new(text.into()).expect("fit");
+        let password = |text: &str| Password::chosen(text.into(), "nobody").expect("fit");
         for (one, other) in [
             ("Grüße aus Köln", "Gru\u{308}ße\u{a0}aus\u{3000}Ko\u{308}ln"),
             ("가나다라마바사아", "\u{1100}\u{1161}나다라마바사아"),
         ] {
-            assert!(password(one).is(&password(other)), "{one}");
+            assert!(password(one).is(&password(other)) && typed(other).is(&password(one)), "{one}");
         }
         assert!(!password("open sesame").is(&password("Open sesame")), "case counts");
     }
@@ -257,7 +340,7 @@ mod tests {
         assert_eq!(refused(" password123 ", "alice"), Some(Unfit::Common));
         assert_eq!(refused("password\u{fe0f}1", "alice"), Some(Unfit::Common));
         assert_eq!(refused(&"\u{3000}".repeat(20), "alice"), Some(Unfit::Blank));
-        assert_eq!(unfit("Password123"), None);
+        assert!(Typed::new("Password123".into()).is_some());
         assert_eq!(refused("correct horse battery staple", "alice"), None);
     }
 
@@ -299,7 +382,8 @@ mod tests {
         let lines: Vec<_> = COMMON.lines().collect();
         assert!(lines.len() > 8_000 && lines.is_sorted());
         for word in lines {
-            assert!(unfit(word).is_none() && *word == word.to_lowercase(), "{word}");
+            let prepared = Password::prepare(word).expect("fit");
+            assert!(prepared.0.chars().count() >= SHORTEST && *word == word.to_lowercase(), "{word}");
             assert_eq!(refused(&word.to_uppercase(), "carol-anne-17"), Some(Unfit::Common), "{word}");
         }
         for word in ["", "a", "zzzzzzzzzzzzzzzz", "passwor", "password1\npassword2", "~~~~~~~~~~~~~~"] {
@@ -312,15 +396,16 @@ mod tests {
         fn any_text_is_a_password_or_is_not(text in "\\PC{0,40}|.{0,40}", username in ".{0,10}") {
             if let Ok(password) = Password::chosen(text, &username) {
                 let again = String::from_utf8(password.expose().to_vec()).expect("UTF-8");
-                prop_assert!(Password::new(again).expect("still fit").is(&password));
+                prop_assert!(typed(&again).is(&password));
             }
         }
     }
 
     #[test]
     fn debug_shows_nothing() {
-        let password = Password::new("open sesame".into()).expect("long enough");
+        let password = Password::chosen("open sesame".into(), "alice").expect("long enough");
         assert_eq!(format!("{password:?}"), "Password(…)");
+        assert_eq!(format!("{:?}", Typed::from(password)), "Typed(…)");
         assert_eq!(format!("{:?}", PasswordHash::new("$argon2id$…".into())), "PasswordHash(…)");
     }
 }

@@ -1,89 +1,80 @@
-//! Hashes as they are stored, in PHC strings: read strictly, and only what may be computed.
+//! The stored form of a hash, which says where it comes from.
+//!
+//! A hash that was made here is a PHC string of argon2id and of the prepared form of a password. One that was made
+//! elsewhere has the name of its scheme and a colon before it, and may be of other bytes. `!` is stored where there is no
+//! password.
 
-use argon2::{Params, Version};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use super::schemes::Hash;
+use super::schemes::argon::Argon2Hash;
+use super::schemes::refusal::{FORM, Why};
+use crate::domain::password::PasswordHash;
 
-/// The most memory that a stored hash may ask of a worker.
-const MEMORY_KIB_MOST: u32 = 64 * 1024;
-/// The most work that it may ask: about four times what a hash of ours takes. A planted or imported row must neither stop
-/// the workers nor exhaust the machine.
-pub(super) const WORK_MOST: u64 = 160_000;
-const LANES_MOST: u32 = 4;
-/// The most passes. With many over little memory, work takes much less time than with few over much.
-const PASSES_MOST: u32 = 16;
-
-/// Memory times passes, to which the time of a hash is proportional.
-pub(super) fn work(params: &Params) -> u64 {
-    u64::from(params.m_cost()) * u64::from(params.t_cost())
-}
-
-/// An argon2id hash that may be computed.
-#[derive(Debug)]
-pub(super) struct Stored {
-    pub params: Params,
-    pub salt: Vec<u8>,
-    pub output: Vec<u8>,
+/// A hash that may be computed, or none.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// There is no password.
+    None,
+    /// It was made here, of the prepared form.
+    Ours(Argon2Hash),
+    /// It was made elsewhere, of the bytes that were typed then.
+    Foreign(Hash),
 }
 
 impl Stored {
-    /// Reads `$argon2id$v=19$m=…,t=…,p=…$salt$output`, every part as the PHC format has it and in this order.
+    /// Reads what is stored.
     ///
     /// # Errors
-    /// The reason why it is never computed, in words that go behind "a stored hash".
-    pub(super) fn parse(phc: &str) -> Result<Self, &'static str> {
-        const FORM: &str = "is not a PHC string";
-        let mut parts = phc.split('$');
-        let mut next = || parts.next().ok_or(FORM);
-        let (before, algorithm, version) = (next()?, next()?, next()?);
-        if !before.is_empty() {
-            return Err(FORM);
+    /// The reason why it is never computed.
+    pub(super) fn parse(hash: &PasswordHash) -> Result<Self, Why> {
+        if *hash == PasswordHash::none() {
+            return Ok(Self::None);
         }
-        if algorithm != "argon2id" {
-            return Err("is not of argon2id");
+        if !hash.as_str().starts_with('$') {
+            return Hash::parse(hash.as_str()).map(Self::Foreign);
         }
-        // Without a version it would be the first one, which computes otherwise.
-        if version.strip_prefix("v=").and_then(number) != Some(u32::from(Version::V0x13)) {
-            return Err("is not of version 19");
-        }
-        let (costs, salt, output) = (next()?, next()?, next()?);
-        if parts.next().is_some() {
-            return Err(FORM);
-        }
-        let mut costs = costs.split(',');
-        let mut cost = |name| costs.next().and_then(|cost| cost.strip_prefix(name)).and_then(number).ok_or(FORM);
-        let (memory, passes, lanes) = (cost("m=")?, cost("t=")?, cost("p=")?);
-        if costs.next().is_some() {
-            return Err(FORM);
-        }
-        let decode = |text: &str| STANDARD_NO_PAD.decode(text).map_err(|_| FORM);
-        let (salt, output) = (decode(salt)?, decode(output)?);
-        if !(8..=64).contains(&salt.len()) || !(16..=64).contains(&output.len()) {
-            return Err("has a salt or an output of an unusual length");
-        }
-        if lanes > LANES_MOST || memory > MEMORY_KIB_MOST || passes > PASSES_MOST {
-            return Err("asks for more lanes, memory or passes than is accepted");
-        }
-        let params = Params::new(memory, passes, lanes, Some(output.len()))
-            .map_err(|_| "has parameters that argon2 does not allow")?;
-        if work(&params) > WORK_MOST {
-            return Err("asks for more work than is accepted");
-        }
-        Ok(Self { params, salt, output })
+        let ours = Argon2Hash::parse(hash.as_str())?;
+        if ours.is_argon2id() { Ok(Self::Ours(ours)) } else { Err(FORM) }
     }
 }
 
-/// A hash as it is stored.
-pub(super) fn write(params: &Params, salt: &[u8], output: &[u8]) -> String {
-    let (m, t, p) = (params.m_cost(), params.t_cost(), params.p_cost());
-    let (salt, output) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(output));
-    format!("$argon2id$v={}$m={m},t={t},p={p}${salt}${output}", u32::from(Version::V0x13))
+/// A hash that was made here, as it is stored.
+pub(super) fn ours(hash: &Argon2Hash) -> PasswordHash {
+    PasswordHash::new(hash.costs() + &hash.salt_and_output())
 }
 
-/// A number as the PHC format writes it: only digits, without leading zeros.
-fn number(text: &str) -> Option<u32> {
-    let fit = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    if fit { text.parse().ok() } else { None }
+/// A hash that was made elsewhere, as it is stored.
+pub(super) fn foreign(hash: &Hash) -> PasswordHash {
+    PasswordHash::new(hash.stored())
+}
+
+/// Where stored hashes begin that were made elsewhere, in the order of their bytes: with the name of a scheme, where those
+/// made here begin with a sign.
+pub const FIRST_FOREIGN: &str = "a";
+
+/// Where the stored hashes go on that are of another kind than this one, and come after it.
+pub fn after_its_kind(hash: &PasswordHash) -> String {
+    let kind = match Stored::parse(hash) {
+        Ok(Stored::Foreign(hash)) => hash.kind(),
+        Ok(Stored::Ours(_) | Stored::None) | Err(_) => String::new(),
+    };
+    match kind.strip_suffix('$') {
+        // The sign after the dollar.
+        Some(kind) => format!("{kind}%"),
+        None => format!("{} ", hash.as_str()),
+    }
+}
+
+/// A stored hash as a line of an import file has it: the name of its scheme, and what is written behind it. `None` where
+/// there is no password, or what is stored is no hash.
+pub fn exported(hash: &PasswordHash) -> Option<(&'static str, String)> {
+    match Stored::parse(hash).ok()? {
+        Stored::None => None,
+        Stored::Ours(ours) => Some(("argon2id", ours.costs() + &ours.salt_and_output())),
+        Stored::Foreign(hash) => {
+            let scheme = hash.scheme();
+            Some((scheme, hash.stored().get(scheme.len() + 1..)?.to_owned()))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -93,33 +84,54 @@ mod tests {
     const SALT: &str = "c2FsdHNhbHRzYWx0c2FsdA";
     const OUTPUT: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY";
 
-    fn parsed(head: &str) -> Result<Stored, &'static str> {
-        Stored::parse(&format!("{head}${SALT}${OUTPUT}"))
+    fn parse(text: &str) -> Result<Stored, Why> {
+        Stored::parse(&PasswordHash::new(text.into()))
+    }
+
+    fn parsed(head: &str) -> Result<Stored, Why> {
+        parse(&format!("{head}${SALT}${OUTPUT}"))
     }
 
     #[test]
     fn what_is_within_the_bounds_is_read_and_written_back() {
-        for costs in
-            ["m=19456,t=2,p=1", "m=8,t=1,p=1", "m=65536,t=2,p=4", "m=47104,t=1,p=1", "m=12288,t=3,p=1", "m=32,t=16,p=4"]
-        {
+        for costs in ["m=19456,t=2,p=1", "m=8,t=1,p=1", "m=131072,t=4,p=4", "m=47104,t=1,p=1", "m=102400,t=2,p=8"] {
             let text = format!("$argon2id$v=19${costs}${SALT}${OUTPUT}");
-            let stored = Stored::parse(&text).unwrap_or_else(|why| panic!("{costs}: {why}"));
-            assert_eq!(write(&stored.params, &stored.salt, &stored.output), text);
-            assert_eq!(stored.salt, b"saltsaltsaltsalt");
+            let Ok(Stored::Ours(hash)) = parse(&text) else { panic!("{costs}") };
+            assert_eq!(ours(&hash).as_str(), text);
         }
+        for text in [
+            format!("argon2id:$argon2id$v=19$m=19456,t=2,p=1${SALT}${OUTPUT}"),
+            format!("argon2id:$argon2id$v=16$m=19456,t=2,p=1${SALT}${OUTPUT}"),
+            format!("argon2i:$argon2i$v=16$m=32,t=16,p=4${SALT}${OUTPUT}"),
+            String::from("bcrypt:$2y$05$XqvYTcURHSKthcnRNvQNHO2Wcay4KJmVpRoMUFiMIcRc.CMzJEYI."),
+            String::from("rocketchat:$2a$15$n9CM8OgInDlwpvjLKLPML.eizXIzLlRtgCh3GRLafOdR9ldAUh/KG"),
+            format!("pbkdf2:$pbkdf2-sha256$i=2000000,l=32${SALT}${OUTPUT}"),
+            format!("pbkdf2:$pbkdf2-sha512$i=1000,l=32${SALT}${OUTPUT}"),
+            format!("scrypt:$scrypt$ln=17,r=8,p=4${SALT}${OUTPUT}"),
+            format!("htpasswd:$5$rounds=1000$saltstring${}", "a".repeat(43)),
+            format!("htpasswd:$6$rounds=1000000$saltstring${}", "a".repeat(86)),
+        ] {
+            let Ok(Stored::Foreign(hash)) = parse(&text) else { panic!("{text}") };
+            assert_eq!(foreign(&hash).as_str(), text);
+            assert!(text.starts_with(&hash.kind()) && hash.kind().ends_with('$'), "{text}");
+            let (last, next) = (hash.kind() + "~~~~", after_its_kind(&foreign(&hash)));
+            assert!(last < next && next.len() == hash.kind().len() && text.as_str() > FIRST_FOREIGN, "{next}");
+            assert_eq!(exported(&foreign(&hash)).map(|(scheme, hash)| format!("{scheme}:{hash}")), Some(text));
+        }
+        assert_eq!(parse("!"), Ok(Stored::None));
     }
 
     #[test]
     fn what_would_cost_too_much_is_never_computed() {
         for costs in [
             "m=19456,t=20000,p=1",
-            "m=65537,t=1,p=1",
-            "m=65536,t=3,p=1",
+            "m=131073,t=1,p=1",
+            "m=131072,t=5,p=1",
             "m=4294967295,t=4294967295,p=1",
             "m=8,t=4294967295,p=1",
             "m=8,t=17,p=1",
             "m=99999999999,t=1,p=1",
-            "m=19456,t=2,p=5",
+            "m=19456,t=2,p=256",
             "m=19456,t=2,p=16777215",
             "m=19456,t=2,p=0",
             "m=19456,t=0,p=1",
@@ -128,6 +140,29 @@ mod tests {
             "m=31,t=2,p=4",
         ] {
             assert!(parsed(&format!("$argon2id$v=19${costs}")).is_err(), "{costs}");
+            assert!(parsed(&format!("argon2id:$argon2id$v=19${costs}")).is_err(), "{costs}");
+        }
+        let bcrypt = "KHneOWoZ8g..YBCapkdvAuIgKEyKsPIkB0kQBrn3m1tnaDx6UVwQu";
+        for cost in ["03", "16", "31", "99"] {
+            assert!(parse(&format!("bcrypt:$2b${cost}${bcrypt}")).is_err(), "{cost}");
+        }
+        for head in [
+            "pbkdf2:$pbkdf2-sha256$i=4000001,l=32",
+            "pbkdf2:$pbkdf2-sha256$i=4294967295,l=32",
+            "pbkdf2:$pbkdf2-sha256$i=999,l=32",
+            "scrypt:$scrypt$ln=18,r=8,p=1",
+            "scrypt:$scrypt$ln=17,r=8,p=5",
+            "scrypt:$scrypt$ln=1,r=4294967295,p=1",
+            "scrypt:$scrypt$ln=1,r=1,p=4294967295",
+            "scrypt:$scrypt$ln=63,r=8,p=1",
+            "scrypt:$scrypt$ln=16384,r=8,p=1",
+            "scrypt:$scrypt$ln=14,r=0,p=1",
+            "scrypt:$scrypt$ln=14,r=8,p=0",
+        ] {
+            assert!(parsed(head).is_err(), "{head}");
+        }
+        for rounds in ["999", "1000001", "999999999"] {
+            assert!(parse(&format!("htpasswd:$6$rounds={rounds}$salt${}", "a".repeat(86))).is_err(), "{rounds}");
         }
     }
 
@@ -149,6 +184,13 @@ mod tests {
             "$argon2id$v=19$m=+19456,t=2,p=1",
             "$argon2id$v=19$m=019456,t=2,p=1",
             "$argon2id$v=19$m=19456,t=2,p=1$AAAA",
+            "argon2i:$argon2id$v=19$m=19456,t=2,p=1",
+            "medama:$argon2id$v=19$m=19456,t=2,p=1",
+            "pbkdf2:$pbkdf2-sha256$i=1000,l=33",
+            "pbkdf2:$pbkdf2-sha256$i=1000",
+            "pbkdf2:$pbkdf2$i=1000,l=32",
+            "scrypt:$scrypt$ln=14,r=8",
+            "bcrypt:$2b$12",
             "$2b$12",
             "",
         ] {
@@ -166,10 +208,13 @@ mod tests {
             ("c2FsdHNhbHRzYWx0c2FsdA==", OUTPUT),
             (SALT, "!"),
         ] {
-            assert!(Stored::parse(&format!("{head}${salt}${output}")).is_err(), "{salt} {output}");
+            assert!(parse(&format!("{head}${salt}${output}")).is_err(), "{salt} {output}");
         }
         for text in [head.to_owned(), format!("{head}${SALT}"), format!("{head}${SALT}${OUTPUT}$"), String::from("$")] {
-            assert!(Stored::parse(&text).is_err(), "{text}");
+            assert!(parse(&text).is_err(), "{text}");
+        }
+        for text in ["", " ", "!!", "bcrypt:", ":", "bcrypt:$2b$12$", "none:", "htpasswd:$6$salt$"] {
+            assert!(parse(text).is_err(), "{text}");
         }
     }
 }

@@ -1,29 +1,52 @@
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use argon2::{Algorithm, Argon2, Params, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use tokio::time::Instant;
+
+use super::deadline::OURS;
+use super::schemes::argon::MEMORY_KIB;
 use super::*;
 use crate::domain::entropy::SystemEntropy;
 
-fn worker() -> Worker {
-    Worker::new(Arc::new(SystemEntropy), Arc::new(AtomicU64::new(0)))
+pub(super) fn worker() -> Worker {
+    Worker {
+        entropy: Arc::new(SystemEntropy),
+        turns: Arc::new(Turns::new(1)),
+        deadline: Arc::default(),
+        blocks: Blocks::default(),
+    }
 }
 
-fn password(text: &str) -> Password {
-    Password::new(text.into()).expect("a fit password")
+pub(super) fn password(text: &str) -> Typed {
+    Typed::new(text.into()).expect("worth a hash")
 }
 
-/// A hash of "open sesame" with these parameters.
+fn set(text: &str) -> Password {
+    Password::chosen(text.into(), "nobody").expect("a fit password")
+}
+
+/// A hash of "open sesame" with these costs.
 fn hash_of(memory: u32, passes: u32, lanes: u32) -> PasswordHash {
-    let params = Params::new(memory, passes, lanes, Some(OUTPUT)).expect("fit parameters");
-    let mut output = [0; OUTPUT];
-    worker().derive(&params, &password("open sesame"), b"saltsaltsaltsalt", &mut output).expect("derived");
-    PasswordHash::new(stored::write(&params, b"saltsaltsaltsalt", &output))
+    let params = Params::new(memory, passes, lanes, Some(32)).expect("fit parameters");
+    let mut output = [0; 32];
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password_into(b"open sesame", b"saltsaltsaltsalt", &mut output).expect("derived");
+    let [salt, output] = [&b"saltsaltsaltsalt"[..], &output].map(|bytes| STANDARD_NO_PAD.encode(bytes));
+    PasswordHash::new(format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${output}"))
+}
+
+/// bcrypt of "open sesame", of the least cost.
+fn bcrypt_of() -> PasswordHash {
+    PasswordHash::new("bcrypt:$2b$04$saltsaltsaltsaltsaltsOF9B6RDWSs8SJo1KGw9hAgBaNY.T5Kx6".into())
 }
 
 #[test]
 fn a_hash_matches_its_password_and_no_other() {
     let mut worker = worker();
-    let hash = worker.hash(&password("open sesame")).expect("hashed");
+    let hash = worker.hash(&set("open sesame")).expect("hashed");
     assert!(hash.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
     let right = worker.verify(&password("open sesame"), Some(&hash)).expect("checked");
     assert!(matches!(right, Verdict::Right { rehashed: None }));
@@ -34,7 +57,7 @@ fn a_hash_matches_its_password_and_no_other() {
 #[test]
 fn composed_and_decomposed_letters_are_one_password() {
     let mut worker = worker();
-    let hash = worker.hash(&password("Grüße aus Köln")).expect("hashed");
+    let hash = worker.hash(&set("Grüße aus Köln")).expect("hashed");
     let decomposed = password("Gru\u{308}ße\u{a0}aus Ko\u{308}ln");
     let right = worker.verify(&decomposed, Some(&hash)).expect("checked");
     assert!(matches!(right, Verdict::Right { rehashed: None }));
@@ -60,35 +83,100 @@ fn a_hash_with_other_parameters_is_checked_and_replaced() {
     }
 }
 
-#[test]
-fn a_refusal_takes_the_same_work_whatever_the_stored_hash() {
-    let mut worker = worker();
-    let wrong = password("open sesami");
-    let usual = worker.hash(&password("open sesame")).expect("hashed");
+#[tokio::test]
+async fn a_refusal_takes_as_long_as_the_slowest_whatever_the_stored_hash() {
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let hasher = Hasher::start(NonZeroUsize::MIN, 1, &entropy).expect("started");
+    let usual = hasher.hash(set("open sesame")).await.expect("hashed");
+    let (cheap, expensive) = (hash_of(8, 1, 1), hash_of(19_456, 16, 1));
     let too_expensive = PasswordHash::new(usual.as_str().replace("t=2", "t=20000"));
-    let (cheap, odd, expensive) = (hash_of(8, 1, 1), hash_of(1001, 7, 3), hash_of(19_456, 5, 1));
-    let broken = PasswordHash::new(String::new());
-    let mut refuse = |hash: Option<&PasswordHash>| {
-        let before = worker.done;
-        let verdict = worker.verify(&wrong, hash).expect("checked");
+    let kinds = [
+        None,
+        Some(usual.clone()),
+        Some(cheap),
+        Some(bcrypt_of()),
+        Some(too_expensive),
+        Some(PasswordHash::new(String::new())),
+        Some(PasswordHash::none()),
+        Some(expensive.clone()),
+    ];
+    let refuse = async |hash| hasher.verify(password("open sesami"), hash).await.expect("checked");
+    // Without a hash from elsewhere, nothing waits.
+    refuse(Some(usual)).await;
+    assert_eq!(hasher.deadline.refusal(1), None);
+    refuse(Some(expensive)).await;
+    for hash in kinds {
+        let begun = Instant::now();
+        let before = hasher.deadline.refusal(1).expect("a deadline");
+        let verdict = refuse(hash.clone()).await;
         assert!(!matches!(verdict, Verdict::Right { .. }));
-        worker.done - before
-    };
-    let today = u64::from(MEMORY_KIB * PASSES);
-    let same = |work: u64, expected: u64| (expected..expected + u64::from(Params::MIN_M_COST)).contains(&work);
-    for hash in [None, Some(&usual), Some(&cheap), Some(&odd), Some(&too_expensive), Some(&broken)] {
-        let work = refuse(hash);
-        assert!(same(work, today), "{hash:?}: {work} instead of {today}");
+        // What was measured meanwhile may have moved it a little.
+        let deadline = before.min(hasher.deadline.refusal(1).expect("a deadline"));
+        assert!(begun.elapsed() >= deadline, "{hash:?}: {:?} instead of {deadline:?}", begun.elapsed());
     }
-    for hash in [Some(&expensive), None, Some(&usual), Some(&cheap), Some(&odd), Some(&too_expensive), Some(&broken)] {
-        let (work, expected) = (refuse(hash), 19_456 * 5);
-        assert!(same(work, expected), "{hash:?}: {work} instead of {expected} once an expensive one was seen");
+    // What is right is answered at once.
+    let right = hasher.verify(password("open sesame"), Some(bcrypt_of())).await;
+    assert!(matches!(right, Ok(Verdict::Right { rehashed: Some(_) })), "{right:?}");
+}
+
+#[tokio::test]
+async fn a_cheap_hash_from_elsewhere_takes_as_long_as_none_from_the_first_refusal_on() {
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let hasher = Hasher::start(NonZeroUsize::MIN, 1, &entropy).expect("started");
+    assert!(!hasher.knows(&bcrypt_of()));
+    hasher.measure(bcrypt_of()).await.expect("measured");
+    assert!(hasher.knows(&bcrypt_of()) && hasher.deadline.knows(OURS));
+    let wait = hasher.refusals_wait().await;
+    let refused = hasher.verify(password("open sesami"), Some(bcrypt_of()));
+    tokio::pin!(refused);
+    let early = tokio::time::timeout(Duration::from_millis(50), &mut refused).await;
+    assert!(early.is_err(), "refusals wait while kinds are measured");
+    drop(wait);
+    assert!(matches!(refused.await, Ok(Verdict::Wrong)));
+}
+
+#[test]
+fn what_has_no_prepared_form_is_checked_and_its_hash_is_kept() {
+    let tab = Scheme::Bcrypt.read("$2b$04$KHneOWoZ8g..YBCapkdvAuzMYQ9FEUmUNRWrJVhIjgyHmjTC3NH/C").expect("fit");
+    let verdict = worker().verify(&password("tab\there"), Some(&tab)).expect("checked");
+    assert!(matches!(verdict, Verdict::Right { rehashed: None }), "{verdict:?}");
+    let ours = worker().hash(&set("open sesame")).expect("hashed");
+    let verdict = worker().verify(&password("open\tsesame"), Some(&ours)).expect("checked");
+    assert!(matches!(verdict, Verdict::Wrong));
+}
+
+#[test]
+fn nothing_is_the_password_of_who_has_none() {
+    for hash in [PasswordHash::none(), PasswordHash::new("none:".into()), PasswordHash::new("bcrypt:!".into())] {
+        for typed in ["!", " ", "none:", "bcrypt:!", "\u{200b}"] {
+            let verdict = worker().verify(&password(typed), Some(&hash)).expect("checked");
+            assert!(!matches!(verdict, Verdict::Right { .. }), "{hash:?} {typed:?}");
+        }
     }
+}
+
+#[tokio::test]
+async fn large_ones_take_turns_beside_others_and_no_more_wait_than_may() {
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let two = NonZeroUsize::MIN.saturating_add(1);
+    let hasher = Hasher::start(two, 2, &entropy).expect("started");
+    let large = hash_of(65_536, 4, 1);
+    // The first has the turn, two wait for it, and their worker refuses the fourth.
+    let all: Vec<_> = (0..4).map(|_| hasher.verify(password("open sesami"), Some(large.clone()))).collect();
+    let answers = futures_util::future::join_all(all).await;
+    let shed = answers.iter().filter(|answer| matches!(answer, Err(HashError::Overloaded))).count();
+    assert!(shed <= 1 && answers.iter().all(|answer| matches!(answer, Ok(Verdict::Wrong) | Err(_))), "{answers:?}");
+    let (one, other) = tokio::join!(
+        hasher.verify(password("open sesame"), Some(large.clone())),
+        hasher.verify(password("open sesame"), Some(large)),
+    );
+    assert!(matches!((one, other), (Ok(Verdict::Right { .. }), Ok(Verdict::Right { .. }))));
+    assert_eq!(hasher.waiting(), 0);
 }
 
 #[test]
 fn a_hash_that_is_never_computed_is_refused_with_the_reason() {
-    let usual = worker().hash(&password("open sesame")).expect("hashed");
+    let usual = worker().hash(&set("open sesame")).expect("hashed");
     for odd in [
         String::new(),
         usual.as_str().replace("argon2id", "argon2i"),
@@ -106,7 +194,7 @@ fn a_hash_that_is_never_computed_is_refused_with_the_reason() {
 fn the_memory_of_a_dear_hash_is_given_back() {
     let mut worker = worker();
     worker.verify(&password("open sesami"), Some(&hash_of(65_536, 1, 1))).expect("checked");
-    assert!(worker.blocks.capacity() <= usize::try_from(MEMORY_KIB).expect("small"));
+    assert!(worker.blocks.kept() <= usize::try_from(MEMORY_KIB).expect("small"));
 }
 
 #[tokio::test]
@@ -129,11 +217,10 @@ async fn without_a_queue_each_idle_worker_takes_a_job() {
     let hasher = Hasher::start(two, 0, &entropy).expect("started");
     for _ in 0..20 {
         // Asked for at the same moment, and again as soon as they are answered.
-        let (one, other) =
-            tokio::join!(hasher.verify(password("open sesame"), None), hasher.hash(password("open sesame")));
+        let (one, other) = tokio::join!(hasher.verify(password("open sesame"), None), hasher.hash(set("open sesame")));
         assert!(matches!(one, Ok(Verdict::Wrong)) && other.is_ok(), "{one:?} {other:?}");
     }
-    let answers = futures_util::future::join_all((0..3).map(|_| hasher.hash(password("open sesame")))).await;
+    let answers = futures_util::future::join_all((0..3).map(|_| hasher.hash(set("open sesame")))).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 2, "and no more than that");
 }
 

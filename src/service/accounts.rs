@@ -7,6 +7,7 @@ use super::{Error, Result, Service};
 use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::id::UserId;
 use crate::domain::one_time::{self, OneTimePassword};
+use crate::domain::password::Typed;
 use crate::domain::revocation::{Reason, Why};
 use crate::domain::text::{BadText, Email, LoginName, Name, Username};
 use crate::domain::token::TokenHash;
@@ -148,7 +149,8 @@ impl Authority {
         let (password, made_up) = service.password_to_set(password)?;
         let password = fit("password", password, &known.user.username)?;
         if made_up.is_none() {
-            let current = service.hashed(parts.hasher.verify(password.clone(), Some(known.password_hash)).await)?;
+            let current =
+                service.hashed(parts.hasher.verify(Typed::from(password.clone()), Some(known.password_hash)).await)?;
             if matches!(current, Verdict::Right { .. }) {
                 return Err(unchanged("password"));
             }

@@ -8,7 +8,7 @@ use super::throttle::Try;
 use super::{Error, Parts, Result, Service};
 use crate::cache::touch::store_seen;
 use crate::domain::id::{SessionId, UserId};
-use crate::domain::password::Password;
+use crate::domain::password::Typed;
 use crate::domain::revocation::Seq;
 use crate::domain::second_factor::proof::Proof;
 use crate::domain::session::{Client, MOST_UNFLUSHED, Session};
@@ -94,9 +94,9 @@ impl Service {
             LoginName::Username(_) | LoginName::Email(_) => self.parts.store.credentials(&name).await?,
         };
         let user = known.as_ref().map(|known| &known.user);
-        // A password that cannot be set is no user's, known or not. It costs no hash, so it must cost the store next to nothing
-        // either, or strangers could fill the disk.
-        let Ok(password) = Password::new(password) else {
+        // What can be no user's password, known or not, costs no hash, so it must cost the store next to nothing either, or
+        // strangers could fill the disk.
+        let Some(password) = Typed::new(password) else {
             self.failed_without_hash(from.address);
             self.refusals.impossible_login(&name, user, &client, self.parts.clock.now()).await?;
             return Err(Error::BadCredentials);

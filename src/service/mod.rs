@@ -3,10 +3,11 @@
 //! `login` begins sessions, and `login_code` those that need a second step; `verify` checks them, `logout` ends those that a
 //! request presents, and `sessions` lists a user's and ends any of them. `password_change` sets one's own password, and
 //! `second_factor` is about what a login needs beside it. `accounts` is what may be done to any account, by the `operator`
-//! and by an `admin`; `selection` is about the sessions of all users, and `audit` about reading what happened.
-//! `first_password` is about the password that was made up for the first user, and `replicas` about the processes that
-//! serve. `health` says whether this one can serve, `refusals` records in the log and the audit who was refused,
-//! `throttle` checks passwords within the `limits` on tries, and `error` is all that can go wrong.
+//! and by an `admin`, and `transfer` takes users over from elsewhere; `selection` is about the sessions of all users, and
+//! `audit` about reading what happened. `first_password` is about the password that was made up for the first user, and
+//! `replicas` about the processes that serve. `health` says whether this one can serve, `hashes` finds out how long refusals
+//! have to take, `refusals` records in the log and the audit who was refused, `throttle` checks passwords within the
+//! `limits` on tries, and `error` is all that can go wrong.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -39,6 +40,7 @@ pub mod admin;
 pub mod audit;
 pub mod error;
 pub mod first_password;
+mod hashes;
 pub mod health;
 pub mod limits;
 pub mod login;
@@ -52,6 +54,7 @@ pub mod second_factor;
 pub mod selection;
 pub mod sessions;
 mod throttle;
+pub mod transfer;
 pub mod verify;
 
 pub use error::Error;
@@ -70,7 +73,7 @@ pub struct Parts {
     /// When the cache is trusted, and when a revocation is settled.
     pub coherence: Arc<dyn Coherence>,
     /// Password workers.
-    pub hasher: Hasher,
+    pub hasher: Arc<Hasher>,
     /// The handle that stores urgent last-seen times.
     pub touches: Touches,
     /// The time.

@@ -47,6 +47,11 @@ impl<'s> Operator<'s> {
     pub(super) const fn service(&self) -> &'s Service {
         self.service
     }
+
+    /// Where what the operator does comes from.
+    pub(super) fn origin(&self) -> Origin {
+        self.authority.origin.clone()
+    }
 }
 
 impl Operator<'_> {

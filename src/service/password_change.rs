@@ -9,7 +9,7 @@ use super::throttle::Try;
 use super::{Error, Result, Service};
 use crate::domain::event::Actor;
 use crate::domain::id::SessionId;
-use crate::domain::password::Password;
+use crate::domain::password::{Password, Typed};
 use crate::domain::principal::Principal;
 use crate::domain::revocation::{Reason, Why};
 use crate::domain::session::{Client, Session};
@@ -51,11 +51,11 @@ impl Service {
         let user = principal.user_id();
         let known = self.parts.store.credentials_of(user).await?.ok_or(Error::NoSession)?;
         let new = fit("new_password", new, &known.user.username)?;
-        let Ok(current) = Password::new(current) else {
+        let Some(current) = Typed::new(current) else {
             self.failed_without_hash(from.address);
             return self.wrong_current_password(principal, &known.user, client).await;
         };
-        let same = new.is(&current);
+        let same = current.is(&new);
         let whose = Whose::Session(user, principal.session_id());
         let (verdict, tried) = self.check_password(whose, from, current, Some(known.password_hash)).await?;
         self.log_unusable_hash(&verdict, Some(user));
@@ -106,7 +106,7 @@ impl Service {
     pub(super) async fn change_at_first_use(
         &self,
         known: &Credentials,
-        one_time: Option<&Password>,
+        one_time: Option<&Typed>,
         new: Option<String>,
         client: &Client,
         tried: &Try<'_>,
@@ -118,7 +118,7 @@ impl Service {
             (Some(one_time), Some(new)) => (one_time, new),
         };
         let new = fit("new_password", new, &known.user.username)?;
-        if new.is(one_time) {
+        if one_time.is(&new) {
             return Err(unchanged("new_password"));
         }
         let user = known.user.id;

@@ -11,7 +11,7 @@ use super::throttle::Try;
 use super::{Error, Result, Service};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{EnrolmentId, SessionId, UserId};
-use crate::domain::password::Password;
+use crate::domain::password::Typed;
 use crate::domain::principal::Principal;
 use crate::domain::revocation::Why;
 use crate::domain::second_factor::SecretText;
@@ -273,7 +273,7 @@ impl Service {
     ) -> Result<Credentials> {
         let user = principal.user_id();
         let known = self.parts.store.credentials_of(user).await?.ok_or(Error::NoSession)?;
-        let Ok(password) = Password::new(password) else {
+        let Some(password) = Typed::new(password) else {
             self.failed_without_hash(from.address);
             return self.wrong_current_password(principal, &known.user, client).await;
         };

@@ -5,7 +5,7 @@ use super::limits::{Address, TriedFrom, Whose};
 use super::{Error, Result, Service};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::UserId;
-use crate::domain::password::{Password, PasswordHash};
+use crate::domain::password::{PasswordHash, Typed};
 use crate::domain::throttle::{Counter, ThrottleKey, Wait};
 use crate::password::{Share, Verdict};
 use crate::store::Booked;
@@ -21,7 +21,7 @@ impl Service {
         &self,
         whose: Whose<'_>,
         from: &TriedFrom,
-        password: Password,
+        typed: Typed,
         hash: Option<PasswordHash>,
     ) -> Result<(Verdict, Try<'_>)> {
         let (counters, now) = (self.limits.counters(whose, from), self.parts.clock.now());
@@ -32,7 +32,7 @@ impl Service {
         let tried = self.book(counters, from.address, share).await?;
         // Against no hash nothing is right, and it takes as long.
         let hash = hash.filter(|_| !tried.stopped);
-        match self.hashed(place.verify(password, hash).await) {
+        match self.hashed(place.verify(typed, hash).await) {
             Ok(verdict) => Ok((verdict, tried)),
             Err(error) => {
                 tried.give_back().await;

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event, Origin};
 use crate::domain::id::{SessionId, UserId};
+use crate::domain::password::PasswordHash;
 use crate::domain::revocation::{Reason, Revocation};
 use crate::domain::second_factor::sealed::KeyId;
 use crate::domain::session::Seen;
@@ -41,9 +42,9 @@ pub use error::{Cause, Result, StoreError};
 pub use replicas::{News, Replica, Replicas};
 pub use second_factor::{Enrolment, Factor, FactorAct, FactorChange, FactorChanged, PendingLogin};
 pub use types::{
-    Added, Booked, Changed, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch, Initial, ListedSession,
-    Listing, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked, Selected, SelectedEnd, SessionStretch,
-    StoredEvent, Target,
+    Added, Booked, Changed, Clash, Common, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch, Import,
+    ImportedUser, Initial, ListedSession, Listing, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked,
+    Selected, SelectedEnd, SessionStretch, StoredEvent, Target,
 };
 
 /// Applies every revocation to what is kept in memory, in the order of their numbers and before it is published.
@@ -124,8 +125,17 @@ pub trait Store: Send + Sync + 'static {
         most: usize,
     ) -> Result<EventStretch>;
 
-    /// Makes a session, unless its login is superseded or its second factor is not proven, and ends what it replaces and what is over the cap: the ones not seen
-    /// for longest.
+    /// Makes users who come from elsewhere: all of them, unless there are clashes with those that there are.
+    async fn import_users(&self, import: Import) -> Result<Vec<Clash>>;
+
+    /// Users with their hashes in the order of their ids: at most `limit`, after one of them.
+    async fn credentials_after(&self, user: Option<UserId>, limit: u32) -> Result<Vec<Credentials>>;
+
+    /// The first stored hash, in the order of their bytes, that was made elsewhere and is `from` or comes after it.
+    async fn foreign_hash(&self, from: &str) -> Result<Option<PasswordHash>>;
+
+    /// Makes a session, unless its login is superseded or its second factor is not proven, and ends what it replaces and what
+    /// is over the cap: the ones not seen for longest.
     async fn create_session(&self, new: NewSession) -> Result<Created>;
 
     /// Ends the session a token leads to. Many at once cost one commit.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
+use crate::domain::event::{Actor, Origin};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Seq;
@@ -11,7 +12,7 @@ use crate::domain::session::Session;
 use crate::domain::text::{Name, Username};
 use crate::domain::throttle::ThrottleKey;
 use crate::domain::token::TokenHash;
-use crate::domain::user::{Account, OneTime, User};
+use crate::domain::user::{Account, NewUser, OneTime, User};
 
 /// What a token's hash leads to.
 #[derive(Clone, Debug)]
@@ -155,6 +156,56 @@ pub enum Added {
     UsernameTaken,
     /// The e-mail address is taken.
     EmailTaken,
+}
+
+/// A user who comes from elsewhere.
+#[derive(Clone, Debug)]
+pub struct ImportedUser {
+    /// The id: one of ours that the user had there, or a new one.
+    pub id: UserId,
+    /// The user.
+    pub user: NewUser,
+    /// The hash of their password, or none, and whether it has to be changed.
+    pub password: Initial,
+    /// Whether they may not log in.
+    pub disabled: bool,
+    /// When they were made there, if that is known.
+    pub created_at: Option<Timestamp>,
+}
+
+/// Users to be made, all of them or none.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// The users; no two have a name or an address in common.
+    pub users: Vec<ImportedUser>,
+    /// Whether it is only found out if they can be made.
+    pub dry_run: bool,
+    /// Who makes them.
+    pub by: Actor,
+    /// Where that comes from.
+    pub origin: Origin,
+}
+
+/// What a user who is there already has in common with one to be imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Common {
+    /// The username.
+    Username,
+    /// The e-mail address.
+    Email,
+    /// The id.
+    Id,
+}
+
+/// A user to be imported who cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clash {
+    /// The place in the import.
+    pub place: usize,
+    /// What is taken.
+    pub common: Common,
+    /// The username of the one who has it.
+    pub with: String,
 }
 
 /// The outcome of ending selected sessions.

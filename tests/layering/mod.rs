@@ -7,13 +7,14 @@ mod circles;
 mod paths;
 
 /// Which floor a module stands on.
-const FLOORS: [(&str, u8); 12] = [
+const FLOORS: [(&str, u8); 13] = [
     ("config", 0),
     ("domain", 0),
     ("password", 1),
     ("telemetry", 1),
     ("store", 2),
     ("cache", 3),
+    ("import", 3),
     ("service", 4),
     ("http", 5),
     ("app", 6),
@@ -25,7 +26,7 @@ const FLOORS: [(&str, u8); 12] = [
 const SIBLINGS: [(&str, &str); 1] = [("config", "domain")];
 /// Which modules may know which libraries.
 const LIBRARIES: [(&str, &[&str]); 7] = [
-    ("sqlx", &["store"]),
+    ("sqlx", &["store", "import"]),
     ("rustls", &["store", "cli"]),
     ("axum", &["http"]),
     ("hyper", &["http"]),

@@ -19,6 +19,7 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(has_nginx, has_haproxy, has_caddy, has_traefik, has_envoy)");
     println!("cargo::rustc-check-cfg=cfg(has_mount, has_root, has_initdb, has_postgres, has_fail2ban, has_faketime)");
     println!("cargo::rustc-check-cfg=cfg(has_oathtool, has_zbarimg)");
+    println!("cargo::rustc-check-cfg=cfg(has_htpasswd, has_argon2, has_hashers, has_jq)");
 
     let files = [
         ("initdb", machine::postgres_programs().map(|folder| folder.join("initdb"))),
@@ -31,6 +32,10 @@ fn main() {
         ("caddy", machine::proxy("caddy")),
         ("traefik", machine::proxy("traefik")),
         ("envoy", machine::proxy("envoy")),
+        ("htpasswd", machine::program("htpasswd")),
+        ("argon2", machine::program("argon2")),
+        ("jq", machine::program("jq")),
+        ("hashers", machine::hashers()),
     ];
     for (name, found) in &files {
         if let Some(file) = found {
@@ -54,15 +59,16 @@ fn main() {
     }
 }
 
-/// Has this script run again when `tests/proxies/install` has put something there.
+/// Has this script run again when `tests/proxies/install` or `tests/import/install` has put something there.
 fn watch_installed() {
     let Ok(running) = std::env::current_exe() else { return };
     // It runs in `build/sessiond-needs-…` of a profile's folder, of which there is one in the target directory.
     let Some(target) = running.ancestors().nth(4) else { return };
-    let folder = target.join(machine::INSTALLED);
-    // What does not exist counts as changed each time.
-    if std::fs::create_dir_all(&folder).is_ok() {
-        println!("cargo::rerun-if-changed={}", folder.display());
+    for folder in [machine::INSTALLED, machine::HASHERS].map(|folder| target.join(folder)) {
+        // What does not exist counts as changed each time.
+        if std::fs::create_dir_all(&folder).is_ok() {
+            println!("cargo::rerun-if-changed={}", folder.display());
+        }
     }
 }
 

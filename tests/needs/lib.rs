@@ -5,8 +5,9 @@
 
 use proc_macro::{Delimiter, TokenStream, TokenTree};
 
-/// A test that needs something: `postgres`, `initdb`, `fail2ban`, `faketime`, `oathtool`, `zbarimg`, `mount`, `root` or a
-/// proxy such as `nginx`, several separated by commas. It stands above the attribute that makes a test of the function.
+/// A test that needs something: `postgres`, `initdb`, `fail2ban`, `faketime`, `oathtool`, `zbarimg`, `mount`, `root`, a proxy
+/// such as `nginx`, or what makes hashes such as `htpasswd`, several separated by commas. It stands above the attribute that
+/// makes a test of the function.
 #[proc_macro_attribute]
 pub fn needs(what: TokenStream, test: TokenStream) -> TokenStream {
     let mut absent = Vec::new();
@@ -81,6 +82,10 @@ fn look_up(word: &str) -> Option<(bool, &'static str)> {
         "envoy" => (cfg!(has_envoy), "envoy (tests/proxies/install)"),
         "oathtool" => (cfg!(has_oathtool), "oathtool"),
         "zbarimg" => (cfg!(has_zbarimg), "zbarimg (zbar-tools)"),
+        "htpasswd" => (cfg!(has_htpasswd), "htpasswd (apache2-utils)"),
+        "argon2" => (cfg!(has_argon2), "argon2"),
+        "jq" => (cfg!(has_jq), "jq"),
+        "hashers" => (cfg!(has_hashers), "Python with Django and others (tests/import/install)"),
         "root" => (cfg!(has_root), "to be root"),
         "mount" => (cfg!(has_mount), "the right to mount a file system"),
         _ => return None,

@@ -98,7 +98,7 @@ fn assert_wrong_place(reply: &Reply, path: &str, why: &str) {
         assert_eq!((reply.status, page.contains("asked for by another site")), (403, true), "{why}: {path}: {page}");
         return;
     }
-    let body = if path.starts_with("/api/v1/auth/") {
+    let body = if path.starts_with("/api/v1/auth/") || path.starts_with("/api/v1/admin/") {
         json!({"code": 403, "detail": "Cross-site request refused", "type": "forbidden_error"})
     } else if path.starts_with("/api/v1/") {
         let error = "Cross-site request refused [error-not-allowed]";

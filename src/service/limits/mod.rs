@@ -1,7 +1,7 @@
 //! What limits tries of passwords and codes: by which counters of the store a try is counted, and by which address.
 //!
 //! `addresses` counts failures by address, in memory. How long one waits is decided in `domain::throttle`, and why all of it is as it
-//! is stands in `docs/adr/0019-limits-on-tries.md`.
+//! is stands in `docs/adr/0020-limits-on-tries.md`.
 
 use std::net::IpAddr;
 

@@ -130,10 +130,11 @@ pub(super) async fn accounts(pool: &Pool, after: Option<(Timestamp, UserId)>, li
         "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
              updated_at AS user_updated_at, must_change_password, last_login_at,
              EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
-         FROM users WHERE deleted_at IS NULL AND ($1::bigint IS NULL OR (created_at, id) > ($1, $2::text))
+         FROM users WHERE deleted_at IS NULL AND (created_at, id) > ($1, $2)
          ORDER BY created_at, id LIMIT $3",
     );
-    let accounts = accounts.bind(after.map(|(at, _)| at)).bind(after.map(|(_, id)| id)).bind(i64::from(limit));
+    let (at, id) = after.map_or((Timestamp::MIN, String::new()), |(at, id)| (at, id.to_string()));
+    let accounts = accounts.bind(at).bind(id).bind(i64::from(limit));
     let accounts: Vec<AccountRow> = pool.rows(accounts).await?;
     Ok(accounts.into_iter().map(Account::from).collect())
 }

@@ -11,13 +11,16 @@ use sqlx::{Arguments as _, FromRow, query, query_as, query_as_with};
 use super::super::{Renewal, Result};
 use super::audit;
 use super::connection::{Connection, failed};
-use super::deadline::with_deadline;
+use super::deadline::{with_deadline, with_deadline_of};
 use super::pool::{Lease, Pool};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::revocation::{Reason, Seq, Why};
 use crate::domain::token::TokenHash;
+
+/// How long an operation of many statements may take.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// What it means that the newest number of the log cannot be read.
 pub(super) const NO_HEAD: &str = "the table coherence is empty";
@@ -36,19 +39,25 @@ pub(super) type GivenSeq<T> = Box<dyn FnOnce(Seq) -> T + Send>;
 
 /// Runs an operation in a transaction. After an error it is unknown whether it was committed.
 pub(super) async fn commit<O: Operation>(pool: &Pool, time: &Time, operation: O) -> Result<O::Outcome> {
-    with_deadline(async {
-        let mut lease = pool.take().await?;
-        lease.connection.run("BEGIN").await?;
-        let mut change = Change { lease, now: time.now(), ended: Ended::default() };
-        match operation.apply(&mut change).await {
-            Ok(outcome) => Ok(outcome(change.commit().await?)),
-            Err(error) => {
-                change.lease.roll_back().await;
-                Err(error)
-            }
+    with_deadline(run(pool, time, operation)).await
+}
+
+/// The same for an operation of many statements, which a command waits for.
+pub(super) async fn commit_patiently<O: Operation>(pool: &Pool, time: &Time, operation: O) -> Result<O::Outcome> {
+    with_deadline_of(PATIENCE, run(pool, time, operation)).await
+}
+
+async fn run<O: Operation>(pool: &Pool, time: &Time, operation: O) -> Result<O::Outcome> {
+    let mut lease = pool.take().await?;
+    lease.connection.run("BEGIN").await?;
+    let mut change = Change { lease, now: time.now(), ended: Ended::default() };
+    match operation.apply(&mut change).await {
+        Ok(outcome) => Ok(outcome(change.commit().await?)),
+        Err(error) => {
+            change.lease.roll_back().await;
+            Err(error)
         }
-    })
-    .await
+    }
 }
 
 /// The clock that a change reads once it holds the locks that it needs.

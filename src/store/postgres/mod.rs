@@ -3,7 +3,7 @@
 //! `address` reads the URL, `guard` keeps the password from servers without TLS, `connection` is one connection, `gate` opens
 //! them and `pool` is some of them, with a `deadline` on everything. `migrate` makes the tables, `copy` fills all of them at
 //! once, and `start` is about the first connection. `change` is a transaction and what it ends with, `audit` included:
-//! `throttles`, `second_factors`, `sessions` and `accounts` are the operations in it. `stretches` are lists over all users. `lookups` and `logouts` put many into one statement, and `replicas` is what
+//! `throttles`, `second_factors`, `sessions`, `accounts` and `import` are the operations in it. `stretches` are lists over all users. `lookups` and `logouts` put many into one statement, and `replicas` is what
 //! keeps the caches of many processes coherent. Each of these imports only from those named before it; `copy` aside, all of them meet here.
 
 mod accounts;
@@ -15,6 +15,7 @@ mod copy;
 mod deadline;
 mod gate;
 mod guard;
+mod import;
 mod logouts;
 mod lookups;
 mod migrate;
@@ -38,7 +39,7 @@ use sqlx::{FromRow, query, query_as, query_with};
 
 use self::accounts::{AddUser, ChangePassword, DeleteUser, EditUser};
 use self::address::Address;
-use self::change::{Time, commit};
+use self::change::{Time, commit, commit_patiently};
 pub(super) use self::copy::Target as CopyTarget;
 use self::deadline::with_deadline;
 use self::gate::Gate;
@@ -52,15 +53,16 @@ use self::throttles::Lift;
 use super::opening::{ConnectError, Opening, PATIENCE, Role, Timing};
 use super::rows::{CredentialsRow, EnrolmentRow, FactorRow, ListedRow, PendingLoginRow, ReplicaRow, UserRow};
 use super::{
-    Added, Booked, Changed, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor,
-    FactorChange, FactorChanged, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin, Replica,
-    Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
+    Added, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor,
+    FactorChange, FactorChanged, Import, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin,
+    Replica, Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
 };
 use crate::config::DatabaseUrl;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::{Entropy, NoEntropy};
 use crate::domain::event::{Actor, Event, Origin};
 use crate::domain::id::{SessionId, UserId};
+use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Reason;
 use crate::domain::second_factor::sealed::KeyId;
 use crate::domain::session::Seen;
@@ -233,6 +235,31 @@ impl Store for Postgres {
 
     async fn add_user(&self, id: UserId, user: NewUser, password: Initial, by: Actor, origin: Origin) -> Result<Added> {
         commit(&self.writers, &self.time, AddUser { id, user, password, by, origin }).await
+    }
+
+    async fn import_users(&self, import: Import) -> Result<Vec<Clash>> {
+        commit_patiently(&self.writers, &self.time, import).await
+    }
+
+    async fn credentials_after(&self, user: Option<UserId>, limit: u32) -> Result<Vec<Credentials>> {
+        let credentials = query_as(
+            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+                 updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
+             FROM users WHERE deleted_at IS NULL AND id > coalesce($1, '') ORDER BY id LIMIT $2",
+        );
+        let credentials = credentials.bind(user).bind(i64::from(limit));
+        let found: Vec<CredentialsRow> = self.readers.rows(credentials).await?;
+        Ok(found.into_iter().map(Credentials::from).collect())
+    }
+
+    async fn foreign_hash(&self, from: &str) -> Result<Option<PasswordHash>> {
+        // These operators compare bytes. The first condition is that of the index.
+        let first = query_as(
+            "SELECT password_hash FROM users WHERE password_hash ~>=~ 'a' AND password_hash ~>=~ $1
+             ORDER BY password_hash USING ~<~ LIMIT 1",
+        );
+        let found: Option<(PasswordHash,)> = self.readers.row(first.bind(from.to_owned())).await?;
+        Ok(found.map(|(hash,)| hash))
     }
 
     async fn create_session(&self, new: NewSession) -> Result<Created> {

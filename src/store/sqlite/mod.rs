@@ -57,14 +57,15 @@ use super::rows::{
     UserRow,
 };
 use super::{
-    Added, Booked, Changed, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor,
-    FactorChange, FactorChanged, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin, Replica,
-    Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
+    Added, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor,
+    FactorChange, FactorChanged, Import, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin,
+    Replica, Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::{Entropy, NoEntropy};
 use crate::domain::event::{Actor, Event, Origin};
 use crate::domain::id::{ReplicaId, SessionId, UserId};
+use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Reason;
 use crate::domain::second_factor::sealed::KeyId;
 use crate::domain::session::Seen;
@@ -303,10 +304,11 @@ impl Store for Sqlite {
             "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
                  updated_at AS user_updated_at, must_change_password, last_login_at,
                  EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
-             FROM users WHERE deleted_at IS NULL AND (?1 IS NULL OR (created_at, id) > (?1, ?2))
+             FROM users WHERE deleted_at IS NULL AND (created_at, id) > (?1, ?2)
              ORDER BY created_at, id LIMIT ?3",
         );
-        let accounts = accounts.bind(after.map(|(at, _)| at)).bind(after.map(|(_, id)| id)).bind(limit);
+        let (at, id) = after.map_or((Timestamp::MIN, String::new()), |(at, id)| (at, id.to_string()));
+        let accounts = accounts.bind(at).bind(id).bind(limit);
         let accounts: Vec<AccountRow> = self.readers.all(accounts).await?;
         Ok(accounts.into_iter().map(Account::from).collect())
     }
@@ -321,6 +323,28 @@ impl Store for Sqlite {
             self.note(Note::InUse)?;
         }
         Ok(added)
+    }
+
+    async fn import_users(&self, import: Import) -> Result<Vec<Clash>> {
+        self.writer.commit_patiently(import).await
+    }
+
+    async fn credentials_after(&self, user: Option<UserId>, limit: u32) -> Result<Vec<Credentials>> {
+        let credentials = sqlx::query_as(
+            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+                 updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
+             FROM users WHERE deleted_at IS NULL AND id > coalesce(?1, '') ORDER BY id LIMIT ?2",
+        );
+        let found: Vec<CredentialsRow> = self.readers.all(credentials.bind(user).bind(limit)).await?;
+        Ok(found.into_iter().map(Credentials::from).collect())
+    }
+
+    async fn foreign_hash(&self, from: &str) -> Result<Option<PasswordHash>> {
+        // The first condition is that of the index.
+        let first =
+            sqlx::query_as("SELECT min(password_hash) FROM users WHERE password_hash >= 'a' AND password_hash >= ?1");
+        let found: Option<(Option<PasswordHash>,)> = self.readers.one(first.bind(from.to_owned())).await?;
+        Ok(found.and_then(|(hash,)| hash))
     }
 
     async fn create_session(&self, new: NewSession) -> Result<Created> {

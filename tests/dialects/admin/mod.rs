@@ -1,5 +1,6 @@
 //! The administrators' API: who may use it, users, sessions of all users, and the audit.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -57,6 +58,15 @@ fn every_route(id: &str) -> Vec<TestRequest> {
         delete(&format!("{ALL_SESSIONS}/{id}")),
         get(EVENTS),
     ]
+}
+
+#[test]
+fn no_route_is_forgotten() {
+    let listed = |method: &str, target: &str| (method.to_owned(), target.replace("/x", "/{id}"));
+    let known: BTreeSet<_> = every_route("x").iter().map(|ask| listed(&ask.method, &ask.target)).collect();
+    let mounted = sessiond::http::routes().into_iter().filter(|route| route.path.starts_with("/api/v1/admin/"));
+    let mounted = mounted.map(|route| (route.method.expect("a method").to_string(), route.path));
+    assert_eq!(known, mounted.collect());
 }
 
 #[on_both_stores]

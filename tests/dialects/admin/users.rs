@@ -1,7 +1,5 @@
 //! Users: finding, making, changing and deleting them, and setting their passwords.
 
-use std::collections::BTreeSet;
-
 use super::*;
 
 fn login(username: &str, password: &str) -> TestRequest {

@@ -12,6 +12,9 @@ pub const POSTGRES_URL: &str = "SESSIOND_TEST_POSTGRES_URL";
 /// Where, in a target directory, `tests/proxies/install` puts programs.
 pub const INSTALLED: &str = "proxies/bin";
 
+/// Where, in a target directory, `tests/import/install` puts a Python with packages that make hashes.
+pub const HASHERS: &str = "import/bin";
+
 /// The oldest PostgreSQL that the service supports.
 const OLDEST_POSTGRES: u32 = 15;
 
@@ -60,9 +63,18 @@ pub fn program(name: &str) -> Option<PathBuf> {
 /// A reverse proxy: the one that `tests/proxies/install` has put into the target directory in which the running program lies
 /// too, else the one on the path.
 pub fn proxy(name: &str) -> Option<PathBuf> {
+    installed(INSTALLED, name).or_else(|| program(name))
+}
+
+/// The Python that `tests/import/install` has put there.
+pub fn hashers() -> Option<PathBuf> {
+    installed(HASHERS, "python")
+}
+
+/// A program in a folder of the target directory in which the running program lies too.
+fn installed(folder: &str, name: &str) -> Option<PathBuf> {
     let running = std::env::current_exe().ok()?;
-    let installed = running.ancestors().map(|folder| folder.join(INSTALLED).join(name)).find(|file| file.is_file());
-    installed.or_else(|| program(name))
+    running.ancestors().map(|target| target.join(folder).join(name)).find(|file| file.is_file())
 }
 
 /// The folders in which a shell looks for programs.

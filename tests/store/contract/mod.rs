@@ -23,6 +23,7 @@ use crate::harness::fresh::{
 use crate::harness::{BEGIN, Database, StoreKind};
 
 mod endings;
+mod imports;
 mod logins;
 mod second_factors;
 mod throttles;

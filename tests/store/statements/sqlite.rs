@@ -8,7 +8,7 @@ use crate::harness::{Database, StoreKind};
 #[tokio::test]
 async fn every_hot_statement_uses_an_index() {
     // Words of a statement, and the index by which it must find sessions or users.
-    const HOT: [(&str, &str); 15] = [
+    const HOT: [(&str, &str); 16] = [
         ("WHERE s.token_hash = ?1", "SEARCH s USING INDEX sqlite_autoindex_sessions_2"),
         ("WHERE s.token_hash = ?1", "SEARCH u USING PRIMARY KEY"),
         ("WHERE token_hash = ?1 AND revoked_at IS NULL", "SEARCH sessions USING INDEX sqlite_autoindex_sessions_2"),
@@ -23,6 +23,7 @@ async fn every_hot_statement_uses_an_index() {
         ("DELETE FROM sessions", "SEARCH sessions USING COVERING INDEX sessions_expiry"),
         ("WHERE username_key = ?1 OR email_key = ?2", "SEARCH users USING INDEX sqlite_autoindex_users_3"),
         ("SELECT 1 FROM users WHERE id = ?1", "SEARCH users USING PRIMARY KEY"),
+        ("password_hash >= ?1", "SEARCH users USING COVERING INDEX users_foreign_hash"),
         ("SELECT coalesce(max(seq), 0) FROM revocations", "SEARCH revocations"),
     ];
     let (_database, mut connection) = planner().await;
@@ -33,12 +34,20 @@ async fn every_hot_statement_uses_an_index() {
 async fn only_the_lists_of_everybody_and_the_counts_of_a_copy_scan_a_table() {
     let (_database, mut connection) = planner().await;
     for sql in statements(StoreKind::Sqlite) {
-        let everybody = ["FROM users ORDER BY username_key", "EXISTS (SELECT 1 FROM users)", "count(*) FROM users"];
+        let everybody = [
+            "FROM users WHERE deleted_at IS NULL ORDER BY username_key",
+            "FROM users ORDER BY username_key",
+            "EXISTS (SELECT 1 FROM users)",
+            "count(*) FROM users",
+        ];
         let everybody = everybody.iter().any(|words| sql.contains(words));
         let plan = plan(&mut connection, &sql).await;
         let scans = ["SCAN sessions", "SCAN s", "SCAN users", "SCAN u", "SCAN events"];
-        let scanned =
-            plan.lines().any(|line| scans.iter().any(|scan| line == *scan || line.starts_with(&format!("{scan} "))));
+        let scanned = plan.lines().any(|line| {
+            scans.iter().any(|scan| line == *scan || line.starts_with(&format!("{scan} ")))
+                // The index of administrators leads to few rows.
+                && !line.ends_with("USING INDEX users_admins")
+        });
         assert_eq!(scanned, everybody, "{sql}\n{plan}");
     }
 }

@@ -1,6 +1,8 @@
-//! The operations other than logouts: those on `throttles`, on `second_factors`, on `sessions` and on `accounts`.
+//! The operations other than logouts: those on `sessions`, those on `accounts`, the `import` of many accounts, those on
+//! `second_factors` and those on `throttles`.
 
 pub(super) mod accounts;
+mod import;
 pub(super) mod second_factors;
 pub(super) mod sessions;
 pub(super) mod throttles;

@@ -14,6 +14,7 @@ mod load;
 mod login;
 mod logout;
 mod memory;
+mod refusals;
 mod replicas;
 mod report;
 mod requests;
@@ -80,6 +81,8 @@ enum Benchmark {
     Crowded,
     /// Both, with the password workers at each niceness that could be chosen (as root)
     Niceness,
+    /// How far refused logins of users of different kinds are apart in time
+    Refusals,
     /// Resident memory, idle and per cached session
     Memory,
     /// Time from spawn to ready with 1,000,000 sessions stored
@@ -158,6 +161,7 @@ async fn run(benchmark: Benchmark, mut stage: Stage) -> Result<()> {
         Benchmark::Flood => login::flood(&mut stage, &mut report).await?,
         Benchmark::Crowded => login::crowded(&mut stage, &mut report).await?,
         Benchmark::Niceness => login::niceness(&mut stage, &mut report).await?,
+        Benchmark::Refusals => refusals::run(&mut stage, &mut report).await?,
         Benchmark::Memory => memory::run(&mut stage, &mut report).await?,
         Benchmark::Start => memory::start(&mut stage, &mut report).await?,
         Benchmark::Cost => cost::run(&mut stage, &mut report).await?,
@@ -188,6 +192,7 @@ async fn all(stage: &mut Stage, report: &mut Report) -> Result<()> {
     login::run(stage, report).await?;
     login::flood(stage, report).await?;
     login::crowded(stage, report).await?;
+    refusals::run(stage, report).await?;
     logout::run(stage, report).await?;
     match stage.store {
         Store::Sqlite => Ok(()),

@@ -1,0 +1,72 @@
+//! `mongoexport` of Rocket.Chat's `users`, one document a line or in one array.
+
+use serde_json::Value;
+
+use super::json::{Object, objects};
+use super::record::{BadLine, Raw, Read, past, time};
+use crate::domain::clock::Timestamp;
+use crate::password::Scheme;
+
+/// Reads a file.
+///
+/// # Errors
+/// Why the file as a whole cannot be read, in a sentence.
+pub(super) fn read(file: &[u8]) -> Result<Read, String> {
+    let mut read = Read::default();
+    for (line, found) in objects(file)? {
+        read.add(line, found.map_err(BadLine::of("")).and_then(|mut document| user(&mut document)));
+    }
+    let others = read.records.iter().filter(|record| record.id.is_none()).count();
+    if others > 0 {
+        read.notes.push(format!(
+            "{others} users have an id that is not of 17 characters of this service: they get a new one"
+        ));
+    }
+    Ok(read)
+}
+
+fn user(document: &mut Object) -> Result<Raw, BadLine> {
+    let username = document.text("username").map_err(BadLine::of(""))?.unwrap_or_default();
+    let mut rest = || {
+        let mut services = document.object("services")?;
+        let mut password = services.object("password")?;
+        let bcrypt = password.text("bcrypt")?;
+        if bcrypt.is_none() && password.value("argon2").is_some() {
+            return Err(String::from("its hash is of Meteor's argon2, which is not taken over"));
+        }
+        // Bots, applications, and those who log in by LDAP or OAuth have none.
+        let (scheme, hash) = bcrypt.map_or((Scheme::None, String::new()), |hash| (Scheme::RocketChat, hash));
+        let mut totp = services.object("totp")?;
+        let roles = document.list("roles")?;
+        let active = !matches!(document.value("active"), Some(Value::Bool(false)));
+        let emails = document.list("emails")?;
+        let address =
+            emails.into_iter().next().and_then(Object::of).and_then(|mut email| email.text("address").ok()?);
+        Ok(Raw {
+            email: address,
+            name: document.text("name")?,
+            admin: roles.iter().any(|role| role == "admin"),
+            disabled: !active,
+            id: document.text("_id").ok().flatten().and_then(|id| id.parse().ok()),
+            created_at: document.value("createdAt").map(date).transpose()?,
+            must_change_password: document.flag("requirePasswordChange")?,
+            totp_secret: if totp.flag("enabled")? { totp.text("secret")? } else { None },
+            ..Raw::new(username.clone(), scheme, hash)
+        })
+    };
+    rest().map_err(BadLine::of(&username))
+}
+
+/// A date in extended JSON: as text, as milliseconds, or as milliseconds in text.
+fn date(value: Value) -> Result<Timestamp, String> {
+    const NO_DATE: &str = "its `createdAt` is not a date of MongoDB's";
+    let date = Object::of(value).and_then(|mut date| date.value("$date")).ok_or(NO_DATE)?;
+    if let Some(text) = date.as_str() {
+        return time(text);
+    }
+    let milliseconds = date.as_i64().or_else(|| {
+        let number = Object::of(date)?.text("$numberLong").ok().flatten()?;
+        number.parse().ok()
+    });
+    past(milliseconds.ok_or(NO_DATE)?)
+}

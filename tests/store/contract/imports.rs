@@ -1,0 +1,126 @@
+//! Users who come from elsewhere: all of them or none, and which kinds of hashes they bring along.
+
+use futures_util::future::join_all;
+use sessiond::domain::entropy::SystemEntropy;
+use sessiond::domain::event::{Actor, Origin};
+use sessiond::domain::id::UserId;
+use sessiond::domain::text::{Email, LoginName, Name, Username};
+use sessiond::domain::user::{NewUser, OneTime};
+use sessiond::password::{FIRST_FOREIGN, after_its_kind};
+use sessiond::store::{Clash, Common, Import, ImportedUser, Initial};
+use sessiond_needs::on_both_stores;
+
+use crate::harness::fresh::{Fresh, hash, later, on_a_fresh_store};
+use crate::harness::{BEGIN, StoreKind};
+
+const BCRYPT: &str = "bcrypt:$2b$10$KHneOWoZ8g..YBCapkdvAuIgKEyKsPIkB0kQBrn3m1tnaDx6UVwQu";
+
+fn user(username: &str, email: Option<&str>, stored: &str) -> ImportedUser {
+    ImportedUser {
+        id: UserId::random(&SystemEntropy).expect("entropy"),
+        user: NewUser {
+            username: Username::new(username).expect("fit"),
+            email: email.map(|email| Email::new(email).expect("fit")),
+            name: Name::new("A Name").expect("fit"),
+            admin: false,
+        },
+        password: Initial { hash: hash(stored), one_time: None },
+        disabled: false,
+        created_at: None,
+    }
+}
+
+fn import_of(users: Vec<ImportedUser>) -> Import {
+    Import { users, dry_run: false, by: Actor::CommandLine, origin: Origin::default() }
+}
+
+async fn import(fresh: &Fresh, users: Vec<ImportedUser>) -> Vec<Clash> {
+    fresh.store.import_users(import_of(users)).await.expect("a store")
+}
+
+#[on_both_stores]
+async fn users_are_imported_as_they_are(store: StoreKind) {
+    on_a_fresh_store(store, async |fresh| {
+        let (made, one_time) = (later(5), Some(OneTime { expires_at: None }));
+        let mut ann = user("Ann", Some("ann@example.com"), BCRYPT);
+        (ann.disabled, ann.created_at, ann.password.one_time, ann.user.admin) = (true, Some(made), one_time, true);
+        let id = ann.id;
+        assert_eq!(import(fresh, vec![ann, user("bob", None, "!")]).await, []);
+        let ann = fresh.store.credentials(&LoginName::email("ANN@example.com")).await.expect("a store").expect("there");
+        assert_eq!((ann.user.id, ann.user.username.as_str(), ann.user.admin), (id, "Ann", true));
+        assert_eq!((ann.user.disabled_at, ann.user.created_at, ann.user.updated_at), (Some(BEGIN), made, BEGIN));
+        assert_eq!((ann.password_hash.as_str(), ann.one_time), (BCRYPT, one_time));
+        let bob = fresh.store.credentials(&LoginName::username("bob")).await.expect("a store").expect("there");
+        assert_eq!((bob.user.created_at, bob.user.disabled_at, bob.one_time), (BEGIN, None, None));
+        assert_eq!(fresh.audit().await["user_created"], 2);
+        assert_eq!(fresh.audit().await["users_imported"], 1);
+    })
+    .await;
+}
+
+#[on_both_stores]
+async fn of_users_of_whom_one_clashes_none_is_made(store: StoreKind) {
+    on_a_fresh_store(store, async |fresh| {
+        let dave = user("dave", Some("dave@example.com"), "!");
+        let id = dave.id;
+        let dry = Import { dry_run: true, ..import_of(vec![dave.clone()]) };
+        assert_eq!(fresh.store.import_users(dry).await.expect("a store"), []);
+        assert_eq!(fresh.store.users().await.expect("a store"), [], "a dry run makes nobody");
+        assert_eq!(import(fresh, vec![dave]).await, []);
+        let before = fresh.lines().await.len();
+
+        let mut same_id = user("erin", None, "!");
+        same_id.id = id;
+        let users = vec![user("frank", None, "!"), user("DAVE", Some("DAVE@example.com"), "!"), same_id];
+        let clash = |place, common| Clash { place, common, with: "dave".into() };
+        let clashes = [clash(1, Common::Username), clash(1, Common::Email), clash(2, Common::Id)];
+        assert_eq!(import(fresh, users).await, clashes);
+        assert_eq!(fresh.store.users().await.expect("a store").len(), 1);
+        assert_eq!(fresh.lines().await.len(), before, "nor is there an event");
+
+        // Of imports at once of the same name, exactly one makes it.
+        let at_once = (0..4).map(|_| fresh.store.import_users(import_of(vec![user("twin", None, "!")])));
+        let made = join_all(at_once).await.into_iter().filter(|made| matches!(made, Ok(clashes) if clashes.is_empty()));
+        assert_eq!(made.count(), 1);
+        assert_eq!(fresh.store.users().await.expect("a store").len(), 2);
+    })
+    .await;
+}
+
+#[on_both_stores]
+async fn every_kind_of_hash_from_elsewhere_is_found_and_none_of_ours(store: StoreKind) {
+    on_a_fresh_store(store, async |fresh| {
+        assert_eq!(fresh.store.foreign_hash(FIRST_FOREIGN).await.expect("a store"), None);
+        let stored = [
+            "!",
+            "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY",
+            "argon2id:$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY",
+            BCRYPT,
+            "bcrypt:$2b$10$FpEmnEySigVGNUIuAEEzreLqjYe8k6goxl8zYkHAA50LtE9BXo6cy",
+            "bcrypt:$2y$05$XqvYTcURHSKthcnRNvQNHO2Wcay4KJmVpRoMUFiMIcRc.CMzJEYI.",
+            "bcrypt:nonsense",
+            "rocketchat:$2b$10$bepkAlFdEWfDZjOLgw50begvAy/lKIW.6DMPj8enI6Uorb6DezNwu",
+        ];
+        let users = stored.iter().zip(0..).map(|(stored, number)| user(&format!("user{number}"), None, stored)).collect();
+        assert_eq!(import(fresh, users).await, []);
+        let (mut kinds, mut from) = (Vec::new(), FIRST_FOREIGN.to_owned());
+        while let Some(found) = fresh.store.foreign_hash(&from).await.expect("a store") {
+            from = after_its_kind(&found);
+            kinds.push(from.clone());
+        }
+        let expected = [
+            "argon2id:$argon2id$v=19$m=19456,t=2,p=1%",
+            "bcrypt:$2b$10%",
+            "bcrypt:$2y$05%",
+            "bcrypt:nonsense ",
+            "rocketchat:$2b$10%",
+        ];
+        assert_eq!(kinds, expected);
+
+        let first = fresh.store.credentials_after(None, 5).await.expect("a store");
+        let rest = fresh.store.credentials_after(first.last().map(|known| known.user.id), 5).await.expect("a store");
+        let all: Vec<_> = first.iter().chain(&rest).map(|known| known.user.id).collect();
+        assert!(first.len() == 5 && all.len() == stored.len() && all.is_sorted(), "{all:?}");
+    })
+    .await;
+}
