@@ -451,7 +451,8 @@ impl Store for Sqlite {
     async fn waiting(&self, counters: &[Counter], now: Timestamp) -> Result<Option<Timestamp>> {
         let mut latest = None;
         for counter in counters {
-            let waiting = sqlx::query_as("SELECT until FROM throttles WHERE key = ?1 AND until > ?2 AND counted < 3");
+            let waiting =
+                sqlx::query_as("SELECT until FROM throttles WHERE key = ?1 AND until > ?2 AND counted IN (0, 1, 2, 5)");
             let until = self.readers.one(waiting.bind(counter.key).bind(now)).await?;
             latest = latest.max(until.map(|(until,)| until));
         }
