@@ -93,7 +93,7 @@ fn changing(session: &str) -> Vec<(Method, String)> {
 /// The refusal in the words of the path's dialect.
 fn assert_wrong_place(reply: &Reply, path: &str, why: &str) {
     assert!(reply.all("set-cookie").is_empty(), "{why}: {path}");
-    if ["/login", "/logout", "/sessions", "/password"].contains(&path) {
+    if ["/login", "/login/code", "/logout", "/sessions", "/password", "/second-factor"].contains(&path) {
         let page = reply.text();
         assert_eq!((reply.status, page.contains("asked for by another site")), (403, true), "{why}: {path}: {page}");
         return;

@@ -17,7 +17,7 @@ use crate::http::request::state::App;
 use crate::http::routes;
 
 /// The paths of pages, whose names with a slash behind them lead to them.
-const PAGES: [&str; 4] = ["/login", "/logout", "/sessions", "/password"];
+const PAGES: [&str; 6] = ["/login", "/login/code", "/logout", "/sessions", "/password", "/second-factor"];
 
 /// What went wrong, and the way on.
 #[derive(Template)]
