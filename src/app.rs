@@ -157,6 +157,7 @@ pub async fn build_saying(
         first_password_file: config.database_url.first_password_file(),
         metrics: metrics.clone(),
         lifetimes: sessions.lifetimes,
+        password_rules: config.passwords.rules.clone(),
         fresh_login_to_revoke: config.fresh_login_to_revoke,
         sessions_per_user: NonZeroUsize::new(sessions.per_user).unwrap_or(NonZeroUsize::MIN),
     })

@@ -105,7 +105,7 @@ fn line_of_json(event: &StoredEvent) -> Result<String, Failed> {
     let json = serde_json::to_string(&EventView::from_stored(event)).map_err(std::io::Error::other)?;
     let mut line = String::with_capacity(json.len());
     for letter in json.chars() {
-        if letter.is_ascii() || letter.escape_debug().next() != Some('\\') {
+        if (letter.is_ascii() && !letter.is_control()) || letter.escape_debug().next() != Some('\\') {
             line.push(letter);
         } else {
             for unit in letter.encode_utf16(&mut [0; 2]) {

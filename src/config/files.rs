@@ -8,21 +8,30 @@ const LARGEST_FILE: u64 = 64 * 1024;
 
 /// Reads a file. A pipe, and anything else without an end, is refused, since it could be read for ever.
 pub(super) fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    read(path, LARGEST_FILE)
+}
+
+/// Reads a file of text that may be as large as `largest` bytes.
+pub(super) fn read_text(path: &Path, largest: u64) -> io::Result<String> {
+    String::from_utf8(read(path, largest)?).map_err(|_| io::Error::other("it is not UTF-8"))
+}
+
+fn read(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
     use std::os::unix::fs::FileTypeExt as _;
     if std::fs::metadata(path)?.file_type().is_fifo() {
         return Err(io::Error::other("it is a pipe, which may never be written to: name a file"));
     }
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        return Err(io::Error::other("it is larger than 64 KiB"));
+    std::fs::File::open(path)?.take(largest + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > largest {
+        return Err(io::Error::other(format!("it is larger than {} KiB", largest / 1024)));
     }
     Ok(bytes)
 }
 
 /// The same for a file that holds text.
 pub(super) fn read_small_text(path: &Path) -> io::Result<String> {
-    String::from_utf8(read_small(path)?).map_err(|_| io::Error::other("it is not UTF-8"))
+    read_text(path, LARGEST_FILE)
 }
 
 /// Says so when a file that holds a secret can be read by every user of the machine, or changed by another one.

@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::domain::password::Password;
+use crate::domain::password::{Password, Rules, SHORTEST};
 use crate::domain::session::{Lifetime, Lifetimes};
 use crate::domain::text::Username;
 
@@ -117,13 +117,15 @@ pub struct Sessions {
     pub cache_entries: usize,
 }
 
-/// How passwords are hashed.
-#[derive(Clone, Copy, Debug)]
+/// How passwords are hashed, and which can be set.
+#[derive(Clone, Debug)]
 pub struct Passwords {
     /// See [`Settings::password_workers`].
     pub workers: NonZeroUsize,
     /// See [`Settings::password_queue`].
     pub queue: usize,
+    /// See [`Settings::password_shortest`] and [`Settings::password_list_file`].
+    pub rules: Rules,
 }
 
 /// The user that is made when there is none.
@@ -181,7 +183,7 @@ impl Config {
                 cache_entries: complete.cache_entries.get(),
             },
             passwords: passwords(&complete)?,
-            first_admin: first_admin(&complete)?,
+            first_admin: first_admin(&complete, &password_rules(&complete)?)?,
             secret_key: secret_key::read(complete.secret_key_file.as_deref())?,
             fresh_login_to_revoke: complete.fresh_login_to_revoke,
             events_kept: complete.events_kept.0,
@@ -263,17 +265,38 @@ fn passwords(settings: &Complete) -> Result<Passwords, BadConfig> {
             "password_queue is {queue}, whose last could not be answered in time: write 64 for each worker, {LONGEST_QUEUE} at most"
         ));
     }
-    Ok(Passwords { workers, queue })
+    Ok(Passwords { workers, queue, rules: password_rules(settings)? })
 }
 
-fn first_admin(settings: &Complete) -> Result<FirstAdmin, BadConfig> {
+/// The most that can be asked for (NIST SP 800-63B-4 section 3.1.1.2 wants at least so many to be accepted).
+const MOST_CHARACTERS: usize = 64;
+/// The largest list of passwords that cannot be set, in bytes.
+const LARGEST_LIST: u64 = 8 * 1024 * 1024;
+
+/// NIST SP 800-63B-4 section 3.1.1.2 asks for 15 characters where a password is all there is.
+fn password_rules(settings: &Complete) -> Result<Rules, BadConfig> {
+    let shortest = settings.password_shortest;
+    if !(SHORTEST..=MOST_CHARACTERS).contains(&shortest) {
+        return bad(format!(
+            "password_shortest is {shortest}: write {SHORTEST} to {MOST_CHARACTERS}, and 15 where a password is all that is asked for"
+        ));
+    }
+    let list = match &settings.password_list_file {
+        None => String::new(),
+        Some(path) => files::read_text(path, LARGEST_LIST)
+            .map_err(|error| BadConfig(format!("password_list_file {} cannot be read: {error}", path.display())))?,
+    };
+    Ok(Rules::new(shortest, &list))
+}
+
+fn first_admin(settings: &Complete, rules: &Rules) -> Result<FirstAdmin, BadConfig> {
     let username = settings.admin_username.clone();
     if let Err(unfit) = Username::new(&username) {
         return bad(format!("admin_username {unfit}: choose another"));
     }
     let (given, file) = (settings.admin_password.clone(), settings.admin_password_file.as_deref());
     let password = secret::one("admin_password", given, file, Hidden::new)?;
-    let chosen = password.as_ref().map(|password| Password::chosen(password.reveal().to_owned(), &username));
+    let chosen = password.as_ref().map(|password| Password::chosen(password.reveal().to_owned(), &username, rules));
     if let Some(Err(unfit)) = chosen {
         return bad(format!("admin_password {unfit}: choose another, or leave it out and a random one is made"));
     }
@@ -333,6 +356,10 @@ mod tests {
             ("admin_password = 'sessiond2026'", "must not be made of the name of this service: choose another"),
             ("admin_password = \"nul\\u0000nul\\u0000nul\"", "must not contain control characters: choose another"),
             ("admin_username = 'ad\u{ad}min'", "admin_username must not contain invisible characters"),
+            ("password_shortest = 7", "write 8 to 64"),
+            ("password_shortest = 65", "write 8 to 64"),
+            ("password_list_file = '/does/not/exist'", "cannot be read"),
+            ("password_shortest = 15\nadmin_password = 'fourteen chars'", "must have at least 15 characters"),
             ("admin_password = 'password123'", "is one of the most common passwords: choose another"),
             ("public_url = 'http://example.com'", "https"),
             ("public_url = 'https://example.com'\ncookie_domain = 'example.org'", "does not cover"),

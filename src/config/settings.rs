@@ -178,6 +178,10 @@ settings! {
     sessions_per_user / "SESSIOND_SESSIONS_PER_USER": NonZeroUsize = "100",
     /// Whether to end one's other sessions takes a login less than 15 minutes old
     fresh_login_to_revoke / "SESSIOND_FRESH_LOGIN_TO_REVOKE": bool = "false",
+    /// How many characters a new password must have, 8 at least; 15 are recommended
+    password_shortest / "SESSIOND_PASSWORD_SHORTEST": usize = "8",
+    /// A file of passwords that cannot be set, one a line, beside the common ones
+    password_list_file / "SESSIOND_PASSWORD_LIST_FILE": PathBuf ["none"],
     /// Threads that hash passwords, 19 MiB each
     password_workers / "SESSIOND_PASSWORD_WORKERS": NonZeroUsize ["the cores, 3 at most"],
     /// Logins that may wait for a thread that hashes passwords; more get 503

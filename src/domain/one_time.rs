@@ -58,7 +58,7 @@ impl fmt::Debug for OneTimePassword {
 mod tests {
     use super::*;
     use crate::domain::entropy::SystemEntropy;
-    use crate::domain::password::Password;
+    use crate::domain::password::{Password, Rules};
 
     #[test]
     fn each_is_another_and_could_be_set_by_a_person() {
@@ -68,7 +68,7 @@ mod tests {
         for password in &all {
             assert!(password.split('-').all(|group| group.len() == LETTERS), "{password}");
             assert_eq!(password.split('-').count(), GROUPS, "{password}");
-            assert!(Password::chosen(password.clone(), "alice").is_ok(), "{password}");
+            assert!(Password::chosen(password.clone(), "alice", &Rules::default()).is_ok(), "{password}");
         }
         let text: String = all.into_iter().collect();
         assert_eq!(text.chars().collect::<std::collections::HashSet<_>>().len(), 32, "all letters and the dash");

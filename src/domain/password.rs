@@ -9,8 +9,8 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 use super::text::LoginName;
 use super::unicode::{DECOMPOSED, compatible_lower_case, is_invisible, is_joiner, opaque};
 
-/// The shortest password that can be set, in characters (OWASP ASVS 6.2.1). One that came with its user from elsewhere
-/// may be shorter.
+/// The shortest password that can be set unless more is asked for, in characters (OWASP ASVS 6.2.1). One that came with its
+/// user from elsewhere may be shorter.
 pub const SHORTEST: usize = 8;
 /// The longest password that can be set or checked, in bytes (OWASP ASVS 6.2.9 asks for at least 64).
 pub const LONGEST: usize = 1024;
@@ -22,6 +22,39 @@ const PRODUCT: &str = "sessiond";
 /// the parser, is not.
 #[derive(Clone, ZeroizeOnDrop)]
 pub struct Password(String);
+
+/// What a password has to be that is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    shortest: usize,
+    /// In lower case, sorted.
+    forbidden: Vec<String>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { shortest: SHORTEST, forbidden: Vec::new() }
+    }
+}
+
+impl Rules {
+    /// At least so many characters, and none of the passwords in `list`, one a line, whatever their case.
+    pub fn new(shortest: usize, list: &str) -> Self {
+        let lines = list.lines().map(|line| compatible_lower_case(line.trim())).filter(|line| !line.is_empty());
+        let mut forbidden: Vec<_> = lines.collect();
+        forbidden.sort_unstable();
+        Self { shortest, forbidden }
+    }
+
+    /// How many characters a password has to have.
+    pub const fn shortest(&self) -> usize {
+        self.shortest
+    }
+
+    fn forbid(&self, lower: &str) -> bool {
+        self.forbidden.binary_search_by(|line| line.as_str().cmp(lower)).is_ok()
+    }
+}
 
 /// A password as it was typed to be checked. A hash that was made elsewhere may be of the bytes as they were typed, a hash
 /// of ours is of the prepared form. Redacted and wiped as [`Password`] is.
@@ -35,9 +68,9 @@ pub struct Typed {
 /// Why a password cannot be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    /// Fewer than [`SHORTEST`] characters.
-    #[error("must have at least {SHORTEST} characters")]
-    TooShort,
+    /// Fewer characters than this.
+    #[error("must have at least {0} characters")]
+    TooShort(usize),
     /// More than [`LONGEST`] bytes.
     #[error("must have at most {LONGEST} bytes")]
     TooLong,
@@ -53,6 +86,9 @@ pub enum Unfit {
     /// On the list of passwords that everybody tries first (OWASP ASVS 6.2.4).
     #[error("is one of the most common passwords")]
     Common,
+    /// On the operator's own list.
+    #[error("is on this service's list of passwords that cannot be used")]
+    Forbidden,
     /// The username, with digits or signs at most.
     #[error("must not be made of the username")]
     Username,
@@ -131,10 +167,10 @@ impl Password {
     ///
     /// # Errors
     /// [`Unfit`] says why it cannot be set.
-    pub fn chosen(text: String, username: &str) -> Result<Self, Unfit> {
+    pub fn chosen(text: String, username: &str, rules: &Rules) -> Result<Self, Unfit> {
         let password = Self::prepare(&Zeroizing::new(text))?;
-        if password.0.chars().nth(SHORTEST - 1).is_none() {
-            return Err(Unfit::TooShort);
+        if password.0.chars().nth(rules.shortest.saturating_sub(1)).is_none() {
+            return Err(Unfit::TooShort(rules.shortest));
         }
         // The visible form: a common password is not improved by a space at its end, or by invisible characters.
         let lower = Zeroizing::new(compatible_lower_case(&password.0));
@@ -155,6 +191,9 @@ impl Password {
         }
         if is_common(lower) {
             return Err(Unfit::Common);
+        }
+        if rules.forbid(lower) {
+            return Err(Unfit::Forbidden);
         }
         Ok(password)
     }
@@ -263,16 +302,16 @@ mod tests {
     }
 
     fn refused(text: &str, username: &str) -> Option<Unfit> {
-        Password::chosen(text.into(), username).err()
+        Password::chosen(text.into(), username, &Rules::default()).err()
     }
 
     #[test]
     fn length_is_counted_in_characters_below_and_in_bytes_above() {
-        assert_eq!(unfit("1234567"), Some(Unfit::TooShort));
+        assert_eq!(unfit("1234567"), Some(Unfit::TooShort(8)));
         assert_eq!(unfit("12345678"), Some(Unfit::Common), "long enough");
-        assert_eq!(unfit("ü234567"), Some(Unfit::TooShort));
-        assert_eq!(unfit("漢字漢字"), Some(Unfit::TooShort));
-        assert_eq!(unfit("u\u{308}234567"), Some(Unfit::TooShort), "composed");
+        assert_eq!(unfit("ü234567"), Some(Unfit::TooShort(8)));
+        assert_eq!(unfit("漢字漢字"), Some(Unfit::TooShort(8)));
+        assert_eq!(unfit("u\u{308}234567"), Some(Unfit::TooShort(8)), "composed");
         assert_eq!(unfit(&"ü".repeat(512)), None);
         assert_eq!(unfit(&"ü".repeat(513)), Some(Unfit::TooLong));
         assert_eq!(unfit(&"u\u{308}".repeat(512)), None, "composed");
@@ -302,7 +341,7 @@ mod tests {
 
     #[test]
     fn spellings_of_one_password_are_one_password() {
-        let password = |text: &str| Password::chosen(text.into(), "nobody").expect("fit");
+        let password = |text: &str| Password::chosen(text.into(), "nobody", &Rules::default()).expect("fit");
         for (one, other) in [
             ("Grüße aus Köln", "Gru\u{308}ße\u{a0}aus\u{3000}Ko\u{308}ln"),
             ("가나다라마바사아", "\u{1100}\u{1161}나다라마바사아"),
@@ -394,7 +433,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_a_password_or_is_not(text in "\\PC{0,40}|.{0,40}", username in ".{0,10}") {
-            if let Ok(password) = Password::chosen(text, &username) {
+            if let Ok(password) = Password::chosen(text, &username, &Rules::default()) {
                 let again = String::from_utf8(password.expose().to_vec()).expect("UTF-8");
                 prop_assert!(typed(&again).is(&password));
             }
@@ -403,9 +442,19 @@ mod tests {
 
     #[test]
     fn debug_shows_nothing() {
-        let password = Password::chosen("open sesame".into(), "alice").expect("long enough");
+        let password = Password::chosen("open sesame".into(), "alice", &Rules::default()).expect("long enough");
         assert_eq!(format!("{password:?}"), "Password(…)");
         assert_eq!(format!("{:?}", Typed::from(password)), "Typed(…)");
         assert_eq!(format!("{:?}", PasswordHash::new("$argon2id$…".into())), "PasswordHash(…)");
+    }
+
+    #[test]
+    fn an_operator_asks_for_more() {
+        let rules = Rules::new(15, "Correct Horse Battery Staple\n\n  four walnuts sing  \n");
+        let refused = |text: &str| Password::chosen(text.into(), "alice", &rules).err();
+        assert_eq!(refused("fourteen chars"), Some(Unfit::TooShort(15)));
+        assert_eq!(refused("correct HORSE battery staple"), Some(Unfit::Forbidden));
+        assert_eq!(refused("Four walnuts sing"), Some(Unfit::Forbidden));
+        assert_eq!(refused("four walnuts sing quietly"), None);
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn password(text: &str) -> Typed {
 }
 
 fn set(text: &str) -> Password {
-    Password::chosen(text.into(), "nobody").expect("a fit password")
+    Password::chosen(text.into(), "nobody", &crate::domain::password::Rules::default()).expect("a fit password")
 }
 
 /// A hash of "open sesame" with these costs.

@@ -95,7 +95,7 @@ impl Authority {
             admin,
         };
         let (password, made_up) = service.password_to_set(password)?;
-        let hash = fit("password", password, &user.username)?;
+        let hash = fit("password", password, &user.username, &service.parts.password_rules)?;
         let hash = service.hashed(service.parts.hasher.hash(hash).await)?;
         let one_time = made_up.as_ref().map(|_| service.one_time());
         let id = UserId::random(&*service.parts.entropy)?;
@@ -147,7 +147,7 @@ impl Authority {
         let parts = &service.parts;
         let known = parts.store.credentials_of(user).await?.ok_or(Error::NotFound)?;
         let (password, made_up) = service.password_to_set(password)?;
-        let password = fit("password", password, &known.user.username)?;
+        let password = fit("password", password, &known.user.username, &parts.password_rules)?;
         if made_up.is_none() {
             let current =
                 service.hashed(parts.hasher.verify(Typed::from(password.clone()), Some(known.password_hash)).await)?;

@@ -27,6 +27,7 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::cursor::CursorKey;
 use crate::domain::entropy::Entropy;
 use crate::domain::id::UserId;
+use crate::domain::password::Rules;
 use crate::domain::revocation::Seq;
 use crate::domain::second_factor::sealed::FactorKeys;
 use crate::domain::session::Lifetimes;
@@ -90,6 +91,8 @@ pub struct Parts {
     pub issuer: String,
     /// How long sessions live.
     pub lifetimes: Lifetimes,
+    /// What a password has to be that is set.
+    pub password_rules: Rules,
     /// Whether to end one's other sessions takes a login a short while ago (OWASP ASVS 7.5.2).
     pub fresh_login_to_revoke: bool,
     /// How many live sessions a user may have.
@@ -159,6 +162,11 @@ impl Service {
     /// The time now, by the clock that decides how long sessions live.
     pub fn now(&self) -> Timestamp {
         self.parts.clock.now()
+    }
+
+    /// How many characters a password has to have that is set.
+    pub const fn shortest_password(&self) -> usize {
+        self.parts.password_rules.shortest()
     }
 
     /// How many passwords wait for a worker.

@@ -9,7 +9,7 @@ use super::throttle::Try;
 use super::{Error, Result, Service};
 use crate::domain::event::Actor;
 use crate::domain::id::SessionId;
-use crate::domain::password::{Password, Typed};
+use crate::domain::password::{Password, Rules, Typed};
 use crate::domain::principal::Principal;
 use crate::domain::revocation::{Reason, Why};
 use crate::domain::session::{Client, Session};
@@ -50,7 +50,7 @@ impl Service {
     ) -> Result<Renewed> {
         let user = principal.user_id();
         let known = self.parts.store.credentials_of(user).await?.ok_or(Error::NoSession)?;
-        let new = fit("new_password", new, &known.user.username)?;
+        let new = fit("new_password", new, &known.user.username, &self.parts.password_rules)?;
         let Some(current) = Typed::new(current) else {
             self.failed_without_hash(from.address);
             return self.wrong_current_password(principal, &known.user, client).await;
@@ -117,7 +117,7 @@ impl Service {
             (Some(_), None) => return Err(Error::PasswordChangeRequired),
             (Some(one_time), Some(new)) => (one_time, new),
         };
-        let new = fit("new_password", new, &known.user.username)?;
+        let new = fit("new_password", new, &known.user.username, &self.parts.password_rules)?;
         if one_time.is(&new) {
             return Err(unchanged("new_password"));
         }
@@ -133,8 +133,8 @@ impl Service {
 }
 
 /// Takes a password that is to be set for a user.
-pub(super) fn fit(field: &'static str, password: String, username: &Username) -> Result<Password> {
-    let chosen = Password::chosen(password, username.as_str());
+pub(super) fn fit(field: &'static str, password: String, username: &Username, rules: &Rules) -> Result<Password> {
+    let chosen = Password::chosen(password, username.as_str(), rules);
     chosen.map_err(|unfit| Error::Invalid { field, why: unfit.into() })
 }
 

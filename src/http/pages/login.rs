@@ -35,6 +35,8 @@ struct Form<'f> {
     username: &'f str,
     remember: bool,
     return_to: &'f str,
+    /// How many characters a password has to have.
+    shortest: usize,
 }
 
 /// What is asked for beside the password.
@@ -92,6 +94,7 @@ pub async fn form(
         username: "",
         remember: false,
         return_to: &raw,
+        shortest: app.service.shortest_password(),
     };
     Ok(page(StatusCode::OK, &form))
 }
@@ -122,6 +125,7 @@ pub async fn sign_in(
             username: &username,
             remember,
             return_to: &return_to,
+            shortest: app.service.shortest_password(),
         };
         if beside.new_password { page_with_script(status, &form) } else { page(status, &form) }
     };
@@ -159,7 +163,7 @@ pub async fn sign_in(
             return Ok(again(StatusCode::FORBIDDEN, reader.t.one_time_password.into(), true));
         }
         Err(Error::Invalid { field: "new_password", why }) => {
-            return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, (reader.t.unusable_password)(why).into(), true));
+            return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, (reader.t.unusable_password)(why), true));
         }
         Err(Error::Overloaded) => {
             return Ok(with_retry(again(StatusCode::SERVICE_UNAVAILABLE, reader.t.overloaded.into(), changing)));

@@ -28,6 +28,8 @@ struct Form<'f> {
     error: Option<Cow<'static, str>>,
     /// For password managers, which would otherwise not know whose password changes.
     username: &'f str,
+    /// How many characters a password has to have.
+    shortest: usize,
 }
 
 /// `GET /.well-known/change-password` (W3C): where password managers send people.
@@ -37,8 +39,8 @@ pub async fn well_known() -> Response {
 
 /// `GET /password`.
 pub async fn form(State(app): State<App>, reader: Reader, SignedIn(caller): SignedIn) -> Answer<Pages> {
-    let username = caller.identity.username();
-    Ok(page_with_script(StatusCode::OK, &Form { t: reader.t, brand: &app.brand, error: None, username }))
+    let (username, shortest) = (caller.identity.username(), app.service.shortest_password());
+    Ok(page_with_script(StatusCode::OK, &Form { t: reader.t, brand: &app.brand, error: None, username, shortest }))
 }
 
 /// `POST /password`: ends every other session. This one goes on under a new token.
@@ -54,8 +56,8 @@ pub async fn change(
     let mut fields = body.form()?;
     let (current, new) = (fields.text("current_password")?, fields.text("new_password")?);
     let again = |status, error: Cow<'static, str>| {
-        let username = caller.identity.username();
-        page_with_script(status, &Form { t: reader.t, brand: &app.brand, error: Some(error), username })
+        let (username, shortest) = (caller.identity.username(), app.service.shortest_password());
+        page_with_script(status, &Form { t: reader.t, brand: &app.brand, error: Some(error), username, shortest })
     };
     match app.service.change_password(&caller, current, new, &client, &from).await {
         Ok(renewed) => {
@@ -64,7 +66,7 @@ pub async fn change(
         }
         Err(Error::BadCredentials) => Ok(again(StatusCode::UNAUTHORIZED, reader.t.wrong_current_password.into())),
         Err(Error::Invalid { field: _, why }) => {
-            Ok(again(StatusCode::UNPROCESSABLE_ENTITY, (reader.t.unusable_password)(why).into()))
+            Ok(again(StatusCode::UNPROCESSABLE_ENTITY, (reader.t.unusable_password)(why)))
         }
         Err(Error::Overloaded) => Ok(with_retry(again(StatusCode::SERVICE_UNAVAILABLE, reader.t.overloaded.into()))),
         Err(Error::Throttled(wait)) => {

@@ -213,3 +213,21 @@ async fn a_login_still_being_checked_against_the_old_password_loses(store: Store
     assert_eq!(server.check(&token_of(&reply)).await, 200);
     server.stop().await;
 }
+
+#[on_both_stores]
+async fn an_operator_asks_for_more(store: StoreKind) {
+    let list = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(list.path(), "Acme Corporation 2026\n").expect("written");
+    let settings = format!("password_shortest = 15\npassword_list_file = '{}'", list.path().display());
+    let server = Server::with(store, &settings).await;
+    let bob = server.log_in(BOB).await;
+    for (new, words) in [
+        ("fourteen chars", "Must have at least 15 characters"),
+        ("acme CORPORATION 2026", "Is on this service's list of passwords that cannot be used"),
+    ] {
+        let reply = server.send(change(PASSWORD, new).bearer(&bob.token)).await;
+        assert_eq!((reply.status, &reply.json()["errors"][0]["msg"]), (422, &json!(words)), "{new}");
+    }
+    assert_eq!(server.send(change(PASSWORD, "four walnuts sing").bearer(&bob.token)).await.status, 200);
+    server.stop().await;
+}

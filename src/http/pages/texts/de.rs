@@ -1,5 +1,7 @@
 //! German.
 
+use std::borrow::Cow;
+
 use super::words::{Counted, Texts};
 use crate::domain::password::Unfit;
 use crate::service::error::Unusable;
@@ -73,7 +75,7 @@ pub(super) const TEXTS: Texts = Texts {
     change_password: "Passwort ändern",
     current_password: "Bisheriges Passwort",
     new_password: "Neues Passwort",
-    new_password_hint: "Mindestens 8 Zeichen; 15 oder mehr sind besser.",
+    new_password_hint: "Mindestens {} Zeichen; 15 oder mehr sind besser.",
     strength_weak: "Leicht zu erraten. Nehmen Sie mehr Wörter.",
     strength_fair: "Nicht leicht zu erraten. Länger ist besser.",
     strength_good: "Schwer zu erraten.",
@@ -119,9 +121,14 @@ pub(super) const TEXTS: Texts = Texts {
     failed: "Das hat nicht funktioniert. Versuchen Sie es in einer Minute noch einmal",
 };
 
-fn unusable_password(why: Unusable) -> &'static str {
-    match why {
-        Unusable::Password(Unfit::TooShort) => "Das neue Passwort braucht mindestens 8 Zeichen.",
+fn unusable_password(why: Unusable) -> Cow<'static, str> {
+    Cow::Borrowed(match why {
+        Unusable::Password(Unfit::TooShort(shortest)) => {
+            return Cow::Owned(format!("Das neue Passwort braucht mindestens {shortest} Zeichen."));
+        }
+        Unusable::Password(Unfit::Forbidden) => {
+            "Das neue Passwort steht auf der Liste dieses Dienstes von Passwörtern, die nicht gehen."
+        }
         Unusable::Password(Unfit::TooLong) => "Das neue Passwort ist zu lang: Es darf 1.024 Byte haben.",
         Unusable::Password(Unfit::Control) => "Das neue Passwort enthält ein Steuerzeichen, etwa einen Tabulator.",
         Unusable::Password(Unfit::Invisible) => "Das neue Passwort enthält ein Zeichen, das nicht zu sehen ist.",
@@ -132,5 +139,5 @@ fn unusable_password(why: Unusable) -> &'static str {
         Unusable::Unchanged => "Das neue Passwort muss sich vom bisherigen unterscheiden.",
         // No password is refused for these.
         Unusable::NotAsked | Unusable::Text(_) => "Das neue Passwort kann nicht verwendet werden.",
-    }
+    })
 }

@@ -1,5 +1,7 @@
 //! English, for everybody whose language is not there too.
 
+use std::borrow::Cow;
+
 use super::words::{Counted, Texts};
 use crate::domain::password::Unfit;
 use crate::service::error::Unusable;
@@ -73,7 +75,7 @@ pub(super) const TEXTS: Texts = Texts {
     change_password: "Change password",
     current_password: "Current password",
     new_password: "New password",
-    new_password_hint: "At least 8 characters; 15 or more are better.",
+    new_password_hint: "At least {} characters; 15 or more are better.",
     strength_weak: "Easy to guess. Use more words.",
     strength_fair: "Not easy to guess. Longer is better.",
     strength_good: "Hard to guess.",
@@ -116,9 +118,14 @@ pub(super) const TEXTS: Texts = Texts {
     failed: "That did not work. Try again in a minute",
 };
 
-fn unusable_password(why: Unusable) -> &'static str {
-    match why {
-        Unusable::Password(Unfit::TooShort) => "The new password needs at least 8 characters.",
+fn unusable_password(why: Unusable) -> Cow<'static, str> {
+    Cow::Borrowed(match why {
+        Unusable::Password(Unfit::TooShort(shortest)) => {
+            return Cow::Owned(format!("The new password needs at least {shortest} characters."));
+        }
+        Unusable::Password(Unfit::Forbidden) => {
+            "The new password is on this service's list of passwords that cannot be used."
+        }
         Unusable::Password(Unfit::TooLong) => "The new password is too long: it may have 1,024 bytes.",
         Unusable::Password(Unfit::Control) => "The new password holds a control character, such as a tab.",
         Unusable::Password(Unfit::Invisible) => "The new password holds a character that cannot be seen.",
@@ -131,5 +138,5 @@ fn unusable_password(why: Unusable) -> &'static str {
         Unusable::Unchanged => "The new password must differ from the current one.",
         // No password is refused for these.
         Unusable::NotAsked | Unusable::Text(_) => "The new password cannot be used.",
-    }
+    })
 }

@@ -1,5 +1,6 @@
 //! The texts that a language has, and those that depend on numbers and times.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
@@ -55,13 +56,14 @@ pub struct Texts {
     pub change_password: &'static str,
     pub current_password: &'static str,
     pub new_password: &'static str,
+    /// With `{}` for the characters that it has to have.
     pub new_password_hint: &'static str,
     pub strength_weak: &'static str,
     pub strength_fair: &'static str,
     pub strength_good: &'static str,
     pub wrong_current_password: &'static str,
     /// Why a password cannot be the new one.
-    pub unusable_password: fn(Unusable) -> &'static str,
+    pub unusable_password: fn(Unusable) -> Cow<'static, str>,
     pub second_factor: &'static str,
     pub second_factor_means: &'static str,
     pub second_factor_on: &'static str,
@@ -100,6 +102,11 @@ pub struct Texts {
 }
 
 impl Texts {
+    /// What a new password has to be.
+    pub fn new_password_hint(&self, shortest: usize) -> String {
+        self.new_password_hint.replace("{}", &shortest.to_string())
+    }
+
     /// How many sessions were signed out.
     pub fn sessions_ended(&self, count: u64) -> String {
         if count == 0 { self.ended_none.to_owned() } else { self.ended.of(count) }
