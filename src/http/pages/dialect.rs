@@ -17,6 +17,9 @@ impl Dialect for Pages {
 
     fn refuse(refusal: &Refusal) -> Response {
         use StatusCode as S;
+        if matches!(refusal, Refusal::Service(Error::ReauthenticationRequired)) {
+            return PageError::Reauthenticate.response();
+        }
         let status = match refusal {
             Refusal::Service(Error::NoSession | Error::BadCredentials) => S::UNAUTHORIZED,
             Refusal::Service(Error::Forbidden | Error::PasswordChangeRequired | Error::ReauthenticationRequired)
@@ -24,7 +27,7 @@ impl Dialect for Pages {
             Refusal::Service(Error::NotFound) | Refusal::UnknownRoute => S::NOT_FOUND,
             Refusal::Service(Error::Conflict(_)) => S::CONFLICT,
             Refusal::Service(Error::Throttled(wait)) => {
-                return with_wait(PageError::response(S::TOO_MANY_REQUESTS), *wait);
+                return with_wait(PageError::Status(S::TOO_MANY_REQUESTS).response(), *wait);
             }
             Refusal::Service(Error::Overloaded | Error::StoreUnreachable(_) | Error::StoreTooSlow(_))
             | Refusal::Deadline => S::SERVICE_UNAVAILABLE,
@@ -39,7 +42,7 @@ impl Dialect for Pages {
             Refusal::TransferCoding => S::NOT_IMPLEMENTED,
             Refusal::HeadTooLarge => S::REQUEST_HEADER_FIELDS_TOO_LARGE,
         };
-        let response = PageError::response(status);
+        let response = PageError::Status(status).response();
         if status == S::SERVICE_UNAVAILABLE { with_retry(response) } else { response }
     }
 }
