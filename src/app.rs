@@ -17,6 +17,7 @@ use crate::cache::{Cache, TIMING, purge};
 use crate::config::{self, CacheMode, Config};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
+use crate::domain::second_factor::sealed::FactorKeys;
 use crate::http::connection::ConnectionSettings;
 use crate::http::connection::descriptors::connections;
 use crate::http::connection::listener::{self, Deadline, OPS_CONNECTIONS, Served};
@@ -42,6 +43,13 @@ pub enum StartError {
     /// The store could not be opened.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// Second factors in the store cannot be read.
+    #[error(
+        "the store has second factors that are encrypted under a key which is not here: set secret_key_file \
+         (SESSIOND_SECRET_KEY_FILE) to the key that they were set up with, or, if that is lost, remove them by `sessiond user \
+         reset-second-factor`"
+    )]
+    SecondFactorKey,
     /// The service could not be built on it.
     #[error(transparent)]
     Service(#[from] service::Error),
@@ -107,6 +115,12 @@ pub async fn build_saying(
     let embedded = Arc::new(Embedded::new(cache.clone(), caching, metrics.clone()));
     let role = if serve { Role::Serve(embedded.clone()) } else { Role::Command };
     let store = connect_saying(&config.database_url, role, TIMING, clock.clone(), &*entropy, opening).await?;
+    let factor_keys = factor_keys(config, &store).await?;
+    // A command that serves nobody can do without.
+    if serve && !can_read_second_factors(&factor_keys, &store).await? {
+        store.close().await;
+        return Err(StartError::SecondFactorKey);
+    }
     let (coherence, beats): (Arc<dyn Coherence>, _) = match store.shared().filter(|_| serve) {
         Some(replicas) => {
             let boot = Arc::new(SystemBootClock);
@@ -138,6 +152,8 @@ pub async fn build_saying(
         touches,
         clock,
         entropy,
+        factor_keys,
+        issuer: config.http.brand.name.clone(),
         first_password_file: config.database_url.first_password_file(),
         metrics: metrics.clone(),
         lifetimes: sessions.lifetimes,
@@ -150,6 +166,18 @@ pub async fn build_saying(
         tasks.spawn(service.measure_hashes(stop.clone()));
     }
     Ok(Core { service, timeouts: Timeouts::default(), store, metrics, tasks, stop })
+}
+
+/// The keys of second factors: the one from outside the store, where there is one, and the store's.
+async fn factor_keys(config: &Config, store: &SharedStore) -> Result<FactorKeys, StartError> {
+    let of_store = store.token_key().await.map_err(service::Error::from)?.second_factor_key();
+    Ok(FactorKeys::new(of_store, config.secret_key.as_ref().map(|key| *key.reveal())))
+}
+
+/// Whether each second factor in force is encrypted under one of these keys.
+async fn can_read_second_factors(keys: &FactorKeys, store: &SharedStore) -> Result<bool, StartError> {
+    let needed = store.second_factor_keys().await.map_err(service::Error::from)?;
+    Ok(needed.into_iter().all(|key| keys.has(key)))
 }
 
 impl Core {

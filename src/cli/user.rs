@@ -1,4 +1,5 @@
-//! `sessiond user`: add, list, edit, disable, enable, unlock and delete users, set passwords, and what `transfer` does.
+//! `sessiond user`: add, list, edit, disable, enable, unlock and delete users, set passwords, reset second factors, and what
+//! `transfer` does.
 
 use clap::{Args, Subcommand};
 
@@ -30,6 +31,8 @@ pub(super) enum Command {
     Disable(NameArgs),
     /// Let a disabled user log in again
     Enable(NameArgs),
+    /// Remove a user's second factor, for one who has lost it, which ends every session of theirs
+    ResetSecondFactor(NameArgs),
     /// Let a user log in again who must wait after too many wrong passwords
     Unlock(NameArgs),
     /// Delete a user for good, which ends every session of theirs
@@ -177,6 +180,15 @@ pub(super) async fn run(command: Command, core: &Core) -> Result<(), Failed> {
             let revoked = operator.set_disabled(user.id, true).await?;
             confirm(core, revoked.seq).await?;
             say(format_args!("disabled, {} sessions ended", revoked.sessions.len()))
+        }
+        Command::ResetSecondFactor(who) => {
+            let user = who.find(core).await?;
+            let none = || Failed::Sentence(format!("`{}` has no second factor", who.username));
+            let reset = operator.reset_second_factor(user.id).await;
+            let revoked =
+                reset.map_err(|error| if matches!(error, Error::NotFound) { none() } else { error.into() })?;
+            confirm(core, revoked.seq).await?;
+            say(format_args!("second factor removed, {} sessions ended", revoked.sessions.len()))
         }
         Command::Enable(who) => {
             let user = who.find(core).await?;

@@ -1,7 +1,7 @@
 //! Configuration: flags over environment over a TOML file over defaults, checked as a whole before anything starts.
 //!
 //! `settings` declares every setting and its sources, and `setting` reads each kind. `links` recognises variables that
-//! are not settings. `values`, `cookie`, `origin`, `secret`, `accent` and `brand` are the types of some settings, `files`
+//! are not settings. `values`, `cookie`, `origin`, `secret`, `secret_key`, `accent` and `brand` are the types of some settings, `files`
 //! reads those that settings name, and `error` refuses bad ones. `shown` prints the whole configuration, and `warnings`
 //! finds what is unsafe in it.
 
@@ -22,6 +22,7 @@ mod files;
 mod links;
 mod origin;
 mod secret;
+mod secret_key;
 mod setting;
 mod settings;
 mod shown;
@@ -35,6 +36,7 @@ pub use self::error::BadConfig;
 use self::error::bad;
 pub use self::origin::{HostName, Origin};
 pub use self::secret::{DatabaseUrl, Hidden};
+pub use self::secret_key::SecretKey;
 use self::settings::Complete;
 pub use self::settings::{FILE, Flags, Settings};
 use self::values::format_span;
@@ -53,6 +55,8 @@ pub struct Config {
     pub passwords: Passwords,
     /// The user that is made when there is none yet.
     pub first_admin: FirstAdmin,
+    /// See [`Settings::secret_key_file`].
+    pub secret_key: Option<SecretKey>,
     /// See [`Settings::fresh_login_to_revoke`].
     pub fresh_login_to_revoke: bool,
     /// See [`Settings::events_kept`].
@@ -178,6 +182,7 @@ impl Config {
             },
             passwords: passwords(&complete)?,
             first_admin: first_admin(&complete)?,
+            secret_key: secret_key::read(complete.secret_key_file.as_deref())?,
             fresh_login_to_revoke: complete.fresh_login_to_revoke,
             events_kept: complete.events_kept.0,
             ended_kept: complete.ended_kept.0,
@@ -186,6 +191,7 @@ impl Config {
             loose_files: [
                 ("database_url_file", &complete.database_url_file),
                 ("admin_password_file", &complete.admin_password_file),
+                ("secret_key_file", &complete.secret_key_file),
             ]
             .into_iter()
             .filter_map(|(key, path)| files::loose_file(key, path.as_deref()?, true))

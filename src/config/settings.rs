@@ -192,6 +192,8 @@ settings! {
     admin_username / "SESSIOND_ADMIN_USERNAME": String = "admin",
     /// A file that holds the first user's password; `SESSIOND_ADMIN_PASSWORD` can, too
     admin_password_file / "SESSIOND_ADMIN_PASSWORD_FILE": PathBuf ["a random one, shown once"],
+    /// A file that holds the key of second factors: 32 bytes as hexadecimal digits or base64, `openssl rand -hex 32`
+    secret_key_file / "SESSIOND_SECRET_KEY_FILE": PathBuf ["a key in the store"],
     /// How long the audit keeps an event
     events_kept / "SESSIOND_EVENTS_KEPT": Span = "90d",
     /// How long the row of a session stays after its latest possible end

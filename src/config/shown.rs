@@ -75,6 +75,9 @@ impl fmt::Display for Config {
         if self.first_admin.password.is_some() {
             writeln!(f, "# admin_password is set (hidden)")?;
         }
+        if self.secret_key.is_some() {
+            writeln!(f, "# secret_key_file is set (hidden)")?;
+        }
         writeln!(f, "fresh_login_to_revoke = {}", self.fresh_login_to_revoke)?;
         writeln!(f, "events_kept = \"{}\"", format_span(self.events_kept))?;
         writeln!(f, "ended_kept = \"{}\"", format_span(self.ended_kept))?;

@@ -42,6 +42,16 @@ pub enum EventKind {
     UserUnlocked,
     /// Users were made who come from elsewhere.
     UsersImported,
+    /// Setting up a second factor was begun.
+    SecondFactorStarted,
+    /// A second factor came into force.
+    SecondFactorSet,
+    /// A second factor was switched off, or reset by an operator.
+    SecondFactorRemoved,
+    /// A user got new recovery codes.
+    RecoveryCodesRenewed,
+    /// A recovery code was used.
+    RecoveryCodeUsed,
 }
 
 impl EventKind {
@@ -64,6 +74,11 @@ impl EventKind {
         Self::PasswordReset,
         Self::UserUnlocked,
         Self::UsersImported,
+        Self::SecondFactorStarted,
+        Self::SecondFactorSet,
+        Self::SecondFactorRemoved,
+        Self::RecoveryCodesRenewed,
+        Self::RecoveryCodeUsed,
     ];
 
     /// The kind of that word, if this release knows it.
@@ -91,6 +106,11 @@ impl EventKind {
             Self::PasswordReset => "password_reset",
             Self::UserUnlocked => "user_unlocked",
             Self::UsersImported => "users_imported",
+            Self::SecondFactorStarted => "second_factor_started",
+            Self::SecondFactorSet => "second_factor_set",
+            Self::SecondFactorRemoved => "second_factor_removed",
+            Self::RecoveryCodesRenewed => "recovery_codes_renewed",
+            Self::RecoveryCodeUsed => "recovery_code_used",
         }
     }
 }

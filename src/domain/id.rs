@@ -95,6 +95,11 @@ id!(
     ReplicaId
 );
 
+id!(
+    /// Names an attempt to set up a second factor.
+    EnrolmentId
+);
+
 macro_rules! packed {
     ($($name:ident)*) => {$(
         impl $name {

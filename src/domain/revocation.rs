@@ -45,6 +45,8 @@ pub enum Why {
     Deleted,
     /// An administrator ended it.
     Admin,
+    /// The user's second factor came into force, or was removed.
+    SecondFactor,
     /// A backup was restored, in which a session may be alive that was logged out since.
     Restored,
 }
@@ -63,6 +65,7 @@ impl Why {
             Self::Disabled => "disabled",
             Self::Deleted => "deleted",
             Self::Admin => "admin",
+            Self::SecondFactor => "second_factor",
             Self::Restored => "restored",
         }
     }
@@ -80,6 +83,7 @@ impl Why {
             | Self::Disabled
             | Self::Deleted
             | Self::Admin
+            | Self::SecondFactor
             | Self::Restored => EventKind::Revoked,
         }
     }

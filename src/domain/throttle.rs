@@ -44,11 +44,14 @@ pub enum Counted {
     Account,
     /// The same of a name that belongs to no account, so that it takes as much work. Nothing follows from it.
     NoAccount,
+    /// Codes of an account's second factor, from anywhere: only who knows the password gets that far.
+    Code,
 }
 
 impl Counted {
     /// Every kind, at the place of its number.
-    pub const ALL: [Self; 5] = [Self::NameFromPlace, Self::KnownBrowser, Self::Name, Self::Account, Self::NoAccount];
+    pub const ALL: [Self; 6] =
+        [Self::NameFromPlace, Self::KnownBrowser, Self::Name, Self::Account, Self::NoAccount, Self::Code];
 
     /// The number that the store keeps.
     pub const fn number(self) -> i16 {
@@ -58,6 +61,7 @@ impl Counted {
             Self::Name => 2,
             Self::Account => 3,
             Self::NoAccount => 4,
+            Self::Code => 5,
         }
     }
 
@@ -69,7 +73,7 @@ impl Counted {
     /// Whether a try is refused for its wait.
     pub const fn says_no(self) -> bool {
         match self {
-            Self::NameFromPlace | Self::KnownBrowser | Self::Name => true,
+            Self::NameFromPlace | Self::KnownBrowser | Self::Name | Self::Code => true,
             Self::Account | Self::NoAccount => false,
         }
     }
@@ -77,7 +81,7 @@ impl Counted {
     /// The failure that the first wait follows from.
     const fn first(self) -> i64 {
         match self {
-            Self::NameFromPlace | Self::KnownBrowser => 5,
+            Self::NameFromPlace | Self::KnownBrowser | Self::Code => 5,
             Self::Name => 25,
             Self::Account | Self::NoAccount => STOP,
         }
@@ -260,6 +264,12 @@ impl ThrottleSecret {
     pub fn browser(&self, user: UserId, browser: &BrowserMark) -> Counter {
         let about = self.account_key(user);
         Counter { key: self.key(b"browser", &[&about.0, &browser.nonce]), about, counted: Counted::KnownBrowser }
+    }
+
+    /// The counter of codes of an account's second factor.
+    pub fn code(&self, user: UserId) -> Counter {
+        let about = self.account_key(user);
+        Counter { key: self.key(b"code", &[&about.0]), about, counted: Counted::Code }
     }
 
     /// The counter of a session, through which its owner proves to be there.

@@ -172,6 +172,12 @@ impl TokenKey {
         ThrottleSecret::new(&self.0.clone().chain_update(label).finalize().into_bytes().into())
     }
 
+    /// A key for the secrets of second factors, where none is given from outside the store. It is made as those two.
+    pub fn second_factor_key(&self) -> [u8; 32] {
+        let label = "sessiond: the secrets of second factors";
+        self.0.clone().chain_update(label).finalize().into_bytes().into()
+    }
+
     fn tag(&self, random: &[u8]) -> [u8; TAG] {
         let mac = self.0.clone().chain_update(random).finalize().into_bytes();
         let mut tag = [0; TAG];

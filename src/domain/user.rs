@@ -63,6 +63,8 @@ pub struct Account {
     pub must_change_password: bool,
     /// When the user last logged in.
     pub last_login_at: Option<Timestamp>,
+    /// Whether logins need a code beside the password.
+    pub second_factor: bool,
 }
 
 /// What is to change about a user; `None` stays as it is.

@@ -87,6 +87,13 @@ impl<D: Dialect> Routes<D> {
         self.route(path, &[Method::POST, Method::GET], handlers)
     }
 
+    /// These, and those of another file.
+    #[must_use]
+    pub fn and(self, others: Self) -> Self {
+        let list = self.list.into_iter().chain(others.list).collect();
+        Self { router: self.router.merge(others.router), list, dialect: PhantomData }
+    }
+
     /// All of them again under a prefix.
     #[must_use]
     pub fn also_under(self, prefix: &str) -> Self {

@@ -81,7 +81,7 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    fn because(&self, why: Why) -> Reason {
+    pub(super) fn because(&self, why: Why) -> Reason {
         Reason { by: self.by, requested_by: self.requested_by, why, origin: self.origin.clone() }
     }
 

@@ -183,6 +183,18 @@ impl Admin<'_> {
         self.settled(revoked).await
     }
 
+    /// Removes another user's second factor, who has lost it. Returns how many sessions ended. One's own is removed with a
+    /// code.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is none; [`Error::Conflict`] for oneself; [`Error::ReauthenticationRequired`].
+    pub async fn reset_second_factor(&self, user: UserId) -> Result<usize> {
+        self.not_oneself(user)?;
+        self.fresh().await?;
+        let revoked = self.authority.reset_second_factor(self.service, user).await?;
+        self.settled(revoked).await
+    }
+
     /// Sets another user's password, or makes up one that has to be changed at its first use. Returns how many sessions
     /// ended.
     ///

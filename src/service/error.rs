@@ -16,6 +16,12 @@ pub enum Error {
     /// Wrong password, unknown or disabled user: all alike.
     #[error("bad credentials")]
     BadCredentials,
+    /// The password was right, and a code of the second factor is needed, or was wrong.
+    #[error("{}", if *.wrong { "wrong code" } else { "code needed" })]
+    SecondFactorRequired {
+        /// Whether a code was given, and was wrong.
+        wrong: bool,
+    },
     /// No credential, or one that stands for no live session.
     #[error("no session")]
     NoSession,
@@ -74,6 +80,9 @@ pub enum Conflict {
     /// Administrators do not do this to themselves.
     #[error("administrators cannot do this to themselves")]
     Oneself,
+    /// The enrolment of a second factor is over: it was replaced or used, or took too long.
+    #[error("this is over, start again")]
+    EnrolmentReplaced,
     /// More sessions match than were expected.
     #[error("more sessions match than were expected")]
     MoreThanExpected,
@@ -103,6 +112,7 @@ impl Error {
         match self {
             Self::StoreUnreachable(_) | Self::StoreTooSlow(_) | Self::Bug(_) => Some(Causes(self).to_string()),
             Self::BadCredentials
+            | Self::SecondFactorRequired { .. }
             | Self::NoSession
             | Self::Forbidden
             | Self::NotFound
@@ -121,6 +131,7 @@ impl Error {
             Self::StoreUnreachable(_) => Some(StoreCause::unreachable),
             Self::StoreTooSlow(_) => Some(StoreCause::too_slow),
             Self::BadCredentials
+            | Self::SecondFactorRequired { .. }
             | Self::NoSession
             | Self::Forbidden
             | Self::NotFound

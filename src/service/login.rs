@@ -3,12 +3,14 @@
 use futures_util::future::try_join;
 
 use super::limits::{TriedFrom, Whose};
+use super::second_factor::Proven;
 use super::throttle::Try;
 use super::{Error, Parts, Result, Service};
 use crate::cache::touch::store_seen;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::Typed;
 use crate::domain::revocation::Seq;
+use crate::domain::second_factor::proof::Proof;
 use crate::domain::session::{Client, MOST_UNFLUSHED, Session};
 use crate::domain::text::LoginName;
 use crate::domain::throttle::BrowserMark;
@@ -24,6 +26,8 @@ pub struct Login {
     pub name: LoginName,
     /// The password that was typed, of any length.
     pub password: String,
+    /// The code of the second factor that was typed, if one was.
+    pub code: Option<String>,
     /// Whether the session is to outlive the browser, or travels in headers.
     pub remembered: bool,
     /// The tokens that came along in the cookies which this login will overwrite.
@@ -49,15 +53,41 @@ pub struct LoggedIn {
     pub browser: BrowserMark,
 }
 
+/// What came of a login on a page.
+#[derive(Debug)]
+pub enum FirstStep {
+    /// A session.
+    LoggedIn(Box<LoggedIn>),
+    /// The password was right. A code is waited for, from who has this token.
+    CodeNeeded(Token),
+}
+
 impl Service {
     /// Checks a password and begins a session. Always a new token (OWASP ASVS 7.2.4).
     ///
     /// # Errors
     /// [`Error::BadCredentials`] for every refusal alike; [`Error::Throttled`] after too many, and [`Error::Overloaded`] when
-    /// too many wait, both at once; [`Error::PasswordChangeRequired`] and [`Error::Invalid`] once a password was right that
-    /// has to be changed.
+    /// too many wait, both at once;
+    /// [`Error::SecondFactorRequired`] when the password was right, and a code is missing or wrong, and then
+    /// [`Error::PasswordChangeRequired`] and [`Error::Invalid`] for a password that has to be changed.
     pub async fn login(&self, login: Login) -> Result<LoggedIn> {
-        let Login { name, password, remembered, replaces, new_password, client, from } = login;
+        match self.first_step(login, false).await? {
+            FirstStep::LoggedIn(logged_in) => Ok(*logged_in),
+            FirstStep::CodeNeeded(_) => Err(Error::SecondFactorRequired { wrong: false }),
+        }
+    }
+
+    /// The same in two steps: where a code is needed and none was given, the login waits for it. One with a password that
+    /// has to be changed does not wait, since the password is needed again.
+    ///
+    /// # Errors
+    /// As [`Self::login`].
+    pub async fn login_in_steps(&self, login: Login) -> Result<FirstStep> {
+        self.first_step(login, true).await
+    }
+
+    async fn first_step(&self, login: Login, may_wait: bool) -> Result<FirstStep> {
+        let Login { name, password, code, remembered, replaces, new_password, client, from } = login;
         self.refuse_address(from.address)?;
         // A name that no user can have is not looked up, and costs the same as an unknown one.
         let known = match name {
@@ -86,10 +116,24 @@ impl Service {
             self.refusals.login(&name, user, &client, now).await?;
             return Err(Error::BadCredentials);
         };
+        let proven = match self.login_proof(&known.user, code.as_deref(), &client, &from).await {
+            Ok(proven) => proven,
+            // A right password with a wrong code has failed.
+            Err(error @ Error::SecondFactorRequired { wrong: true }) => return Err(error),
+            Err(Error::SecondFactorRequired { wrong: false }) if may_wait && one_time.is_none() => {
+                tried.give_back().await;
+                return Ok(FirstStep::CodeNeeded(self.wait_for_code(known, remembered).await?));
+            }
+            Err(error) => {
+                tried.give_back().await;
+                return Err(error);
+            }
+        };
         let changed = match self.change_at_first_use(known, typed.as_ref(), new_password, &client, &tried).await {
             Ok(changed) => changed,
             Err(error) => {
                 tried.give_back().await;
+                proven.give_back().await;
                 return Err(error);
             }
         };
@@ -98,12 +142,13 @@ impl Service {
         let token = self.token_key.issue(&*self.parts.entropy)?;
         let browser = self.limits.browser_mark(known.user.id, &from, &*self.parts.entropy)?;
         let mut new = self.session_for(known, &token, remembered, client)?;
-        new.replaces = replaces.iter().filter(|old| self.issued(old)).map(Token::hash).collect();
+        new.replaces = self.replaced(&replaces);
         new.rehashed = rehashed;
-        match self.complete(&mut new, tried).await? {
+        match self.complete(&mut new, &known.user, Some(tried), proven).await? {
             Some(seq) => {
                 self.settled(seq).await?;
-                Ok(LoggedIn { token, session: new.session, user: known.user.clone(), browser })
+                let user = known.user.clone();
+                Ok(FirstStep::LoggedIn(Box::new(LoggedIn { token, session: new.session, user, browser })))
             }
             None => {
                 let now = new.session.created_at;
@@ -114,7 +159,13 @@ impl Service {
     }
 
     /// A session that begins now.
-    fn session_for(&self, known: &Credentials, token: &Token, remembered: bool, client: Client) -> Result<NewSession> {
+    pub(super) fn session_for(
+        &self,
+        known: &Credentials,
+        token: &Token,
+        remembered: bool,
+        client: Client,
+    ) -> Result<NewSession> {
         let now = self.parts.clock.now();
         let session = Session {
             id: SessionId::random(&*self.parts.entropy)?,
@@ -132,23 +183,46 @@ impl Service {
             cap: self.parts.sessions_per_user.get(),
             replaces: Vec::new(),
             rehashed: None,
+            proof: Proof::NoFactor,
+            pending: None,
             resets: Vec::new(),
             unflushed: Some(MOST_UNFLUSHED),
         })
     }
 
-    /// Makes the session of a try that was right, which resets its counters. `None`: it was superseded, and has failed.
-    async fn complete(&self, new: &mut NewSession, tried: Try<'_>) -> Result<Option<Seq>> {
-        new.resets = tried.resets(new.session.user_id);
+    /// The sessions that end for a new one: those whose tokens were issued here.
+    pub(super) fn replaced(&self, tokens: &[Token]) -> Vec<TokenHash> {
+        tokens.iter().filter(|old| self.issued(old)).map(Token::hash).collect()
+    }
+
+    /// Makes the session of tries that were right, of a password and of a code, which resets their counters. `None`: it was
+    /// superseded, and has failed.
+    pub(super) async fn complete(
+        &self,
+        new: &mut NewSession,
+        user: &User,
+        tried: Option<Try<'_>>,
+        proven: Proven<'_>,
+    ) -> Result<Option<Seq>> {
+        let Proven { proof, tried: code } = proven;
+        let tries: Vec<_> = tried.into_iter().chain(code).collect();
+        new.proof = proof.unwrap_or(Proof::NoFactor);
+        new.resets = tries.iter().flat_map(|tried| tried.resets(user.id)).collect();
+        new.resets.sort_unstable_by_key(|key| *key.as_bytes());
+        new.resets.dedup();
         match self.create_session(new).await {
             Ok(Created::Yes(seq)) => {
-                tried.succeeded();
+                tries.into_iter().for_each(Try::succeeded);
                 Ok(Some(seq))
             }
             Ok(Created::Superseded) => Ok(None),
+            // The code was used meanwhile.
+            Ok(Created::Unproven) => self.wrong_code(user, &new.session.client).await,
             Ok(Created::Unflushed { .. }) => Err(Error::Bug("flushed, and still not decided".into())),
             Err(error) => {
-                tried.give_back().await;
+                for tried in tries {
+                    tried.give_back().await;
+                }
                 Err(error)
             }
         }
@@ -156,11 +230,11 @@ impl Service {
 
     /// Makes a session. Where another one of the user has to make room, and the memory of replicas decides which was not
     /// seen for longest, they store that first.
-    async fn create_session(&self, new: &mut NewSession) -> Result<Created> {
+    pub(super) async fn create_session(&self, new: &mut NewSession) -> Result<Created> {
         let Parts { store, lifetimes, clock, .. } = &self.parts;
         let (sessions, seq) = match store.create_session(new.clone()).await? {
             Created::Unflushed { sessions, seq } => (sessions, seq),
-            created @ (Created::Yes(_) | Created::Superseded) => return Ok(created),
+            created @ (Created::Yes(_) | Created::Superseded | Created::Unproven) => return Ok(created),
         };
         let others = async { Ok(self.parts.coherence.flushed(seq).await?) };
         try_join(self.flush(&sessions), others).await?;

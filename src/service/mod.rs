@@ -1,12 +1,13 @@
 //! Every business rule, once. Knows nothing of HTTP and nothing of SQL.
 //!
-//! `login` begins sessions, `verify` checks them, `logout` ends those that a request presents, and `sessions` lists a
-//! user's and ends any of them. `password_change` sets one's own password. `accounts` is what may be done to any account,
-//! by the `operator` and by an `admin`, and `transfer` takes users over from elsewhere; `selection` is about the sessions
-//! of all users, and `audit` about reading what happened. `first_password` is about the password that was made up for the
-//! first user, and `replicas` about the processes that serve. `health` says whether this one can serve, `hashes` finds out
-//! how long refusals have to take, `refusals` records in the log and the audit who was refused, `throttle` checks passwords
-//! within the `limits` on tries, and `error` is all that can go wrong.
+//! `login` begins sessions, and `login_code` those that need a second step; `verify` checks them, `logout` ends those that a
+//! request presents, and `sessions` lists a user's and ends any of them. `password_change` sets one's own password, and
+//! `second_factor` is about what a login needs beside it. `accounts` is what may be done to any account, by the `operator`
+//! and by an `admin`, and `transfer` takes users over from elsewhere; `selection` is about the sessions of all users, and
+//! `audit` about reading what happened. `first_password` is about the password that was made up for the first user, and
+//! `replicas` about the processes that serve. `health` says whether this one can serve, `hashes` finds out how long refusals
+//! have to take, `refusals` records in the log and the audit who was refused, `throttle` checks passwords within the
+//! `limits` on tries, and `error` is all that can go wrong.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -27,6 +28,7 @@ use crate::domain::cursor::CursorKey;
 use crate::domain::entropy::Entropy;
 use crate::domain::id::UserId;
 use crate::domain::revocation::Seq;
+use crate::domain::second_factor::sealed::FactorKeys;
 use crate::domain::session::Lifetimes;
 use crate::domain::token::TokenKey;
 use crate::password::Hasher;
@@ -42,11 +44,13 @@ mod hashes;
 pub mod health;
 pub mod limits;
 pub mod login;
+pub mod login_code;
 mod logout;
 pub mod operator;
 pub mod password_change;
 mod refusals;
 pub mod replicas;
+pub mod second_factor;
 pub mod selection;
 pub mod sessions;
 mod throttle;
@@ -80,6 +84,10 @@ pub struct Parts {
     pub first_password_file: PathBuf,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// The keys of second factors.
+    pub factor_keys: FactorKeys,
+    /// The name of this service in authenticators.
+    pub issuer: String,
     /// How long sessions live.
     pub lifetimes: Lifetimes,
     /// Whether to end one's other sessions takes a login a short while ago (OWASP ASVS 7.5.2).

@@ -163,6 +163,14 @@ impl Operator<'_> {
         Ok(revoked)
     }
 
+    /// Removes a user's second factor, which ends every session of theirs.
+    ///
+    /// # Errors
+    /// [`NotFound`](super::Error::NotFound) when the user is gone, or has no second factor.
+    pub async fn reset_second_factor(&self, user: UserId) -> Result<Revoked> {
+        self.authority.reset_second_factor(self.service, user).await
+    }
+
     /// Ends one session.
     ///
     /// # Errors

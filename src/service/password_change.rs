@@ -86,7 +86,12 @@ impl Service {
     }
 
     /// Records that a change was refused.
-    async fn wrong_current_password<T>(&self, principal: &Principal, user: &User, client: &Client) -> Result<T> {
+    pub(super) async fn wrong_current_password<T>(
+        &self,
+        principal: &Principal,
+        user: &User,
+        client: &Client,
+    ) -> Result<T> {
         let (session, now) = (principal.session_id(), self.parts.clock.now());
         self.refusals.password_change(user, session, client, now).await?;
         Err(Error::BadCredentials)

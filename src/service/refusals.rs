@@ -27,8 +27,10 @@ const KINDS: usize = 1024;
 const UNKNOWN_NAMES: usize = 20;
 /// How often windows that have ended are looked for.
 const LOOK: Duration = Duration::from_secs(1);
-/// The word in the event where a change of password was refused, and not a login.
+/// The word in the event where a change that needs the password was refused, and not a login.
 const PASSWORD: &str = "password";
+/// The word in the event where a code of the second factor was wrong.
+const CODE: &str = "code";
 
 /// The refusals that share one count. They are grouped by what was typed and not by the user it belongs to, or the
 /// answer would take longer for a new name than for another name of the same user.
@@ -42,6 +44,8 @@ enum Kind {
     Impossible,
     /// Changes of the same user's password, from the same address.
     PasswordChange { user: UserId, ip: String },
+    /// Codes of the same user's second factor, from the same address.
+    Code { user: UserId, ip: String },
     /// All refusals for which there was no room as a kind of their own.
     Others,
 }
@@ -74,7 +78,7 @@ impl Windows {
             if kinds.len() < KINDS || kinds.contains_key(&kind) { kind } else { Kind::Others }
         };
         let like = || match kind {
-            Kind::Login { .. } | Kind::PasswordChange { .. } => {
+            Kind::Login { .. } | Kind::PasswordChange { .. } | Kind::Code { .. } => {
                 Event { session: None, user_agent: None, request_id: None, ..event.clone() }
             }
             Kind::UnknownNames { .. } => {
@@ -185,6 +189,21 @@ impl Refusals {
         self.record(Kind::PasswordChange { user: user.id, ip: client.ip.clone() }, event).await
     }
 
+    /// A code of a user's second factor was wrong.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(super) async fn code(&self, user: &User, client: &Client, at: Timestamp) -> Result<()> {
+        let event = Event {
+            ip: Some(client.ip.clone()),
+            detail: Some(Cow::Borrowed(CODE)),
+            name: Some(user.username.as_str().to_owned()),
+            user_agent: Some(client.user_agent.clone()),
+            ..Event::about(user.id, EventKind::LoginFailed, Actor::Anonymous, at)
+        };
+        self.record(Kind::Code { user: user.id, ip: client.ip.clone() }, event).await
+    }
+
     fn refused_login(
         &self,
         typed: &LoginName,
@@ -249,9 +268,11 @@ fn log(event: &Event, more: Option<i64>) {
     let Event { user, ip, detail, name, user_agent, .. } = event;
     let (ip, name, user_agent) = (ip.as_deref(), name.as_deref(), user_agent.as_deref());
     let (username, name_hash) = if user.is_some() { (name, None) } else { (None, name) };
-    let what = match (detail, more) {
+    let what = match (detail.as_deref(), more) {
         (None, None) => "login refused",
         (None, Some(_)) => "more logins refused",
+        (Some(CODE), None) => "code refused",
+        (Some(CODE), Some(_)) => "more codes refused",
         (Some(_), None) => "change of password refused",
         (Some(_), Some(_)) => "more changes of a password refused",
     };

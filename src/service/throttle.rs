@@ -72,6 +72,21 @@ impl Service {
         }
     }
 
+    /// Counts a try of a code as failed, unless it must wait. It stays one unless what is returned is told otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Throttled`] with the wait, at once.
+    pub(super) async fn book_code(&self, user: UserId, from: &TriedFrom) -> Result<Try<'_>> {
+        self.refuse_address(from.address)?;
+        let counters = self.limits.counters(Whose::Code(user), from);
+        let share = share(&counters, from.address);
+        let booked = match self.refuse_waiting(&counters).await {
+            Ok(()) => self.book(&counters, from.address, share).await,
+            Err(refused) => Err(refused),
+        };
+        booked.map_err(|refused| self.counted_refusal(refused))
+    }
+
     /// Refuses whatever comes from an address from which too much was wrong, or which holds as many places in the queue as it
     /// may, before it costs the store anything.
     ///

@@ -150,6 +150,7 @@ impl Service {
             Err(Error::NoSession) => CheckResult::refused,
             Err(
                 Error::BadCredentials
+                | Error::SecondFactorRequired { .. }
                 | Error::Forbidden
                 | Error::NotFound
                 | Error::PasswordChangeRequired

@@ -8,11 +8,15 @@ use super::opening::ConnectError;
 use crate::config::DatabaseUrl;
 use crate::domain::revocation::Seq;
 
-/// What is copied, in this order: a session refers to its user.
+/// What is copied, in this order: all else of a user refers to them. What is begun and not finished is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
     /// With their password hashes.
     Users,
+    /// In force, with their secrets as they are: encrypted.
+    SecondFactors,
+    /// As hashes.
+    RecoveryCodes,
     /// Live ones, tombstones, and what has expired.
     Sessions,
     /// The audit.
@@ -25,12 +29,22 @@ pub enum Table {
 
 impl Table {
     /// Every table, in the order in which they are copied.
-    pub const ALL: [Self; 5] = [Self::Users, Self::Sessions, Self::Events, Self::Revocations, Self::Throttles];
+    pub const ALL: [Self; 7] = [
+        Self::Users,
+        Self::SecondFactors,
+        Self::RecoveryCodes,
+        Self::Sessions,
+        Self::Events,
+        Self::Revocations,
+        Self::Throttles,
+    ];
 
     /// Its name in either store.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Users => "users",
+            Self::SecondFactors => "second_factors",
+            Self::RecoveryCodes => "recovery_codes",
             Self::Sessions => "sessions",
             Self::Events => "events",
             Self::Revocations => "revocations",
@@ -53,6 +67,10 @@ pub(super) struct Page {
 pub struct Contents {
     /// How many users.
     pub users: i64,
+    /// How many second factors.
+    pub second_factors: i64,
+    /// How many recovery codes.
+    pub recovery_codes: i64,
     /// How many sessions, whatever their state.
     pub sessions: i64,
     /// How many events.
@@ -76,6 +94,8 @@ impl Contents {
     pub const fn rows(&self, table: Table) -> i64 {
         match table {
             Table::Users => self.users,
+            Table::SecondFactors => self.second_factors,
+            Table::RecoveryCodes => self.recovery_codes,
             Table::Sessions => self.sessions,
             Table::Events => self.events,
             Table::Revocations => self.revocations,
@@ -86,10 +106,14 @@ impl Contents {
     /// What distinguishes this source, as it is, from every other and from itself after a change: all but a touch, a
     /// try and a purge write an event.
     pub(super) fn stamp(&self) -> [u8; 32] {
-        let Self { users, sessions, events, revocations, throttles, head: Seq(head), .. } = self;
+        let Self { users, second_factors, recovery_codes, sessions, events, .. } = self;
+        let Self { revocations, throttles, head: Seq(head), .. } = self;
         let Self { touched: (seen, idle), tried: (failures, forgotten), token_key, .. } = self;
         let mut stamp = Sha256::new_with_prefix(token_key);
-        for number in [users, sessions, events, revocations, throttles, head, seen, idle, failures, forgotten] {
+        for number in [users, second_factors, recovery_codes, sessions, events, revocations] {
+            stamp.update(number.to_le_bytes());
+        }
+        for number in [throttles, head, seen, idle, failures, forgotten] {
             stamp.update(number.to_le_bytes());
         }
         stamp.finalize().into()

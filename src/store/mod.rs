@@ -2,7 +2,7 @@
 //!
 //! `connect` picks an implementation by URL; `sqlite` is the embedded one, `postgres` the one that many processes
 //! share. `replicas` is what a store offers in addition if many processes may serve from it, `room` chooses which
-//! sessions end for a new one, `copy` copies an embedded store into the other kind, and `backup` saves one in a file.
+//! sessions end for a new one, `second_factor` has the types of what is about those, `copy` copies an embedded store into the other kind, and `backup` saves one in a file.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use crate::domain::event::{Actor, Event, Origin};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::{Reason, Revocation};
+use crate::domain::second_factor::sealed::KeyId;
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::throttle::{Counter, ThrottleKey};
@@ -33,11 +34,13 @@ pub mod replicas;
 mod room;
 mod rows;
 mod saved;
+mod second_factor;
 mod sqlite;
 mod types;
 
 pub use error::{Cause, Result, StoreError};
 pub use replicas::{News, Replica, Replicas};
+pub use second_factor::{Enrolment, Factor, FactorAct, FactorChange, FactorChanged, PendingLogin};
 pub use types::{
     Added, Booked, Changed, Clash, Common, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch, Import,
     ImportedUser, Initial, ListedSession, Listing, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked,
@@ -131,8 +134,8 @@ pub trait Store: Send + Sync + 'static {
     /// The first stored hash, in the order of their bytes, that was made elsewhere and is `from` or comes after it.
     async fn foreign_hash(&self, from: &str) -> Result<Option<PasswordHash>>;
 
-    /// Makes a session, unless its login is superseded, and ends what it replaces and what is over the cap: the ones not seen
-    /// for longest.
+    /// Makes a session, unless its login is superseded or its second factor is not proven, and ends what it replaces and what
+    /// is over the cap: the ones not seen for longest.
     async fn create_session(&self, new: NewSession) -> Result<Created>;
 
     /// Ends the session a token leads to. Many at once cost one commit.
@@ -144,14 +147,32 @@ pub trait Store: Send + Sync + 'static {
     /// Sets a password and ends every session but the one to keep, which goes on under a new token.
     async fn change_password(&self, change: PasswordChange, reason: Reason) -> Result<Changed>;
 
+    /// A user's second factor, if one is in force.
+    async fn second_factor(&self, user: UserId) -> Result<Option<Factor>>;
+
+    /// The second factor that a user has begun to set up.
+    async fn enrolment(&self, user: UserId) -> Result<Option<Enrolment>>;
+
+    /// Changes a user's second factor.
+    async fn change_second_factor(&self, change: FactorChange, reason: Reason) -> Result<FactorChanged>;
+
+    /// The names of the keys that the secrets of second factors in force are encrypted under.
+    async fn second_factor_keys(&self) -> Result<Vec<KeyId>>;
+
+    /// Keeps a login that waits for a code. Of one user's, a few are kept.
+    async fn add_pending_login(&self, token: TokenHash, login: PendingLogin) -> Result<()>;
+
+    /// The login that waits for a code, by the token that its browser has.
+    async fn pending_login(&self, token: &TokenHash) -> Result<Option<PendingLogin>>;
+
     /// Stores last-seen times of sessions that are live; returns the deadlines that now hold.
     async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>>;
 
     /// Writes events that come with no change, such as a refused login.
     async fn record(&self, events: Vec<Event>) -> Result<()>;
 
-    /// Deletes at most `limit` sessions whose tombstones are not needed after `before`, and log entries that no replica
-    /// needs. Returns how many sessions.
+    /// Deletes at most `limit` sessions whose tombstones are not needed after `before`, log entries that no replica needs,
+    /// and what was begun before then and not finished. Returns how many sessions.
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64>;
 
     /// Deletes the events from before `before` among the `limit` oldest; returns how many.

@@ -7,11 +7,13 @@ use sqlx::encode::IsNull;
 use sqlx::postgres::{PgHasArrayType, PgTypeInfo};
 use sqlx::{ColumnIndex, Database, Decode, Encode, FromRow, Row, Type};
 
-use super::{EventNumber, ListedSession, Lookup, Replica, StoredEvent};
+use super::{Enrolment, EventNumber, Factor, ListedSession, Lookup, PendingLogin, Replica, StoredEvent};
 use crate::domain::clock::Timestamp;
-use crate::domain::id::{ReplicaId, SessionId, UserId};
+use crate::domain::id::{EnrolmentId, ReplicaId, SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Seq;
+use crate::domain::second_factor::sealed::{KeyId, SealedSecret};
+use crate::domain::second_factor::totp::Step;
 use crate::domain::session::{Client, Expiry, Session};
 use crate::domain::text::{Email, Name, Username};
 use crate::domain::throttle::ThrottleKey;
@@ -88,6 +90,7 @@ impl Plain for i64 {
 
 column!(UserId as String, id => id.as_str(), value => value.parse()?);
 column!(SessionId as String, id => id.as_str(), value => value.parse()?);
+column!(EnrolmentId as String, id => id.as_str(), value => value.parse()?);
 column!(ReplicaId as String, id => id.as_str(), value => value.parse()?);
 column!(Username as String, name => name.as_str(), value => Self::stored(value.to_owned()));
 column!(Email as String, email => email.as_str(), value => Self::stored(value.to_owned()));
@@ -95,6 +98,9 @@ column!(Name as String, name => name.as_str(), value => Self::stored(value.to_ow
 column!(PasswordHash as String, hash => hash.as_str(), value => Self::new(value.to_owned()));
 column!(Timestamp as i64, at => at.millis(), value => Self::from_millis(value));
 column!(Seq as i64, seq => seq.0, value => Self(value));
+column!(Step as i64, step => step.0, value => Self(value));
+column!(SealedSecret as Vec<u8>, secret => secret.as_bytes(), value => Self::from_bytes(value.to_vec()));
+column!(KeyId as Vec<u8>, id => id.as_bytes().as_slice(), value => Self::from_bytes(value.try_into()?));
 column!(TokenHash as Vec<u8>, hash => hash.as_bytes().as_slice(), value => Self::from_bytes(value.try_into()?));
 
 column!(ThrottleKey as Vec<u8>, key => key.as_bytes().as_slice(), value => Self::from_bytes(value.try_into()?));
@@ -153,12 +159,13 @@ pub(super) struct AccountRow {
     user: UserRow,
     must_change_password: bool,
     last_login_at: Option<Timestamp>,
+    second_factor: bool,
 }
 
 impl From<AccountRow> for Account {
     fn from(row: AccountRow) -> Self {
-        let AccountRow { user, must_change_password, last_login_at } = row;
-        Self { user: user.into(), must_change_password, last_login_at }
+        let AccountRow { user, must_change_password, last_login_at, second_factor } = row;
+        Self { user: user.into(), must_change_password, last_login_at, second_factor }
     }
 }
 
@@ -328,5 +335,49 @@ pub(super) struct ReplicaRow {
 impl From<ReplicaRow> for Replica {
     fn from(row: ReplicaRow) -> Self {
         Self { id: row.id, beat: row.beat, applied: row.applied, caching: row.caching }
+    }
+}
+
+/// A second factor in force, and how many recovery codes are left.
+#[derive(FromRow)]
+pub(super) struct FactorRow {
+    secret: SealedSecret,
+    last_step: Step,
+    confirmed_at: Timestamp,
+    recovery_codes: i64,
+}
+
+impl From<FactorRow> for Factor {
+    fn from(FactorRow { secret, last_step, confirmed_at, recovery_codes }: FactorRow) -> Self {
+        Self { secret, last_step, confirmed_at, recovery_codes }
+    }
+}
+
+/// A second factor that is being set up.
+#[derive(FromRow)]
+pub(super) struct EnrolmentRow {
+    id: EnrolmentId,
+    secret: SealedSecret,
+    started_at: Timestamp,
+}
+
+impl From<EnrolmentRow> for Enrolment {
+    fn from(EnrolmentRow { id, secret, started_at }: EnrolmentRow) -> Self {
+        Self { id, secret, started_at }
+    }
+}
+
+/// A login that waits for a code.
+#[derive(FromRow)]
+pub(super) struct PendingLoginRow {
+    user_id: UserId,
+    auth_epoch: i64,
+    remembered: bool,
+    expires_at: Timestamp,
+}
+
+impl From<PendingLoginRow> for PendingLogin {
+    fn from(PendingLoginRow { user_id, auth_epoch, remembered, expires_at }: PendingLoginRow) -> Self {
+        Self { user: user_id, auth_epoch, remembered, expires_at }
     }
 }

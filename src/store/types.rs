@@ -7,6 +7,7 @@ use crate::domain::event::{Actor, Origin};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Seq;
+use crate::domain::second_factor::proof::Proof;
 use crate::domain::session::Session;
 use crate::domain::text::{Name, Username};
 use crate::domain::throttle::ThrottleKey;
@@ -39,6 +40,10 @@ pub struct NewSession {
     pub replaces: Vec<TokenHash>,
     /// A password hash with today's parameters, to take the old one's place.
     pub rehashed: Option<PasswordHash>,
+    /// What shows that the user has the second factor.
+    pub proof: Proof,
+    /// The login that waited for it, if one did. It ends.
+    pub pending: Option<TokenHash>,
     /// The counters of failed tries that begin anew, since the login is complete.
     pub resets: Vec<ThrottleKey>,
     /// How much later than stored a session may have been seen by a replica; none once every replica has stored when it
@@ -51,8 +56,11 @@ pub struct NewSession {
 pub enum Created {
     /// It was made. The sessions that ended for it are settled with this number.
     Yes(Seq),
-    /// It was superseded: since the password was checked, it changed or the user was disabled.
+    /// It was superseded: since the password was checked, it changed or the user was disabled, or the login that waited for
+    /// a code is over.
     Superseded,
+    /// The second factor is not proven, or not any more.
+    Unproven,
     /// It was not made yet, and nothing was changed: which sessions have to end depends on last-seen times that
     /// replicas may have in memory. The caller tries again once those are stored.
     Unflushed {

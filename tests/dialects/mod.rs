@@ -6,3 +6,4 @@ mod medama;
 pub mod openapi;
 mod parity;
 mod rocketchat;
+mod second_factor;

@@ -12,6 +12,7 @@ use sessiond::domain::event::{Actor, Origin};
 use sessiond::domain::id::{SessionId, UserId};
 use sessiond::domain::password::PasswordHash;
 use sessiond::domain::revocation::{Reason, Revocation, Seq, Why};
+use sessiond::domain::second_factor::proof::Proof;
 use sessiond::domain::session::{Client, Expiry, Seen, Session};
 use sessiond::domain::text::{Email, Name, Username};
 use sessiond::domain::token::TokenHash;
@@ -138,6 +139,8 @@ pub fn login_of(user: UserId, number: u64) -> NewSession {
         cap: 100,
         replaces: Vec::new(),
         rehashed: None,
+        proof: Proof::NoFactor,
+        pending: None,
         resets: Vec::new(),
         unflushed: None,
     }

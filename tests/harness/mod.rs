@@ -26,6 +26,7 @@ use tokio::net::TcpStream;
 pub use self::database::{Database, StoreKind};
 use sessiond_support::wait::until;
 
+pub mod authenticator;
 pub mod back_end;
 pub mod database;
 pub mod fleet;

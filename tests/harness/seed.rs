@@ -9,6 +9,7 @@ use sessiond::domain::clock::{Clock as _, SystemClock};
 use sessiond::domain::entropy::SystemEntropy;
 use sessiond::domain::event::{Actor, Origin};
 use sessiond::domain::id::{SessionId, UserId};
+use sessiond::domain::second_factor::proof::Proof;
 use sessiond::domain::session::{Client, Expiry, Session};
 use sessiond::domain::text::{Name, Username};
 use sessiond::domain::user::NewUser;
@@ -69,6 +70,8 @@ pub async fn sessions<const EACH: usize>(url: &str, users: usize) -> Vec<[Logged
                 cap: EACH,
                 replaces: Vec::new(),
                 rehashed: None,
+                proof: Proof::NoFactor,
+                pending: None,
                 resets: Vec::new(),
                 unflushed: None,
             };

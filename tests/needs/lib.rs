@@ -5,9 +5,9 @@
 
 use proc_macro::{Delimiter, TokenStream, TokenTree};
 
-/// A test that needs something: `postgres`, `initdb`, `fail2ban`, `faketime`, `mount`, `root`, a proxy such as `nginx`, or
-/// what makes hashes such as `htpasswd`, several separated by commas. It stands above the attribute that makes a test of the
-/// function.
+/// A test that needs something: `postgres`, `initdb`, `fail2ban`, `faketime`, `oathtool`, `zbarimg`, `mount`, `root`, a proxy
+/// such as `nginx`, or what makes hashes such as `htpasswd`, several separated by commas. It stands above the attribute that
+/// makes a test of the function.
 #[proc_macro_attribute]
 pub fn needs(what: TokenStream, test: TokenStream) -> TokenStream {
     let mut absent = Vec::new();
@@ -80,6 +80,8 @@ fn look_up(word: &str) -> Option<(bool, &'static str)> {
         "caddy" => (cfg!(has_caddy), "caddy (tests/proxies/install)"),
         "traefik" => (cfg!(has_traefik), "traefik (tests/proxies/install)"),
         "envoy" => (cfg!(has_envoy), "envoy (tests/proxies/install)"),
+        "oathtool" => (cfg!(has_oathtool), "oathtool"),
+        "zbarimg" => (cfg!(has_zbarimg), "zbarimg (zbar-tools)"),
         "htpasswd" => (cfg!(has_htpasswd), "htpasswd (apache2-utils)"),
         "argon2" => (cfg!(has_argon2), "argon2"),
         "jq" => (cfg!(has_jq), "jq"),

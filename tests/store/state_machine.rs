@@ -234,7 +234,7 @@ impl Real {
         let (name, client, from) = (LoginName::username(USERS[user]), Client::default(), TriedFrom::default());
         self.core
             .service
-            .login(Login { name, password, remembered: false, replaces, new_password: None, client, from })
+            .login(Login { name, password, code: None, remembered: false, replaces, new_password: None, client, from })
             .await
     }
 

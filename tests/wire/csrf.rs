@@ -95,7 +95,8 @@ fn changing(session: &str) -> Vec<(Method, String)> {
 /// The refusal in the words of the path's dialect.
 fn assert_wrong_place(reply: &Reply, path: &str, why: &str) {
     assert!(reply.all("set-cookie").is_empty(), "{why}: {path}");
-    if ["/login", "/logout", "/sessions", "/password"].contains(&path) || path.starts_with("/admin/") {
+    let pages = ["/login", "/login/code", "/logout", "/sessions", "/password", "/second-factor"];
+    if pages.contains(&path) || path.starts_with("/admin/") {
         let page = reply.text();
         assert_eq!((reply.status, page.contains("asked for by another site")), (403, true), "{why}: {path}: {page}");
         return;

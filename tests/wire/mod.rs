@@ -20,5 +20,6 @@ mod principal;
 mod proxies;
 mod readiness;
 mod refused;
+mod second_factor;
 mod throttles;
 mod verify;

@@ -17,6 +17,7 @@ pub fn routes() -> Routes<Canonical> {
         .change_by_patch("/users/{id}", users::edit)
         .revoke_by_delete("/users/{id}", users::delete)
         .revoke("/users/{id}/password", users::set_password)
+        .revoke_by_delete("/users/{id}/second-factor", users::reset_second_factor)
         .change("/users/{id}/unlock", users::unlock)
         .get("/users/{id}/sessions", sessions::list_of_user)
         .revoke_by_delete("/users/{id}/sessions", sessions::revoke_all_of_user)

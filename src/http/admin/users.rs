@@ -28,6 +28,7 @@ struct AccountView<'a> {
     disabled_at: Option<String>,
     must_change_password: bool,
     last_login_at: Option<String>,
+    second_factor: bool,
 }
 
 impl<'a> AccountView<'a> {
@@ -37,6 +38,7 @@ impl<'a> AccountView<'a> {
             disabled_at: account.user.disabled_at.map(Timestamp::rfc3339),
             must_change_password: account.must_change_password,
             last_login_at: account.last_login_at.map(Timestamp::rfc3339),
+            second_factor: account.second_factor,
         }
     }
 }
@@ -121,6 +123,16 @@ pub async fn edit(
 /// `DELETE /api/v1/admin/users/{id}`: for good, with every session.
 pub async fn delete(State(app): State<App>, administrator: Administrator, path: IdInPath) -> Answer<Canonical> {
     let revoked = administrator.powers(&app)?.delete(id(path)?).await?;
+    Ok(json(StatusCode::OK, &Revoked { revoked }))
+}
+
+/// `DELETE /api/v1/admin/users/{id}/second-factor`: another user's, who has lost it.
+pub async fn reset_second_factor(
+    State(app): State<App>,
+    administrator: Administrator,
+    path: IdInPath,
+) -> Answer<Canonical> {
+    let revoked = administrator.powers(&app)?.reset_second_factor(id(path)?).await?;
     Ok(json(StatusCode::OK, &Revoked { revoked }))
 }
 

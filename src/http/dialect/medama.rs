@@ -11,6 +11,7 @@ use crate::http::refusal::{Answer, Dialect, Problem, Refusal, json, with_cookies
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::{Caller, Cookies};
+use crate::http::request::second_factor::CodeHeader;
 use crate::http::request::state::App;
 use crate::http::routes::Routes;
 use crate::service::Error;
@@ -32,12 +33,14 @@ pub async fn login(
     Sender(client): Sender,
     from: TriedFrom,
     cookies: Cookies,
+    CodeHeader(in_header): CodeHeader,
     body: Payload<Medama>,
 ) -> Answer<Medama> {
     let mut fields = body.json()?;
     let login = Login {
         name: LoginName::either(&fields.text("username")?),
         password: fields.text("password")?,
+        code: fields.optional_text("code")?.or(in_header),
         remembered: false,
         replaces: cookies.tokens(),
         new_password: None,
@@ -84,6 +87,8 @@ impl Dialect for Medama {
         use StatusCode as S;
         let (status, message): (_, &str) = match refusal {
             Refusal::Service(Error::BadCredentials) => (S::UNAUTHORIZED, "invalid username or password"),
+            Refusal::Service(Error::SecondFactorRequired { wrong: false }) => (S::UNAUTHORIZED, "code required"),
+            Refusal::Service(Error::SecondFactorRequired { wrong: true }) => (S::UNAUTHORIZED, "invalid code"),
             Refusal::Service(Error::NoSession) => (S::UNAUTHORIZED, "not logged in"),
             Refusal::Service(Error::Forbidden | Error::ReauthenticationRequired) => (S::FORBIDDEN, "not allowed"),
             Refusal::Service(Error::PasswordChangeRequired) => (S::FORBIDDEN, "the password has to be changed first"),

@@ -21,7 +21,9 @@ impl Dialect for Pages {
             return PageError::Reauthenticate.response();
         }
         let status = match refusal {
-            Refusal::Service(Error::NoSession | Error::BadCredentials) => S::UNAUTHORIZED,
+            Refusal::Service(Error::NoSession | Error::BadCredentials | Error::SecondFactorRequired { .. }) => {
+                S::UNAUTHORIZED
+            }
             Refusal::Service(Error::Forbidden | Error::PasswordChangeRequired | Error::ReauthenticationRequired)
             | Refusal::WrongPlace => S::FORBIDDEN,
             Refusal::Service(Error::NotFound) | Refusal::UnknownRoute => S::NOT_FOUND,

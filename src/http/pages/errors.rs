@@ -18,8 +18,18 @@ use crate::http::request::state::App;
 use crate::http::routes;
 
 /// The paths of pages, whose names with a slash behind them lead to them.
-const PAGES: [&str; 8] =
-    ["/login", "/logout", "/sessions", "/password", "/admin", "/admin/users", "/admin/sessions", "/admin/events"];
+const PAGES: [&str; 10] = [
+    "/login",
+    "/login/code",
+    "/logout",
+    "/sessions",
+    "/password",
+    "/second-factor",
+    "/admin",
+    "/admin/users",
+    "/admin/sessions",
+    "/admin/events",
+];
 
 /// What went wrong, and the way on.
 #[derive(Template)]

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use askama::Template;
 use axum::extract::State;
-use http::{StatusCode, Uri};
+use axum::response::Response;
+use http::{HeaderValue, StatusCode, Uri};
 
 use super::dialect::Pages;
 use super::render::{Reader, page, page_with_script, see_other};
@@ -16,11 +17,11 @@ use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::{Caller, Cookies};
 use crate::http::request::fields::Fields;
-use crate::http::request::return_to::{ReturnTo, said};
+use crate::http::request::return_to::{LONGEST_LOCATION, ReturnTo, said};
 use crate::http::request::state::App;
 use crate::service::Error;
 use crate::service::limits::TriedFrom;
-use crate::service::login::Login;
+use crate::service::login::{FirstStep, LoggedIn, Login};
 
 /// The form.
 #[derive(Template)]
@@ -30,11 +31,19 @@ struct Form<'f> {
     brand: &'f Brand,
     error: Option<Cow<'static, str>>,
     notice: Option<&'static str>,
-    /// Whether a one-time password has to be changed.
-    new_password: bool,
+    beside: Beside,
     username: &'f str,
     remember: bool,
     return_to: &'f str,
+}
+
+/// What is asked for beside the password.
+#[derive(Clone, Copy, Default)]
+struct Beside {
+    /// A new one, since a one-time password has to be changed.
+    new_password: bool,
+    /// A code of the second factor.
+    code: bool,
 }
 
 /// Words for those whose application does not get the cookie. A redirect would have them sent back and forth.
@@ -85,7 +94,7 @@ pub async fn form(
         brand: &app.brand,
         error: None,
         notice: caller.as_ref().map(|_| reader.t.again_because).or(signed_out),
-        new_password: false,
+        beside: Beside::default(),
         username: caller.as_ref().map_or("", |principal| principal.identity.username()),
         remember,
         return_to: &raw,
@@ -107,34 +116,50 @@ pub async fn sign_in(
     let (username, password) = (text(fields.optional_text("username")?), text(fields.optional_text("password")?));
     let new_password = fields.optional_text("new_password")?.filter(|new| !new.is_empty());
     let (remember, return_to) = (fields.flag("remember")?, said(fields.optional_text("return_to")?));
-    let changing = new_password.is_some();
-    let again = |status, error: Cow<'static, str>, new_password| {
+    let code = fields.optional_text("code")?.filter(|code| !code.is_empty());
+    let (changing, with_code) = (new_password.is_some(), code.is_some());
+    let again_with = |status, error: Cow<'static, str>, beside: Beside| {
         let form = Form {
             t: reader.t,
             brand: &app.brand,
             error: Some(error),
             notice: None,
-            new_password,
+            beside,
             username: &username,
             remember,
             return_to: &return_to,
         };
-        if new_password { page_with_script(status, &form) } else { page(status, &form) }
+        if beside.new_password { page_with_script(status, &form) } else { page(status, &form) }
     };
+    let again = |status, error, new_password| again_with(status, error, Beside { new_password, code: with_code });
     if username.is_empty() || password.is_empty() {
         return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, reader.t.required.into(), changing));
     }
     let login = Login {
         name: LoginName::either(&username),
         password,
+        code,
         remembered: remember,
         replaces: cookies.tokens(),
         new_password,
         client,
         from,
     };
-    let logged_in = match app.service.login(login).await {
-        Ok(logged_in) => logged_in,
+    let logged_in = match app.service.login_in_steps(login).await {
+        Ok(FirstStep::LoggedIn(logged_in)) => logged_in,
+        Ok(FirstStep::CodeNeeded(token)) => {
+            let code = see_other(&with_return_to("/login/code", &return_to));
+            return Ok(with_cookies(code, vec![app.cookie.set_waiting(Some(&token))]));
+        }
+        // The password has to be changed at this login, so the code is asked for beside it.
+        Err(Error::SecondFactorRequired { wrong }) => {
+            let words = if wrong { reader.t.wrong_code } else { reader.t.code_required };
+            return Ok(again_with(
+                StatusCode::UNAUTHORIZED,
+                words.into(),
+                Beside { new_password: changing, code: true },
+            ));
+        }
         Err(Error::BadCredentials) => return Ok(again(StatusCode::UNAUTHORIZED, reader.t.no_match.into(), changing)),
         Err(Error::PasswordChangeRequired) => {
             return Ok(again(StatusCode::FORBIDDEN, reader.t.one_time_password.into(), true));
@@ -151,11 +176,32 @@ pub async fn sign_in(
         }
         Err(error) => return Err(error.into()),
     };
-    let until = logged_in.session.expiry.absolute.since(logged_in.session.created_at);
-    let lines = cookies.set_at_login(&logged_in.token, remember.then_some(until), &logged_in.browser, &app);
-    let onward = match ReturnTo::read(&return_to, &reader.headers, &app) {
+    Ok(go_on(&logged_in, &return_to, &cookies, Vec::new(), &reader, &app))
+}
+
+/// Sets the cookie of a login after other `lines`, and sends the person back to where they came from.
+pub(super) fn go_on(
+    logged_in: &LoggedIn,
+    return_to: &str,
+    cookies: &Cookies,
+    mut lines: Vec<HeaderValue>,
+    reader: &Reader,
+    app: &App,
+) -> Response {
+    let LoggedIn { token, session, browser, .. } = logged_in;
+    let until = session.expiry.absolute.since(session.created_at);
+    lines.extend(cookies.set_at_login(token, session.remembered.then_some(until), browser, app));
+    let onward = match ReturnTo::read(return_to, &reader.headers, app) {
         to @ (ReturnTo::Sessions | ReturnTo::Ours(_)) => see_other(to.location()),
         ReturnTo::Listed(url) => page(StatusCode::OK, &Onward { t: reader.t, brand: &app.brand, url: &url }),
     };
-    Ok(with_cookies(onward, lines))
+    with_cookies(onward, lines)
+}
+
+/// A page of signing in, from which one gets back to where one came from.
+pub(super) fn with_return_to(path: &str, return_to: &str) -> String {
+    let to: String = form_urlencoded::byte_serialize(return_to.as_bytes()).collect();
+    let whole = format!("{path}?return_to={to}");
+    let fits = !return_to.is_empty() && whole.len() <= LONGEST_LOCATION;
+    if fits { whole } else { path.to_owned() }
 }

@@ -15,9 +15,12 @@ mod card;
 mod dialect;
 pub mod errors;
 mod login;
+mod login_code;
 mod logout;
 mod password;
+mod qr;
 mod render;
+mod second_factor;
 mod sessions;
 mod signed_in;
 mod texts;
@@ -28,12 +31,16 @@ pub fn routes() -> Routes<Pages> {
         .get("/", sessions::home)
         .get("/login", login::form)
         .change("/login", login::sign_in)
+        .get("/login/code", login_code::form)
+        .change("/login/code", login_code::sign_in)
         .get("/logout", logout::form)
         .revoke("/logout", logout::sign_out)
         .get("/sessions", sessions::list)
         .revoke("/sessions", sessions::revoke)
         .get("/password", password::form)
         .revoke("/password", password::change)
+        .get("/second-factor", second_factor::show)
+        .revoke("/second-factor", second_factor::change)
         .get("/.well-known/change-password", password::well_known)
         .get("/assets/{name}", assets::serve);
     admin::add_routes(routes)

@@ -53,6 +53,8 @@ pub async fn list(State(app): State<App>, reader: Reader, SignedIn(caller): Sign
     }
     let ended = query.number("ended")?;
     let changed = query.optional_text("password_changed")?.map(|_| t.password_changed);
+    let removed = query.optional_text("second_factor_removed")?.map(|_| t.second_factor_removed);
+    let changed = changed.or(removed);
     let ended = ended.map(|count: usize| t.sessions_ended(u64::try_from(count).unwrap_or(u64::MAX)));
     let notice = ended.map(|ended| changed.map_or_else(|| ended.clone(), |changed| format!("{changed} {ended}")));
     let mut sessions = app.service.sessions(&caller).await?;

@@ -11,6 +11,7 @@ pub mod navigation;
 pub mod origin;
 pub mod page;
 pub mod return_to;
+pub mod second_factor;
 pub mod single;
 pub mod state;
 pub mod tried_from;

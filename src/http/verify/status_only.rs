@@ -16,7 +16,9 @@ impl Dialect for StatusOnly {
     /// A check that cannot be decided is 503, which no proxy takes for "allowed".
     fn refuse(refusal: &Refusal) -> Response {
         let status = match refusal {
-            Refusal::Service(Error::NoSession | Error::BadCredentials) => StatusCode::UNAUTHORIZED,
+            Refusal::Service(Error::NoSession | Error::BadCredentials | Error::SecondFactorRequired { .. }) => {
+                StatusCode::UNAUTHORIZED
+            }
             Refusal::Service(Error::Forbidden | Error::PasswordChangeRequired | Error::ReauthenticationRequired)
             | Refusal::WrongPlace => StatusCode::FORBIDDEN,
             Refusal::Service(Error::NotFound) | Refusal::UnknownRoute => StatusCode::NOT_FOUND,

@@ -75,6 +75,8 @@ pub(super) enum Whose<'a> {
     Name(&'a LoginName, Option<UserId>),
     /// That of the user of a live session. What strangers try counts elsewhere, so it stands in nobody's way here.
     Session(UserId, SessionId),
+    /// A code of the second factor of this user, whose password was right.
+    Code(UserId),
 }
 
 /// The limits.
@@ -95,6 +97,7 @@ impl Limits {
     pub(super) fn counters(&self, whose: Whose<'_>, from: &TriedFrom) -> Vec<Counter> {
         match whose {
             Whose::Session(user, session) => vec![self.secret.session(user, session)],
+            Whose::Code(user) => vec![self.secret.code(user)],
             Whose::Name(name, account) => {
                 if let Some((user, mark)) = self.known_browser(account, from) {
                     return vec![self.secret.browser(user, mark)];

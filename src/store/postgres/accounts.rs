@@ -9,6 +9,7 @@ use super::super::rows::AccountRow;
 use super::super::{Added, Changed, Deleted, Edited, Initial, PasswordChange, Result, Revoked};
 use super::change::{Change, GivenSeq, Live, Operation};
 use super::pool::Pool;
+use super::second_factors;
 use super::sessions::revoked;
 use super::throttles::lift;
 use crate::domain::clock::Timestamp;
@@ -113,7 +114,8 @@ impl Operation for ChangePassword {
 
 /// The columns of an account.
 const ACCOUNT: &str = "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-         updated_at AS user_updated_at, must_change_password, last_login_at
+         updated_at AS user_updated_at, must_change_password, last_login_at,
+         EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
      FROM users WHERE id = $1 AND deleted_at IS NULL";
 
 /// A user as administrators see them.
@@ -126,7 +128,8 @@ pub(super) async fn account(pool: &Pool, user: UserId) -> Result<Option<Account>
 pub(super) async fn accounts(pool: &Pool, after: Option<(Timestamp, UserId)>, limit: u32) -> Result<Vec<Account>> {
     let accounts = query_as(
         "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-             updated_at AS user_updated_at, must_change_password, last_login_at
+             updated_at AS user_updated_at, must_change_password, last_login_at,
+             EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
          FROM users WHERE deleted_at IS NULL AND (created_at, id) > ($1, $2)
          ORDER BY created_at, id LIMIT $3",
     );
@@ -236,7 +239,8 @@ impl Operation for EditUser {
 fn locked(user: UserId) -> QueryAs<'static, Postgres, AccountRow, PgArguments> {
     query_as(
         "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-             updated_at AS user_updated_at, must_change_password, last_login_at
+             updated_at AS user_updated_at, must_change_password, last_login_at,
+             EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
          FROM users WHERE id = $1 AND deleted_at IS NULL FOR UPDATE",
     )
     .bind(user)
@@ -264,6 +268,7 @@ impl Operation for DeleteUser {
         if *admin && disabled_at.is_none() && !another_admin(change, *user).await? {
             return Ok(Box::new(|_| Deleted::LastAdmin));
         }
+        second_factors::remove(change, *user).await?;
         // No username has an `@`, so the row is in no name's way.
         let erase = query(
             "UPDATE users SET deleted_at = $2, disabled_at = $2, updated_at = $2, auth_epoch = auth_epoch + 1,

@@ -72,6 +72,8 @@ impl Target {
     pub(in super::super) async fn reached(&mut self, table: Table) -> Result<(i64, String)> {
         let sql = match table {
             Table::Users => "SELECT count(*), coalesce(max(id), '') FROM users",
+            Table::SecondFactors => "SELECT count(*), coalesce(max(user_id), '') FROM second_factors",
+            Table::RecoveryCodes => "SELECT count(*), coalesce(max(hash), '') FROM recovery_codes",
             Table::Sessions => "SELECT count(*), coalesce(max(number), 0)::text FROM sessions",
             Table::Events => "SELECT count(*), coalesce(max(number), 0)::text FROM events",
             Table::Revocations => "SELECT count(*), coalesce(max(seq), 0)::text FROM revocations",
@@ -89,6 +91,8 @@ impl Target {
                 "COPY users (id, username, username_key, email, email_key, name, admin, password_hash, auth_epoch, disabled_at,
                      created_at, updated_at, must_change_password, password_expires_at, last_login_at, deleted_at) FROM STDIN"
             }
+            Table::SecondFactors => "COPY second_factors (user_id, secret, last_step, confirmed_at) FROM STDIN",
+            Table::RecoveryCodes => "COPY recovery_codes (hash, user_id) FROM STDIN",
             Table::Sessions => {
                 "COPY sessions (number, id, token_hash, user_id, created_at, last_seen_at, idle_expires_at,
                      expires_at, remembered, ip, user_agent, host, revoked_at, revoked_by, revoked_why, revoked_seq, archived)
@@ -109,7 +113,8 @@ impl Target {
     /// away, all at once. A database that does not hold what it should, or is served from, keeps the mark.
     pub(in super::super) async fn finish(&mut self, contents: &Contents) -> std::result::Result<(), CopyError> {
         // Otherwise the first statements would be planned as for empty tables.
-        patiently(self.0.run("ANALYZE users, sessions, events, revocations, throttles")).await?;
+        let analyze = "ANALYZE users, second_factors, recovery_codes, sessions, events, revocations, throttles";
+        patiently(self.0.run(analyze)).await?;
         if !self.holds(|table| contents.rows(table)).await? || self.is_served().await? {
             return Err(CopyError::Disturbed);
         }

@@ -3,7 +3,7 @@
 //! `address` reads the URL, `guard` keeps the password from servers without TLS, `connection` is one connection, `gate` opens
 //! them and `pool` is some of them, with a `deadline` on everything. `migrate` makes the tables, `copy` fills all of them at
 //! once, and `start` is about the first connection. `change` is a transaction and what it ends with, `audit` included:
-//! `throttles`, `sessions`, `accounts` and `import` are the operations in it. `stretches` are lists over all users. `lookups` and `logouts` put many into one statement, and `replicas` is what
+//! `throttles`, `second_factors`, `sessions`, `accounts` and `import` are the operations in it. `stretches` are lists over all users. `lookups` and `logouts` put many into one statement, and `replicas` is what
 //! keeps the caches of many processes coherent. Each of these imports only from those named before it; `copy` aside, all of them meet here.
 
 mod accounts;
@@ -21,6 +21,7 @@ mod lookups;
 mod migrate;
 mod pool;
 mod replicas;
+mod second_factors;
 mod sessions;
 mod start;
 mod stretches;
@@ -46,14 +47,15 @@ use self::logouts::Logouts;
 use self::lookups::Lookups;
 use self::pool::Pool;
 use self::replicas::Membership;
+use self::second_factors::{AddPendingLogin, ChangeSecondFactor};
 use self::sessions::{Revoke, RevokeSelected};
 use self::throttles::Lift;
 use super::opening::{ConnectError, Opening, PATIENCE, Role, Timing};
-use super::rows::{CredentialsRow, ListedRow, ReplicaRow, UserRow};
+use super::rows::{CredentialsRow, EnrolmentRow, FactorRow, ListedRow, PendingLoginRow, ReplicaRow, UserRow};
 use super::{
-    Added, Booked, Changed, Clash, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch, Import, Initial,
-    Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result, Revoked, Selected, SelectedEnd,
-    SessionStretch, Store, StoreError, Target,
+    Added, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor,
+    FactorChange, FactorChanged, Import, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin,
+    Replica, Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
 };
 use crate::config::DatabaseUrl;
 use crate::domain::clock::{Clock, Timestamp};
@@ -62,6 +64,7 @@ use crate::domain::event::{Actor, Event, Origin};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Reason;
+use crate::domain::second_factor::sealed::KeyId;
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::throttle::{Counter, ThrottleKey};
@@ -305,6 +308,43 @@ impl Store for Postgres {
         stretches::events(&self.readers, filter, before, rows, most).await
     }
 
+    async fn second_factor(&self, user: UserId) -> Result<Option<Factor>> {
+        let factor = query_as(
+            "SELECT secret, last_step, confirmed_at,
+                 (SELECT count(*) FROM recovery_codes WHERE user_id = $1) AS recovery_codes
+             FROM second_factors WHERE user_id = $1",
+        );
+        let found: Option<FactorRow> = self.readers.row(factor.bind(user)).await?;
+        Ok(found.map(Factor::from))
+    }
+
+    async fn enrolment(&self, user: UserId) -> Result<Option<Enrolment>> {
+        let enrolment = query_as("SELECT id, secret, started_at FROM second_factor_enrolments WHERE user_id = $1");
+        let found: Option<EnrolmentRow> = self.readers.row(enrolment.bind(user)).await?;
+        Ok(found.map(Enrolment::from))
+    }
+
+    async fn second_factor_keys(&self) -> Result<Vec<KeyId>> {
+        let keys = query_as("SELECT DISTINCT substr(secret, 1, 8) FROM second_factors");
+        let keys: Vec<(KeyId,)> = self.readers.rows(keys).await?;
+        Ok(keys.into_iter().map(|(key,)| key).collect())
+    }
+
+    async fn pending_login(&self, token: &TokenHash) -> Result<Option<PendingLogin>> {
+        let login =
+            query_as("SELECT user_id, auth_epoch, remembered, expires_at FROM pending_logins WHERE token_hash = $1");
+        let found: Option<PendingLoginRow> = self.readers.row(login.bind(*token)).await?;
+        Ok(found.map(PendingLogin::from))
+    }
+
+    async fn change_second_factor(&self, change: FactorChange, reason: Reason) -> Result<FactorChanged> {
+        commit(&self.writers, &self.time, ChangeSecondFactor { change, reason }).await
+    }
+
+    async fn add_pending_login(&self, token: TokenHash, login: PendingLogin) -> Result<()> {
+        commit(&self.writers, &self.time, AddPendingLogin { token, login }).await
+    }
+
     async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>> {
         sessions::touch(&self.writers, &self.time, &seen).await
     }
@@ -342,6 +382,16 @@ impl Store for Postgres {
                   ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED))",
         );
         self.writers.execute(entries.bind(before).bind(i64::from(limit))).await?;
+        for sql in [
+            "DELETE FROM pending_logins WHERE token_hash = ANY (ARRAY
+                 (SELECT token_hash FROM pending_logins WHERE expires_at < $1
+                  ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
+            "DELETE FROM second_factor_enrolments WHERE user_id = ANY (ARRAY
+                 (SELECT user_id FROM second_factor_enrolments WHERE started_at < $1
+                  ORDER BY started_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
+        ] {
+            self.writers.execute(query(sql).bind(before).bind(i64::from(limit))).await?;
+        }
         Ok(u64::try_from(deleted).unwrap_or_default())
     }
 

@@ -7,6 +7,7 @@ use super::super::{Changed, Created, EventNumber, NewSession, Result, Revoked, S
 use super::change::{Change, GivenSeq, Live, Operation, Time};
 use super::deadline::with_deadline;
 use super::pool::Pool;
+use super::second_factors::{end_pending, is_pending, prove, record_recovery};
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::id::SessionId;
@@ -18,13 +19,18 @@ impl Operation for NewSession {
     type Outcome = Created;
 
     async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Created>> {
-        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, resets, unflushed } = self;
+        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, proof, pending, resets, unflushed } = self;
         let (user, now) = (session.user_id, change.now());
         // Held to the end, so that neither the epoch nor the number of sessions changes meanwhile.
         let as_checked =
             query_as("SELECT 1 FROM users WHERE id = $1 AND auth_epoch = $2 AND disabled_at IS NULL FOR NO KEY UPDATE");
         let as_checked: Option<(i32,)> = change.connection().row(as_checked.bind(user).bind(*auth_epoch)).await?;
         if as_checked.is_none() {
+            return Ok(Box::new(|_| Created::Superseded));
+        }
+        if let Some(token) = pending
+            && !is_pending(change, *token, user).await?
+        {
             return Ok(Box::new(|_| Created::Superseded));
         }
         let by = Actor::User(user);
@@ -44,6 +50,13 @@ impl Operation for NewSession {
                 return Ok(Box::new(|seq| Created::Unflushed { sessions, seq }));
             }
         };
+        // Nothing was changed before, and nothing that follows is refused.
+        if !prove(change, user, proof).await? {
+            return Ok(Box::new(|_| Created::Unproven));
+        }
+        if let Some(token) = pending {
+            end_pending(change, *token).await?;
+        }
         doomed.extend(replaces);
         if !doomed.is_empty() {
             // The replaced sessions may be other users': presenting their tokens is enough.
@@ -88,6 +101,7 @@ impl Operation for NewSession {
         change.connection().execute(insert).await?;
         let event = Event::about(user, EventKind::LoginOk, by, now).from(&origin);
         change.event(Event { session: Some(session.id), ..event });
+        record_recovery(change, user, proof, Some(session.id), &origin);
         Ok(Box::new(Created::Yes))
     }
 }

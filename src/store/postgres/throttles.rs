@@ -56,7 +56,7 @@ async fn book_once(connection: &mut Connection, counters: &[Counter], at: Timest
              SELECT key, about, counted, place
              FROM unnest($1::bytea[], $2::bytea[], $3::smallint[]) WITH ORDINALITY AS each (key, about, counted, place)),
          waiting AS MATERIALIZED (
-             SELECT max(until) AS until FROM throttles WHERE key = ANY ($1) AND until > $4 AND counted < 3),
+             SELECT max(until) AS until FROM throttles WHERE key = ANY ($1) AND until > $4 AND counted IN (0, 1, 2, 5)),
          first AS (
              INSERT INTO throttles AS t (key, about, counted, failures, until, forget_at)
              SELECT w.key, w.about, w.counted, 1, coalesce($4::bigint + ($5::bigint[])[w.counted * $6::int + 1], 0), $4::bigint + $7::bigint
@@ -105,7 +105,8 @@ async fn book_once(connection: &mut Connection, counters: &[Counter], at: Timest
     if !took.is_empty() {
         connection.execute(taking_back(took, at)).await?;
     }
-    let waiting = query_as("SELECT max(until) FROM throttles WHERE key = ANY ($1) AND until > $2 AND counted < 3");
+    let waiting =
+        query_as("SELECT max(until) FROM throttles WHERE key = ANY ($1) AND until > $2 AND counted IN (0, 1, 2, 5)");
     let (until,): (Option<Timestamp>,) =
         connection.one(waiting.bind(keys(counters)).bind(at), "a maximum has no row").await?;
     Ok(until.map(|until| Booked::Waiting { until }))
@@ -113,7 +114,8 @@ async fn book_once(connection: &mut Connection, counters: &[Counter], at: Timest
 
 /// The end of the latest wait, where one of the counters says that a try must wait.
 pub(super) async fn waiting(pool: &Pool, counters: &[Counter], now: Timestamp) -> Result<Option<Timestamp>> {
-    let waiting = query_as("SELECT max(until) FROM throttles WHERE key = ANY ($1) AND until > $2 AND counted < 3");
+    let waiting =
+        query_as("SELECT max(until) FROM throttles WHERE key = ANY ($1) AND until > $2 AND counted IN (0, 1, 2, 5)");
     let until: Option<(Option<Timestamp>,)> = pool.row(waiting.bind(keys(counters)).bind(now)).await?;
     Ok(until.and_then(|(until,)| until))
 }

@@ -59,6 +59,8 @@ impl Source {
                  (SELECT count(*) FROM revocations) AS revocations, (SELECT count(*) FROM throttles) AS throttles,
                  (SELECT coalesce(sum(failures), 0) FROM throttles) AS failures,
                  (SELECT coalesce(max(forget_at), 0) FROM throttles) AS forgotten,
+                 (SELECT count(*) FROM second_factors) AS second_factors,
+                 (SELECT count(*) FROM recovery_codes) AS recovery_codes,
                  (SELECT coalesce(max(seq), 0) FROM revocations) AS head,
                  coalesce(sum(last_seen_at - created_at), 0) AS seen, coalesce(sum(idle_expires_at - created_at), 0) AS idle
              FROM sessions",
@@ -66,6 +68,8 @@ impl Source {
         let row = row.fetch_one(&mut self.connection).await?;
         Ok(Contents {
             users: row.try_get("users")?,
+            second_factors: row.try_get("second_factors")?,
+            recovery_codes: row.try_get("recovery_codes")?,
             sessions: row.try_get("sessions")?,
             events: row.try_get("events")?,
             revocations: row.try_get("revocations")?,
@@ -86,6 +90,13 @@ impl Source {
                 "SELECT id, username, username_key, email, email_key, name, admin, password_hash, auth_epoch, disabled_at,
                      created_at, updated_at, must_change_password, password_expires_at, last_login_at, deleted_at
                  FROM users WHERE id > ?1 ORDER BY id LIMIT ?2"
+            }
+            Table::SecondFactors => {
+                "SELECT user_id, char(92, 120) || hex(secret), last_step, confirmed_at
+                 FROM second_factors WHERE user_id > ?1 ORDER BY user_id LIMIT ?2"
+            }
+            Table::RecoveryCodes => {
+                "SELECT hash, user_id FROM recovery_codes WHERE hash > ?1 ORDER BY hash LIMIT ?2"
             }
             Table::Sessions => {
                 "SELECT CAST(number AS TEXT), id, char(92, 120) || hex(token_hash), user_id, created_at, last_seen_at, idle_expires_at,

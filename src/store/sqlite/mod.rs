@@ -43,6 +43,7 @@ use self::files::{Files, make_private};
 use self::lock::{Note, ServeLock};
 use self::mark::Mark;
 use self::operations::accounts::{ACCOUNT, AddUser, ChangePassword, DeleteUser, EditUser};
+use self::operations::second_factors::{AddPendingLogin, ChangeSecondFactor};
 use self::operations::sessions::{Purge, PurgeEvents, Revoke, RevokeSelected, Touch};
 use self::operations::throttles::{Book, GiveBack, Lift, PurgeThrottles};
 use self::operations::{Beat, KeepSecret, MarkInUse};
@@ -51,11 +52,14 @@ use self::paths::{LOCK, beside, unreachable_file};
 use self::readers::Readers;
 use self::writer::{Writer, WriterParts};
 use super::opening::{ConnectError, Opening, Role, Stage};
-use super::rows::{AccountRow, CredentialsRow, ListedRow, LookupRow, ReplicaRow, Secret, UserRow};
+use super::rows::{
+    AccountRow, CredentialsRow, EnrolmentRow, FactorRow, ListedRow, LookupRow, PendingLoginRow, ReplicaRow, Secret,
+    UserRow,
+};
 use super::{
-    Added, Booked, Changed, Clash, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch, Import, Initial,
-    Listing, Logout, Lookup, NewSession, PasswordChange, Replica, Replicas, Result, Revoked, Selected, SelectedEnd,
-    SessionStretch, Store, StoreError, Target,
+    Added, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor,
+    FactorChange, FactorChanged, Import, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin,
+    Replica, Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::{Entropy, NoEntropy};
@@ -63,6 +67,7 @@ use crate::domain::event::{Actor, Event, Origin};
 use crate::domain::id::{ReplicaId, SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Reason;
+use crate::domain::second_factor::sealed::KeyId;
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::throttle::{Counter, ThrottleKey};
@@ -297,7 +302,8 @@ impl Store for Sqlite {
     async fn accounts(&self, after: Option<(Timestamp, UserId)>, limit: u32) -> Result<Vec<Account>> {
         let accounts = sqlx::query_as(
             "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at, must_change_password, last_login_at
+                 updated_at AS user_updated_at, must_change_password, last_login_at,
+                 EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
              FROM users WHERE deleted_at IS NULL AND (created_at, id) > (?1, ?2)
              ORDER BY created_at, id LIMIT ?3",
         );
@@ -387,6 +393,45 @@ impl Store for Sqlite {
         stretches::events(&self.readers, filter, before, rows, most).await
     }
 
+    async fn second_factor(&self, user: UserId) -> Result<Option<Factor>> {
+        let factor = sqlx::query_as(
+            "SELECT secret, last_step, confirmed_at,
+                 (SELECT count(*) FROM recovery_codes WHERE user_id = ?1) AS recovery_codes
+             FROM second_factors WHERE user_id = ?1",
+        );
+        let found: Option<FactorRow> = self.readers.one(factor.bind(user)).await?;
+        Ok(found.map(Factor::from))
+    }
+
+    async fn enrolment(&self, user: UserId) -> Result<Option<Enrolment>> {
+        let enrolment =
+            sqlx::query_as("SELECT id, secret, started_at FROM second_factor_enrolments WHERE user_id = ?1");
+        let found: Option<EnrolmentRow> = self.readers.one(enrolment.bind(user)).await?;
+        Ok(found.map(Enrolment::from))
+    }
+
+    async fn second_factor_keys(&self) -> Result<Vec<KeyId>> {
+        let keys = sqlx::query_as("SELECT DISTINCT substr(secret, 1, 8) FROM second_factors");
+        let keys: Vec<(KeyId,)> = self.readers.all(keys).await?;
+        Ok(keys.into_iter().map(|(key,)| key).collect())
+    }
+
+    async fn pending_login(&self, token: &TokenHash) -> Result<Option<PendingLogin>> {
+        let login = sqlx::query_as(
+            "SELECT user_id, auth_epoch, remembered, expires_at FROM pending_logins WHERE token_hash = ?1",
+        );
+        let found: Option<PendingLoginRow> = self.readers.one(login.bind(token)).await?;
+        Ok(found.map(PendingLogin::from))
+    }
+
+    async fn change_second_factor(&self, change: FactorChange, reason: Reason) -> Result<FactorChanged> {
+        self.writer.commit(ChangeSecondFactor { change, reason }).await
+    }
+
+    async fn add_pending_login(&self, token: TokenHash, login: PendingLogin) -> Result<()> {
+        self.writer.commit(AddPendingLogin { token, login }).await
+    }
+
     async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>> {
         self.writer.commit(Touch { seen }).await
     }
@@ -406,7 +451,8 @@ impl Store for Sqlite {
     async fn waiting(&self, counters: &[Counter], now: Timestamp) -> Result<Option<Timestamp>> {
         let mut latest = None;
         for counter in counters {
-            let waiting = sqlx::query_as("SELECT until FROM throttles WHERE key = ?1 AND until > ?2 AND counted < 3");
+            let waiting =
+                sqlx::query_as("SELECT until FROM throttles WHERE key = ?1 AND until > ?2 AND counted IN (0, 1, 2, 5)");
             let until = self.readers.one(waiting.bind(counter.key).bind(now)).await?;
             latest = latest.max(until.map(|(until,)| until));
         }

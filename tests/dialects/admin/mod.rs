@@ -51,6 +51,7 @@ fn every_route(id: &str) -> Vec<TestRequest> {
         delete(&user(id)),
         post(&format!("{}/password", user(id))),
         post(&format!("{}/unlock", user(id))),
+        delete(&format!("{}/second-factor", user(id))),
         get(&format!("{}/sessions", user(id))),
         delete(&format!("{}/sessions", user(id))),
         get(ALL_SESSIONS),

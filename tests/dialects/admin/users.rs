@@ -28,7 +28,7 @@ async fn a_user_is_made_shown_and_found(store: StoreKind) {
     let now = server.now().rfc3339();
     let expected = json!({
         "id": id, "username": "Carol", "email": "carol@example.com", "name": "Carol O'Neill", "admin": false,
-        "created_at": now, "disabled_at": null, "must_change_password": false, "last_login_at": null,
+        "created_at": now, "disabled_at": null, "must_change_password": false, "last_login_at": null, "second_factor": false,
     });
     assert_eq!(made, json!({"user": expected}));
     server.advance(MINUTE);

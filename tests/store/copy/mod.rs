@@ -11,12 +11,17 @@ use sqlx::Connection as _;
 use tokio::process::Command;
 
 use self::old::{Old, Rows};
+use crate::harness::authenticator::login_with_code;
 use crate::harness::process::{Home, Process, finish, login};
 use crate::harness::{ALICE, BOB, Database, PASSWORD, StoreKind, delete, post};
 
 mod old;
 
-const TABLES: [&str; 5] = ["users", "sessions", "events", "revocations", "throttles"];
+const TABLES: [&str; 7] =
+    ["users", "second_factors", "recovery_codes", "sessions", "events", "revocations", "throttles"];
+/// What is begun and not finished is left out, as is what belongs to one database.
+const LEFT_OUT: [&str; 6] =
+    ["_sqlx_migrations", "pending_logins", "replicas", "schema_compatibility", "second_factor_enrolments", "secrets"];
 const UNFINISHED: &str = "the database holds an unfinished copy: start the same `sessiond copy` again";
 /// The lock that a copy holds on the database that it fills.
 const LOCK: &str = "SELECT pg_advisory_lock(8315179226436169849)";
@@ -76,23 +81,32 @@ async fn everybody_stays_logged_in_and_a_session_that_had_ended_stays_ended() {
     let end = delete(&format!("/api/v1/auth/sessions/{}", ended.session)).bearer(&alice.token);
     assert_eq!(before.send(end).await.status, 200);
     beside(&["user", "disable", "carol"]).await;
+    let (key, code) = ("0f".repeat(64), "7a".repeat(32));
+    old.execute(&format!(
+        "INSERT INTO second_factors SELECT id, x'{key}', 70, 5 FROM users WHERE username = 'carol';
+         INSERT INTO recovery_codes SELECT '{code}', id FROM users WHERE username = 'carol';
+         INSERT INTO second_factor_enrolments SELECT id, 'begun', x'00', 5 FROM users WHERE username = 'carol'"
+    ))
+    .await;
     // What is only in the log beside the file counts.
     before.kill().await;
     let held = old.all().await;
 
     let copied = finish(copying(&home, &old), "").await;
-    let events = held[2].len();
+    let events = held[4].len();
     assert_eq!(copied.err, "", "not on a terminal");
     assert_eq!(copied.done().unwrap(), format!("copied 3 users, 5 sessions, {events} events\n"));
     assert_eq!(all(&home.database).await, held);
     assert_eq!(old.all().await, held, "and the old store is as it was");
-    let head = held[3].last().and_then(|row| row[0].clone()).expect("a log");
+    let head = held[5].last().and_then(|row| row[0].clone()).expect("a log");
     assert_eq!(home.database.rows("SELECT seq FROM coherence").await, [[Some(head.clone())]]);
 
     // Before any check: a server on the copy would write when each session was last seen.
     let listed = beside(&["session", "list", ALICE]).await;
     assert_eq!(home.run(&["session", "list", ALICE]).await.done().unwrap(), listed);
 
+    // They are no real ones.
+    home.database.execute("DELETE FROM second_factors").await;
     let after = home.serve().await;
     for (login, status) in [(&alice, 200), (&out, 401), (&ended, 401), (&bob, 200), (&carol, 401)] {
         assert_eq!(after.check(&login.token).await, status);
@@ -107,6 +121,23 @@ async fn everybody_stays_logged_in_and_a_session_that_had_ended_stays_ended() {
     assert_eq!(home.database.number(next).await, 5, "numbers go on");
     let next = format!("SELECT count(*) FROM revocations WHERE seq = {head} + 1");
     assert_eq!(home.database.number(&next).await, 1, "and those of the log");
+}
+
+#[needs(postgres)]
+#[tokio::test]
+async fn a_second_factor_goes_on_in_the_copy() {
+    let (home, old) = (Home::new(StoreKind::Postgres), Old::new());
+    let before = old.serve(&home).await;
+    let (authenticator, _) = before.set_up(&before.log_in(ALICE).await.token).await;
+    before.stop().await;
+    finish(copying(&home, &old), "").await.done().unwrap();
+    let after = home.serve().await;
+    assert_eq!(after.send(login(ALICE, PASSWORD)).await.status, 401);
+    for (code, status) in
+        [(authenticator.next(), 200), (authenticator.next(), 401), (authenticator.recovery[0].clone(), 200)]
+    {
+        assert_eq!(after.send(login_with_code(ALICE, &code)).await.status, status, "{code}");
+    }
 }
 
 #[needs(postgres)]
@@ -169,7 +200,7 @@ async fn every_table_is_copied_or_known_to_be_left_out() {
     let old = Old::with(&home, "").await;
     let tables = old.database.rows("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1").await;
     let tables: Vec<_> = tables.into_iter().flatten().flatten().collect();
-    let mut known = [&TABLES[..], &["_sqlx_migrations", "replicas", "schema_compatibility", "secrets"]].concat();
+    let mut known = [&TABLES[..], &LEFT_OUT[..]].concat();
     known.sort_unstable();
     assert_eq!(tables, known);
 }
@@ -191,7 +222,7 @@ async fn a_target_that_is_not_empty_is_refused_and_unchanged() {
         let refused = finish(copying(&home, &old), "").await.refused().unwrap();
         assert!(refused.contains("the target is not empty, and was left alone"), "{sql}: {refused}");
         assert_eq!(home.database.contents().await, before, "{sql}");
-        home.database.execute("TRUNCATE users, sessions, events, revocations, replicas").await;
+        home.database.execute("TRUNCATE users, sessions, events, revocations, replicas CASCADE").await;
     }
     home.database.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE TABLE notes (text text)").await;
     let refused = finish(copying(&home, &old), "").await.refused().unwrap();

@@ -170,7 +170,17 @@ async fn every_dialect_takes_a_caller_for_the_same_one(store: StoreKind) {
 }
 
 fn is_page(path: &str) -> bool {
-    let pages = ["/", "/login", "/logout", "/sessions", "/password", "/.well-known/change-password", "/assets/{name}"];
+    let pages = [
+        "/",
+        "/login",
+        "/login/code",
+        "/logout",
+        "/sessions",
+        "/password",
+        "/second-factor",
+        "/.well-known/change-password",
+        "/assets/{name}",
+    ];
     pages.contains(&path) || path == "/admin" || path.starts_with("/admin/")
 }
 
@@ -180,11 +190,12 @@ fn no_route_is_forgotten_here() {
         .iter()
         .map(|route| (route.method.as_ref().map_or("GET", http::Method::as_str).to_owned(), route.path.clone()))
         .collect();
-    // Pages have tests of their own, and so have the checks of proxies and what is for administrators.
+    // Pages have tests of their own, and so have the checks of proxies, second factors and what is for administrators.
     let for_administrators = ["/api/v1/sessions/list.all", "/api/v1/sessions/info.admin", "/api/v1/sessions/logout"];
     let is_elsewhere = |path: &str| {
         let administration = path.starts_with("/api/v1/admin/") || for_administrators.contains(&path);
-        path.starts_with("/verify/") || is_page(path) || administration
+        let second_factor = path.starts_with("/api/v1/auth/second-factor");
+        path.starts_with("/verify/") || is_page(path) || administration || second_factor
     };
     mounted.retain(|(_, path)| !is_elsewhere(path));
     let ours = ROUTES.iter().map(|route| (route.method, route.path)).chain(LOGINS);

@@ -1,5 +1,5 @@
 //! The canonical contract, `/api/v1/auth/*`: everything about one's own sessions, in one shape. `words` is how it refuses,
-//! `views` how it shows users and sessions.
+//! `views` how it shows users and sessions, and `second_factor` is about one's own.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -26,6 +26,7 @@ use crate::service::limits::TriedFrom;
 use crate::service::login::Login;
 use crate::service::sessions::Scope;
 
+mod second_factor;
 mod views;
 mod words;
 
@@ -42,6 +43,7 @@ pub fn routes() -> Routes<Canonical> {
         .get("/sessions", sessions)
         .revoke_by_delete("/sessions", revoke_many)
         .revoke_by_delete("/sessions/{id}", revoke_one)
+        .and(second_factor::routes())
 }
 
 #[derive(Serialize)]
@@ -74,12 +76,13 @@ pub async fn login(
 ) -> Answer<Canonical> {
     let mut fields = body.json_or_form()?;
     let (username, password) = (fields.text("username")?, fields.text("password")?);
-    let remember = fields.flag("remember")?;
+    let (remember, code) = (fields.flag("remember")?, fields.optional_text("code")?);
     let in_body = fields.word("transport", &["cookie", "token"])? == Some("token");
     fields.word("grant_type", &["password"])?;
     let login = Login {
         name: LoginName::either(&username),
         password,
+        code,
         remembered: remember || in_body,
         replaces: if in_body { Vec::new() } else { cookies.tokens() },
         new_password: fields.optional_text("new_password")?,

@@ -36,6 +36,10 @@ impl Dialect for Canonical {
             Refusal::Service(Error::BadCredentials | Error::NoSession) => {
                 (S::UNAUTHORIZED, "authentication_error", "Authentication failed")
             }
+            Refusal::Service(Error::SecondFactorRequired { wrong }) => {
+                let detail = if *wrong { "The code is wrong" } else { "A code of the second factor is needed" };
+                (S::UNAUTHORIZED, "second_factor_required_error", detail)
+            }
             Refusal::Service(Error::Forbidden) => (S::FORBIDDEN, "forbidden_error", "Not allowed"),
             Refusal::Service(Error::NotFound) => (S::NOT_FOUND, "not_found_error", "Not found"),
             Refusal::Service(Error::PasswordChangeRequired) => (
@@ -50,7 +54,9 @@ impl Dialect for Canonical {
             ),
             Refusal::Service(Error::Conflict(conflict)) => {
                 let r#type = match conflict {
-                    Conflict::UsernameTaken | Conflict::EmailTaken => "already_exists_error",
+                    Conflict::UsernameTaken | Conflict::EmailTaken | Conflict::EnrolmentReplaced => {
+                        "already_exists_error"
+                    }
                     Conflict::LastAdmin | Conflict::Oneself | Conflict::MoreThanExpected => "conflict_error",
                 };
                 return answer(S::CONFLICT, r#type, &capitalised(&conflict.to_string()));

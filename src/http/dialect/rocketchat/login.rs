@@ -13,6 +13,7 @@ use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::Caller;
 use crate::http::request::fields::Fields;
+use crate::http::request::second_factor::CodeHeader;
 use crate::http::request::state::App;
 use crate::service::Error;
 use crate::service::limits::TriedFrom;
@@ -64,6 +65,7 @@ pub async fn login(
     State(app): State<App>,
     Sender(client): Sender,
     from: TriedFrom,
+    CodeHeader(in_header): CodeHeader,
     body: Payload<RocketChat>,
 ) -> Answer<RocketChat> {
     #[derive(Serialize)]
@@ -81,11 +83,11 @@ pub async fn login(
     }
     let wanted = body.json_or_form().ok().and_then(wanted).ok_or(Error::BadCredentials)?;
     let (token, user) = match wanted {
-        Wanted::New(name, password) => {
+        Wanted::New { name, password, code } => {
             // It touches no cookies, so a browser is not known to it either.
-            let from = TriedFrom { browser: Vec::new(), ..from };
-            let login =
-                Login { name, password, remembered: true, replaces: Vec::new(), new_password: None, client, from };
+            let (from, code) = (TriedFrom { browser: Vec::new(), ..from }, code.or(in_header));
+            let (replaces, new_password) = (Vec::new(), None);
+            let login = Login { name, password, code, remembered: true, replaces, new_password, client, from };
             let logged_in = app.service.login(login).await?;
             (logged_in.token, logged_in.user)
         }
@@ -102,15 +104,25 @@ pub async fn login(
 }
 
 enum Wanted {
-    New(LoginName, String),
+    New { name: LoginName, password: String, code: Option<String> },
     Resume(Token),
 }
 
-/// Reads a login in any of its five forms. `None` for anything else, which is refused like a wrong password.
+/// Reads a login in any of its forms. `None` for anything else, which is refused like a wrong password.
 fn wanted(mut fields: Fields) -> Option<Wanted> {
+    if let Some(mut totp) = fields.group("totp") {
+        let code = totp.text("code").ok()?;
+        return new_login(totp.group("login")?, Some(code));
+    }
     if fields.has_text("resume") {
         return Token::parse(fields.text("resume").ok()?.as_bytes()).map(Wanted::Resume);
     }
+    let code = fields.optional_text("code").ok()?;
+    new_login(fields, code)
+}
+
+/// Reads a login by name and password.
+fn new_login(mut fields: Fields, code: Option<String>) -> Option<Wanted> {
     let name = if fields.has_text("user") {
         LoginName::either(&fields.text("user").ok()?)
     } else if fields.has_text("username") {
@@ -124,7 +136,7 @@ fn wanted(mut fields: Fields) -> Option<Wanted> {
             None => LoginName::email(&user.text("email").ok()?),
         }
     };
-    Some(Wanted::New(name, fields.text("password").ok()?))
+    Some(Wanted::New { name, password: fields.text("password").ok()?, code })
 }
 
 /// `GET /api/v1/me`: the caller.

@@ -32,6 +32,7 @@ impl Dialect for RocketChat {
         let (status, error) = match refusal {
             // Its clients know no step between the two: a password that has to be changed does not log in.
             Refusal::Service(Error::BadCredentials | Error::PasswordChangeRequired) => return unauthorized(),
+            Refusal::Service(Error::SecondFactorRequired { wrong }) => return second_factor(*wrong),
             Refusal::Service(Error::NoSession) => return not_logged_in(),
             Refusal::Service(Error::Forbidden | Error::ReauthenticationRequired) => {
                 (S::FORBIDDEN, "User does not have the permissions required for this action [error-unauthorized]")
@@ -116,5 +117,28 @@ fn unauthorized() -> Response {
         message: &'static str,
     }
     let body = Unauthorized { success: false, error: "Unauthorized", status: "error", message: "Unauthorized" };
+    json(StatusCode::UNAUTHORIZED, &body)
+}
+
+/// The password was right, and the code of the second factor is missing or wrong.
+fn second_factor(wrong: bool) -> Response {
+    #[derive(Serialize)]
+    struct SecondFactor {
+        success: bool,
+        status: &'static str,
+        error: &'static str,
+        message: &'static str,
+        details: Details,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Details {
+        method: &'static str,
+        code_generated: bool,
+        available_methods: [&'static str; 1],
+    }
+    let (error, message) = if wrong { ("totp-invalid", "TOTP Invalid") } else { ("totp-required", "TOTP Required") };
+    let details = Details { method: "totp", code_generated: false, available_methods: ["totp"] };
+    let body = SecondFactor { success: false, status: "error", error, message, details };
     json(StatusCode::UNAUTHORIZED, &body)
 }

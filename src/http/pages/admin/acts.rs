@@ -11,7 +11,7 @@ use super::lists::{address, address_of};
 use super::words;
 use crate::domain::id::UserId;
 use crate::domain::one_time::{LIFETIME, OneTimePassword};
-use crate::domain::user::User;
+use crate::domain::user::{Account, User};
 use crate::http::brand::Brand;
 use crate::http::logout::CookieSessions;
 use crate::http::pages::dialect::Pages;
@@ -38,19 +38,23 @@ pub enum Act {
     Enable,
     /// Lets them try to sign in at once, however often it went wrong.
     Unlock,
+    /// Removes their second factor.
+    ResetFactor,
     /// Deletes them.
     Delete,
 }
 
 impl Act {
-    const ALL: [Self; 6] = [Self::Reset, Self::Unlock, Self::SignOut, Self::Disable, Self::Enable, Self::Delete];
+    const ALL: [Self; 7] =
+        [Self::Reset, Self::ResetFactor, Self::Unlock, Self::SignOut, Self::Disable, Self::Enable, Self::Delete];
 
     /// Those that can be done with a user.
-    pub fn fitting(user: &User) -> Vec<Self> {
-        let is_disabled = user.disabled_at.is_some();
+    pub fn fitting(account: &Account) -> Vec<Self> {
+        let is_disabled = account.user.disabled_at.is_some();
         let fits = |act: &Self| match act {
             Self::Disable => !is_disabled,
             Self::Enable => is_disabled,
+            Self::ResetFactor => account.second_factor,
             Self::Reset | Self::SignOut | Self::Unlock | Self::Delete => true,
         };
         Self::ALL.into_iter().filter(fits).collect()
@@ -64,6 +68,7 @@ impl Act {
             Self::Disable => "disable",
             Self::Enable => "enable",
             Self::Unlock => "unlock",
+            Self::ResetFactor => "second-factor",
             Self::Delete => "delete",
         }
     }
@@ -76,6 +81,7 @@ impl Act {
             Self::Disable => t.admin.disable,
             Self::Enable => t.admin.enable,
             Self::Unlock => t.admin.unlock,
+            Self::ResetFactor => t.admin.reset_factor,
             Self::Delete => t.admin.delete,
         }
     }
@@ -87,6 +93,7 @@ impl Act {
             Self::Disable => t.admin.disable_means,
             Self::Enable => t.admin.enable_means,
             Self::Unlock => t.admin.unlock_means,
+            Self::ResetFactor => t.admin.reset_factor_means,
             Self::Delete => t.admin.delete_means,
         }
     }
@@ -95,7 +102,7 @@ impl Act {
     pub const fn takes(self) -> bool {
         match self {
             Self::Disable | Self::Delete => true,
-            Self::Reset | Self::SignOut | Self::Enable | Self::Unlock => false,
+            Self::Reset | Self::SignOut | Self::Enable | Self::Unlock | Self::ResetFactor => false,
         }
     }
 }
@@ -232,6 +239,10 @@ async fn done(
         Act::Enable => {
             powers.edit(id, disabled(false)).await?;
             Ok(back(&[("done", "enabled")]))
+        }
+        Act::ResetFactor => {
+            let ended = powers.reset_second_factor(id).await?.to_string();
+            Ok(back(&[("done", "factor_reset"), ("ended", &ended)]))
         }
         Act::Unlock => {
             powers.unlock(id).await?;

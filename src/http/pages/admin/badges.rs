@@ -13,12 +13,13 @@ pub struct Badge {
 
 /// Those of a user, on a page for the administrator `reader`.
 pub fn badges(account: &Account, reader: UserId, t: &Texts) -> Vec<Badge> {
-    let Account { user, must_change_password, last_login_at: _ } = account;
+    let Account { user, must_change_password, last_login_at: _, second_factor } = account;
     let all = [
         (user.id == reader, t.admin.yourself, false),
         (user.admin, t.admin.is_admin, false),
         (user.disabled_at.is_some(), t.admin.disabled, true),
         (*must_change_password, t.admin.must_change, false),
+        (*second_factor, t.admin.second_factor, false),
     ];
     all.into_iter().filter(|(is_so, ..)| *is_so).map(|(_, text, taken)| Badge { text, taken }).collect()
 }

@@ -166,7 +166,7 @@ async fn shown(
         disabled: user.disabled_at.map(|at| Time::new(at, now, t)),
         created: Time::new(user.created_at, now, t),
         last_login: account.last_login_at.map(|at| Time::new(at, now, t)),
-        acts: Act::fitting(user),
+        acts: Act::fitting(account),
         cards: sessions.iter().map(|session| Card::new(session, current, now, t)).collect(),
     };
     Ok(page(status, &shown))

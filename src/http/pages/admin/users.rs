@@ -52,7 +52,7 @@ struct Row<'r> {
 
 impl<'r> Row<'r> {
     fn new(account: &'r Account, oneself: UserId, now: Timestamp, t: &Texts) -> Self {
-        let Account { user, must_change_password: _, last_login_at } = account;
+        let Account { user, must_change_password: _, last_login_at, second_factor: _ } = account;
         Self {
             id: user.id.as_str(),
             name: user.name.as_str(),

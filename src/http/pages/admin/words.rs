@@ -29,6 +29,7 @@ pub fn in_box(error: Error, t: &Texts) -> Result<(StatusCode, String), Error> {
         | Error::PasswordChangeRequired
         | Error::ReauthenticationRequired
         | Error::Throttled(_)
+        | Error::SecondFactorRequired { .. }
         | Error::Overloaded
         | Error::StoreUnreachable(_)
         | Error::StoreTooSlow(_)
@@ -46,6 +47,7 @@ pub fn notice(query: &mut Fields, t: &Texts) -> Result<Option<String>, FieldErro
         Some("saved") => Some(t.admin.was_saved),
         Some("disabled") => Some(t.admin.was_disabled),
         Some("enabled") => Some(t.admin.was_enabled),
+        Some("factor_reset") => Some(t.admin.was_factor_reset),
         Some("unlocked") => Some(t.admin.was_unlocked),
         Some("deleted") => Some(t.admin.was_deleted),
         Some(_) | None => None,

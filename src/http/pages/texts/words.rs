@@ -64,6 +64,33 @@ pub struct Texts {
     pub wrong_current_password: &'static str,
     /// Why a password cannot be the new one.
     pub unusable_password: fn(Unusable) -> &'static str,
+    pub second_factor: &'static str,
+    pub second_factor_means: &'static str,
+    pub second_factor_on: &'static str,
+    pub second_factor_set: &'static str,
+    pub second_factor_removed: &'static str,
+    pub set_up: &'static str,
+    pub switch_on: &'static str,
+    pub switch_off: &'static str,
+    pub other_authenticator: &'static str,
+    pub scan: &'static str,
+    pub qr_code: &'static str,
+    pub or_type: &'static str,
+    pub first_code: &'static str,
+    pub first_code_hint: &'static str,
+    pub wrong_first_code: &'static str,
+    pub enrolment_over: &'static str,
+    pub enter_code: &'static str,
+    pub code: &'static str,
+    pub code_hint: &'static str,
+    pub code_required: &'static str,
+    pub wrong_code: &'static str,
+    pub recovery_codes: &'static str,
+    pub recovery_codes_mean: &'static str,
+    pub new_recovery_codes: &'static str,
+    pub codes_are_kept: &'static str,
+    pub no_recovery_codes: &'static str,
+    pub codes_left: Counted,
     pub back_to_sign_in: &'static str,
     pub to_sessions: &'static str,
     pub not_found: &'static str,
@@ -82,6 +109,11 @@ impl Texts {
     /// How many sessions were signed out.
     pub fn sessions_ended(&self, count: u64) -> String {
         if count == 0 { self.ended_none.to_owned() } else { self.ended.of(count) }
+    }
+
+    /// How many recovery codes are left.
+    pub fn recovery_codes_left(&self, count: u64) -> String {
+        if count == 0 { self.no_recovery_codes.to_owned() } else { self.codes_left.of(count) }
     }
 
     /// How long no password is checked: to the second for as long as that is read easily, and never too short.

@@ -10,6 +10,7 @@ use super::read::values;
 use crate::config;
 use crate::domain::throttle::BrowserMark;
 use crate::domain::token::Token;
+use crate::service::login_code::PATIENCE;
 
 /// Writes the cookie, and beside it the one by which a browser is known that has logged in.
 #[derive(Clone, Debug)]
@@ -41,6 +42,36 @@ impl SessionCookie {
         others.0.iter().cloned().chain([ours]).collect()
     }
 
+    /// The name of the cookie by which a browser is known whose login waits for a code. Unlike the session's it goes to the
+    /// pages of signing in alone, as `__Host-` would not allow.
+    fn waiting_name(&self) -> String {
+        let name = self.name();
+        let plain = name.get(HOST_PREFIX.len()..).filter(|_| is_for_host(name)).unwrap_or(name);
+        format!("{plain}_code")
+    }
+
+    /// The tokens by which a browser may be known whose login waits for a code.
+    pub fn waiting(&self, headers: &HeaderMap) -> Vec<Token> {
+        values(headers, &self.waiting_name()).filter_map(Token::parse).take(MOST_WAITING).collect()
+    }
+
+    /// The `Set-Cookie` value after which the browser is known as one whose login waits for a code; or, without a token,
+    /// after which it is not.
+    pub fn set_waiting(&self, token: Option<&Token>) -> HeaderValue {
+        let mut cookie = Cookie::build((self.waiting_name(), token.map_or("", Token::reveal)))
+            .path("/login")
+            .http_only(true)
+            .secure(self.settings.secure)
+            .same_site(SameSite::Strict)
+            .build();
+        let age = if token.is_some() { PATIENCE } else { Duration::ZERO };
+        cookie.set_max_age(cookie::time::Duration::try_from(age).ok());
+        if token.is_none() {
+            cookie.set_expires(Expiration::from(cookie::time::OffsetDateTime::UNIX_EPOCH));
+        }
+        HeaderValue::try_from(cookie.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+
     /// The `Set-Cookie` value after which the browser is known to have logged in. It authenticates nobody, and outlives
     /// the session.
     pub fn set_known(&self, mark: &BrowserMark) -> HeaderValue {
@@ -67,7 +98,7 @@ impl SessionCookie {
     /// Browsers let no cookie whose name begins with `__Host-` have another path or a domain, so there is none to clear.
     pub fn others(&self, headers: &HeaderMap, path: &str) -> Others {
         let name = &self.settings.name;
-        if name.get(..HOST_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(HOST_PREFIX)) {
+        if is_for_host(name) {
             return Others::default();
         }
         let ours = self.settings.domain.as_deref();
@@ -107,6 +138,13 @@ const KNOWN: Duration = Duration::from_hours(365 * 24);
 /// The most cookies by which a browser is known that are looked at.
 const MOST_KNOWN: usize = 4;
 const HOST_PREFIX: &str = "__Host-";
+/// The most cookies of logins that wait that are looked at.
+const MOST_WAITING: usize = 4;
+
+/// Whether browsers let no cookie of this name have a path or a domain.
+fn is_for_host(name: &str) -> bool {
+    name.get(..HOST_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(HOST_PREFIX))
+}
 
 /// The host that a request came to and the domains above it. Addresses and single labels have none, since they share no
 /// cookies.

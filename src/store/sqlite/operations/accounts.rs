@@ -6,8 +6,8 @@ use super::super::super::edit::{Plan, password_event};
 use super::super::super::rows::AccountRow;
 use super::super::super::{Added, Changed, Deleted, Edited, Initial, PasswordChange, Revoked};
 use super::super::transaction::Transaction;
-use super::Operation;
 use super::throttles::lift;
+use super::{Operation, second_factors};
 use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::id::UserId;
 use crate::domain::revocation::Reason;
@@ -107,7 +107,8 @@ impl Operation for ChangePassword {
 /// The columns of an account.
 pub(crate) const ACCOUNT: &str =
     "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-         updated_at AS user_updated_at, must_change_password, last_login_at
+         updated_at AS user_updated_at, must_change_password, last_login_at,
+         EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
      FROM users WHERE id = ?1 AND deleted_at IS NULL";
 
 async fn account(transaction: &mut Transaction<'_>, user: UserId) -> Result<Option<Account>> {
@@ -235,6 +236,7 @@ impl Operation for DeleteUser {
             return Ok(Deleted::LastAdmin);
         }
         let revoked = transaction.end_all(*user, None, reason).await?;
+        second_factors::remove(transaction, *user).await?;
         // No username has an `@`, so the row is in no name's way.
         sqlx::query(
             "UPDATE users SET deleted_at = ?2, disabled_at = ?2, updated_at = ?2, auth_epoch = auth_epoch + 1,

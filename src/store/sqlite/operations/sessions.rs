@@ -7,6 +7,7 @@ use super::super::super::{Changed, Created, NewSession, Selected, SelectedEnd, T
 use super::super::revocations::json;
 use super::super::transaction::Transaction;
 use super::Operation;
+use super::second_factors::{end_pending, is_pending, prove, record_recovery};
 use super::throttles::reset;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event, EventKind, Origin};
@@ -18,7 +19,7 @@ impl Operation for NewSession {
     type Outcome = Created;
 
     async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Created> {
-        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, resets, unflushed } = self;
+        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, proof, pending, resets, unflushed } = self;
         let (user, now) = (session.user_id, transaction.now());
         let as_checked: Option<i64> =
             sqlx::query_scalar("SELECT 1 FROM users WHERE id = ?1 AND auth_epoch = ?2 AND disabled_at IS NULL")
@@ -27,6 +28,11 @@ impl Operation for NewSession {
                 .fetch_optional(transaction.connection())
                 .await?;
         if as_checked.is_none() {
+            return Ok(Created::Superseded);
+        }
+        if let Some(token) = pending
+            && !is_pending(transaction, *token, user).await?
+        {
             return Ok(Created::Superseded);
         }
         let by = Actor::User(user);
@@ -43,6 +49,13 @@ impl Operation for NewSession {
             // The only process that has last-seen times in memory is the one that asks.
             Room::Undecided(sessions) => return Ok(Created::Unflushed { sessions, seq: transaction.seq() }),
         };
+        // Nothing was changed before, and nothing that follows is refused.
+        if !prove(transaction, user, proof).await? {
+            return Ok(Created::Unproven);
+        }
+        if let Some(token) = pending {
+            end_pending(transaction, *token).await?;
+        }
         transaction
             .end(&replaced, &Reason { by, requested_by: None, why: Why::Replaced, origin: origin.clone() })
             .await?;
@@ -65,6 +78,7 @@ impl Operation for NewSession {
         reset(transaction, resets).await?;
         let event = Event::about(user, EventKind::LoginOk, by, now).from(&origin);
         transaction.record(&[Event { session: Some(session.id), ..event }]).await?;
+        record_recovery(transaction, user, proof, Some(session.id), &origin).await?;
         Ok(Created::Yes(transaction.seq()))
     }
 }
@@ -178,7 +192,8 @@ impl Operation for Touch {
     }
 }
 
-/// Deletes sessions whose tombstones are not needed any more, and log entries that every cache has long applied.
+/// Deletes sessions whose tombstones are not needed any more, log entries that every cache has long applied, and what was
+/// begun and not finished.
 pub(crate) struct Purge {
     pub before: Timestamp,
     pub limit: u32,
@@ -204,6 +219,14 @@ impl Operation for Purge {
         .bind(self.limit)
         .execute(transaction.connection())
         .await?;
+        for sql in [
+            "DELETE FROM pending_logins WHERE token_hash IN
+                 (SELECT token_hash FROM pending_logins WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+            "DELETE FROM second_factor_enrolments WHERE user_id IN
+                 (SELECT user_id FROM second_factor_enrolments WHERE started_at < ?1 ORDER BY started_at LIMIT ?2)",
+        ] {
+            sqlx::query(sql).bind(self.before).bind(self.limit).execute(transaction.connection()).await?;
+        }
         Ok(deleted.rows_affected())
     }
 }

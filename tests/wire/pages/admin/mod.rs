@@ -65,7 +65,7 @@ fn every_route(user: &str) -> Vec<TestRequest> {
     all.push(get(&page_of(user, "")));
     all.push(form(NEW, &[("username", "new")]));
     all.push(form(&page_of(user, ""), &[("username", "new"), ("name", "New")]));
-    for act in ["password", "sign-out", "disable", "enable", "unlock", "delete"] {
+    for act in ["password", "sign-out", "disable", "enable", "unlock", "second-factor", "delete"] {
         all.extend([get(&page_of(user, act)), form(&page_of(user, act), &[])]);
     }
     all.push(form("/admin/sessions", &[("revoke", user)]));

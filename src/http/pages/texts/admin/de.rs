@@ -60,6 +60,9 @@ pub const TEXTS: AdminTexts = AdminTexts {
     sign_out_user_means: "{name} wird auf allen Geräten abgemeldet.",
     reset: "Passwort zurücksetzen",
     reset_means: "{name} bekommt ein Einmalpasswort, das Sie weitergeben, und wird überall abgemeldet. Das bisherige Passwort gilt nicht mehr.",
+    second_factor: "Zweiter Faktor",
+    reset_factor: "Zweiten Faktor entfernen",
+    reset_factor_means: "{name} meldet sich dann mit dem Passwort allein an, bis wieder ein zweiter Faktor eingerichtet ist, und wird überall abgemeldet.",
     unlock: "Entsperren",
     unlock_means: "{name} kann sofort wieder versuchen, sich anzumelden, wie oft auch ein falsches Passwort eingegeben wurde.",
     delete: "Benutzer löschen",
@@ -75,6 +78,7 @@ pub const TEXTS: AdminTexts = AdminTexts {
     was_saved: "Die Änderungen wurden gespeichert.",
     was_disabled: "Der Benutzer wurde deaktiviert und überall abgemeldet.",
     was_enabled: "Der Benutzer kann sich wieder anmelden.",
+    was_factor_reset: "Der zweite Faktor wurde entfernt.",
     was_unlocked: "Der Benutzer kann sofort wieder versuchen, sich anzumelden.",
     was_deleted: "Der Benutzer wurde gelöscht.",
     ended_none: "Keine Sitzung wurde abgemeldet.",
@@ -134,6 +138,11 @@ fn event(kind: EventKind) -> &'static str {
         EventKind::PasswordReset => "Passwort zurückgesetzt",
         EventKind::UserUnlocked => "Benutzer entsperrt",
         EventKind::UsersImported => "Benutzer importiert",
+        EventKind::SecondFactorStarted => "Zweiter Faktor begonnen",
+        EventKind::SecondFactorSet => "Zweiter Faktor eingerichtet",
+        EventKind::SecondFactorRemoved => "Zweiter Faktor entfernt",
+        EventKind::RecoveryCodesRenewed => "Neue Wiederherstellungscodes",
+        EventKind::RecoveryCodeUsed => "Wiederherstellungscode benutzt",
     }
 }
 
@@ -143,6 +152,7 @@ fn conflict(conflict: Conflict) -> &'static str {
         Conflict::EmailTaken => "Ein anderer Benutzer hat diese E-Mail-Adresse.",
         Conflict::LastAdmin => "Danach gäbe es keinen Administrator mehr, der sich anmelden kann.",
         Conflict::Oneself => "Das geht mit dem eigenen Konto nicht.",
+        Conflict::EnrolmentReplaced => "Das ist vorbei. Beginnen Sie noch einmal.",
         Conflict::MoreThanExpected => {
             "Jetzt passen mehr Sitzungen dazu als vorher. Keine wurde abgemeldet: Sehen Sie sich die neue Zahl an."
         }

@@ -60,6 +60,9 @@ pub const TEXTS: AdminTexts = AdminTexts {
     sign_out_user_means: "{name} will be signed out on every device.",
     reset: "Reset password",
     reset_means: "{name} gets a one-time password, which you pass on, and is signed out everywhere. The present password stops working.",
+    second_factor: "Second factor",
+    reset_factor: "Remove second factor",
+    reset_factor_means: "{name} will sign in with the password alone until they set up a second factor again, and is signed out everywhere.",
     unlock: "Unlock",
     unlock_means: "{name} can try to sign in again at once, however many wrong passwords were entered.",
     delete: "Delete user",
@@ -75,6 +78,7 @@ pub const TEXTS: AdminTexts = AdminTexts {
     was_saved: "The changes were saved.",
     was_disabled: "The user was disabled and signed out everywhere.",
     was_enabled: "The user can sign in again.",
+    was_factor_reset: "The second factor was removed.",
     was_unlocked: "The user can try to sign in again at once.",
     was_deleted: "The user was deleted.",
     ended_none: "No session was signed out.",
@@ -134,6 +138,11 @@ fn event(kind: EventKind) -> &'static str {
         EventKind::PasswordReset => "Password reset",
         EventKind::UserUnlocked => "User unlocked",
         EventKind::UsersImported => "Users imported",
+        EventKind::SecondFactorStarted => "Second factor begun",
+        EventKind::SecondFactorSet => "Second factor set up",
+        EventKind::SecondFactorRemoved => "Second factor removed",
+        EventKind::RecoveryCodesRenewed => "New recovery codes",
+        EventKind::RecoveryCodeUsed => "Recovery code used",
     }
 }
 
@@ -143,6 +152,7 @@ fn conflict(conflict: Conflict) -> &'static str {
         Conflict::EmailTaken => "Another user has this e-mail address.",
         Conflict::LastAdmin => "No administrator who can sign in would be left.",
         Conflict::Oneself => "You cannot do this to your own account.",
+        Conflict::EnrolmentReplaced => "This is over. Start again.",
         Conflict::MoreThanExpected => {
             "More sessions match now than before. None was signed out: look at the new number."
         }

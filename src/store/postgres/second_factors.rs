@@ -1,0 +1,218 @@
+//! Operations on second factors: one is set up, proven, removed, and waited for.
+
+use sqlx::{query, query_as};
+
+use super::super::second_factor::PENDING_LOGINS;
+use super::super::{FactorAct, FactorChange, FactorChanged, PendingLogin, Result, Revoked};
+use super::change::{Change, GivenSeq, Operation};
+use crate::domain::clock::Timestamp;
+use crate::domain::event::{Actor, Event, EventKind, Origin};
+use crate::domain::id::{SessionId, UserId};
+use crate::domain::revocation::Reason;
+use crate::domain::second_factor::proof::Proof;
+use crate::domain::second_factor::sealed::RecoveryHash;
+use crate::domain::token::TokenHash;
+
+/// Judges a proof and uses it up, under the lock of the user. If it does not hold, nothing is changed.
+pub(super) async fn prove(change: &mut Change<'_>, user: UserId, proof: &Proof) -> Result<bool> {
+    match proof {
+        Proof::NoFactor => has_factor(change, user).await.map(|has| !has),
+        Proof::Step(step) => {
+            let used = query("UPDATE second_factors SET last_step = $2 WHERE user_id = $1 AND last_step < $2");
+            Ok(change.connection().execute(used.bind(user).bind(*step)).await? == 1)
+        }
+        Proof::Recovery(hashes) => {
+            let used = query("DELETE FROM recovery_codes WHERE user_id = $1 AND hash = ANY ($2)");
+            Ok(change.connection().execute(used.bind(user).bind(listed(hashes))).await? > 0)
+        }
+    }
+}
+
+async fn has_factor(change: &mut Change<'_>, user: UserId) -> Result<bool> {
+    let factor = query_as("SELECT 1 FROM second_factors WHERE user_id = $1").bind(user);
+    let factor: Option<(i32,)> = change.connection().row(factor).await?;
+    Ok(factor.is_some())
+}
+
+/// Records that a recovery code was used, if that is what the proof was.
+pub(super) fn record_recovery(
+    change: &mut Change<'_>,
+    user: UserId,
+    proof: &Proof,
+    session: Option<SessionId>,
+    origin: &Origin,
+) {
+    if matches!(proof, Proof::Recovery(_)) {
+        let event = Event::about(user, EventKind::RecoveryCodeUsed, Actor::User(user), change.now()).from(origin);
+        change.event(Event { session, ..event });
+    }
+}
+
+/// Whether a login waits for a code, and is not over.
+pub(super) async fn is_pending(change: &mut Change<'_>, token: TokenHash, user: UserId) -> Result<bool> {
+    let pending =
+        query_as("SELECT 1 FROM pending_logins WHERE token_hash = $1 AND user_id = $2 AND expires_at > $3 FOR UPDATE");
+    let pending = pending.bind(token).bind(user).bind(change.now());
+    let pending: Option<(i32,)> = change.connection().row(pending).await?;
+    Ok(pending.is_some())
+}
+
+/// Ends a login that waited for a code.
+pub(super) async fn end_pending(change: &mut Change<'_>, token: TokenHash) -> Result<()> {
+    let end = query("DELETE FROM pending_logins WHERE token_hash = $1").bind(token);
+    change.connection().execute(end).await.map(drop)
+}
+
+/// Changes a user's second factor.
+pub(super) struct ChangeSecondFactor {
+    pub(super) change: FactorChange,
+    pub(super) reason: Reason,
+}
+
+impl Operation for ChangeSecondFactor {
+    type Outcome = FactorChanged;
+
+    async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<FactorChanged>> {
+        let Self { change: FactorChange { user, auth_epoch, proof, keep, act }, reason } = self;
+        // The user before the sessions, as everywhere, and held to the end.
+        let known = query_as("SELECT auth_epoch, disabled_at FROM users WHERE id = $1 FOR NO KEY UPDATE");
+        let known: Option<(i64, Option<Timestamp>)> = change.connection().row(known.bind(*user)).await?;
+        let live = change.live_by_user(*user, reason.requested_by).await?;
+        if reason.requested_by.is_some_and(|requested_by| !live.iter().any(|session| session.is(requested_by))) {
+            return Ok(Box::new(FactorChanged::NoSession));
+        }
+        let Some((epoch, disabled)) = known else { return Ok(Box::new(|_| FactorChanged::Superseded)) };
+        if auth_epoch.is_some_and(|checked| checked != epoch || disabled.is_some()) {
+            return Ok(Box::new(|_| FactorChanged::Superseded));
+        }
+        // What is missing is noticed before the proof is used up.
+        if let Some(refused) = missing(change, *user, act).await? {
+            return Ok(Box::new(|_| refused));
+        }
+        if let Some(proof) = proof
+            && !prove(change, *user, proof).await?
+        {
+            return Ok(Box::new(|_| FactorChanged::Unproven));
+        }
+        make(change, *user, act).await?;
+        let (now, kept) = (change.now(), keep.as_ref().map(|renewal| renewal.session));
+        if let Some(proof) = proof {
+            record_recovery(change, *user, proof, kept, &reason.origin);
+        }
+        let event = Event::about(*user, act.event(), reason.by, now).from(&reason.origin);
+        change.event(Event { session: kept, ..event });
+        if !act.ends_sessions() {
+            return Ok(Box::new(|seq| FactorChanged::Yes(Revoked { sessions: Vec::new(), seq })));
+        }
+        let raise = query("UPDATE users SET auth_epoch = auth_epoch + 1, updated_at = $2 WHERE id = $1");
+        change.connection().execute(raise.bind(*user).bind(now)).await?;
+        let (kept, others): (Vec<_>, Vec<_>) =
+            live.into_iter().filter(|session| session.user == *user).partition(|session| Some(session.id) == kept);
+        for (session, renewal) in kept.iter().filter(|session| !session.over).zip(keep) {
+            change.renew(session, renewal, reason).await?;
+        }
+        let sessions = change.end_all(*user, &others, reason);
+        Ok(Box::new(|seq| FactorChanged::Yes(Revoked { sessions, seq })))
+    }
+}
+
+/// What an act needs and does not find.
+async fn missing(change: &mut Change<'_>, user: UserId, act: &FactorAct) -> Result<Option<FactorChanged>> {
+    let (found, otherwise) = match act {
+        FactorAct::Start(..) => return Ok(None),
+        FactorAct::Confirm { enrolment, begun_after, .. } => {
+            let found =
+                query_as("SELECT 1 FROM second_factor_enrolments WHERE user_id = $1 AND id = $2 AND started_at > $3");
+            let found = found.bind(user).bind(*enrolment).bind(*begun_after);
+            let found: Option<(i32,)> = change.connection().row(found).await?;
+            (found.is_some(), FactorChanged::EnrolmentOver)
+        }
+        FactorAct::RenewRecoveryCodes(_) | FactorAct::Remove => {
+            (has_factor(change, user).await?, FactorChanged::NoFactor)
+        }
+    };
+    Ok(if found { None } else { Some(otherwise) })
+}
+
+async fn make(change: &mut Change<'_>, user: UserId, act: &FactorAct) -> Result<()> {
+    let now = change.now();
+    match act {
+        FactorAct::Start(id, secret) => {
+            let start = query(
+                "INSERT INTO second_factor_enrolments (user_id, id, secret, started_at) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (user_id) DO UPDATE
+                 SET id = excluded.id, secret = excluded.secret, started_at = excluded.started_at",
+            );
+            let start = start.bind(user).bind(*id).bind(secret.clone()).bind(now);
+            change.connection().execute(start).await?;
+        }
+        FactorAct::Confirm { enrolment: _, begun_after: _, step, recovery } => {
+            let confirm = query(
+                "INSERT INTO second_factors (user_id, secret, last_step, confirmed_at)
+                 SELECT user_id, secret, $2, $3 FROM second_factor_enrolments WHERE user_id = $1
+                 ON CONFLICT (user_id) DO UPDATE
+                 SET secret = excluded.secret, last_step = excluded.last_step, confirmed_at = excluded.confirmed_at",
+            );
+            change.connection().execute(confirm.bind(user).bind(*step).bind(now)).await?;
+            let over = query("DELETE FROM second_factor_enrolments WHERE user_id = $1").bind(user);
+            change.connection().execute(over).await?;
+            replace_recovery_codes(change, user, recovery).await?;
+        }
+        FactorAct::RenewRecoveryCodes(recovery) => replace_recovery_codes(change, user, recovery).await?,
+        FactorAct::Remove => remove(change, user).await?,
+    }
+    Ok(())
+}
+
+/// Removes all there is about a user's second factor.
+pub(super) async fn remove(change: &mut Change<'_>, user: UserId) -> Result<()> {
+    for sql in [
+        "DELETE FROM second_factors WHERE user_id = $1",
+        "DELETE FROM second_factor_enrolments WHERE user_id = $1",
+        "DELETE FROM recovery_codes WHERE user_id = $1",
+        "DELETE FROM pending_logins WHERE user_id = $1",
+    ] {
+        change.connection().execute(query(sql).bind(user)).await?;
+    }
+    Ok(())
+}
+
+async fn replace_recovery_codes(change: &mut Change<'_>, user: UserId, hashes: &[RecoveryHash]) -> Result<()> {
+    let old = query("DELETE FROM recovery_codes WHERE user_id = $1").bind(user);
+    change.connection().execute(old).await?;
+    let new = query("INSERT INTO recovery_codes (hash, user_id) SELECT unnest($2::text[]), $1");
+    change.connection().execute(new.bind(user).bind(listed(hashes))).await.map(drop)
+}
+
+fn listed(hashes: &[RecoveryHash]) -> Vec<String> {
+    hashes.iter().map(|hash| hash.as_str().to_owned()).collect()
+}
+
+/// Keeps a login that waits for a code.
+pub(super) struct AddPendingLogin {
+    pub(super) token: TokenHash,
+    pub(super) login: PendingLogin,
+}
+
+impl Operation for AddPendingLogin {
+    type Outcome = ();
+
+    async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<()>> {
+        let Self { token, login: PendingLogin { user, auth_epoch, remembered, expires_at } } = self;
+        // So that of many at once no more are kept.
+        let lock = query("SELECT 1 FROM users WHERE id = $1 FOR NO KEY UPDATE");
+        change.connection().execute(lock.bind(*user)).await?;
+        let room = query(
+            "DELETE FROM pending_logins WHERE token_hash = ANY (ARRAY
+                 (SELECT token_hash FROM pending_logins WHERE user_id = $1 ORDER BY expires_at DESC OFFSET $2))",
+        );
+        change.connection().execute(room.bind(*user).bind(PENDING_LOGINS - 1)).await?;
+        let add = query(
+            "INSERT INTO pending_logins (token_hash, user_id, auth_epoch, remembered, expires_at)
+             SELECT $1, id, $3, $4, $5 FROM users WHERE id = $2",
+        );
+        let add = add.bind(*token).bind(*user).bind(*auth_epoch).bind(*remembered).bind(*expires_at);
+        change.connection().execute(add).await?;
+        Ok(Box::new(|_| ()))
+    }
+}

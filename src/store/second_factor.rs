@@ -1,0 +1,124 @@
+//! What goes into the operations on second factors, and what comes out of them.
+
+use super::types::{Renewal, Revoked};
+use crate::domain::clock::Timestamp;
+use crate::domain::event::EventKind;
+use crate::domain::id::{EnrolmentId, UserId};
+use crate::domain::revocation::Seq;
+use crate::domain::second_factor::proof::Proof;
+use crate::domain::second_factor::sealed::{RecoveryHash, SealedSecret};
+use crate::domain::second_factor::totp::Step;
+
+/// How many logins of a user may wait for a code at a time; the one that waits longest makes room.
+pub(super) const PENDING_LOGINS: i64 = 8;
+
+/// A second factor in force.
+#[derive(Clone, Debug)]
+pub struct Factor {
+    /// Its secret.
+    pub secret: SealedSecret,
+    /// The newest step of which a code was used.
+    pub last_step: Step,
+    /// Since when it is in force.
+    pub confirmed_at: Timestamp,
+    /// How many recovery codes are left.
+    pub recovery_codes: i64,
+}
+
+/// An enrolment that is not confirmed yet.
+#[derive(Clone, Debug)]
+pub struct Enrolment {
+    /// Which one it is: another start makes another.
+    pub id: EnrolmentId,
+    /// Its secret.
+    pub secret: SealedSecret,
+    /// When it was started.
+    pub started_at: Timestamp,
+}
+
+/// A change of a user's second factor.
+#[derive(Clone, Debug)]
+pub struct FactorChange {
+    /// The user.
+    pub user: UserId,
+    /// The epoch under which the user's password was checked; none when an operator makes the change.
+    pub auth_epoch: Option<i64>,
+    /// What shows that the user has the factor in force; none where that is not asked for.
+    pub proof: Option<Proof>,
+    /// The session that goes on under a new token, where other sessions end.
+    pub keep: Option<Renewal>,
+    /// What is changed.
+    pub act: FactorAct,
+}
+
+/// What is changed of a second factor.
+#[derive(Clone, Debug)]
+pub enum FactorAct {
+    /// An enrolment begins, in place of an earlier one. What is in force stays.
+    Start(EnrolmentId, SealedSecret),
+    /// An enrolment that has begun after `begun_after` comes into force, in place of what was.
+    Confirm {
+        /// Which one.
+        enrolment: EnrolmentId,
+        /// An earlier one is over.
+        begun_after: Timestamp,
+        /// The step of the code that it was confirmed with, which is used up.
+        step: Step,
+        /// The hashes of its recovery codes.
+        recovery: Vec<RecoveryHash>,
+    },
+    /// The recovery codes are replaced by those of these hashes.
+    RenewRecoveryCodes(Vec<RecoveryHash>),
+    /// The factor, its codes and what is pending are removed.
+    Remove,
+}
+
+impl FactorAct {
+    /// The audit's word for it.
+    pub(super) const fn event(&self) -> EventKind {
+        match self {
+            Self::Start(..) => EventKind::SecondFactorStarted,
+            Self::Confirm { .. } => EventKind::SecondFactorSet,
+            Self::RenewRecoveryCodes(_) => EventKind::RecoveryCodesRenewed,
+            Self::Remove => EventKind::SecondFactorRemoved,
+        }
+    }
+
+    /// Whether the user's other sessions end, and the logins that are being checked.
+    pub(super) const fn ends_sessions(&self) -> bool {
+        match self {
+            Self::Confirm { .. } | Self::Remove => true,
+            Self::Start(..) | Self::RenewRecoveryCodes(_) => false,
+        }
+    }
+}
+
+/// The outcome of a change of a second factor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FactorChanged {
+    /// It was made, and ended these sessions.
+    Yes(Revoked),
+    /// It was not made: the session that asked has ended meanwhile, which is settled with this number.
+    NoSession(Seq),
+    /// It was superseded: there is no such user, or since the password was checked, it changed or the user was disabled.
+    Superseded,
+    /// The proof does not hold, or not any more.
+    Unproven,
+    /// The user has no second factor.
+    NoFactor,
+    /// The enrolment is over: it took too long, or another one was started or confirmed.
+    EnrolmentOver,
+}
+
+/// A login whose password was right, and that waits for a code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingLogin {
+    /// The user.
+    pub user: UserId,
+    /// The epoch that the password was checked under.
+    pub auth_epoch: i64,
+    /// Whether the session is to outlive the browser.
+    pub remembered: bool,
+    /// When it is over.
+    pub expires_at: Timestamp,
+}
