@@ -55,6 +55,37 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::LoginOk,
+        Self::LoginFailed,
+        Self::Logout,
+        Self::Revoked,
+        Self::PasswordChanged,
+        Self::UserCreated,
+        Self::UserDisabled,
+        Self::UserEnabled,
+        Self::UserRenamed,
+        Self::EmailChanged,
+        Self::NameChanged,
+        Self::AdminGranted,
+        Self::AdminRemoved,
+        Self::UserDeleted,
+        Self::PasswordReset,
+        Self::UserUnlocked,
+        Self::UsersImported,
+        Self::SecondFactorStarted,
+        Self::SecondFactorSet,
+        Self::SecondFactorRemoved,
+        Self::RecoveryCodesRenewed,
+        Self::RecoveryCodeUsed,
+    ];
+
+    /// The kind of that word, if this release knows it.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == word)
+    }
+
     /// The word the store keeps.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -181,4 +212,22 @@ impl Event {
         let Origin { ip, user_agent, request_id, actor_name } = origin.clone();
         Self { ip, actor_name, user_agent, request_id, ..self }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_kinds_holds_every_kind_that_has_a_word() {
+        let words = include_str!("event.rs").lines().filter(|line| line.starts_with("            Self::")).count();
+        assert_eq!(EventKind::ALL.len() + ACTORS, words, "a kind is missing in the list");
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::from_word(kind.as_str()), Some(*kind));
+        }
+        assert_eq!(EventKind::from_word("unheard_of"), None);
+    }
+
+    /// The words for actors, which stand in the same file.
+    const ACTORS: usize = 4;
 }

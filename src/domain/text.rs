@@ -225,10 +225,30 @@ pub fn clip(text: &str, longest: usize) -> String {
     clipped
 }
 
+/// `text` as it can be shown to people, who cannot be deceived by it: whatever shows nothing or turns the line around is
+/// written out, as `\u{202e}`.
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || is_invisible(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_cannot_be_seen_is_written_out() {
+        assert_eq!(visible("a\r\nb\u{1b}[31m\u{202e}c\u{200b}"), r"a\u{d}\u{a}b\u{1b}[31m\u{202e}c\u{200b}");
+        assert_eq!(visible("Zoë <b> \\ 漢 👍"), "Zoë <b> \\ 漢 👍");
+    }
 
     fn key(text: &str) -> String {
         Username::new(text).unwrap_or_else(|bad| panic!("{text}: {bad}")).key()

@@ -19,10 +19,13 @@ import {
 
 const AXE = requireModule.resolve('axe-core/axe.min.js');
 
+const ADMIN = { username: 'admin', password: 'an administrator of these tests' };
+
 // Browsers stay where they are when they are answered with 204.
 const application = await startSite((request, response) => response.writeHead(204).end());
 const service = await startService({
   SESSIOND_ALLOWED_RETURN_ORIGINS: [application.origin(), application.origin('app.localhost')].join(','),
+  SESSIOND_ADMIN_PASSWORD: ADMIN.password,
 });
 
 /** Sends the form in which a field stands, whatever the language of its button. */
@@ -46,6 +49,19 @@ async function askAbout(page, user, scope) {
   await service.logIn(user, USER_AGENTS[FIREFOX]);
   await logIn(page, user);
   await loads(page, page.locator(`[name="revoke"][value="${scope}"]`).click());
+}
+
+/** A page of administrators; `user` is to be found there, signed in elsewhere. */
+async function administrate(page, user, path) {
+  await service.logIn(user, USER_AGENTS[FIREFOX]);
+  await logIn(page, ADMIN);
+  await page.goto(`${service.url}${path}`);
+}
+
+/** The page of a user, or of an act about them. */
+async function goToUser(page, user, act = '') {
+  await administrate(page, user, `/admin/users?q=${user.username}`);
+  await page.goto((await page.locator('td a').first().evaluate(({ href }) => href)) + act);
 }
 
 /** How to come to each page, and what only that page has. */
@@ -152,6 +168,61 @@ const PAGES = {
     },
     has: 'a[href="/sessions"]:only-child',
   },
+  'the users': {
+    go: ({ page }, user) => administrate(page, user, '/admin/users'),
+    has: 'table:has(.badge)',
+  },
+  'a search that finds no user': {
+    go: ({ page }, user) => administrate(page, user, '/admin/users?q=nobody'),
+    has: 'form[role="search"]:not(:has(~ table))',
+  },
+  'a user': {
+    go: ({ page }, user) => goToUser(page, user),
+    has: '.acts',
+  },
+  'the form for a new user after a name that is taken': {
+    go: async (person, user) => {
+      person.expect(/status of 409/);
+      await administrate(person.page, user, '/admin/users/new');
+      await field(person.page, 'username').fill(user.username);
+      await send(person.page, 'username');
+    },
+    has: '[role="alert"]',
+  },
+  'the question before a user is deleted': {
+    go: ({ page }, user) => goToUser(page, user, '/delete'),
+    has: 'main a ~ button',
+  },
+  'a one-time password': {
+    go: async ({ page }, user) => {
+      await goToUser(page, user, '/password');
+      await loads(page, page.locator('main button').click());
+    },
+    has: '.secret',
+  },
+  'the sessions of all users': {
+    go: ({ page }, user) => administrate(page, user, '/admin/sessions?user_agent=firefox&limit=1'),
+    has: 'td.act',
+  },
+  'a filter of sessions that makes no sense': {
+    go: (person, user) => {
+      person.expect(/status of 422/);
+      return administrate(person.page, user, '/admin/sessions?ip=somewhere');
+    },
+    has: '[role="alert"]',
+  },
+  'the question before everybody is signed out': {
+    go: ({ page }, user) => administrate(page, user, '/admin/sessions/revoke?all=true'),
+    has: 'main a ~ button',
+  },
+  'the audit': {
+    go: ({ page }, user) => administrate(page, user, '/admin/events?limit=5'),
+    has: 'main select',
+  },
+  'the login page that asks for the password once more': {
+    go: ({ page }, user) => administrate(page, user, '/login?again=1&return_to=/admin/users'),
+    has: '[name="username"][value="admin"]',
+  },
 };
 
 /** What axe-core finds, as sentences. */
@@ -186,7 +257,7 @@ const invisible = (page) =>
       const hasBorder = borderTopStyle !== 'none' && parseFloat(borderTopWidth) >= 1 && borderTopColor !== backgroundColor;
       return hasBorder || textDecorationLine === 'underline' || (element.type === 'checkbox' && appearance !== 'none');
     };
-    const controls = [...document.querySelectorAll('a, button, input:not([type="hidden"])')];
+    const controls = [...document.querySelectorAll('a, button, input:not([type="hidden"]), select')];
     return controls.filter((element) => !isSeen(element)).map(({ outerHTML }) => outerHTML);
   });
 

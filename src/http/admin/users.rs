@@ -6,14 +6,13 @@ use serde::Serialize;
 
 use super::administrator::{Administrator, IdInPath, Revoked, id};
 use crate::domain::clock::Timestamp;
-use crate::domain::id::UserId;
 use crate::domain::one_time::OneTimePassword;
 use crate::domain::user::Account;
 use crate::http::dialect::canonical::{Canonical, UserView};
 use crate::http::refusal::{Answer, FieldError, Place, Problem, json};
 use crate::http::request::body::Payload;
 use crate::http::request::fields::Fields;
-use crate::http::request::page::PageWanted;
+use crate::http::request::page::{PageWanted, read_user_place, write_user_place};
 use crate::http::request::state::App;
 use crate::service::accounts::{AccountEdit, NewAccount};
 
@@ -60,7 +59,7 @@ pub async fn list(State(app): State<App>, administrator: Administrator, uri: Uri
     }
     let mut query = Fields::from_query(uri.query())?;
     let wanted = PageWanted::read(&mut query, LIST, app.service.cursors())?;
-    let after = wanted.place(read_place)?;
+    let after = wanted.place(read_user_place)?;
     let part = query.optional_text("q")?;
     query.nothing_else()?;
     if part.as_ref().is_some_and(|part| part.chars().nth(LONGEST_SEARCH).is_some()) {
@@ -68,17 +67,11 @@ pub async fn list(State(app): State<App>, administrator: Administrator, uri: Uri
         return Err(FieldError { place: Place::Query, field: "q".into(), problem }.into());
     }
     let found = administrator.powers(&app)?.users(part.as_deref(), after, wanted.limit).await?;
-    let place = |(at, id): (Timestamp, UserId)| format!("{}.{id}", at.millis());
     let shown = Page {
         users: found.users.iter().map(AccountView::from_account).collect(),
-        next_cursor: found.next.map(|next| app.service.cursors().seal(LIST, &place(next))),
+        next_cursor: found.next.map(|next| app.service.cursors().seal(LIST, &write_user_place(next))),
     };
     Ok(json(StatusCode::OK, &shown))
-}
-
-fn read_place(place: &str) -> Option<(Timestamp, UserId)> {
-    let (at, id) = place.split_once('.')?;
-    Some((Timestamp::from_millis(at.parse().ok()?), id.parse().ok()?))
 }
 
 /// `POST /api/v1/admin/users`: makes one, with a one-time password where none is given.

@@ -17,6 +17,9 @@ impl Dialect for Pages {
 
     fn refuse(refusal: &Refusal) -> Response {
         use StatusCode as S;
+        if matches!(refusal, Refusal::Service(Error::ReauthenticationRequired)) {
+            return PageError::Reauthenticate.response();
+        }
         let status = match refusal {
             Refusal::Service(Error::NoSession | Error::BadCredentials | Error::SecondFactorRequired { .. }) => {
                 S::UNAUTHORIZED
@@ -26,7 +29,7 @@ impl Dialect for Pages {
             Refusal::Service(Error::NotFound) | Refusal::UnknownRoute => S::NOT_FOUND,
             Refusal::Service(Error::Conflict(_)) => S::CONFLICT,
             Refusal::Service(Error::Throttled(wait)) => {
-                return with_wait(PageError::response(S::TOO_MANY_REQUESTS), *wait);
+                return with_wait(PageError::Status(S::TOO_MANY_REQUESTS).response(), *wait);
             }
             Refusal::Service(Error::Overloaded | Error::StoreUnreachable(_) | Error::StoreTooSlow(_))
             | Refusal::Deadline => S::SERVICE_UNAVAILABLE,
@@ -41,7 +44,7 @@ impl Dialect for Pages {
             Refusal::TransferCoding => S::NOT_IMPLEMENTED,
             Refusal::HeadTooLarge => S::REQUEST_HEADER_FIELDS_TOO_LARGE,
         };
-        let response = PageError::response(status);
+        let response = PageError::Status(status).response();
         if status == S::SERVICE_UNAVAILABLE { with_retry(response) } else { response }
     }
 }

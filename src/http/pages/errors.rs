@@ -8,6 +8,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode, Uri};
 use tower_http::request_id::RequestId;
 
+use super::again;
 use super::render::{PageError, page};
 use super::texts::{Texts, preferred};
 use crate::http::brand::Brand;
@@ -17,7 +18,18 @@ use crate::http::request::state::App;
 use crate::http::routes;
 
 /// The paths of pages, whose names with a slash behind them lead to them.
-const PAGES: [&str; 6] = ["/login", "/login/code", "/logout", "/sessions", "/password", "/second-factor"];
+const PAGES: [&str; 10] = [
+    "/login",
+    "/login/code",
+    "/logout",
+    "/sessions",
+    "/password",
+    "/second-factor",
+    "/admin",
+    "/admin/users",
+    "/admin/sessions",
+    "/admin/events",
+];
 
 /// What went wrong, and the way on.
 #[derive(Template)]
@@ -35,8 +47,12 @@ struct ErrorPage<'e> {
 pub async fn render(State(app): State<App>, request: Request, next: Next) -> Response {
     let asked = Asked::new(&request);
     let mut response = next.run(request).await;
-    let Some(PageError(status)) = response.extensions_mut().remove::<PageError>() else { return response };
-    let (mut shown, body) = asked.page(status, &app).into_parts();
+    let (mut shown, body) = match response.extensions_mut().remove::<PageError>() {
+        None => return response,
+        Some(PageError::Status(status)) => asked.page(status, &app),
+        Some(PageError::Reauthenticate) => again::page(asked.t, &app, &asked.to),
+    }
+    .into_parts();
     // What the refusal says of itself stays, such as `Allow` or a reason for the log.
     let (mut refused, _) = response.into_parts();
     refused.headers.remove(CONTENT_TYPE);
@@ -61,12 +77,15 @@ pub async fn unknown_route<D: Dialect>(State(app): State<App>, request: Request)
 struct Asked {
     t: &'static Texts,
     id: Option<HeaderValue>,
+    /// Its path and its query.
+    to: String,
 }
 
 impl Asked {
     fn new(request: &Request) -> Self {
         let id = request.extensions().get::<RequestId>().map(|id| id.header_value().clone());
-        Self { t: preferred(request.headers()), id }
+        let to = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+        Self { t: preferred(request.headers()), id, to }
     }
 
     fn page(&self, status: StatusCode, app: &App) -> Response {

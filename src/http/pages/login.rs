@@ -30,7 +30,7 @@ struct Form<'f> {
     t: &'static Texts,
     brand: &'f Brand,
     error: Option<Cow<'static, str>>,
-    signed_out: bool,
+    notice: Option<&'static str>,
     beside: Beside,
     username: &'f str,
     remember: bool,
@@ -66,7 +66,7 @@ struct Onward<'o> {
     url: &'o str,
 }
 
-/// `GET /login`: the form, or straight through with a live session.
+/// `GET /login`: the form, or straight through with a live session, unless that is to be replaced by a younger one.
 pub async fn form(
     State(app): State<App>,
     reader: Reader,
@@ -75,7 +75,8 @@ pub async fn form(
 ) -> Answer<Pages> {
     let mut query = Fields::from_query(uri.query())?;
     let raw = said(query.optional_text("return_to")?);
-    if caller.is_ok() {
+    let again = query.optional_text("again")?.is_some();
+    if caller.is_ok() && !again {
         let to = ReturnTo::read(&raw, &reader.headers, &app);
         if let ReturnTo::Listed(url) = &to
             && !app.cookie_reaches(url)
@@ -84,15 +85,20 @@ pub async fn form(
         }
         return Ok(see_other(to.location()));
     }
-    let signed_out = query.optional_text("signed_out")?.is_some();
+    let caller = caller.ok().map(|caller| caller.principal);
+    let remember = match &caller {
+        Some(principal) => app.service.current(principal).await.is_ok_and(|(session, _)| session.remembered),
+        None => false,
+    };
+    let signed_out = query.optional_text("signed_out")?.map(|_| reader.t.signed_out);
     let form = Form {
         t: reader.t,
         brand: &app.brand,
         error: None,
-        signed_out,
+        notice: caller.as_ref().map(|_| reader.t.again_because).or(signed_out),
         beside: Beside::default(),
-        username: "",
-        remember: false,
+        username: caller.as_ref().map_or("", |principal| principal.identity.username()),
+        remember,
         return_to: &raw,
         shortest: app.service.shortest_password(),
     };
@@ -120,7 +126,7 @@ pub async fn sign_in(
             t: reader.t,
             brand: &app.brand,
             error: Some(error),
-            signed_out: false,
+            notice: None,
             beside,
             username: &username,
             remember,

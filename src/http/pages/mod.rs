@@ -1,13 +1,17 @@
 //! Pages for people, without scripts: signing in and out, one's sessions, and one's password.
 //!
 //! `render` makes answers of the templates in `templates/`, with the headers that every page has; `texts` holds every
-//! text in each language, and `assets` the stylesheet and the icon. `errors` shows refusals to people, and
-//! `signed_in` sends those to the login page who have no session.
+//! text in each language, and `assets` the stylesheet and the icon. `errors` shows refusals to people, `again` asks for the
+//! password once more, and `signed_in` sends those to the login page who have no session. `card` is a session as pages show
+//! it, and `admin` holds the pages of administrators.
 
 pub use self::dialect::Pages;
 use super::routes::Routes;
 
+mod admin;
+mod again;
 mod assets;
+mod card;
 mod dialect;
 pub mod errors;
 mod login;
@@ -23,7 +27,7 @@ mod texts;
 
 /// Their routes.
 pub fn routes() -> Routes<Pages> {
-    Routes::default()
+    let routes = Routes::default()
         .get("/", sessions::home)
         .get("/login", login::form)
         .change("/login", login::sign_in)
@@ -38,5 +42,6 @@ pub fn routes() -> Routes<Pages> {
         .get("/second-factor", second_factor::show)
         .revoke("/second-factor", second_factor::change)
         .get("/.well-known/change-password", password::well_known)
-        .get("/assets/{name}", assets::serve)
+        .get("/assets/{name}", assets::serve);
+    admin::add_routes(routes)
 }

@@ -32,13 +32,22 @@ impl FromRequestParts<App> for Reader {
 
 /// A refusal whose page is not rendered yet.
 #[derive(Clone, Copy, Debug)]
-pub struct PageError(pub StatusCode);
+pub enum PageError {
+    /// A sentence for a status.
+    Status(StatusCode),
+    /// The way to a younger login, and from there back to the page.
+    Reauthenticate,
+}
 
 impl PageError {
     /// An answer that [`super::errors`] fills.
-    pub fn response(status: StatusCode) -> Response {
+    pub fn response(self) -> Response {
+        let status = match self {
+            Self::Status(status) => status,
+            Self::Reauthenticate => StatusCode::FORBIDDEN,
+        };
         let mut response = status.into_response();
-        response.extensions_mut().insert(Self(status));
+        response.extensions_mut().insert(self);
         response
     }
 }

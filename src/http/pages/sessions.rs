@@ -5,15 +5,13 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{StatusCode, Uri};
 
+use super::card::Card;
 use super::dialect::Pages;
 use super::logout::{Confirm, SIGNED_OUT, signed_out};
 use super::render::{Reader, page, see_other};
 use super::signed_in::SignedIn;
 use super::texts::Texts;
-use crate::domain::clock::Timestamp;
-use crate::domain::device::Device;
 use crate::domain::id::SessionId;
-use crate::domain::session::Session;
 use crate::http::brand::Brand;
 use crate::http::logout;
 use crate::http::refusal::{Answer, Refused, with_cookies};
@@ -31,67 +29,9 @@ struct List<'l> {
     t: &'static Texts,
     brand: &'l Brand,
     username: &'l str,
+    admin: bool,
     notice: Option<String>,
     cards: Vec<Card<'l>>,
-}
-
-struct Card<'c> {
-    id: &'c str,
-    icon: &'static str,
-    device: String,
-    ip: &'c str,
-    created: Time,
-    seen: Time,
-    current: bool,
-}
-
-/// A time, for machines and for people.
-struct Time {
-    exact: String,
-    date: String,
-    ago: String,
-}
-
-impl<'c> Card<'c> {
-    fn new(session: &'c Session, current: SessionId, now: Timestamp, t: &Texts) -> Self {
-        let device = Device::from_user_agent(&session.client.user_agent);
-        let time = |at: Timestamp| Time { exact: at.rfc3339(), date: t.date(at), ago: t.ago(now.since(at)) };
-        Self {
-            id: session.id.as_str(),
-            icon: icon(&device),
-            ip: &session.client.ip,
-            created: time(session.created_at),
-            seen: time(session.last_seen_at),
-            current: session.id == current,
-            device: in_words(device, t),
-        }
-    }
-}
-
-fn in_words(Device { name, os_name, .. }: Device, t: &Texts) -> String {
-    match (name.is_empty(), os_name.is_empty()) {
-        (true, true) => t.unknown_device.to_owned(),
-        (false, true) => name,
-        (true, false) => os_name,
-        (false, false) => format!("{name} {} {os_name}", t.on),
-    }
-}
-
-/// The outline of a device, as the path of an SVG of 24 by 24.
-fn icon(device: &Device) -> &'static str {
-    const DESKTOP: &str = "M3 5h18v11H3zM9 20h6M12 16v4";
-    const TABLET: &str = "M5 3h14v18H5zM11 18h2";
-    const PHONE: &str = "M7 3h10v18H7zM11 18h2";
-    const PROGRAM: &str = "M3 5h18v14H3zM7 9l3 3-3 3M12 15h5";
-    const UNKNOWN: &str =
-        "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18M9.500 9.500a2.500 2.500 0 1 1 3.500 2.300c-.7.3-1 .8-1 1.700M12 16.500v.1";
-    match device.kind {
-        "desktop" => DESKTOP,
-        "mobile" if device.os_name == "iPad" => TABLET,
-        "mobile" => PHONE,
-        _ if device.name.is_empty() => UNKNOWN,
-        _ => PROGRAM,
-    }
 }
 
 /// `GET /`.
@@ -121,8 +61,8 @@ pub async fn list(State(app): State<App>, reader: Reader, SignedIn(caller): Sign
     sessions.sort_by_key(|session| std::cmp::Reverse((session.last_seen_at.millis(), session.id)));
     let (current, now) = (caller.session_id(), app.service.now());
     let cards = sessions.iter().map(|session| Card::new(session, current, now, t)).collect();
-    let username = caller.identity.username();
-    Ok(page(StatusCode::OK, &List { t, brand: &app.brand, username, notice, cards }))
+    let (username, admin) = (caller.identity.username(), caller.identity.admin());
+    Ok(page(StatusCode::OK, &List { t, brand: &app.brand, username, admin, notice, cards }))
 }
 
 /// The sessions that a button is about.

@@ -1,8 +1,10 @@
 //! Which page of a list is asked for.
 
 use super::fields::Fields;
+use crate::domain::clock::Timestamp;
 use crate::domain::cursor::CursorKey;
 use crate::http::refusal::Refusal;
+use crate::service::admin::UserPlace;
 
 const DEFAULT: usize = 50;
 const LARGEST: usize = 100;
@@ -44,6 +46,17 @@ impl PageWanted {
     pub fn place<T>(&self, read: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Refusal> {
         self.after.as_deref().map(|place| read(place).ok_or_else(bad_cursor)).transpose()
     }
+}
+
+/// The place of a user in the list of all, as a cursor holds it.
+pub fn write_user_place((at, id): UserPlace) -> String {
+    format!("{}.{id}", at.millis())
+}
+
+/// Reads such a place.
+pub fn read_user_place(place: &str) -> Option<UserPlace> {
+    let (at, id) = place.split_once('.')?;
+    Some((Timestamp::from_millis(at.parse().ok()?), id.parse().ok()?))
 }
 
 const fn bad_cursor() -> Refusal {

@@ -181,7 +181,7 @@ fn is_page(path: &str) -> bool {
         "/.well-known/change-password",
         "/assets/{name}",
     ];
-    pages.contains(&path)
+    pages.contains(&path) || path == "/admin" || path.starts_with("/admin/")
 }
 
 #[test]

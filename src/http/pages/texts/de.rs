@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::words::{Counted, Texts};
+use super::admin;
+use super::counted::Counted;
+use super::words::Texts;
 use crate::domain::password::Unfit;
 use crate::service::error::Unusable;
 
@@ -119,6 +121,10 @@ pub(super) const TEXTS: Texts = Texts {
     bad_request: "Diese Anfrage ist nicht zu lesen",
     request_id: "Anfrage",
     failed: "Das hat nicht funktioniert. Versuchen Sie es in einer Minute noch einmal",
+    again: "Geben Sie Ihr Passwort noch einmal ein",
+    again_because: "Ihre letzte Anmeldung ist dafür zu lange her. Es wurde noch nichts geändert.",
+    again_button: "Passwort eingeben",
+    admin: admin::de::TEXTS,
 };
 
 fn unusable_password(why: Unusable) -> Cow<'static, str> {

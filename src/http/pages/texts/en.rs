@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::words::{Counted, Texts};
+use super::admin;
+use super::counted::Counted;
+use super::words::Texts;
 use crate::domain::password::Unfit;
 use crate::service::error::Unusable;
 
@@ -116,6 +118,10 @@ pub(super) const TEXTS: Texts = Texts {
     bad_request: "This request cannot be read",
     request_id: "Request",
     failed: "That did not work. Try again in a minute",
+    again: "Enter your password again",
+    again_because: "Your last sign-in is too long ago for this. Nothing has been changed yet.",
+    again_button: "Enter password",
+    admin: admin::en::TEXTS,
 };
 
 fn unusable_password(why: Unusable) -> Cow<'static, str> {

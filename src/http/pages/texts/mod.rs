@@ -3,8 +3,11 @@
 use http::HeaderMap;
 use http::header::ACCEPT_LANGUAGE;
 
+pub use self::admin::Field;
 pub use self::words::Texts;
 
+mod admin;
+mod counted;
 mod de;
 mod en;
 mod words;

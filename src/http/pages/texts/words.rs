@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::admin::AdminTexts;
+use super::counted::Counted;
 use crate::domain::clock::Timestamp;
 use crate::domain::throttle::Wait;
 use crate::service::error::Unusable;
@@ -99,6 +101,10 @@ pub struct Texts {
     pub bad_request: &'static str,
     pub request_id: &'static str,
     pub failed: &'static str,
+    pub again: &'static str,
+    pub again_because: &'static str,
+    pub again_button: &'static str,
+    pub admin: AdminTexts,
 }
 
 impl Texts {
@@ -150,18 +156,5 @@ impl Texts {
             60..1440 => self.hours_ago.of(minutes / 60),
             1440.. => self.days_ago.of(minutes / 1440),
         }
-    }
-}
-
-/// Words for one and for several, of which `{}` is the number.
-#[derive(Debug)]
-pub struct Counted {
-    pub one: &'static str,
-    pub many: &'static str,
-}
-
-impl Counted {
-    fn of(&self, count: u64) -> String {
-        if count == 1 { self.one.to_owned() } else { self.many.replace("{}", &count.to_string()) }
     }
 }

@@ -4,6 +4,8 @@ use sessiond_needs::on_both_stores;
 
 use crate::harness::{BOB, PASSWORD, Reply, Server, StoreKind, TestRequest, get, post};
 
+mod admin;
+
 const NAVIGATION: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
 /// A form as it is sent from the page that it stands on.
