@@ -55,7 +55,10 @@ scenario('the only session is listed, with its way out', async (open) => {
 
 scenario('a hundred sessions are listed, and each can be ended by its own button', async (open) => {
   const user = service.addUser();
-  await Promise.all(Array.from({ length: 98 }, () => service.logIn(user, USER_AGENTS[FIREFOX])));
+  // One name may hold only so many places in the queue for passwords.
+  for (let round = 0; round < 14; round += 1) {
+    await Promise.all(Array.from({ length: 7 }, () => service.logIn(user, USER_AGENTS[FIREFOX])));
+  }
   const token = await service.logIn(user, USER_AGENTS[SAFARI]);
   const [{ page }] = await signInEverywhere(open, user);
   assert.equal(await page.getByRole('listitem').count(), 100);

@@ -110,7 +110,9 @@ impl Operation {
     /// Whether the answer is one that this operation may have.
     pub fn expected(&self) -> bool {
         let not_found = self.kind == Kind::RevokeOne && self.status == Some(404);
-        self.unknown() || self.succeeded() || self.status == Some(401) || not_found
+        // A try that must wait changes nothing.
+        let throttled = matches!(self.kind, Kind::Login | Kind::Password) && self.status == Some(429);
+        throttled || self.unknown() || self.succeeded() || self.status == Some(401) || not_found
     }
 
     /// The session that it ended or may have ended, and no other.
