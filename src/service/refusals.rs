@@ -70,6 +70,10 @@ struct Windows {
 impl Windows {
     /// Counts a refusal. Returns whether it is to be recorded by itself.
     fn count(&mut self, kind: Kind, event: &Event) -> bool {
+        // Writing takes time. Of a user's name that has not been tried lately it must not take more than of another name from
+        // the same address.
+        let is_new_login = matches!(kind, Kind::Login { .. }) && !self.users.contains_key(&kind);
+        let folded = event.user.is_some() && is_new_login && !self.would_record_unknown(&kind);
         let kinds = if event.user.is_some() { &mut self.users } else { &mut self.unknown };
         let kind = if kinds.contains_key(&kind) {
             kind
@@ -98,12 +102,23 @@ impl Windows {
         };
         let window =
             kinds.entry(kind.clone()).or_insert_with(|| Window { begun: event.at, recorded: 0, more: 0, like: like() });
+        if folded {
+            window.recorded = ONE_BY_ONE;
+        }
         if window.recorded < ONE_BY_ONE {
             window.recorded += 1;
             return true;
         }
         window.more = window.more.saturating_add(1);
         false
+    }
+
+    /// Whether a refusal of this kind would be recorded by itself if no user had the name.
+    fn would_record_unknown(&self, kind: &Kind) -> bool {
+        let kinds = &self.unknown;
+        let kind = without_many_names(kinds, kind.clone());
+        let kind = if kinds.len() < KINDS || kinds.contains_key(&kind) { kind } else { Kind::Others };
+        kinds.get(&kind).is_none_or(|window| window.recorded < ONE_BY_ONE)
     }
 
     /// The counts of windows that have ended, or of `all`.
@@ -375,8 +390,27 @@ mod tests {
         }
         let user = UserId::random(&SystemEntropy).ok();
         let recorded = (0..30).filter(|_| refuse_from(&mut windows, "admin", 1, user)).count();
-        assert_eq!(recorded, 10);
+        // At that moment another name would not be recorded by itself either, and the time of an answer must not tell.
+        assert_eq!(recorded, 0);
         let over = windows.over(BEGIN.after(WINDOW), false);
-        assert!(over.iter().any(|event| event.user == user && event.count == 20), "{over:?}");
+        assert!(over.iter().any(|event| event.user == user && event.count == 30), "{over:?}");
+    }
+
+    #[test]
+    fn beside_many_made_up_names_a_users_name_is_counted_as_those_are() {
+        use crate::domain::entropy::SystemEntropy;
+        let user = UserId::random(&SystemEntropy).ok();
+        let mut windows = Windows::default();
+        assert!(refuse_from(&mut windows, "before", 7, user) && refuse_from(&mut windows, "made up before", 7, None));
+        for number in 0..UNKNOWN_NAMES + 10 {
+            refuse_from(&mut windows, &number.to_string(), 7, None);
+        }
+        for (name, recorded) in [("new", false), ("before", true)] {
+            assert_eq!(refuse_from(&mut windows, name, 7, user), recorded, "{name}");
+            assert_eq!(refuse_from(&mut windows, &format!("made up {name}"), 7, None), recorded, "{name}");
+        }
+        assert!(refuse_from(&mut windows, "new", 8, user), "from another address");
+        let over = windows.over(BEGIN.after(WINDOW), false);
+        assert!(over.iter().any(|event| event.user == user && event.count == 1), "and it is not lost: {over:?}");
     }
 }
