@@ -85,6 +85,14 @@ impl Authority {
         Reason { by: self.by, requested_by: self.requested_by, why, origin: self.origin.clone() }
     }
 
+    /// Why a session ends that was ended on its own, and not by a change of its user.
+    const fn why_ended(&self) -> Why {
+        match self.by {
+            Actor::CommandLine => Why::Operator,
+            Actor::User(_) | Actor::System | Actor::Anonymous => Why::Admin,
+        }
+    }
+
     /// Makes a user.
     pub(super) async fn add(&self, service: &Service, new: NewAccount) -> Result<(User, Option<OneTimePassword>)> {
         let NewAccount { username, email, name, admin, password } = new;
@@ -174,23 +182,15 @@ impl Authority {
 
     /// Ends sessions.
     pub(super) async fn revoke(&self, service: &Service, target: Target) -> Result<Revoked> {
-        let why = match self.by {
-            Actor::CommandLine => Why::Operator,
-            Actor::User(_) | Actor::System | Actor::Anonymous => Why::Admin,
-        };
-        service.ended(service.parts.store.revoke(target, self.because(why)).await?).await
+        service.ended(service.parts.store.revoke(target, self.because(self.why_ended())).await?).await
     }
 
     /// Ends those of `sessions` that are live, which is one event in the audit.
     pub(super) async fn revoke_selection(&self, service: &Service, selection: Selection) -> Result<Revoked> {
-        let why = match self.by {
-            Actor::CommandLine => Why::Operator,
-            Actor::User(_) | Actor::System | Actor::Anonymous => Why::Admin,
-        };
         let (mut all, mut event) = (Revoked::default(), None);
         for batch in selection.sessions.chunks(BATCH) {
             let selected = Selected { sessions: batch.to_vec(), event };
-            let end = service.parts.store.revoke_selected(selected, self.because(why)).await?;
+            let end = service.parts.store.revoke_selected(selected, self.because(self.why_ended())).await?;
             let SelectedEnd { changed, event: counted } = end;
             event = counted;
             let Revoked { sessions, seq } = service.ended(changed).await?;
