@@ -32,6 +32,14 @@ pub struct Renewed {
     pub left: Duration,
 }
 
+/// One's own session under its new token.
+pub(super) struct NewToken {
+    pub(super) token: Token,
+    pub(super) session: Session,
+    pub(super) left: Duration,
+    pub(super) renewal: Renewal,
+}
+
 impl Service {
     /// Sets one's own password, which ends every other session and every login still being checked. The session itself
     /// goes on under a new token (OWASP ASVS 7.2.4), since there may be a copy of the old one elsewhere. The old one is
@@ -69,20 +77,27 @@ impl Service {
         }
         let place = self.hashed(self.parts.hasher.place(share))?;
         let hash = self.hashed(place.hash(new).await)?;
+        let NewToken { token, session, left, renewal } = self.new_token(principal).await?;
+        let (epoch, keep) = (Some(known.auth_epoch), Some(renewal));
+        let change = PasswordChange { user, hash, auth_epoch: epoch, one_time: None, lifts: Vec::new(), keep };
+        let reason = principal_reason(principal, Why::Password, client);
+        let revoked = self.done(self.parts.store.change_password(change, reason).await?).await?;
+        self.forget_first_password().await;
+        Ok(Renewed { revoked, token, session, left })
+    }
+
+    /// A new token for the principal's own session.
+    pub(super) async fn new_token(&self, principal: &Principal) -> Result<NewToken> {
         let (session, _) = self.current(principal).await?;
         let (token, now) = (self.token_key.issue(&*self.parts.entropy)?, self.parts.clock.now());
-        let keep = Renewal {
+        let renewal = Renewal {
             session: session.id,
             token_hash: token.hash(),
             tombstone: SessionId::random(&*self.parts.entropy)?,
             idle_until: self.parts.lifetimes.of(session.remembered).idle_until(now, session.expiry.absolute),
         };
-        let (epoch, keep) = (Some(known.auth_epoch), Some(keep));
-        let change = PasswordChange { user, hash, auth_epoch: epoch, one_time: None, lifts: Vec::new(), keep };
-        let reason = principal_reason(principal, Why::Password, client);
-        let revoked = self.done(self.parts.store.change_password(change, reason).await?).await?;
-        self.forget_first_password().await;
-        Ok(Renewed { revoked, token, left: session.expiry.absolute.since(now), session })
+        let left = session.expiry.absolute.since(now);
+        Ok(NewToken { token, session, left, renewal })
     }
 
     /// Records that a change was refused.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use super::accounts::Authority;
 use super::error::Conflict;
 use super::limits::{TriedFrom, Whose};
-use super::password_change::Renewed;
+use super::password_change::{NewToken, Renewed};
 use super::sessions::principal_reason;
 use super::throttle::Try;
 use super::{Error, Result, Service};
 use crate::domain::clock::Timestamp;
-use crate::domain::id::{EnrolmentId, SessionId, UserId};
+use crate::domain::id::{EnrolmentId, UserId};
 use crate::domain::password::Typed;
 use crate::domain::principal::Principal;
 use crate::domain::revocation::Why;
@@ -21,8 +21,7 @@ use crate::domain::second_factor::sealed::RecoveryHash;
 use crate::domain::second_factor::totp::TotpSecret;
 use crate::domain::second_factor::typed::TypedCode;
 use crate::domain::second_factor::uri::otpauth;
-use crate::domain::session::{Client, Session};
-use crate::domain::token::Token;
+use crate::domain::session::Client;
 use crate::domain::user::{Credentials, User};
 use crate::password::Verdict;
 use crate::store::{Factor, FactorAct, FactorChange, FactorChanged, Renewal, Revoked};
@@ -83,14 +82,6 @@ impl Proven<'_> {
             tried.give_back().await;
         }
     }
-}
-
-/// One's own session under its new token.
-struct NewToken {
-    token: Token,
-    session: Session,
-    left: Duration,
-    renewal: Renewal,
 }
 
 impl Service {
@@ -291,20 +282,6 @@ impl Service {
         let codes = RecoveryCode::set(&*self.parts.entropy)?;
         let hashes = codes.iter().map(|code| self.parts.factor_keys.recovery_hash(code, user)).collect();
         Ok((codes.iter().map(RecoveryCode::shown).collect(), hashes))
-    }
-
-    /// A new token for the principal's own session.
-    async fn new_token(&self, principal: &Principal) -> Result<NewToken> {
-        let (session, _) = self.current(principal).await?;
-        let (token, now) = (self.token_key.issue(&*self.parts.entropy)?, self.parts.clock.now());
-        let renewal = Renewal {
-            session: session.id,
-            token_hash: token.hash(),
-            tombstone: SessionId::random(&*self.parts.entropy)?,
-            idle_until: self.parts.lifetimes.of(session.remembered).idle_until(now, session.expiry.absolute),
-        };
-        let left = session.expiry.absolute.since(now);
-        Ok(NewToken { token, session, left, renewal })
     }
 
     /// Makes a change that the principal asked for. Returns how many sessions it ended, once they are refused everywhere.
