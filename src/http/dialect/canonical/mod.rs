@@ -1,18 +1,20 @@
 //! The canonical contract, `/api/v1/auth/*`: everything about one's own sessions, in one shape. `words` is how it refuses,
-//! `views` how it shows users and sessions, and `second_factor` is about one's own.
+//! `views` how it shows users and sessions, `new_token` how a new token reaches its caller, and `second_factor` is about
+//! one's own.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use http::{StatusCode, Uri};
 use serde::Serialize;
 
+use self::new_token::Travels;
 pub use self::views::{SessionView, UserView};
 pub use self::words::Canonical;
 use crate::domain::cursor::CursorKey;
 use crate::domain::id::SessionId;
 use crate::domain::session::Session;
 use crate::domain::text::LoginName;
-use crate::http::logout::{self, ClearCookie, CookieSessions, log_out};
+use crate::http::logout::{self, ClearCookie, log_out};
 use crate::http::refusal::{Answer, FieldError, Place, Problem, json, with_cookies};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
@@ -26,6 +28,7 @@ use crate::service::limits::TriedFrom;
 use crate::service::login::Login;
 use crate::service::sessions::Scope;
 
+mod new_token;
 mod second_factor;
 mod views;
 mod words;
@@ -57,13 +60,6 @@ struct Identity<'i> {
 #[derive(Serialize)]
 struct Revoked {
     revoked: usize,
-}
-
-#[derive(Serialize)]
-struct Changed<'t> {
-    revoked: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<&'t str>,
 }
 
 /// `POST /api/v1/auth/login`: the user and the session, and the token in the cookie or, when asked for, in the body.
@@ -135,16 +131,10 @@ pub async fn password(
 ) -> Answer<Canonical> {
     let mut fields = body.json()?;
     let (current, new) = (fields.text("current_password")?, fields.text("new_password")?);
-    let in_header = caller.token.is_some();
-    let in_cookies = if in_header { Some(CookieSessions::from_cookies(&cookies, &app).await?) } else { None };
+    let travels = Travels::before(&caller, &cookies, &app).await?;
     let renewed = app.service.change_password(&caller.principal, current, new, &client, &from).await?;
-    let lines = match in_cookies {
-        // A cookie of this session is as dead as one of any other: only the header's token was replaced.
-        Some(in_cookies) => in_cookies.after_many(&caller.principal, Scope::All, &app),
-        None => cookies.set(&renewed.token, renewed.session.remembered.then_some(renewed.left), &app),
-    };
-    let token = in_header.then(|| renewed.token.reveal());
-    Ok(with_cookies(json(StatusCode::OK, &Changed { revoked: renewed.revoked, token }), lines))
+    let (changed, lines) = travels.under_new_token(&renewed, &app);
+    Ok(with_cookies(json(StatusCode::OK, &changed), lines))
 }
 
 /// `GET /api/v1/auth/sessions`: one's own, newest login first, a page at a time.

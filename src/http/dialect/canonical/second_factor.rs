@@ -1,12 +1,12 @@
 //! One's own second factor in the canonical contract, `/api/v1/auth/second-factor`.
 
 use axum::extract::State;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 
+use super::new_token::{Changed, Travels};
 use super::words::Canonical;
 use crate::domain::second_factor::SecretText;
-use crate::http::logout::CookieSessions;
 use crate::http::refusal::{Answer, FieldError, json, with_cookies};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
@@ -14,11 +14,8 @@ use crate::http::request::credential::{Caller, Cookies};
 use crate::http::request::fields::Fields;
 use crate::http::request::state::App;
 use crate::http::routes::Routes;
-use crate::service::Error;
 use crate::service::limits::TriedFrom;
-use crate::service::password_change::Renewed;
 use crate::service::second_factor::Present;
-use crate::service::sessions::Scope;
 
 /// Its routes, under `/api/v1/auth`.
 pub fn routes() -> Routes<Canonical> {
@@ -108,43 +105,4 @@ pub async fn remove(
 
 fn present(fields: &mut Fields) -> Result<Present, FieldError> {
     Ok(Present { password: fields.text("current_password")?, code: fields.optional_text("code")? })
-}
-
-#[derive(Serialize)]
-struct Changed<'t> {
-    revoked: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<&'t str>,
-}
-
-/// How the caller's token travels, and so how the new one does.
-enum Travels<'r> {
-    InCookie(&'r Cookies),
-    /// With the sessions of the cookies that came along, which end as any other.
-    InHeader(&'r Caller<Canonical>, CookieSessions<'r>),
-}
-
-impl<'r> Travels<'r> {
-    /// Looks it up before sessions end.
-    async fn before(caller: &'r Caller<Canonical>, cookies: &'r Cookies, app: &App) -> Result<Self, Error> {
-        if caller.token.is_none() {
-            return Ok(Self::InCookie(cookies));
-        }
-        Ok(Self::InHeader(caller, CookieSessions::from_cookies(cookies, app).await?))
-    }
-
-    /// What is answered, and the `Set-Cookie` values that go with it.
-    fn under_new_token<'t>(&self, renewed: &'t Renewed, app: &App) -> (Changed<'t>, Vec<HeaderValue>) {
-        let revoked = renewed.revoked;
-        match self {
-            Self::InCookie(cookies) => {
-                let until = renewed.session.remembered.then_some(renewed.left);
-                (Changed { revoked, token: None }, cookies.set(&renewed.token, until, app))
-            }
-            Self::InHeader(caller, in_cookies) => {
-                let lines = in_cookies.after_many(&caller.principal, Scope::All, app);
-                (Changed { revoked, token: Some(renewed.token.reveal()) }, lines)
-            }
-        }
-    }
 }
