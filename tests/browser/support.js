@@ -65,6 +65,12 @@ export function scenario(name, ...rest) {
   }
 }
 
+/** Whether every place in the stack of an error lies in a page that the browser shows in place of one that it refuses. */
+function isOfTheBrowserItself(stack) {
+  const places = stack.match(/[a-z-]+:\/\/[^\s)]+/g) ?? [];
+  return places.length > 0 && places.every((place) => place.startsWith('chrome-error://'));
+}
+
 /** A browser with a page and without cookies, which keeps what it complains of. */
 async function openBrowser(options) {
   const browser = await launched;
@@ -77,7 +83,11 @@ async function openBrowser(options) {
     const complains = ['error', 'warning'].includes(message.type());
     if (complains) complaints.push(`${message.text()} at ${message.location().url}`);
   });
-  context.on('weberror', (error) => complaints.push(error.error().stack));
+  context.on('weberror', (error) => {
+    const { stack } = error.error();
+    // Chromium shows a page of its own in place of one that it refuses, and that page's script fails if it is closed meanwhile.
+    if (!isOfTheBrowserItself(stack)) complaints.push(stack);
+  });
   context.on('requestfailed', (request) => {
     const { errorText } = request.failure();
     // A person who goes on does not wait for the icon.
