@@ -51,6 +51,17 @@ pub fn time_of_all_but(pid: Pid, prefix: &str) -> Result<Duration> {
     Ok(total)
 }
 
+/// How many of its threads have a name that begins so.
+pub fn threads(pid: Pid, prefix: &str) -> Result<usize> {
+    let mut count = 0;
+    for thread in fs::read_dir(format!("{}/task", folder(pid)))? {
+        // A thread may have ended meanwhile.
+        let name = stat(&thread?.path().display().to_string()).map(|(name, _)| name);
+        count += usize::from(name.is_ok_and(|name| name.starts_with(prefix)));
+    }
+    Ok(count)
+}
+
 /// The name and the CPU time of a process or a thread.
 fn stat(folder: &str) -> Result<(String, Duration)> {
     let stat = fs::read_to_string(Path::new(folder).join("stat"))?;

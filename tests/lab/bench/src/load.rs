@@ -23,6 +23,8 @@ const GRACE: Duration = Duration::from_secs(60);
 /// The outcome of a load.
 pub struct Outcome {
     pub statuses: BTreeMap<u16, u64>,
+    /// The longest wait for an answer of each status.
+    pub longest: BTreeMap<u16, Duration>,
     pub elapsed: Duration,
     /// Nanoseconds.
     pub latency: Histogram<u64>,
@@ -40,6 +42,7 @@ impl Outcome {
     fn starting(start: Instant) -> Result<Self> {
         Ok(Self {
             statuses: BTreeMap::new(),
+            longest: BTreeMap::new(),
             elapsed: Duration::ZERO,
             latency: Histogram::new_with_bounds(1, 600_000_000_000, 3)?,
             exhausted: false,
@@ -61,13 +64,28 @@ impl Outcome {
 
     fn record(&mut self, since: Instant, answered: Instant, status: u16) {
         *self.statuses.entry(status).or_default() += 1;
+        self.waited(status, answered - since);
         self.latency.saturating_record(nanoseconds(answered - since));
         self.last_answer = answered;
+    }
+
+    fn waited(&mut self, status: u16, wait: Duration) {
+        let longest = self.longest.entry(status).or_default();
+        *longest = wait.max(*longest);
+    }
+
+    /// How many answers there were of each status.
+    pub fn counts(&self) -> String {
+        let counts = self.statuses.iter().map(|(status, count)| format!("{status}: {}", report::number(*count as f64)));
+        counts.collect::<Vec<_>>().join(", ")
     }
 
     pub fn add(&mut self, other: &Self) -> Result<()> {
         for (status, count) in &other.statuses {
             *self.statuses.entry(*status).or_default() += count;
+        }
+        for (status, wait) in &other.longest {
+            self.waited(*status, *wait);
         }
         self.latency.add(&other.latency)?;
         self.exhausted |= other.exhausted;

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, setpriority_process};
 
 use crate::{
+    cpu,
     limits::measure_argon2,
     load::{Load, Outcome},
     report::{self, MEBIBYTE, Report, Spread, Target, as_milliseconds},
@@ -58,23 +59,46 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
     crowd(stage, report).await
 }
 
-/// A thousand logins at the same moment, on a server that has not hashed anything yet.
+/// A thousand logins at the same moment, on a server that has not hashed anything yet, beside checks on schedule.
 async fn crowd(stage: &mut Stage, report: &mut Report) -> Result<()> {
+    const LENGTH: Duration = Duration::from_secs(5);
     let population = stage.population(ACCOUNTS).await?;
     let server = stage.serve(&population).await?;
+    population.warm(&server, population.all()).await?;
+    let checks = Checks::over(&population.tokens, population.all());
     let before = server.resident()?;
-    let outcome = Load::new(server.address, &[200, 503])
-        .over(ACCOUNTS)
-        .closed(Duration::from_secs(30), Prebuilt::once_each(&requests()))
-        .await?;
+    let at_once = async {
+        tokio::time::sleep(LENGTH / 5).await;
+        let requests = Prebuilt::once_each(&requests());
+        Load::new(server.address, &[200, 503]).over(ACCOUNTS).closed(Duration::from_secs(30), requests).await
+    };
+    let (checked, outcome) =
+        tokio::try_join!(Load::new(server.address, &[200]).open(CHECKS, LENGTH, &checks), at_once)?;
     let grown = server.highest_resident()?.saturating_sub(before);
+    let workers = cpu::threads(server.pid, "password-")?;
     server.stop().await?;
+    let what = format!("{} logins at once", report::number(ACCOUNTS as f64));
     report.figure(
-        &format!("{} logins at once: memory", report::number(ACCOUNTS as f64)),
+        &format!("{what}: memory"),
         grown as f64 / MEBIBYTE,
         report::mebibytes,
-        statuses(&outcome),
+        format!("{}; threads that hash: {workers}", outcome.counts()),
         Target::AtMost(64.0),
+    );
+    let refused = outcome.longest.get(&503).copied().context("the queue took all of them")?;
+    report.figure(
+        &format!("{what}: longest wait for a refusal"),
+        as_milliseconds(refused),
+        report::milliseconds,
+        String::new(),
+        Target::AtMost(50.0),
+    );
+    report.figure(
+        &format!("{what}: p99 of {CHECKS} checks/s beside"),
+        as_milliseconds(checked.quantile(0.99)),
+        report::milliseconds,
+        format!("longest {:.1} ms", as_milliseconds(checked.quantile(1.0))),
+        Target::AtMost(10.0),
     );
     Ok(())
 }
@@ -95,13 +119,13 @@ pub async fn flood(stage: &mut Stage, report: &mut Report) -> Result<()> {
         Load::new(server.address, &[200, 503]).over(FLOODING).closed(length, logins),
     )?;
     server.stop().await?;
-    println!("  the flood: {}", statuses(&flood));
+    println!("  the flood: {}", flood.counts());
     let p99 = |outcome: &Outcome| as_milliseconds(outcome.quantile(0.99));
     report.figure(
         &format!("verify p99, {CHECKS}/s beside a login flood"),
         p99(&beside),
         report::milliseconds,
-        format!("quiet {:.2} ms; {}", p99(&quiet), statuses(&flood)),
+        format!("quiet {:.2} ms; {}", p99(&quiet), flood.counts()),
         Target::AtMost(10.0),
     );
     Ok(())
@@ -195,10 +219,4 @@ fn renice(server: &Server, niceness: i32) -> Result<()> {
 
 pub fn requests() -> Arc<[Vec<u8>]> {
     (0..ACCOUNTS).map(|number| login(&username(number), PASSWORD)).collect()
-}
-
-fn statuses(outcome: &Outcome) -> String {
-    let counts: Vec<String> =
-        outcome.statuses.iter().map(|(status, count)| format!("{status}: {}", report::number(*count as f64))).collect();
-    counts.join(", ")
 }

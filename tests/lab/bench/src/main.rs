@@ -3,6 +3,7 @@
 //! The server runs as a child on CPU 0 with its database on the real disk; the load comes from this
 //! process on CPU 1. PostgreSQL, where it is the store, may use both. Whatever is a ratio is taken within one run, in alternating rounds.
 
+mod bulk;
 mod compare;
 mod cost;
 mod cpu;
@@ -14,6 +15,7 @@ mod load;
 mod login;
 mod logout;
 mod memory;
+mod purge;
 mod refusals;
 mod replicas;
 mod report;
@@ -74,10 +76,14 @@ enum Benchmark {
     ForwardAuth,
     /// Durable logouts against what the store does by itself
     Logout,
-    /// Logins against raw argon2id, and the memory that 1,000 at once take
+    /// Logins against raw argon2id, and what 1,000 at once do to memory and to checks
     Login,
     /// Honest logins beside a siege, refusals a second, and what their time tells of a name
     Throttle,
+    /// Logouts while a million rows of long ago are deleted
+    Purge,
+    /// 100,000 sessions ended by one filter, beside checks
+    Bulk,
     /// Check latency while a flood of logins goes on
     Flood,
     /// Login latency while checks are asked for at full load
@@ -162,6 +168,8 @@ async fn run(benchmark: Benchmark, mut stage: Stage) -> Result<()> {
         Benchmark::Logout => logout::run(&mut stage, &mut report).await?,
         Benchmark::Login => login::run(&mut stage, &mut report).await?,
         Benchmark::Throttle => throttle::run(&mut stage, &mut report).await?,
+        Benchmark::Purge => purge::run(&mut stage, &mut report).await?,
+        Benchmark::Bulk => bulk::run(&mut stage, &mut report).await?,
         Benchmark::Flood => login::flood(&mut stage, &mut report).await?,
         Benchmark::Crowded => login::crowded(&mut stage, &mut report).await?,
         Benchmark::Niceness => login::niceness(&mut stage, &mut report).await?,
@@ -198,6 +206,8 @@ async fn all(stage: &mut Stage, report: &mut Report) -> Result<()> {
     login::flood(stage, report).await?;
     login::crowded(stage, report).await?;
     refusals::run(stage, report).await?;
+    bulk::run(stage, report).await?;
+    purge::run(stage, report).await?;
     logout::run(stage, report).await?;
     match stage.store {
         Store::Sqlite => Ok(()),

@@ -205,6 +205,14 @@ impl Population {
         Ok(Self { url, tokens, key, cluster, scratch })
     }
 
+    /// Adds sessions and events, so many of each, that ended long ago; no server may be running on it.
+    pub async fn add_long_dead(&self, count: usize) -> Result<()> {
+        let mut seeder = Seeder::open(&self.url, ADMIN).await?;
+        seeder.hurry().await?;
+        seeder.store_long_dead(count).await?;
+        seeder.finish().await
+    }
+
     /// Frees its disk space. A database on PostgreSQL keeps its space until the benchmark ends.
     pub async fn remove(self) -> Result<()> {
         match &self.cluster {

@@ -58,7 +58,7 @@ async fn siege(stage: &mut Stage, report: &mut Report) -> Result<()> {
         &format!("of {HONEST} honest logins beside {SIEGE} connections that guess, answered with a session"),
         honest.statuses.get(&200).copied().unwrap_or_default() as f64,
         report::number,
-        format!("p50 {:.0} ms; the others: {}", as_milliseconds(honest.quantile(0.5)), statuses(&attacked)),
+        format!("p50 {:.0} ms; the others: {}", as_milliseconds(honest.quantile(0.5)), attacked.counts()),
         Target::AtLeast(44.0),
     );
     Ok(())
@@ -76,7 +76,7 @@ async fn refusals(stage: &mut Stage, report: &mut Report) -> Result<()> {
         "tries of one name that must wait",
         outcome.rate(),
         report::rate,
-        format!("p99 {:.1} ms; {}", as_milliseconds(outcome.quantile(0.99)), statuses(&outcome)),
+        format!("p99 {:.1} ms; {}", as_milliseconds(outcome.quantile(0.99)), outcome.counts()),
         Target::None,
     );
     Ok(())
@@ -124,9 +124,4 @@ async fn equality(stage: &mut Stage, report: &mut Report) -> Result<()> {
         Target::AtMost(1.05),
     );
     Ok(())
-}
-
-fn statuses(outcome: &Outcome) -> String {
-    let counts = outcome.statuses.iter().map(|(status, count)| format!("{status}: {}", report::number(*count as f64)));
-    counts.collect::<Vec<_>>().join(", ")
 }

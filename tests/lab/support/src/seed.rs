@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Executor as _, Row as _};
 
-use crate::database::Connection;
+use crate::database::{self, Connection};
 use crate::random::Random;
 use crate::token::{Id, Token, TokenKey, hash, id, text};
 
@@ -41,10 +41,34 @@ const COPY_USERS: &str = "
 const COPY_SESSIONS: &str = "
     COPY sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at, remembered, ip,
         user_agent, host) FROM STDIN";
+/// The numbers from one, in either database.
+const NUMBERS: &str = "WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < {count})";
+/// Sessions of one user that ended long ago.
+const LONG_DEAD: &str = "
+    INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at, remembered, ip,
+        user_agent, host, revoked_at, archived)
+    {numbers}
+    SELECT 'dead' || (1000000000000 + value), {hash}, (SELECT id FROM users LIMIT 1), 1, 1, 1, value, false, '127.0.0.1',
+        'long dead', '127.0.0.1', 1, true
+    FROM n";
+/// Events of long ago.
+const OLD_EVENTS: &str =
+    "INSERT INTO events (at, kind, actor) {numbers} SELECT value, 'login_failed', 'anonymous' FROM n";
+/// How many rows of long ago are left.
+const LEFT: &str = "
+    SELECT (SELECT count(*) FROM sessions WHERE expires_at < 1000000000) + (SELECT count(*) FROM events WHERE at < 1000000000)";
+
 /// What each login does for its user; without it the dead would make every list longer.
 const ARCHIVE: &str = "
     UPDATE sessions SET archived = true WHERE number IN (
         SELECT number FROM sessions WHERE NOT archived AND revoked_at IS NOT NULL ORDER BY number FOR UPDATE SKIP LOCKED)";
+
+/// How many rows of [`Seeder::store_long_dead`] are left in a store.
+pub async fn long_dead(url: &str) -> Result<usize> {
+    let rows = database::rows(url, LEFT).await?;
+    let count = rows.into_iter().flatten().flatten().next().context("no count")?;
+    Ok(count.parse()?)
+}
 
 /// A user.
 #[derive(Clone)]
@@ -131,6 +155,20 @@ impl Seeder {
         };
         ensure!(stored == (users.len() + sessions.len()) as u64, "{stored} rows were stored");
         self.connection.execute("COMMIT").await
+    }
+
+    /// Stores so many sessions, and as many events, of so long ago that they are to be deleted.
+    pub async fn store_long_dead(&mut self, count: usize) -> Result<()> {
+        let hash = match &self.connection {
+            Connection::Sqlite(_) => "randomblob(32)",
+            Connection::Postgres(_) => "sha256(value::text::bytea)",
+        };
+        let numbers = NUMBERS.replace("{count}", &count.to_string());
+        for insert in [LONG_DEAD, OLD_EVENTS] {
+            let insert = insert.replace("{numbers}", &numbers).replace("{hash}", hash);
+            self.connection.execute(&insert).await?;
+        }
+        Ok(())
     }
 
     /// Archives revoked sessions on PostgreSQL, as each login does for its user.
@@ -220,7 +258,6 @@ async fn copy(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database;
     use crate::postgres::{Options, Postgres};
 
     /// More than one chunk.
@@ -235,7 +272,9 @@ mod tests {
         let users: Vec<_> = (0..USERS).map(|number| seeder.user(format!("user{number}"), &mut random)).collect();
         let sessions: Vec<_> = users.iter().map(|user| seeder.session(user, &mut random)).collect();
         seeder.store(&users, &sessions).await?;
+        seeder.store_long_dead(1_000).await?;
         seeder.finish().await?;
+        assert_eq!(long_dead(url).await?, 2_000);
 
         let last = sessions.last().context("a session")?;
         let hashed = if url.starts_with("sqlite") { "lower(hex(token_hash))" } else { "encode(token_hash, 'hex')" };
