@@ -88,7 +88,7 @@ impl Service {
     }
 
     /// Refuses whatever comes from an address from which too much was wrong, or which holds as many places in the queue as it
-    /// may, before it costs the store anything.
+    /// may, and everything while the queue is full, before it costs the store anything.
     ///
     /// # Errors
     /// [`Error::Throttled`] and [`Error::Overloaded`].
@@ -98,7 +98,7 @@ impl Service {
             return Err(self.throttled(ThrottledBy::address, now, until));
         }
         let share = share(&[], address);
-        if share.client.is_some() && self.parts.hasher.is_full_for(share) {
+        if self.parts.hasher.is_full_for(share) {
             return self.hashed(Err(HashError::Overloaded));
         }
         Ok(())
