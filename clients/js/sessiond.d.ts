@@ -31,6 +31,19 @@ export interface Identity {
   session: Session;
 }
 
+/** What a person logs in with. */
+export interface Credentials {
+  /** A username or an e-mail address. */
+  username: string;
+  password: string;
+  /** Keeps the person logged in when the browser is closed, and for longer. */
+  remember?: boolean;
+  /** Of the second factor, wanted where an error's type is `second_factor_required_error`. */
+  code?: string;
+  /** Takes the place of a one-time password, wanted where an error's type is `password_change_required_error`. */
+  newPassword?: string;
+}
+
 /** One page of sessions. `next_cursor` is null on the last one. */
 export interface SessionsPage {
   sessions: Session[];
@@ -67,7 +80,7 @@ export class Sessiond {
   /** The build of the service that answered last, or null. */
   get build(): string | null;
   /** Logs in. */
-  logIn(credentials: { username: string; password: string; remember?: boolean }, options?: CallOptions): Promise<Identity>;
+  logIn(credentials: Credentials, options?: CallOptions): Promise<Identity>;
   /** Who is logged in, or null. */
   whoAmI(options?: CallOptions): Promise<Identity | null>;
   /** One page of one's own live sessions, newest login first. `limit` is 1 to 100, 50 by default. */

@@ -96,16 +96,18 @@ export class Sessiond {
   /**
    * Logs in. A session that the cookie stood for ends; with `transport: 'token'` an earlier one goes on, so log out first.
    *
-   * @param {{username: string, password: string, remember?: boolean}} credentials `username` may be an email address.
-   *   `remember` keeps the person logged in when the browser is closed, and for longer.
+   * @param {import('./sessiond').Credentials} credentials `username` may be an email address.
+   *   `remember` keeps the person logged in when the browser is closed, and for longer. `code` is the one of a second factor,
+   *   wanted where the error's type is `second_factor_required_error`; `newPassword` takes the place of a one-time password,
+   *   wanted where it is `password_change_required_error`.
    * @param {{signal?: AbortSignal}} [options]
    * @returns {Promise<{user: object, session: object}>}
    */
   async logIn(credentials, options) {
     const transport = this.#inHeader ? 'token' : 'cookie';
     const body = () => {
-      const { username, password, remember } = credentials;
-      return { username, password, remember, transport };
+      const { username, password, remember, code, newPassword } = credentials;
+      return { username, password, remember, code, new_password: newPassword, transport };
     };
     const answer = await this.#call('POST', 'login', { body, anonymous: true }, options, isIdentity);
     const { user, session, token } = answer;

@@ -1,6 +1,6 @@
 // Servers that the tests start and stop: sessiond itself, and small ones that stand between it and the client.
 import { spawn, spawnSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import http from 'node:http';
@@ -59,6 +59,31 @@ export async function startSessiond(settings = {}) {
       rmSync(folder, { recursive: true });
     },
   };
+}
+
+/** Sets up a second factor for a person, as an authenticator would. Resolves to their recovery codes. */
+export async function setSecondFactor(url, { username, password }) {
+  const call = async (path, body, token) => {
+    const headers = { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) };
+    const answer = await fetch(`${url}/api/v1/auth/${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+    if (answer.status !== 200) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+    return answer.json();
+  };
+  const { token } = await call('login', { username, password, transport: 'token' });
+  const { enrolment, secret } = await call('second-factor', { current_password: password }, token);
+  const { recovery_codes: codes } = await call('second-factor/confirm', { enrolment, code: totp(secret) }, token);
+  return codes;
+}
+
+/** The code of a secret in base32 at this time (RFC 6238), `steps` later. */
+export function totp(secret, steps = 0) {
+  const bits = [...secret].map((letter) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0'));
+  const key = Buffer.from(bits.join('').match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + steps));
+  const mac = createHmac('sha1', key).update(counter).digest();
+  const offset = mac.at(-1) & 15;
+  return String((mac.readUInt32BE(offset) & 0x7fffffff) % 1_000_000).padStart(6, '0');
 }
 
 /** Starts an HTTP server that answers every request with `handle`, which can be changed. */

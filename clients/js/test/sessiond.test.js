@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Sessiond, SessiondError } from '../sessiond.js';
-import { browser, startSessiond } from './servers.js';
+import { browser, setSecondFactor, startSessiond } from './servers.js';
 
 const ORIGIN = 'http://localhost:5173';
 let server;
@@ -68,6 +68,26 @@ for (const [transport, open] of Object.entries(TRANSPORTS)) {
     const client = open();
     const { session } = await client.logIn({ ...credentials, remember: true });
     assert.ok(Date.parse(session.expires_at) - Date.parse(session.created_at) > 20 * 24 * 3600 * 1000);
+  });
+
+  test(`${transport}: a one-time password gives way to a new one`, async () => {
+    const { username } = server.addUser();
+    const password = server.resetPassword({ username });
+    const client = open();
+    await refusal(client.logIn({ username, password }), { status: 403, type: 'password_change_required_error' });
+    const newPassword = 'chosen by the person';
+    assert.equal((await client.logIn({ username, password, newPassword })).user.username, username);
+    assert.equal((await open().logIn({ username, password: newPassword })).user.username, username);
+  });
+
+  test(`${transport}: a second factor is asked for and given`, async () => {
+    const { username, password } = server.addUser();
+    const client = open();
+    const [code] = await setSecondFactor(server.url, { username, password });
+    const wanted = { status: 401, type: 'second_factor_required_error' };
+    await refusal(client.logIn({ username, password }), wanted);
+    await refusal(client.logIn({ username, password, code: 'AAAAA-AAAAA' }), wanted);
+    assert.equal((await client.logIn({ username, password, code })).user.username, username);
   });
 
   test(`${transport}: lists sessions in pages and one by one`, async () => {
