@@ -288,7 +288,7 @@ fn log(event: &Event, more: Option<i64>) {
         (None, Some(_)) => "more logins refused",
         (Some(CODE), None) => "code refused",
         (Some(CODE), Some(_)) => "more codes refused",
-        (Some(_), None) => "change of password refused",
+        (Some(_), None) => "password refused",
         (Some(_), Some(_)) => "more changes of a password refused",
     };
     tracing::info!(target: "sessiond::login", username, name_hash, ip, user_agent, more, "{what}");
