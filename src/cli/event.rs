@@ -1,12 +1,15 @@
 //! `sessiond event`: what the audit holds.
 
 use std::fmt::Write as _;
+use std::io;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 
 use super::outcome::{Failed, say};
 use crate::app::Core;
 use crate::domain::clock::Timestamp;
+use crate::domain::event::EventKind;
 use crate::service::Error;
 use crate::service::audit::EventView;
 use crate::store::{EventFilter, StoredEvent};
@@ -29,8 +32,8 @@ pub(super) struct ListArgs {
     /// Those of this user, by id, username or e-mail address: what happened to them and what they did
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Those of this kind, such as `login_failed`
-    #[arg(long)]
+    /// Those of this kind
+    #[arg(long, value_parser = PossibleValuesParser::new(EventKind::ALL.iter().map(|kind| kind.as_str())))]
     kind: Option<String>,
     /// Those that did not happen before this time, such as 2026-01-02T03:04:05Z
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -65,17 +68,25 @@ pub(super) async fn run(command: Command, core: &Core) -> Result<(), Failed> {
         }),
     };
     let filter = EventFilter { user, kind, since, until };
-    let mut before = None;
+    let (mut before, mut last) = (None, None);
     while limit > 0 {
         let page = operator.events(&filter, before, limit.min(PAGE)).await?;
         limit -= page.events.len();
         for event in &page.events {
             say(if json { line_of_json(event)? } else { line(event) })?;
+            last = Some(event.at);
         }
         before = page.next;
         if before.is_none() {
-            break;
+            return Ok(());
         }
+    }
+    if let Some(last) = last {
+        // Not among the lines, which a program may read.
+        let _ = io::Write::write_fmt(
+            &mut io::stderr(),
+            format_args!("sessiond: there are older ones: name a --limit, or --until {}\n", last.rfc3339()),
+        );
     }
     Ok(())
 }
@@ -102,7 +113,7 @@ fn line(event: &StoredEvent) -> String {
 
 /// A line of JSON in which everything is escaped that a terminal would not print.
 fn line_of_json(event: &StoredEvent) -> Result<String, Failed> {
-    let json = serde_json::to_string(&EventView::from_stored(event)).map_err(std::io::Error::other)?;
+    let json = serde_json::to_string(&EventView::from_stored(event)).map_err(io::Error::other)?;
     let mut line = String::with_capacity(json.len());
     for letter in json.chars() {
         if (letter.is_ascii() && !letter.is_control()) || letter.escape_debug().next() != Some('\\') {

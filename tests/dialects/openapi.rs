@@ -5,18 +5,19 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use jsonschema::{Draft, Validator};
 use serde_json::{Map, Value, json};
+use sessiond::domain::event::EventKind;
 use sessiond::http::routes::Route;
 use sessiond::http::{ops_routes, routes};
 use sessiond_needs::on_both_stores;
 
 use crate::harness::{Reply, Server, StoreKind, ask, get};
 
-/// Headers that are sent only where the document names them.
 /// Whether a `Set-Cookie` line is that of the cookie by which a browser is known, beside that of the session.
 fn is_known_browser(line: &str) -> bool {
     line.split('=').next().is_some_and(|name| name.ends_with("_known"))
 }
 
+/// Headers that are sent only where the document names them.
 const ONLY_IF_DOCUMENTED: [&str; 6] = ["set-cookie", "retry-after", "allow", "www-authenticate", "location", "upgrade"];
 /// Headers that every answer has.
 const STAMPS: [(&str, &str); 3] =
@@ -259,6 +260,12 @@ fn the_document_and_the_mount_table_name_the_same_routes() {
         assert_eq!(mounted, documented, "{listener:?}");
         assert!(!mounted.is_empty());
     }
+}
+
+#[test]
+fn the_document_lists_every_kind_of_event() {
+    let words: Vec<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    assert_eq!(DOCUMENT.root["components"]["parameters"]["Kind"]["schema"]["enum"], json!(words));
 }
 
 #[test]

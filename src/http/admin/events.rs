@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::administrator::Administrator;
 use crate::domain::clock::Timestamp;
+use crate::domain::event::EventKind;
 use crate::http::dialect::canonical::Canonical;
 use crate::http::refusal::{Answer, FieldError, Place, Problem, Refused, json};
 use crate::http::request::fields::Fields;
@@ -28,7 +29,7 @@ pub async fn list(State(app): State<App>, administrator: Administrator, uri: Uri
     let wanted = PageWanted::read(&mut query, LIST, app.service.cursors())?;
     let before = wanted.place(|place| place.parse().ok().map(EventNumber))?;
     let powers = administrator.powers(&app)?;
-    let kind = query.optional_text("kind")?;
+    let kind = kind(&mut query)?;
     let (since, until) = (time(&mut query, "since")?, time(&mut query, "until")?);
     let user = query.optional_text("user")?;
     query.nothing_else()?;
@@ -46,6 +47,17 @@ pub async fn list(State(app): State<App>, administrator: Administrator, uri: Uri
         next_cursor: found.next.map(|EventNumber(next)| app.service.cursors().seal(LIST, &next.to_string())),
     };
     Ok(json(StatusCode::OK, &shown))
+}
+
+/// The word of a kind, if one is asked for.
+fn kind(query: &mut Fields) -> Result<Option<String>, Refused<Canonical>> {
+    let Some(word) = query.optional_text("kind")? else { return Ok(None) };
+    if EventKind::from_word(&word).is_some() {
+        return Ok(Some(word));
+    }
+    let words: Vec<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let problem = Problem::Unfit(format!("must be one of {}", words.join(", ")));
+    Err(FieldError { place: Place::Query, field: "kind".to_owned(), problem }.into())
 }
 
 fn time(query: &mut Fields, field: &str) -> Result<Option<Timestamp>, Refused<Canonical>> {
