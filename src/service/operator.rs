@@ -29,9 +29,20 @@ impl Service {
     }
 }
 
-/// The name of the operating system's user who runs this process, for the audit.
+/// The name of the operating system's user who runs this process, for the audit, and of the one who logged in to the machine
+/// and became that user.
 static OS_USER: LazyLock<String> = LazyLock::new(|| {
-    let id = rustix::process::getuid().as_raw();
+    let runs = rustix::process::getuid().as_raw();
+    // The kernel keeps it through sudo and su; it is the highest number where nobody logged in, as for a service.
+    let logged_in = std::fs::read_to_string("/proc/self/loginuid").ok().and_then(|id| id.trim().parse().ok());
+    match logged_in {
+        Some(id) if id != u32::MAX && id != runs => format!("{}, logged in as {}", user_name(runs), user_name(id)),
+        Some(_) | None => user_name(runs),
+    }
+});
+
+/// The name of the operating system's user with this number.
+fn user_name(id: u32) -> String {
     let named = |line: &str| {
         let mut fields = line.split(':');
         let name = fields.next()?.to_owned();
@@ -40,7 +51,7 @@ static OS_USER: LazyLock<String> = LazyLock::new(|| {
     let known = std::fs::read_to_string("/etc/passwd").ok().and_then(|users| users.lines().find_map(named));
     // A container often has no list of users.
     known.map_or_else(|| format!("uid {id}"), |name| name.chars().filter(|c| !c.is_control()).take(64).collect())
-});
+}
 
 impl<'s> Operator<'s> {
     /// The service that the powers are for.
