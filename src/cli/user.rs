@@ -149,6 +149,9 @@ pub(super) async fn run(command: Command, core: &Core) -> Result<(), Failed> {
             let email = if no_email { Some(None) } else { email.map(Some) };
             let admin = if no_admin { Some(false) } else { admin.then_some(true) };
             let edit = AccountEdit { username: rename, email, name, admin, disabled: None };
+            if edit == AccountEdit::default() {
+                return Err(Failed::Sentence(String::from("nothing is to be changed: name what, see --help")));
+            }
             let (account, revoked) = operator.edit(user.id, edit).await?;
             confirm(core, revoked.seq).await?;
             say(line(&account.user))

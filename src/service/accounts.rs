@@ -34,7 +34,7 @@ pub struct NewAccount {
 }
 
 /// What is to change about a user, as it was written down; `None` stays as it is.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct AccountEdit {
     /// The username.
     pub username: Option<String>,

@@ -75,10 +75,10 @@ pub enum Conflict {
     #[error("the email is taken")]
     EmailTaken,
     /// No administrator who can log in would be left.
-    #[error("no administrator who can log in would be left")]
+    #[error("no administrator who can log in would be left: make another one first, who has a password of their own")]
     LastAdmin,
     /// Administrators do not do this to themselves.
-    #[error("administrators cannot do this to themselves")]
+    #[error("administrators cannot do this to themselves: ask another one, or use the commands on the server")]
     Oneself,
     /// The enrolment of a second factor is over: it was replaced or used, or took too long.
     #[error("this is over, start again")]

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::event::EventKind;
-use crate::domain::user::{OneTime, User, UserEdit};
+use crate::domain::event::{Actor, Event, EventKind, Origin};
+use crate::domain::id::UserId;
+use crate::domain::user::{NewUser, OneTime, User, UserEdit};
 
 /// A user with an edit applied.
 pub(super) struct Plan {
@@ -67,6 +68,16 @@ impl Plan {
     pub(super) fn supersedes(&self) -> bool {
         self.events.iter().any(|(kind, _)| matches!(kind, EventKind::UserDisabled | EventKind::UserEnabled))
     }
+}
+
+/// What the audit says of a user who was made: one event, and one more where they are an administrator.
+pub(super) fn created(id: UserId, user: &NewUser, by: Actor, origin: &Origin, now: Timestamp) -> Vec<Event> {
+    let event = |kind| {
+        let event = Event::about(id, kind, by, now).from(origin);
+        Event { name: Some(user.username.as_str().to_owned()), ..event }
+    };
+    let kinds = [EventKind::UserCreated].into_iter().chain(user.admin.then_some(EventKind::AdminGranted));
+    kinds.map(event).collect()
 }
 
 /// The audit's word for a password that was set.

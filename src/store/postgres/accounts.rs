@@ -4,7 +4,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::QueryAs;
 use sqlx::{Postgres, query, query_as};
 
-use super::super::edit::{Plan, password_event};
+use super::super::edit::{Plan, created, password_event};
 use super::super::rows::AccountRow;
 use super::super::{Added, Changed, Deleted, Edited, Initial, PasswordChange, Result, Revoked};
 use super::change::{Change, GivenSeq, Live, Operation};
@@ -58,8 +58,9 @@ impl Operation for AddUser {
             let taken = if taken.is_empty() { Added::EmailTaken } else { Added::UsernameTaken };
             return Ok(Box::new(|_| taken));
         }
-        let event = Event::about(*id, EventKind::UserCreated, *by, now).from(origin);
-        change.event(Event { name: Some(username.as_str().to_owned()), ..event });
+        for event in created(*id, user, *by, origin, now) {
+            change.event(event);
+        }
         let added = Added::Yes(user.stored(*id, now));
         Ok(Box::new(|_| added))
     }
@@ -145,16 +146,15 @@ async fn one_at_a_time(change: &mut Change<'_>) -> Result<()> {
     change.connection().run("SELECT pg_advisory_xact_lock(7017279547886728307)").await
 }
 
-/// Whether there is an administrator other than this user who can log in.
+/// Whether there is an administrator other than this user who can log in, and not just until a password expires.
 async fn another_admin(change: &mut Change<'_>, user: UserId) -> Result<bool> {
-    let now = change.now();
     let another = query_as(
         "SELECT 1 FROM users
          WHERE admin AND disabled_at IS NULL AND deleted_at IS NULL AND password_hash <> '!' AND id <> $1
-             AND (NOT must_change_password OR password_expires_at IS NULL OR password_expires_at > $2)
+             AND password_expires_at IS NULL
          LIMIT 1",
     );
-    let another: Option<(i32,)> = change.connection().row(another.bind(user).bind(now)).await?;
+    let another: Option<(i32,)> = change.connection().row(another.bind(user)).await?;
     Ok(another.is_some())
 }
 

@@ -217,7 +217,10 @@ async fn administrators_do_not_lock_themselves_out(store: StoreKind) {
     ] {
         let reply = server.send(request.bearer(&alice.token)).await;
         assert_refused(&reply, 409, "conflict_error");
-        assert_eq!(reply.json()["detail"], "Administrators cannot do this to themselves");
+        assert_eq!(
+            reply.json()["detail"],
+            "Administrators cannot do this to themselves: ask another one, or use the commands on the server"
+        );
     }
     assert_eq!(server.send(patch(&own, &json!({"name": "Alice"})).bearer(&alice.token)).await.status, 200);
     server.stop().await;

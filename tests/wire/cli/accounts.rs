@@ -104,11 +104,31 @@ async fn the_audit_is_read_as_lines_and_as_json(store: StoreKind) {
     let all = home.run(&["event", "list", "--json"]).await.done().unwrap();
     let kinds: Vec<Value> =
         all.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["kind"].clone()).collect();
-    assert_eq!(kinds, ["login_failed", "user_created", "user_created"]);
+    assert_eq!(kinds, ["login_failed", "user_created", "admin_granted", "user_created"]);
     let operator: Value = serde_json::from_str(all.lines().last().expect("a line")).expect("JSON");
     assert_eq!(operator["actor"]["type"], "operator");
     assert!(operator["actor"]["username"].as_str().is_some_and(|name| !name.is_empty()), "{operator}");
     let none = home.run(&["event", "list", "--since", "2999-01-01T00:00:00Z"]).await.done().unwrap();
     assert_eq!(none, "");
     home.run(&["event", "list", "--since", "yesterday"]).await.refused().unwrap();
+    let unknown = home.run(&["event", "list", "--kind", "login_fialed"]).await.refused().unwrap();
+    assert!(unknown.contains("login_failed"), "the kinds are listed: {unknown}");
+}
+
+#[on_both_stores]
+async fn an_administrator_whose_password_expires_is_not_the_one_who_is_left(store: StoreKind) {
+    let (home, _server) = serving(store).await;
+    home.run(&["user", "edit", BOB, "--admin"]).await.done().unwrap();
+    home.run(&["user", "passwd", BOB, "--one-time"]).await.done().unwrap();
+    for arguments in [&["user", "edit", ALICE, "--no-admin"][..], &["user", "disable", ALICE]] {
+        let sentence = home.run(arguments).await.refused().unwrap();
+        assert!(sentence.contains("who has a password of their own"), "{sentence}");
+    }
+}
+
+#[on_both_stores]
+async fn an_edit_that_changes_nothing_is_refused(store: StoreKind) {
+    let (home, _server) = serving(store).await;
+    let sentence = home.run(&["user", "edit", BOB]).await.refused().unwrap();
+    assert!(sentence.contains("nothing is to be changed"), "{sentence}");
 }

@@ -2,7 +2,7 @@
 
 use sqlx::Result;
 
-use super::super::super::edit::{Plan, password_event};
+use super::super::super::edit::{Plan, created, password_event};
 use super::super::super::rows::AccountRow;
 use super::super::super::{Added, Changed, Deleted, Edited, Initial, PasswordChange, Revoked};
 use super::super::transaction::Transaction;
@@ -53,8 +53,7 @@ impl Operation for AddUser {
         .bind(one_time.and_then(|one_time| one_time.expires_at))
         .execute(transaction.connection())
         .await?;
-        let event = Event::about(*id, EventKind::UserCreated, *by, now).from(origin);
-        transaction.record(&[Event { name: Some(username.as_str().to_owned()), ..event }]).await?;
+        transaction.record(&created(*id, user, *by, origin, now)).await?;
         Ok(Added::Yes(user.stored(*id, now)))
     }
 }
@@ -116,16 +115,14 @@ async fn account(transaction: &mut Transaction<'_>, user: UserId) -> Result<Opti
     Ok(found.map(Account::from))
 }
 
-/// Whether there is an administrator other than this user who can log in.
+/// Whether there is an administrator other than this user who can log in, and not just until a password expires.
 async fn another_admin(transaction: &mut Transaction<'_>, user: UserId) -> Result<bool> {
-    let now = transaction.now();
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM users
              WHERE admin AND disabled_at IS NULL AND deleted_at IS NULL AND password_hash <> '!' AND id <> ?1
-                 AND (NOT must_change_password OR password_expires_at IS NULL OR password_expires_at > ?2))",
+                 AND password_expires_at IS NULL)",
     )
     .bind(user)
-    .bind(now)
     .fetch_one(transaction.connection())
     .await
 }
