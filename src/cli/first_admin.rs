@@ -109,7 +109,7 @@ impl FirstAdmin {
             }
             ShownPassword::OnTerminal(password) => say(&format!(
                 "\nMade the first user. The password is shown this once:\n\n    username  {username}\n    password  {password}\n\n\
-                 Log in:\n\n    curl -i {origin}/api/v1/auth/login -H 'Content-Type: application/json' \\\n        \
+                 Log in at {origin}/login, or by\n\n    curl -i {origin}/api/v1/auth/login -H 'Content-Type: application/json' \\\n        \
                  -d '{{\"username\":\"{username}\",\"password\":\"{password}\"}}'\n"
             ))?,
         }
