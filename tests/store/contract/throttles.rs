@@ -231,6 +231,7 @@ async fn lifting_leaves_nothing_about_a_user_and_is_audited(store: StoreKind) {
             user: ann,
             hash: hash("second"),
             auth_epoch: None,
+            proof: None,
             one_time: None,
             keep: None,
             lifts: about,
