@@ -214,7 +214,7 @@ impl Service {
         let Proven { proof, tried: code } = proven;
         let tries: Vec<_> = tried.into_iter().chain(code).collect();
         new.proof = proof.unwrap_or(Proof::NoFactor);
-        new.resets = tries.iter().flat_map(|tried| tried.resets(user.id)).collect();
+        new.resets.extend(tries.iter().flat_map(|tried| tried.resets(user.id)));
         new.resets.sort_unstable_by_key(|key| *key.as_bytes());
         new.resets.dedup();
         match self.create_session(new).await {
