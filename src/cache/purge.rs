@@ -16,7 +16,8 @@ const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
 const BATCH: u32 = 256;
 /// The most counters of failed tries that are kept, of names, places and browsers: some 40 MB. Strangers can make up any number
 /// of names, so those are dropped that make nobody wait and are forgotten first. Between two purges there can be more, by three
-/// for each password that was hashed meanwhile. The counters of accounts are beside that, one for each account at most.
+/// for each password that was hashed meanwhile. The counters of accounts and of their codes are beside that, one of each for each account
+/// at most.
 const MOST_COUNTERS: u32 = 262_144;
 /// How long rows are kept.
 #[derive(Clone, Copy, Debug)]

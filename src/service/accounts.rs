@@ -166,7 +166,7 @@ impl Authority {
         let hash = service.hashed(parts.hasher.hash(password).await)?;
         let one_time = made_up.as_ref().map(|_| service.one_time());
         let lifts = service.limits.about(&known.user);
-        let change = PasswordChange { user, hash, auth_epoch: None, one_time, lifts, keep: None };
+        let change = PasswordChange { user, hash, auth_epoch: None, proof: None, one_time, lifts, keep: None };
         let changed = parts.store.change_password(change, self.because(Why::Password)).await?;
         let revoked = service.ended(changed).await?;
         service.forget_first_password().await;
@@ -219,7 +219,7 @@ impl Service {
     async fn ended(&self, changed: Changed) -> Result<Revoked> {
         match changed {
             Changed::Yes(revoked) => Ok(revoked),
-            Changed::Superseded => Err(Error::NotFound),
+            Changed::Superseded | Changed::Unproven => Err(Error::NotFound),
             Changed::NoSession(seq) => {
                 self.settled_as_read(seq).await?;
                 Err(Error::NoSession)

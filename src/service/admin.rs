@@ -75,7 +75,14 @@ impl Service {
 impl Admin<'_> {
     /// What gives power away asks for a password that was given a short while ago.
     async fn fresh(&self) -> Result<()> {
+        self.still_administrator().await?;
         self.service.require_fresh(self.principal).await
+    }
+
+    /// A request whose body took its time may have begun before its administrator was demoted.
+    async fn still_administrator(&self) -> Result<()> {
+        let known = self.service.parts.store.credentials_of(self.principal.user_id()).await?;
+        if known.is_some_and(|known| known.user.admin) { Ok(()) } else { Err(Error::Forbidden) }
     }
 
     /// Administrators cannot lock themselves out.
@@ -165,6 +172,8 @@ impl Admin<'_> {
         let AccountEdit { username, email, name: _, admin, disabled } = &edit;
         if username.is_some() || email.is_some() || *admin == Some(true) || *disabled == Some(false) {
             self.fresh().await?;
+        } else {
+            self.still_administrator().await?;
         }
         let (account, revoked) = self.authority.edit(self.service, user, edit).await?;
         // Other replicas know the user by their new name from then on, too.
@@ -211,11 +220,13 @@ impl Admin<'_> {
         Ok((self.settled(revoked).await?, made_up))
     }
 
-    /// Lifts whatever keeps a user from logging in after too many wrong passwords.
+    /// Lifts whatever keeps a user from logging in after too many wrong passwords. That allows more tries, of one's own
+    /// password and of codes too.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`]; [`Error::ReauthenticationRequired`].
     pub async fn unlock(&self, user: UserId) -> Result<()> {
+        self.fresh().await?;
         let account = self.user(user).await?;
         self.authority.unlock(self.service, &account.user).await
     }
@@ -236,6 +247,7 @@ impl Admin<'_> {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn revoke_sessions_of(&self, user: UserId) -> Result<usize> {
+        self.still_administrator().await?;
         self.user(user).await?;
         let revoked = self.authority.revoke(self.service, Target::All(user)).await?;
         self.settled(revoked).await
@@ -246,6 +258,7 @@ impl Admin<'_> {
     /// # Errors
     /// [`Error::NotFound`] when it does not exist or has ended.
     pub async fn revoke_session(&self, session: SessionId) -> Result<()> {
+        self.still_administrator().await?;
         let revoked = self.authority.revoke(self.service, Target::Id(session, None)).await?;
         match self.settled(revoked).await? {
             0 => Err(Error::NotFound),
@@ -297,6 +310,7 @@ impl Admin<'_> {
     /// # Errors
     /// [`Error::Conflict`] where there are more.
     pub async fn revoke_fitting(&self, filter: &SessionFilter, expected: Option<usize>) -> Result<usize> {
+        self.still_administrator().await?;
         let selection = self.service.select(filter, Some(self.principal.session_id())).await?;
         if expected.is_some_and(|expected| selection.sessions.len() > expected) {
             return Err(Error::Conflict(Conflict::MoreThanExpected));

@@ -116,7 +116,7 @@ impl Service {
             self.refusals.login(&name, user, &client, now).await?;
             return Err(Error::BadCredentials);
         };
-        let proven = match self.login_proof(&known.user, code.as_deref(), &client, &from).await {
+        let mut proven = match self.login_proof(&known.user, code.as_deref(), &client, &from).await {
             Ok(proven) => proven,
             // A right password with a wrong code has failed.
             Err(error @ Error::SecondFactorRequired { wrong: true }) => return Err(error),
@@ -129,14 +129,21 @@ impl Service {
                 return Err(error);
             }
         };
-        let changed = match self.change_at_first_use(known, typed.as_ref(), new_password, &client, &tried).await {
+        let proof = proven.proof.clone();
+        let changed = match self.change_at_first_use(known, typed.as_ref(), new_password, &client, &tried, proof).await
+        {
             Ok(changed) => changed,
+            // What was tried has failed.
+            Err(error @ Error::SecondFactorRequired { .. }) => return Err(error),
             Err(error) => {
                 tried.give_back().await;
                 proven.give_back().await;
                 return Err(error);
             }
         };
+        if changed.is_some() {
+            proven.proof = Some(Proof::UsedUp);
+        }
         let rehashed = rehashed.filter(|_| changed.is_none());
         let known = changed.as_ref().unwrap_or(known);
         let token = self.token_key.issue(&*self.parts.entropy)?;
@@ -207,7 +214,7 @@ impl Service {
         let Proven { proof, tried: code } = proven;
         let tries: Vec<_> = tried.into_iter().chain(code).collect();
         new.proof = proof.unwrap_or(Proof::NoFactor);
-        new.resets = tries.iter().flat_map(|tried| tried.resets(user.id)).collect();
+        new.resets.extend(tries.iter().flat_map(|tried| tried.resets(user.id)));
         new.resets.sort_unstable_by_key(|key| *key.as_bytes());
         new.resets.dedup();
         match self.create_session(new).await {

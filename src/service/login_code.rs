@@ -78,6 +78,7 @@ impl Service {
         let mut new = self.session_for(&known, &token, waiting.remembered, client)?;
         new.replaces = self.replaced(&replaces);
         new.pending = Some(pending);
+        new.resets = self.limits.of_step_before(&known.user, &from);
         let seq = self.complete(&mut new, &known.user, None, proven).await?.ok_or(Error::NoSession)?;
         self.settled(seq).await?;
         Ok(LoggedIn { token, session: new.session, user: known.user, browser })

@@ -12,12 +12,13 @@ use crate::domain::id::SessionId;
 use crate::domain::password::{Password, Rules, Typed};
 use crate::domain::principal::Principal;
 use crate::domain::revocation::{Reason, Why};
+use crate::domain::second_factor::proof::Proof;
 use crate::domain::session::{Client, Session};
 use crate::domain::text::Username;
 use crate::domain::token::Token;
 use crate::domain::user::{Credentials, User};
 use crate::password::Verdict;
-use crate::store::{PasswordChange, Renewal};
+use crate::store::{Changed, PasswordChange, Renewal};
 
 /// The outcome of changing one's own password.
 #[derive(Debug)]
@@ -78,8 +79,8 @@ impl Service {
         let place = self.hashed(self.parts.hasher.place(share))?;
         let hash = self.hashed(place.hash(new).await)?;
         let NewToken { token, session, left, renewal } = self.new_token(principal).await?;
-        let (epoch, keep) = (Some(known.auth_epoch), Some(renewal));
-        let change = PasswordChange { user, hash, auth_epoch: epoch, one_time: None, lifts: Vec::new(), keep };
+        let (auth_epoch, keep) = (Some(known.auth_epoch), Some(renewal));
+        let change = PasswordChange { user, hash, auth_epoch, proof: None, one_time: None, lifts: Vec::new(), keep };
         let reason = principal_reason(principal, Why::Password, client);
         let revoked = self.done(self.parts.store.change_password(change, reason).await?).await?;
         self.forget_first_password().await;
@@ -113,11 +114,12 @@ impl Service {
     }
 
     /// Has a one-time password changed whose login was right so far, and that was not over yet. No session begins before.
-    /// Returns what the login goes on with, where it was changed.
+    /// Returns what the login goes on with, where it was changed. The change itself judges `proof` and uses it up, so that
+    /// nobody changes a password without the second factor.
     ///
     /// # Errors
     /// [`Error::PasswordChangeRequired`] where there is no new one; [`Error::Invalid`] for a new one that cannot be set, or
-    /// that nothing asks for.
+    /// that nothing asks for; [`Error::SecondFactorRequired`] where the proof does not hold.
     pub(super) async fn change_at_first_use(
         &self,
         known: &Credentials,
@@ -125,6 +127,7 @@ impl Service {
         new: Option<String>,
         client: &Client,
         tried: &Try<'_>,
+        proof: Option<Proof>,
     ) -> Result<Option<Credentials>> {
         let (one_time, new) = match (one_time, new) {
             (None, None) => return Ok(None),
@@ -139,10 +142,14 @@ impl Service {
         let user = known.user.id;
         let place = self.hashed(self.parts.hasher.place(tried.share()))?;
         let hash = self.hashed(place.hash(new).await)?;
-        let (epoch, lifts) = (Some(known.auth_epoch), Vec::new());
-        let change = PasswordChange { user, hash, auth_epoch: epoch, one_time: None, lifts, keep: None };
+        let (auth_epoch, lifts) = (Some(known.auth_epoch), Vec::new());
+        let change = PasswordChange { user, hash, auth_epoch, proof, one_time: None, lifts, keep: None };
         let reason = Reason { by: Actor::User(user), requested_by: None, why: Why::Password, origin: client.origin() };
-        self.done(self.parts.store.change_password(change, reason).await?).await?;
+        let changed = self.parts.store.change_password(change, reason).await?;
+        if matches!(changed, Changed::Unproven) {
+            return self.wrong_code(&known.user, client).await;
+        }
+        self.done(changed).await?;
         self.parts.store.credentials_of(user).await.map_err(Error::from)?.ok_or(Error::BadCredentials).map(Some)
     }
 }

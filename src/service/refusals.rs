@@ -42,10 +42,10 @@ enum Kind {
     UnknownNames { ip: String },
     /// Logins with what cannot be a password, which cost no hash and must cost the store next to nothing.
     Impossible,
-    /// Changes of the same user's password, from the same address.
-    PasswordChange { user: UserId, ip: String },
-    /// Codes of the same user's second factor, from the same address.
-    Code { user: UserId, ip: String },
+    /// Changes of the same user's password. Not by address, or one user with many of them would leave no room for others.
+    PasswordChange { user: UserId },
+    /// Codes of the same user's second factor.
+    Code { user: UserId },
     /// All refusals for which there was no room as a kind of their own.
     Others,
 }
@@ -82,8 +82,9 @@ impl Windows {
             if kinds.len() < KINDS || kinds.contains_key(&kind) { kind } else { Kind::Others }
         };
         let like = || match kind {
-            Kind::Login { .. } | Kind::PasswordChange { .. } | Kind::Code { .. } => {
-                Event { session: None, user_agent: None, request_id: None, ..event.clone() }
+            Kind::Login { .. } => Event { session: None, user_agent: None, request_id: None, ..event.clone() },
+            Kind::PasswordChange { .. } | Kind::Code { .. } => {
+                Event { session: None, ip: None, user_agent: None, request_id: None, ..event.clone() }
             }
             Kind::UnknownNames { .. } => {
                 Event { name: None, session: None, user_agent: None, request_id: None, ..event.clone() }
@@ -201,7 +202,7 @@ impl Refusals {
             ..Event::about(user.id, EventKind::LoginFailed, Actor::User(user.id), at)
         };
         let event = event.from(&client.origin());
-        self.record(Kind::PasswordChange { user: user.id, ip: client.ip.clone() }, event).await
+        self.record(Kind::PasswordChange { user: user.id }, event).await
     }
 
     /// A code of a user's second factor was wrong.
@@ -216,7 +217,7 @@ impl Refusals {
             user_agent: Some(client.user_agent.clone()),
             ..Event::about(user.id, EventKind::LoginFailed, Actor::Anonymous, at)
         };
-        self.record(Kind::Code { user: user.id, ip: client.ip.clone() }, event).await
+        self.record(Kind::Code { user: user.id }, event).await
     }
 
     fn refused_login(
@@ -394,6 +395,22 @@ mod tests {
         assert_eq!(recorded, 0);
         let over = windows.over(BEGIN.after(WINDOW), false);
         assert!(over.iter().any(|event| event.user == user && event.count == 30), "{over:?}");
+    }
+
+    #[test]
+    fn refused_changes_from_many_addresses_are_one_kind_for_each_user() {
+        use crate::domain::entropy::SystemEntropy;
+        let mut windows = Windows::default();
+        let user = UserId::random(&SystemEntropy).expect("entropy");
+        let (_, event) = login("own", BEGIN);
+        for kind in [Kind::PasswordChange { user }, Kind::Code { user }] {
+            let from = |address: usize| Event { user: Some(user), ip: Some(address.to_string()), ..event.clone() };
+            let recorded = (0..2 * KINDS).filter(|address| windows.count(kind.clone(), &from(*address))).count();
+            assert_eq!(recorded, 10);
+        }
+        assert_eq!(windows.users.len(), 2);
+        let over = windows.over(BEGIN.after(WINDOW), false);
+        assert!(over.iter().all(|event| event.user == Some(user) && event.ip.is_none()), "{over:?}");
     }
 
     #[test]

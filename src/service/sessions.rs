@@ -99,6 +99,7 @@ impl Service {
                 Err(Error::NoSession)
             }
             Changed::Superseded => Err(Error::BadCredentials),
+            Changed::Unproven => Err(Error::SecondFactorRequired { wrong: true }),
         }
     }
 }

@@ -192,11 +192,11 @@ pub trait Store: Send + Sync + 'static {
     async fn lift(&self, about: Vec<ThrottleKey>, event: Event) -> Result<()>;
 
     /// When the counters will be forgotten that are more than the `most` which are forgotten last; the latest of them. Those
-    /// of accounts are not counted: there are no more of them than accounts.
+    /// of accounts and of codes are not counted: there are no more of either than accounts.
     async fn surplus_throttles(&self, most: u32) -> Result<Option<Timestamp>>;
 
-    /// Deletes at most `limit` counters that are forgotten by `before`, and are forgotten now, or make nothing wait and are not
-    /// an account's. Returns how many.
+    /// Deletes at most `limit` counters that are forgotten by `before`, and are forgotten now, or make nothing wait and are
+    /// neither an account's nor of its codes. Returns how many.
     async fn purge_throttles(&self, before: Timestamp, limit: u32) -> Result<u64>;
 
     /// Answers when the store can be read, and its writer lives and can change something.

@@ -127,6 +127,8 @@ pub enum Changed {
     /// It was superseded: there is no such user, or since the password was checked, it changed or the user was
     /// disabled.
     Superseded,
+    /// It was not made: the second factor is not proven, or not any more.
+    Unproven,
 }
 
 /// A user's live sessions, and the log's newest number when they were read.
@@ -333,6 +335,8 @@ pub struct PasswordChange {
     pub hash: PasswordHash,
     /// The epoch the current password was checked under; none when an operator sets it.
     pub auth_epoch: Option<i64>,
+    /// What shows that the user has the second factor, where the change asks for it. It is used up.
+    pub proof: Option<Proof>,
     /// Set for a password that has to be changed at its first use.
     pub one_time: Option<OneTime>,
     /// The session that goes on under a new token.

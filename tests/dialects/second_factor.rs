@@ -284,6 +284,32 @@ async fn a_recovery_code_is_good_once_and_a_new_set_ends_the_old(store: StoreKin
 }
 
 #[on_both_stores]
+async fn nobody_changes_a_one_time_password_without_the_second_factor(store: StoreKind) {
+    let server = Server::start(store).await;
+    let (alice, bob) = (server.log_in(ALICE).await, server.log_in(BOB).await);
+    let (authenticator, _) = server.set_up(&bob.token).await;
+    let reset = post(&format!("/api/v1/admin/users/{}/password", bob.user)).bearer(&alice.token);
+    let one_time = server.send(reset).await.json()["one_time_password"].as_str().expect("a password").to_owned();
+    let change = |new: &str, code: &str| {
+        post(LOGIN).json(&json!({"username": BOB, "password": one_time, "new_password": new, "code": code}))
+    };
+    let wrong = wrong_code(&authenticator, &server);
+    // A recovery code is well formed, and judged where it is used up.
+    for wrong in [wrong.as_str(), "ZZZZ-ZZZZ-ZZZZ"] {
+        let refused = server.send(change("what a thief would set", wrong)).await;
+        assert_canonical(&refused, 401, "second_factor_required_error");
+    }
+    assert_eq!(server.database.number("SELECT count(*) FROM events WHERE kind = 'password_changed'").await, 0);
+    let changed = server.send(change(PASSWORD, &authenticator.recovery[0])).await;
+    assert_eq!(changed.status, 200, "the one-time password is still good: {}", changed.text());
+    assert_canonical(&server.send(login(BOB, &authenticator.recovery[0])).await, 401, "second_factor_required_error");
+    assert_eq!(server.send(login(BOB, &authenticator.code(server.now()))).await.status, 200);
+    let used = "SELECT count(*) FROM events WHERE kind = 'recovery_code_used'";
+    assert_eq!(server.database.number(used).await, 1);
+    server.stop().await;
+}
+
+#[on_both_stores]
 async fn it_is_removed_with_password_and_code_and_ends_the_other_sessions(store: StoreKind) {
     let server = Server::start(store).await;
     let (authenticator, token) = server.set_up(&server.log_in(BOB).await.token).await;

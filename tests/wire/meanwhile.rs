@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::dialects::openapi;
-use crate::harness::{BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, delete, post};
+use crate::harness::{ALICE, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, ask, delete, post};
 
 /// How many credentials were found good so far.
 async fn accepted(server: &Server) -> u64 {
@@ -58,6 +58,35 @@ async fn a_user_who_is_logged_out_while_they_send_a_body_changes_nothing(store: 
         assert_eq!(server.check(&others.token).await, 200, "{path} ended a session");
     }
     server.log_in(BOB).await;
+    server.stop().await;
+}
+
+#[on_both_stores]
+async fn an_administrator_who_is_demoted_while_they_send_a_body_has_no_power_left(store: StoreKind) {
+    let server = Server::start(store).await;
+    let (alice, bob) = (server.log_in(ALICE).await, server.log_in(BOB).await);
+    let users = "SELECT count(*) FROM users";
+    let before = server.database.number(users).await;
+    let user = |id: &str| format!("/api/v1/admin/users/{id}");
+    let promote = async |admin: bool| {
+        let edit = ask("PATCH", &user(&bob.user)).json(&json!({"admin": admin})).bearer(&alice.token);
+        assert_eq!(server.send(edit).await.status, 200);
+    };
+    for request in [
+        post("/api/v1/admin/users").json(&json!({"username": "carol", "admin": true})),
+        ask("PATCH", &user(&alice.user)).json(&json!({"name": "Nobody"})),
+        post("/api/v1/admin/sessions/revoke").json(&json!({"filter": {"all": true}, "expect": 99})),
+        post("/api/v1/sessions/logout").json(&json!({"sessionId": alice.session})),
+    ] {
+        promote(true).await;
+        assert_eq!(server.check(&bob.token).await, 200, "in memory from now on");
+        let target = request.target.clone();
+        let reply = interrupted(&server, request.pair(&bob.user, &bob.token), async || promote(false).await).await;
+        assert_eq!(reply.status, 403, "{target}: {}", reply.text());
+        assert_eq!(server.check(&alice.token).await, 200, "{target}");
+    }
+    assert_eq!(server.database.number(users).await, before);
+    assert_eq!(server.database.number("SELECT count(*) FROM events WHERE kind = 'name_changed'").await, 0);
     server.stop().await;
 }
 

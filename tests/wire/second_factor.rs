@@ -5,7 +5,7 @@ use std::time::Duration;
 use sessiond_needs::{needs, on_both_stores};
 
 use crate::harness::authenticator::{Authenticator, STEP, code};
-use crate::harness::{ALICE, BOB, PASSWORD, Reply, Server, StoreKind, TestRequest, get, post};
+use crate::harness::{ALICE, BOB, BOB_EMAIL, PASSWORD, Reply, Server, StoreKind, TestRequest, get, post};
 
 /// A form as it is sent from the page that it stands on.
 fn form(path: &str, pairs: &[(&str, &str)]) -> TestRequest {
@@ -113,6 +113,29 @@ async fn a_person_sets_it_up_signs_in_with_it_and_switches_it_off(store: StoreKi
     let page = server.send(get("/sessions?second_factor_removed=1&ended=1").cookie(&token)).await.text();
     assert!(page.contains("The second factor is off. One session was signed out."), "{page}");
     assert_eq!(to(&server.send(sign_in("")).await), (303, Some("/sessions")));
+    server.stop().await;
+}
+
+#[on_both_stores]
+async fn a_login_in_two_steps_resets_what_went_wrong_before_it(store: StoreKind) {
+    let server = Server::start(store).await;
+    let (authenticator, _) = set_up(&server).await;
+    let counters = "SELECT count(*) FROM throttles";
+    // In a browser that is not known, and then in the same one.
+    let mut known = String::new();
+    for code in &authenticator.recovery[..2] {
+        for name in [BOB, BOB_EMAIL, BOB, BOB_EMAIL] {
+            let mistyped = form("/login", &[("username", name), ("password", "not the password")]);
+            assert_eq!(server.send(mistyped.header("Cookie", &known)).await.status, 401);
+        }
+        let pending = waiting(&server.send(sign_in("").header("Cookie", &known)).await);
+        assert_ne!(server.database.number(counters).await, 0, "a right password alone resets nothing");
+        let cookies = format!("_me_sess_code={pending}; {known}");
+        let done = server.send(form("/login/code", &[("code", code)]).header("Cookie", &cookies)).await;
+        assert_eq!(to(&done), (303, Some("/sessions")));
+        assert_eq!(server.database.number(counters).await, 0, "{known}");
+        known = format!("_me_sess_known={}", done.known_browser().expect("a cookie"));
+    }
     server.stop().await;
 }
 

@@ -13,4 +13,6 @@ pub enum Proof {
     Step(Step),
     /// A recovery code was given, which is kept as one of these hashes.
     Recovery(Vec<RecoveryHash>),
+    /// It was used up by the change before, and the credentials are still as that change left them.
+    UsedUp,
 }

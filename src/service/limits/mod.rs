@@ -125,6 +125,14 @@ impl Limits {
         [username, self.secret.account(user.id).key].into_iter().chain(email).collect()
     }
 
+    /// The counters of a password that was right in a step before, by whichever of the user's names.
+    pub(super) fn of_step_before(&self, user: &User, from: &TriedFrom) -> Vec<ThrottleKey> {
+        let email = user.email.as_ref().map(|email| LoginName::Email(Email::key(email)));
+        let names = [LoginName::Username(user.username.key())].into_iter().chain(email);
+        let counters = names.flat_map(|name| self.counters(Whose::Name(&name, Some(user.id)), from));
+        counters.map(|counter| counter.key).collect()
+    }
+
     /// When the next try from an address is checked, where that is not now.
     pub(super) fn waiting(&self, address: Address, now: Timestamp) -> Option<Timestamp> {
         address.client().and_then(|block| self.addresses.waiting(block, now))

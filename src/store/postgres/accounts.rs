@@ -76,7 +76,7 @@ impl Operation for ChangePassword {
     type Outcome = Changed;
 
     async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Changed>> {
-        let Self { change: PasswordChange { user, hash, auth_epoch, one_time, keep, lifts }, reason } = self;
+        let Self { change: PasswordChange { user, hash, auth_epoch, proof, one_time, keep, lifts }, reason } = self;
         let known = query_as(
             "SELECT auth_epoch, disabled_at FROM users WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE",
         );
@@ -90,6 +90,12 @@ impl Operation for ChangePassword {
         // force.
         if auth_epoch.is_some_and(|checked| checked != epoch || disabled.is_some()) {
             return Ok(Box::new(|_| Changed::Superseded));
+        }
+        if let Some(proof) = proof {
+            if !second_factors::prove(change, *user, proof).await? {
+                return Ok(Box::new(|_| Changed::Unproven));
+            }
+            second_factors::record_recovery(change, *user, proof, None, &reason.origin);
         }
         let update = query(
             "UPDATE users SET password_hash = $2, auth_epoch = auth_epoch + 1, updated_at = $3,

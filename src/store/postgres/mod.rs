@@ -429,8 +429,9 @@ impl Store for Postgres {
     }
 
     async fn surplus_throttles(&self, most: u32) -> Result<Option<Timestamp>> {
-        let surplus =
-            query_as("SELECT forget_at FROM throttles WHERE counted <> 3 ORDER BY forget_at DESC LIMIT 1 OFFSET $1");
+        let surplus = query_as(
+            "SELECT forget_at FROM throttles WHERE counted NOT IN (3, 5) ORDER BY forget_at DESC LIMIT 1 OFFSET $1",
+        );
         let surplus: Option<(Timestamp,)> = self.readers.row(surplus.bind(i64::from(most))).await?;
         Ok(surplus.map(|(forget_at,)| forget_at))
     }

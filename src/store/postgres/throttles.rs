@@ -177,7 +177,7 @@ pub(super) async fn purge(pool: &Pool, before: Timestamp, now: Timestamp, limit:
     let purge = query(
         "DELETE FROM throttles WHERE key = ANY (ARRAY
              (SELECT key FROM throttles
-              WHERE forget_at <= $1 AND (forget_at <= $2 OR until <= $2 AND counted <> 3)
+              WHERE forget_at <= $1 AND (forget_at <= $2 OR until <= $2 AND counted NOT IN (3, 5))
               ORDER BY forget_at LIMIT $3 FOR UPDATE SKIP LOCKED))",
     );
     pool.execute(purge.bind(before).bind(now).bind(i64::from(limit))).await

@@ -473,7 +473,7 @@ impl Store for Sqlite {
 
     async fn surplus_throttles(&self, most: u32) -> Result<Option<Timestamp>> {
         let surplus = sqlx::query_as(
-            "SELECT forget_at FROM throttles WHERE counted <> 3 ORDER BY forget_at DESC LIMIT 1 OFFSET ?1",
+            "SELECT forget_at FROM throttles WHERE counted NOT IN (3, 5) ORDER BY forget_at DESC LIMIT 1 OFFSET ?1",
         );
         Ok(self.readers.one(surplus.bind(most)).await?.map(|(forget_at,)| forget_at))
     }

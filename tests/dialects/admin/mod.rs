@@ -113,6 +113,7 @@ async fn what_gives_power_away_asks_for_a_fresh_login(store: StoreKind) {
         patch(&bobs, &json!({"admin": true})),
         patch(&bobs, &json!({"disabled": false})),
         post(&password).json(&json!({"password": NEW})),
+        post(&format!("{bobs}/unlock")),
         delete(&bobs),
     ];
     server.advance(15 * MINUTE - Duration::from_millis(1));

@@ -38,6 +38,7 @@ async fn what_a_session_asked_for_is_not_done_once_it_has_ended(store: StoreKind
             user: ann,
             hash: hash("theirs"),
             auth_epoch: Some(0),
+            proof: None,
             one_time: None,
             lifts: Vec::new(),
             keep: Some(renewal_of(ids[0], 22)),
@@ -205,6 +206,7 @@ async fn a_changed_password_ends_every_session_but_the_one_to_keep(store: StoreK
             user: ann,
             hash: hash("second"),
             auth_epoch: Some(0),
+            proof: None,
             one_time: None,
             lifts: Vec::new(),
             keep,
@@ -220,6 +222,7 @@ async fn a_changed_password_ends_every_session_but_the_one_to_keep(store: StoreK
         fresh.set_disabled(ann, true).await.expect("a user");
         let today = PasswordChange {
             auth_epoch: Some(2),
+            proof: None,
             one_time: None,
             lifts: Vec::new(),
             hash: hash("third"),
@@ -230,6 +233,7 @@ async fn a_changed_password_ends_every_session_but_the_one_to_keep(store: StoreK
 
         let operators = PasswordChange {
             auth_epoch: None,
+            proof: None,
             one_time: None,
             lifts: Vec::new(),
             hash: hash("fourth"),
@@ -256,6 +260,7 @@ async fn a_session_goes_on_under_a_new_token_and_the_old_one_is_a_tombstone(stor
                 user: ann,
                 hash: hash("second"),
                 auth_epoch: None,
+                proof: None,
                 one_time: None,
                 lifts: Vec::new(),
                 keep,
@@ -305,6 +310,7 @@ async fn of_many_changes_through_one_token_exactly_one_is_made(store: StoreKind)
                     user: ann,
                     hash: hash("next"),
                     auth_epoch: Some(auth_epoch),
+                    proof: None,
                     one_time: None,
                     lifts: Vec::new(),
                     keep,
@@ -386,6 +392,7 @@ async fn nothing_resurrects_a_tombstone(store: StoreKind) {
             user: ann,
             hash: hash("second"),
             auth_epoch: None,
+            proof: None,
             one_time: None,
             lifts: Vec::new(),
             keep: Some(renewal_of(id, 11)),

@@ -14,6 +14,7 @@ async fn a_superseded_login_makes_no_session(store: StoreKind) {
                 user,
                 hash: hash("second"),
                 auth_epoch,
+                proof: None,
                 one_time: None,
                 lifts: Vec::new(),
                 keep: None,

@@ -162,6 +162,7 @@ async fn each_operation_writes_its_events(store: StoreKind) {
             user: ann,
             hash: hash("second"),
             auth_epoch: None,
+            proof: None,
             one_time: None,
             lifts: Vec::new(),
             keep: Some(renewal_of(kept, 6)),

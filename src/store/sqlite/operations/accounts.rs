@@ -68,29 +68,42 @@ impl Operation for ChangePassword {
     type Outcome = Changed;
 
     async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Changed> {
-        let Self { change: PasswordChange { user, hash, auth_epoch, one_time, keep, lifts }, reason } = self;
+        let Self { change: PasswordChange { user, hash, auth_epoch, proof, one_time, keep, lifts }, reason } = self;
         if !transaction.allows(reason).await? {
             return Ok(Changed::NoSession(transaction.seq()));
         }
         let now = transaction.now();
         // Users who change their own password must still be enabled, and must have been checked against the password in
         // force.
-        let changed = sqlx::query(
+        let as_checked: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM users
+             WHERE id = ?1 AND deleted_at IS NULL AND (?2 IS NULL OR auth_epoch = ?2 AND disabled_at IS NULL)",
+        )
+        .bind(user)
+        .bind(auth_epoch)
+        .fetch_optional(transaction.connection())
+        .await?;
+        if as_checked.is_none() {
+            return Ok(Changed::Superseded);
+        }
+        if let Some(proof) = proof {
+            if !second_factors::prove(transaction, *user, proof).await? {
+                return Ok(Changed::Unproven);
+            }
+            second_factors::record_recovery(transaction, *user, proof, None, &reason.origin).await?;
+        }
+        sqlx::query(
             "UPDATE users SET password_hash = ?2, auth_epoch = auth_epoch + 1, updated_at = ?3,
-                 must_change_password = ?5, password_expires_at = ?6
-             WHERE id = ?1 AND deleted_at IS NULL AND (?4 IS NULL OR auth_epoch = ?4 AND disabled_at IS NULL)",
+                 must_change_password = ?4, password_expires_at = ?5
+             WHERE id = ?1",
         )
         .bind(user)
         .bind(hash)
         .bind(now)
-        .bind(auth_epoch)
         .bind(one_time.is_some())
         .bind(one_time.and_then(|one_time| one_time.expires_at))
         .execute(transaction.connection())
         .await?;
-        if changed.rows_affected() == 0 {
-            return Ok(Changed::Superseded);
-        }
         lift(transaction, lifts).await?;
         let session = keep.as_ref().map(|renewal| renewal.session);
         let kind = password_event(*one_time);

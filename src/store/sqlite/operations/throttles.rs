@@ -85,7 +85,7 @@ impl Operation for PurgeThrottles {
         let deleted = sqlx::query(
             "DELETE FROM throttles WHERE key IN
                  (SELECT key FROM throttles
-                  WHERE forget_at <= ?1 AND (forget_at <= ?2 OR until <= ?2 AND counted <> 3)
+                  WHERE forget_at <= ?1 AND (forget_at <= ?2 OR until <= ?2 AND counted NOT IN (3, 5))
                   ORDER BY forget_at LIMIT ?3)",
         )
         .bind(self.before)
@@ -150,8 +150,8 @@ mod tests {
     use crate::domain::throttle::Counted;
 
     #[test]
-    fn the_numbers_in_the_statements_are_those_of_an_account_and_of_what_says_no() {
-        assert_eq!(Counted::Account.number(), 3);
+    fn the_numbers_in_the_statements_are_those_of_an_account_of_codes_and_of_what_says_no() {
+        assert_eq!((Counted::Account.number(), Counted::Code.number()), (3, 5));
         assert!(Counted::ALL.iter().all(|counted| counted.says_no() == [0, 1, 2, 5].contains(&counted.number())));
     }
 }
