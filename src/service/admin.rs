@@ -15,7 +15,7 @@ use crate::domain::principal::Principal;
 use crate::domain::session::{Client, Session};
 use crate::domain::text::{Email, folded};
 use crate::domain::user::{Account, User};
-use crate::store::{EventFilter, EventNumber, ListedSession, Revoked, Target};
+use crate::store::{EventFilter, EventNumber, ListedSession, Target};
 
 /// How long after a login its session may give power away (OWASP ASVS 7.5.1).
 pub const FRESH: Duration = Duration::from_mins(15);
@@ -81,12 +81,6 @@ impl Admin<'_> {
     /// Administrators cannot lock themselves out.
     fn not_oneself(&self, user: UserId) -> Result<()> {
         if user == self.principal.user_id() { Err(Error::Conflict(Conflict::Oneself)) } else { Ok(()) }
-    }
-
-    /// How many sessions ended, once they are refused everywhere.
-    async fn settled(&self, revoked: Revoked) -> Result<usize> {
-        self.service.settled_revoked(&revoked).await?;
-        Ok(revoked.sessions.len())
     }
 
     /// A page of at most `limit` users whose username, name or e-mail address `part` is a part of, after a place.
@@ -180,7 +174,7 @@ impl Admin<'_> {
         self.not_oneself(user)?;
         self.fresh().await?;
         let revoked = self.authority.delete(self.service, user).await?;
-        self.settled(revoked).await
+        self.service.settled_revoked(&revoked).await
     }
 
     /// Removes another user's second factor, who has lost it. Returns how many sessions ended. One's own is removed with a
@@ -192,7 +186,7 @@ impl Admin<'_> {
         self.not_oneself(user)?;
         self.fresh().await?;
         let revoked = self.authority.reset_second_factor(self.service, user).await?;
-        self.settled(revoked).await
+        self.service.settled_revoked(&revoked).await
     }
 
     /// Sets another user's password, or makes up one that has to be changed at its first use. Returns how many sessions
@@ -208,7 +202,7 @@ impl Admin<'_> {
         self.not_oneself(user)?;
         self.fresh().await?;
         let (revoked, made_up) = self.authority.set_password(self.service, user, password).await?;
-        Ok((self.settled(revoked).await?, made_up))
+        Ok((self.service.settled_revoked(&revoked).await?, made_up))
     }
 
     /// Lifts whatever keeps a user from logging in after too many wrong passwords.
@@ -238,7 +232,7 @@ impl Admin<'_> {
     pub async fn revoke_sessions_of(&self, user: UserId) -> Result<usize> {
         self.user(user).await?;
         let revoked = self.authority.revoke(self.service, Target::All(user)).await?;
-        self.settled(revoked).await
+        self.service.settled_revoked(&revoked).await
     }
 
     /// Ends one session of any user.
@@ -247,7 +241,7 @@ impl Admin<'_> {
     /// [`Error::NotFound`] when it does not exist or has ended.
     pub async fn revoke_session(&self, session: SessionId) -> Result<()> {
         let revoked = self.authority.revoke(self.service, Target::Id(session, None)).await?;
-        match self.settled(revoked).await? {
+        match self.service.settled_revoked(&revoked).await? {
             0 => Err(Error::NotFound),
             _ => Ok(()),
         }
@@ -304,7 +298,7 @@ impl Admin<'_> {
         let read = selection.seq;
         let revoked = self.authority.revoke_selection(self.service, selection).await?;
         self.service.settled_as_read(read).await?;
-        self.settled(revoked).await
+        self.service.settled_revoked(&revoked).await
     }
 
     /// A page of the audit, newest event first.

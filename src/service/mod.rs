@@ -195,12 +195,20 @@ impl Service {
         Ok(self.parts.coherence.settled_as_read(seq).await?)
     }
 
-    /// The same of a revocation, whose number is its own only where it has ended something.
-    async fn settled_revoked(&self, revoked: &Revoked) -> Result<()> {
-        match revoked.sessions.as_slice() {
-            [] => self.settled_as_read(revoked.seq).await,
-            [_, ..] => self.settled(revoked.seq).await,
+    /// Refuses what asked with the credential of a session that `seq` ended, once that is settled.
+    async fn no_session<T>(&self, seq: Seq) -> Result<T> {
+        self.settled_as_read(seq).await?;
+        Err(Error::NoSession)
+    }
+
+    /// Returns how many sessions a revocation has ended, once they are refused everywhere. Its number is its own only where it
+    /// has ended some.
+    async fn settled_revoked(&self, revoked: &Revoked) -> Result<usize> {
+        match revoked.sessions.len() {
+            0 => self.settled_as_read(revoked.seq).await?,
+            _ => self.settled(revoked.seq).await?,
         }
+        Ok(revoked.sessions.len())
     }
 
     /// Waits until what `seq`, which was committed here, ended is refused everywhere. Only then may it be published.

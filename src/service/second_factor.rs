@@ -292,14 +292,8 @@ impl Service {
         };
         proven.give_back().await;
         match changed? {
-            FactorChanged::Yes(revoked) => {
-                self.settled_revoked(&revoked).await?;
-                Ok(revoked.sessions.len())
-            }
-            FactorChanged::NoSession(seq) => {
-                self.settled_as_read(seq).await?;
-                Err(Error::NoSession)
-            }
+            FactorChanged::Yes(revoked) => self.settled_revoked(&revoked).await,
+            FactorChanged::NoSession(seq) => self.no_session(seq).await,
             FactorChanged::Superseded => Err(Error::BadCredentials),
             FactorChanged::Unproven => Err(Error::SecondFactorRequired { wrong: true }),
             FactorChanged::NoFactor => Err(Error::NotFound),
@@ -322,10 +316,7 @@ impl Authority {
         let change = FactorChange { user, auth_epoch: None, proof: None, keep: None, act: FactorAct::Remove };
         match service.parts.store.change_second_factor(change, self.because(Why::SecondFactor)).await? {
             FactorChanged::Yes(revoked) => Ok(revoked),
-            FactorChanged::NoSession(seq) => {
-                service.settled_as_read(seq).await?;
-                Err(Error::NoSession)
-            }
+            FactorChanged::NoSession(seq) => service.no_session(seq).await,
             FactorChanged::NoFactor
             | FactorChanged::Superseded
             | FactorChanged::Unproven
