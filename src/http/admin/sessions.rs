@@ -8,7 +8,7 @@ use super::administrator::{Administrator, IdInPath, Revoked, id};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::SessionId;
 use crate::http::dialect::canonical::{Canonical, SessionView};
-use crate::http::logout::CookieSessions;
+use crate::http::logout::{revoke_all_of, revoke_any};
 use crate::http::refusal::{Answer, FieldError, Place, Problem, Refused, json, with_cookies};
 use crate::http::request::body::Payload;
 use crate::http::request::credential::Cookies;
@@ -130,9 +130,7 @@ pub async fn revoke_all_of_user(
     cookies: Cookies,
 ) -> Answer<Canonical> {
     let user = id(path)?;
-    let in_cookies = CookieSessions::from_cookies(&cookies, &app).await?;
-    let revoked = administrator.powers(&app)?.revoke_sessions_of(user).await?;
-    let cookies = in_cookies.cleared(|live| live.user_id() == user, &app);
+    let (revoked, cookies) = revoke_all_of(&app, &administrator.powers(&app)?, user, &cookies).await?;
     Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked }), cookies))
 }
 
@@ -144,9 +142,7 @@ pub async fn revoke_one(
     cookies: Cookies,
 ) -> Answer<Canonical> {
     let session = id(path)?;
-    let in_cookies = CookieSessions::from_cookies(&cookies, &app).await?;
-    administrator.powers(&app)?.revoke_session(session).await?;
-    let cookies = in_cookies.cleared(|live| live.session_id() == session, &app);
+    let cookies = revoke_any(&app, &administrator.powers(&app)?, session, &cookies).await?;
     Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked: 1 }), cookies))
 }
 
