@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::accounts::{AccountEdit, Authority, NewAccount};
 use super::audit::EventPage;
 use super::error::Conflict;
-use super::selection::{SessionFilter, SessionPage};
+use super::selection::{Meant, SessionFilter, SessionPage, WrittenFilter};
 use super::{Error, Result, Service};
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Origin};
@@ -19,6 +19,8 @@ use crate::store::{EventFilter, EventNumber, ListedSession, Target};
 
 /// How long after a login its session may give power away (OWASP ASVS 7.5.1).
 pub const FRESH: Duration = Duration::from_mins(15);
+/// The most characters of what users are searched for by.
+pub const LONGEST_SEARCH: usize = 256;
 /// How many users are read at a time.
 const USERS: u32 = 1_000;
 /// How many times a page of users reads as many: a search that finds little ends early, and the next page goes on.
@@ -245,6 +247,26 @@ impl Admin<'_> {
             0 => Err(Error::NotFound),
             _ => Ok(()),
         }
+    }
+
+    /// What a filter comes to that was written down, with times as `time` reads them.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn session_filter(
+        &self,
+        written: WrittenFilter,
+        time: impl FnOnce(&str) -> Option<Timestamp>,
+    ) -> Result<Meant> {
+        let filter = match written.without_user(time) {
+            Ok(filter) => filter,
+            Err(condition) => return Ok(Meant::Unfit(condition)),
+        };
+        let Some(user) = written.user else { return Ok(Meant::Sessions(filter)) };
+        Ok(match self.find(&user).await? {
+            Some(user) => Meant::Sessions(SessionFilter { user: Some(user), ..filter }),
+            None => Meant::NoSuchUser,
+        })
     }
 
     /// A page of the live sessions of all users.
