@@ -34,6 +34,7 @@ impl Service {
             self.failed_without_hash(from.address);
             return self.wrong_own_password(principal, known, client).await;
         };
+        self.refuse_address(from.address)?;
         let (user, session) = (principal.user_id(), principal.session_id());
         let hash = Some(known.password_hash.clone());
         let (verdict, tried) = self.check_password(Whose::Session(user, session), from, password, hash).await?;
