@@ -39,7 +39,7 @@ pub enum Counted {
     KnownBrowser,
     /// A name as it was presented, from anywhere.
     Name,
-    /// An account, by whichever of its names, from where it is not known. It never says no by itself, or it would tell
+    /// An account, by whichever of its names, from where it is not known. No try is refused for its wait, which would show
     /// that two names belong to one account: a try of an account that is stopped is checked and refused as if it were wrong.
     Account,
     /// The same of a name that belongs to no account, so that it takes as much work. Nothing follows from it.
@@ -71,7 +71,7 @@ impl Counted {
     }
 
     /// Whether a try is refused for its wait.
-    pub const fn says_no(self) -> bool {
+    pub const fn refuses(self) -> bool {
         match self {
             Self::NameFromPlace | Self::KnownBrowser | Self::Name | Self::Code => true,
             Self::Account | Self::NoAccount => false,
@@ -120,9 +120,9 @@ impl Tally {
         Self { failures, until, forget_at: now.after(MEMORY) }
     }
 
-    /// The state after a try was given back that was booked at `at`; none where no other is left.
+    /// The state after a try was given back that was booked at `at`; none where it was the only one.
     pub fn given_back(self, at: Timestamp) -> Option<Self> {
-        // A try is booked only when no wait is left, so a wait that began with it was the only one.
+        // A try is booked only when every wait is over, so a wait that began with it was the only one.
         let until = if self.forget_at == at.after(MEMORY) { NO_WAIT } else { self.until };
         (self.failures > 1).then_some(Self { failures: self.failures - 1, until, ..self })
     }
@@ -193,7 +193,7 @@ const MARK: usize = 16;
 const LETTERS: usize = 43;
 
 /// What a browser keeps that has logged in to an account: a number of its own, and an HMAC over it and the account. It
-/// authenticates nobody; it gives the browser a counter of its own.
+/// is no credential; it gives the browser a counter of its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct BrowserMark {
     nonce: [u8; NONCE],

@@ -8,10 +8,11 @@ use super::request::body::discard;
 use super::request::client_address::Sender;
 use super::request::credential::{self, Cookies, Credential, Via};
 use super::request::state::App;
-use crate::domain::id::SessionId;
+use crate::domain::id::{SessionId, UserId};
 use crate::domain::principal::Principal;
 use crate::domain::session::Client;
 use crate::service::Error;
+use crate::service::admin::Admin;
 use crate::service::sessions::Scope;
 
 /// Which logouts clear the cookie.
@@ -111,6 +112,36 @@ pub async fn revoke_many(
     let in_cookies = CookieSessions::from_cookies(cookies, app).await?;
     let revoked = app.service.revoke_many(caller, scope, client).await?;
     Ok((revoked, in_cookies.after_many(caller, scope, app)))
+}
+
+/// Ends one session of any user, for an administrator. Returns the `Set-Cookie` values that go with success.
+///
+/// # Errors
+/// As [`revoke_one`].
+pub async fn revoke_any(
+    app: &App,
+    powers: &Admin<'_>,
+    session: SessionId,
+    cookies: &Cookies,
+) -> Result<Vec<HeaderValue>, Error> {
+    let in_cookies = CookieSessions::from_cookies(cookies, app).await?;
+    powers.revoke_session(session).await?;
+    Ok(in_cookies.cleared(|live| live.session_id() == session, app))
+}
+
+/// Ends every session of a user, for an administrator. Returns how many, and the `Set-Cookie` values that go with success.
+///
+/// # Errors
+/// As [`revoke_one`].
+pub async fn revoke_all_of(
+    app: &App,
+    powers: &Admin<'_>,
+    user: UserId,
+    cookies: &Cookies,
+) -> Result<(usize, Vec<HeaderValue>), Error> {
+    let in_cookies = CookieSessions::from_cookies(cookies, app).await?;
+    let revoked = powers.revoke_sessions_of(user).await?;
+    Ok((revoked, in_cookies.cleared(|live| live.user_id() == user, app)))
 }
 
 /// The live sessions that the cookies of a request stand for, looked up before a request ends sessions.

@@ -94,7 +94,7 @@ impl Hasher {
         self.place(Share::default())?.hash(password).await
     }
 
-    /// Takes a place in the queue, of which whoever has `share` may hold only so many.
+    /// Takes a place in the queue, of which only so many may be held under one share.
     ///
     /// # Errors
     /// [`HashError::Overloaded`] at once when there is none.
@@ -140,7 +140,7 @@ impl Hasher {
         }
     }
 
-    /// Whether whoever has `share` would get no place now.
+    /// Whether there is no place now under this share.
     pub fn is_full_for(&self, share: Share) -> bool {
         self.queue.is_full_for(share)
     }
@@ -197,7 +197,7 @@ impl Place<'_> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         if !self.is_free {
-            self.hasher.queue.leave_place(self.share);
+            self.hasher.queue.give_back(self.share);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Jobs for a fixed number of workers: one for each idle worker, and a bounded number beyond that, of which no client and
 //! no account may hold so many that others find no place.
 //!
-//! Jobs wait in lanes, one for each client, from which workers take in turn. Whoever has as many waiting as places are left
-//! gets no further one: a single client gets half of the places, four get a fifth each, and there is always one left for a
-//! client that has none waiting, until there are as many clients as places.
+//! Jobs wait in lanes, one for each client, from which workers take in turn. A client with as many jobs waiting as places are
+//! free gets no further place: a single client gets half of the places, four get a fifth each, and there is always a free one
+//! for a client that has none waiting, until there are as many clients as places.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -19,7 +19,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// Jobs of whoever is not known are told apart by what they try.
+    /// Jobs of clients that are not known wait in one lane for each name that they try.
     fn lane(self) -> Lane {
         self.client.map_or(Lane::Name(self.name), Lane::Client)
     }
@@ -81,13 +81,13 @@ impl<J> Queue<J> {
         Self { workers, capacity, state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Whether there is no place now for whoever has this share.
+    /// Whether there is no place now for a client with this share.
     pub(super) fn is_full_for(&self, share: Share) -> bool {
         !self.state.lock().has_place(share, self.workers, self.capacity)
     }
 
     /// Takes a place for a job that is handed in later. False when every worker has a job and enough wait already, in all or
-    /// of whoever asks. A worker counts from the beginning, even before its thread runs.
+    /// under this share. A worker counts from the beginning, even before its thread runs.
     pub(super) fn take_place(&self, share: Share) -> bool {
         let mut state = self.state.lock();
         if state.closed || !state.has_place(share, self.workers, self.capacity) {
@@ -99,7 +99,7 @@ impl<J> Queue<J> {
     }
 
     /// Gives back a place that no job was handed in for.
-    pub(super) fn leave_place(&self, share: Share) {
+    pub(super) fn give_back(&self, share: Share) {
         self.state.lock().free(share);
     }
 
@@ -147,7 +147,7 @@ impl<J> Queue<J> {
         self.state.lock().waiting
     }
 
-    /// Takes no more jobs, and has the workers end when none is left.
+    /// Takes no more jobs, and has the workers end after the last one.
     pub(super) fn close(&self) {
         self.state.lock().closed = true;
         self.changed.notify_all();
@@ -155,12 +155,12 @@ impl<J> Queue<J> {
 }
 
 impl<J> State<J> {
-    /// Whether a place is left, and whoever has this share holds fewer than are.
+    /// Whether a place is free, and under this share fewer are held than are free.
     fn has_place(&self, share: Share, workers: usize, capacity: usize) -> bool {
         let places = workers.saturating_sub(self.busy).saturating_add(capacity);
-        let left = places.saturating_sub(self.taken);
+        let free = places.saturating_sub(self.taken);
         let held = |holder| self.held.get(&holder).copied().unwrap_or_default();
-        left > 0 && share.holders().all(|holder| held(holder) < left)
+        free > 0 && share.holders().all(|holder| held(holder) < free)
     }
 
     /// The next job: the first of the lane whose turn it is.
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn one_client_gets_half_of_the_places_and_several_leave_one_for_each_that_comes_later() {
+    fn one_client_gets_half_of_the_places_and_beside_several_there_is_one_for_each_that_comes_later() {
         let queue = Queue::new(0, 64);
         assert_eq!(fill(&queue, |name| of(1, name)), 32);
         assert_eq!(fill(&queue, |name| of(2, 1000 + name)), 16);
@@ -213,7 +213,7 @@ mod tests {
             assert!(queue.take_place(of(client, 3000 + client)), "{client}");
         }
         assert!(!queue.take_place(of(99, 9999)) && queue.is_full_for(of(99, 9999)), "64 are taken");
-        queue.leave_place(of(1, 0));
+        queue.give_back(of(1, 0));
         assert!(!queue.take_place(of(1, 0)) && queue.take_place(of(99, 9999)));
     }
 
@@ -243,11 +243,11 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_left_is_free_again() {
+    fn a_place_that_is_given_back_is_free_again() {
         let queue: Queue<u64> = Queue::new(0, 1);
         for _ in 0..3 {
             assert!(queue.take_place(of(1, 1)) && !queue.take_place(of(2, 2)));
-            queue.leave_place(of(1, 1));
+            queue.give_back(of(1, 1));
         }
     }
 }

@@ -124,10 +124,7 @@ impl Authority {
             Edited::UsernameTaken => Err(Error::Conflict(Conflict::UsernameTaken)),
             Edited::EmailTaken => Err(Error::Conflict(Conflict::EmailTaken)),
             Edited::LastAdmin => Err(Error::Conflict(Conflict::LastAdmin)),
-            Edited::NoSession(seq) => {
-                service.settled_as_read(seq).await?;
-                Err(Error::NoSession)
-            }
+            Edited::NoSession(seq) => service.no_session(seq).await,
         }
     }
 
@@ -137,10 +134,7 @@ impl Authority {
             Deleted::Yes(revoked) => Ok(revoked),
             Deleted::NoUser => Err(Error::NotFound),
             Deleted::LastAdmin => Err(Error::Conflict(Conflict::LastAdmin)),
-            Deleted::NoSession(seq) => {
-                service.settled_as_read(seq).await?;
-                Err(Error::NoSession)
-            }
+            Deleted::NoSession(seq) => service.no_session(seq).await,
         }
     }
 
@@ -220,10 +214,7 @@ impl Service {
         match changed {
             Changed::Yes(revoked) => Ok(revoked),
             Changed::Superseded | Changed::Unproven => Err(Error::NotFound),
-            Changed::NoSession(seq) => {
-                self.settled_as_read(seq).await?;
-                Err(Error::NoSession)
-            }
+            Changed::NoSession(seq) => self.no_session(seq).await,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::accounts::{AccountEdit, Authority, NewAccount};
 use super::audit::EventPage;
 use super::error::Conflict;
-use super::selection::{SessionFilter, SessionPage};
+use super::selection::{Meant, SessionFilter, SessionPage, WrittenFilter};
 use super::{Error, Result, Service};
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Origin};
@@ -15,10 +15,12 @@ use crate::domain::principal::Principal;
 use crate::domain::session::{Client, Session};
 use crate::domain::text::{Email, folded};
 use crate::domain::user::{Account, User};
-use crate::store::{EventFilter, EventNumber, ListedSession, Revoked, Target};
+use crate::store::{EventFilter, EventNumber, ListedSession, Target};
 
 /// How long after a login its session may give power away (OWASP ASVS 7.5.1).
 pub const FRESH: Duration = Duration::from_mins(15);
+/// The most characters of what users are searched for by.
+pub const LONGEST_SEARCH: usize = 256;
 /// How many users are read at a time.
 const USERS: u32 = 1_000;
 /// How many times a page of users reads as many: a search that finds little ends early, and the next page goes on.
@@ -88,12 +90,6 @@ impl Admin<'_> {
     /// Administrators cannot lock themselves out.
     fn not_oneself(&self, user: UserId) -> Result<()> {
         if user == self.principal.user_id() { Err(Error::Conflict(Conflict::Oneself)) } else { Ok(()) }
-    }
-
-    /// How many sessions ended, once they are refused everywhere.
-    async fn settled(&self, revoked: Revoked) -> Result<usize> {
-        self.service.settled_revoked(&revoked).await?;
-        Ok(revoked.sessions.len())
     }
 
     /// A page of at most `limit` users whose username, name or e-mail address `part` is a part of, after a place.
@@ -189,7 +185,7 @@ impl Admin<'_> {
         self.not_oneself(user)?;
         self.fresh().await?;
         let revoked = self.authority.delete(self.service, user).await?;
-        self.settled(revoked).await
+        self.service.settled_revoked(&revoked).await
     }
 
     /// Removes another user's second factor, who has lost it. Returns how many sessions ended. One's own is removed with a
@@ -201,7 +197,7 @@ impl Admin<'_> {
         self.not_oneself(user)?;
         self.fresh().await?;
         let revoked = self.authority.reset_second_factor(self.service, user).await?;
-        self.settled(revoked).await
+        self.service.settled_revoked(&revoked).await
     }
 
     /// Sets another user's password, or makes up one that has to be changed at its first use. Returns how many sessions
@@ -217,7 +213,7 @@ impl Admin<'_> {
         self.not_oneself(user)?;
         self.fresh().await?;
         let (revoked, made_up) = self.authority.set_password(self.service, user, password).await?;
-        Ok((self.settled(revoked).await?, made_up))
+        Ok((self.service.settled_revoked(&revoked).await?, made_up))
     }
 
     /// Lifts whatever keeps a user from logging in after too many wrong passwords. That allows more tries, of one's own
@@ -250,7 +246,7 @@ impl Admin<'_> {
         self.still_administrator().await?;
         self.user(user).await?;
         let revoked = self.authority.revoke(self.service, Target::All(user)).await?;
-        self.settled(revoked).await
+        self.service.settled_revoked(&revoked).await
     }
 
     /// Ends one session of any user.
@@ -260,10 +256,30 @@ impl Admin<'_> {
     pub async fn revoke_session(&self, session: SessionId) -> Result<()> {
         self.still_administrator().await?;
         let revoked = self.authority.revoke(self.service, Target::Id(session, None)).await?;
-        match self.settled(revoked).await? {
+        match self.service.settled_revoked(&revoked).await? {
             0 => Err(Error::NotFound),
             _ => Ok(()),
         }
+    }
+
+    /// What a filter comes to that was written down, with times as `time` reads them.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn session_filter(
+        &self,
+        written: WrittenFilter,
+        time: impl FnOnce(&str) -> Option<Timestamp>,
+    ) -> Result<Meant> {
+        let filter = match written.without_user(time) {
+            Ok(filter) => filter,
+            Err(condition) => return Ok(Meant::Unfit(condition)),
+        };
+        let Some(user) = written.user else { return Ok(Meant::Sessions(filter)) };
+        Ok(match self.find(&user).await? {
+            Some(user) => Meant::Sessions(SessionFilter { user: Some(user), ..filter }),
+            None => Meant::NoSuchUser,
+        })
     }
 
     /// A page of the live sessions of all users.
@@ -318,7 +334,7 @@ impl Admin<'_> {
         let read = selection.seq;
         let revoked = self.authority.revoke_selection(self.service, selection).await?;
         self.service.settled_as_read(read).await?;
-        self.settled(revoked).await
+        self.service.settled_revoked(&revoked).await
     }
 
     /// A page of the audit, newest event first.

@@ -23,8 +23,7 @@ impl Service {
         }));
         let mut ended = false;
         for revoked in logouts.await.into_iter().collect::<StoreResult<Vec<_>>>()? {
-            self.settled_revoked(&revoked).await?;
-            ended |= !revoked.sessions.is_empty();
+            ended |= self.settled_revoked(&revoked).await? > 0;
         }
         if ended { Ok(()) } else { Err(Error::NoSession) }
     }

@@ -2,12 +2,12 @@
 //!
 //! `login` begins sessions, and `login_code` those that need a second step; `verify` checks them, `logout` ends those that a
 //! request presents, and `sessions` lists a user's and ends any of them. `password_change` sets one's own password, and
-//! `second_factor` is about what a login needs beside it. `accounts` is what may be done to any account, by the `operator`
-//! and by an `admin`, and `transfer` takes users over from elsewhere; `selection` is about the sessions of all users, and
-//! `audit` about reading what happened. `first_password` is about the password that was made up for the first user, and
-//! `replicas` about the processes that serve. `health` says whether this one can serve, `hashes` finds out how long refusals
-//! have to take, `refusals` records in the log and the audit who was refused, `throttle` checks passwords within the
-//! `limits` on tries, and `error` is all that can go wrong.
+//! `second_factor` is about what a login needs beside it; `own_password` checks the password that both ask for first.
+//! `accounts` is what may be done to any account, by the `operator` and by an `admin`, and `transfer` takes users over from
+//! elsewhere; `selection` is about the sessions of all users, and `audit` about reading what happened. `first_password` is
+//! about the password that was made up for the first user, and `replicas` about the processes that serve. `health` says
+//! whether this one can serve, `hashes` finds out how long refusals have to take, `refusals` records in the log and the audit
+//! who was refused, `throttle` checks passwords within the `limits` on tries, and `error` is all that can go wrong.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -48,6 +48,7 @@ pub mod login;
 pub mod login_code;
 mod logout;
 pub mod operator;
+mod own_password;
 pub mod password_change;
 mod refusals;
 pub mod replicas;
@@ -194,12 +195,20 @@ impl Service {
         Ok(self.parts.coherence.settled_as_read(seq).await?)
     }
 
-    /// The same of a revocation, whose number is its own only where it has ended something.
-    async fn settled_revoked(&self, revoked: &Revoked) -> Result<()> {
-        match revoked.sessions.as_slice() {
-            [] => self.settled_as_read(revoked.seq).await,
-            [_, ..] => self.settled(revoked.seq).await,
+    /// Refuses what asked with the credential of a session that `seq` ended, once that is settled.
+    async fn no_session<T>(&self, seq: Seq) -> Result<T> {
+        self.settled_as_read(seq).await?;
+        Err(Error::NoSession)
+    }
+
+    /// Returns how many sessions a revocation has ended, once they are refused everywhere. Its number is its own only where it
+    /// has ended some.
+    async fn settled_revoked(&self, revoked: &Revoked) -> Result<usize> {
+        match revoked.sessions.len() {
+            0 => self.settled_as_read(revoked.seq).await?,
+            _ => self.settled(revoked.seq).await?,
         }
+        Ok(revoked.sessions.len())
     }
 
     /// Waits until what `seq`, which was committed here, ended is refused everywhere. Only then may it be published.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::error::Unusable;
-use super::limits::{TriedFrom, Whose};
+use super::limits::TriedFrom;
 use super::sessions::principal_reason;
 use super::throttle::Try;
 use super::{Error, Result, Service};
@@ -16,8 +16,7 @@ use crate::domain::second_factor::proof::Proof;
 use crate::domain::session::{Client, Session};
 use crate::domain::text::Username;
 use crate::domain::token::Token;
-use crate::domain::user::{Credentials, User};
-use crate::password::Verdict;
+use crate::domain::user::Credentials;
 use crate::store::{Changed, PasswordChange, Renewal};
 
 /// The outcome of changing one's own password.
@@ -57,30 +56,20 @@ impl Service {
         client: &Client,
         from: &TriedFrom,
     ) -> Result<Renewed> {
-        let user = principal.user_id();
-        let known = self.parts.store.credentials_of(user).await?.ok_or(Error::NoSession)?;
+        let known = self.own_credentials(principal).await?;
         let new = fit("new_password", new, &known.user.username, &self.parts.password_rules)?;
-        let Some(current) = Typed::new(current) else {
-            self.failed_without_hash(from.address);
-            return self.wrong_current_password(principal, &known.user, client).await;
-        };
-        let same = current.is(&new);
-        let whose = Whose::Session(user, principal.session_id());
-        let (verdict, tried) = self.check_password(whose, from, current, Some(known.password_hash)).await?;
-        self.log_unusable_hash(&verdict, Some(user));
-        if !matches!(verdict, Verdict::Right { .. }) {
-            return self.wrong_current_password(principal, &known.user, client).await;
-        }
-        let share = tried.share();
-        tried.give_back().await;
+        let current = Typed::new(current);
+        let same = current.as_ref().is_some_and(|current| current.is(&new));
+        let share = self.check_own_password(principal, &known, current, client, from).await?;
         if same {
             return Err(unchanged("new_password"));
         }
         let place = self.hashed(self.parts.hasher.place(share))?;
         let hash = self.hashed(place.hash(new).await)?;
         let NewToken { token, session, left, renewal } = self.new_token(principal).await?;
-        let (auth_epoch, keep) = (Some(known.auth_epoch), Some(renewal));
-        let change = PasswordChange { user, hash, auth_epoch, proof: None, one_time: None, lifts: Vec::new(), keep };
+        let (epoch, keep) = (Some(known.auth_epoch), Some(renewal));
+        let (user, lifts) = (known.user.id, Vec::new());
+        let change = PasswordChange { user, hash, auth_epoch: epoch, proof: None, one_time: None, lifts, keep };
         let reason = principal_reason(principal, Why::Password, client);
         let revoked = self.done(self.parts.store.change_password(change, reason).await?).await?;
         self.forget_first_password().await;
@@ -99,18 +88,6 @@ impl Service {
         };
         let left = session.expiry.absolute.since(now);
         Ok(NewToken { token, session, left, renewal })
-    }
-
-    /// Records that a change was refused.
-    pub(super) async fn wrong_current_password<T>(
-        &self,
-        principal: &Principal,
-        user: &User,
-        client: &Client,
-    ) -> Result<T> {
-        let (session, now) = (principal.session_id(), self.parts.clock.now());
-        self.refusals.password_change(user, session, client, now).await?;
-        Err(Error::BadCredentials)
     }
 
     /// Has a one-time password changed whose login was right so far, and that was not over yet. No session begins before.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::accounts::Authority;
 use super::error::Conflict;
-use super::limits::{TriedFrom, Whose};
+use super::limits::TriedFrom;
 use super::password_change::{NewToken, Renewed};
 use super::sessions::principal_reason;
 use super::throttle::Try;
@@ -23,7 +23,6 @@ use crate::domain::second_factor::typed::TypedCode;
 use crate::domain::second_factor::uri::otpauth;
 use crate::domain::session::Client;
 use crate::domain::user::{Credentials, User};
-use crate::password::Verdict;
 use crate::store::{Factor, FactorAct, FactorChange, FactorChanged, Renewal, Revoked};
 
 /// How long an enrolment waits for its first code.
@@ -135,7 +134,7 @@ impl Service {
         from: &TriedFrom,
     ) -> Result<Confirmed> {
         let (user, now) = (principal.user_id(), self.parts.clock.now());
-        let known = self.parts.store.credentials_of(user).await?.ok_or(Error::NoSession)?;
+        let known = self.own_credentials(principal).await?;
         let begun_after = now.before(ENROLMENT);
         let pending = self.parts.store.enrolment(user).await?;
         let pending = pending.filter(|pending| pending.id.as_str() == enrolment && pending.started_at > begun_after);
@@ -262,19 +261,8 @@ impl Service {
         client: &Client,
         from: &TriedFrom,
     ) -> Result<Credentials> {
-        let user = principal.user_id();
-        let known = self.parts.store.credentials_of(user).await?.ok_or(Error::NoSession)?;
-        let Some(password) = Typed::new(password) else {
-            self.failed_without_hash(from.address);
-            return self.wrong_current_password(principal, &known.user, client).await;
-        };
-        let whose = Whose::Session(user, principal.session_id());
-        let (verdict, tried) = self.check_password(whose, from, password, Some(known.password_hash.clone())).await?;
-        self.log_unusable_hash(&verdict, Some(user));
-        if !matches!(verdict, Verdict::Right { .. }) {
-            return self.wrong_current_password(principal, &known.user, client).await;
-        }
-        tried.give_back().await;
+        let known = self.own_credentials(principal).await?;
+        self.check_own_password(principal, &known, Typed::new(password), client, from).await?;
         Ok(known)
     }
 
@@ -304,14 +292,8 @@ impl Service {
         };
         proven.give_back().await;
         match changed? {
-            FactorChanged::Yes(revoked) => {
-                self.settled_revoked(&revoked).await?;
-                Ok(revoked.sessions.len())
-            }
-            FactorChanged::NoSession(seq) => {
-                self.settled_as_read(seq).await?;
-                Err(Error::NoSession)
-            }
+            FactorChanged::Yes(revoked) => self.settled_revoked(&revoked).await,
+            FactorChanged::NoSession(seq) => self.no_session(seq).await,
             FactorChanged::Superseded => Err(Error::BadCredentials),
             FactorChanged::Unproven => Err(Error::SecondFactorRequired { wrong: true }),
             FactorChanged::NoFactor => Err(Error::NotFound),
@@ -334,10 +316,7 @@ impl Authority {
         let change = FactorChange { user, auth_epoch: None, proof: None, keep: None, act: FactorAct::Remove };
         match service.parts.store.change_second_factor(change, self.because(Why::SecondFactor)).await? {
             FactorChanged::Yes(revoked) => Ok(revoked),
-            FactorChanged::NoSession(seq) => {
-                service.settled_as_read(seq).await?;
-                Err(Error::NoSession)
-            }
+            FactorChanged::NoSession(seq) => service.no_session(seq).await,
             FactorChanged::NoFactor
             | FactorChanged::Superseded
             | FactorChanged::Unproven

@@ -15,6 +15,8 @@ use crate::store::ListedSession;
 const STRETCH: u32 = 1_000;
 /// How many stretches one page of a list reads at most: a page that finds little ends early, and the next one goes on.
 const STRETCHES: usize = 50;
+/// The most characters of a part of a `User-Agent`.
+const LONGEST_PART: usize = 512;
 
 /// Which live sessions are wanted. Without a condition, every one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +46,57 @@ impl SessionFilter {
                 .as_ref()
                 .is_none_or(|part| session.client.user_agent.to_lowercase().contains(&part.to_lowercase()))
             && before.is_none_or(|before| session.created_at < before)
+    }
+}
+
+/// A filter as it was written down. What is not there says nothing.
+#[derive(Debug, Default)]
+pub struct WrittenFilter {
+    /// The id, username or e-mail address of a user.
+    pub user: Option<String>,
+    /// An address or a network.
+    pub ip: Option<String>,
+    /// A part of a `User-Agent`.
+    pub user_agent: Option<String>,
+    /// A time.
+    pub before: Option<String>,
+}
+
+/// What a filter comes to that was written down.
+#[derive(Debug)]
+pub enum Meant {
+    /// These sessions.
+    Sessions(SessionFilter),
+    /// None, since there is no such user.
+    NoSuchUser,
+    /// Nothing, since this condition cannot be used.
+    Unfit(Condition),
+}
+
+/// A condition that may be unfit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It is no address and no network.
+    Network,
+    /// It is too long.
+    UserAgent,
+    /// It is no time.
+    Before,
+}
+
+impl WrittenFilter {
+    /// The filter without its user; `Err` is the first condition that cannot be used. How times are written is read by `time`.
+    pub(super) fn without_user(
+        &self,
+        time: impl FnOnce(&str) -> Option<Timestamp>,
+    ) -> std::result::Result<SessionFilter, Condition> {
+        let network = self.ip.as_deref().map(|ip| SessionFilter::network(ip).ok_or(Condition::Network)).transpose()?;
+        let user_agent = self.user_agent.clone();
+        if user_agent.as_ref().is_some_and(|part| part.chars().nth(LONGEST_PART).is_some()) {
+            return Err(Condition::UserAgent);
+        }
+        let before = self.before.as_deref().map(|before| time(before).ok_or(Condition::Before)).transpose()?;
+        Ok(SessionFilter { user: None, network, user_agent, before })
     }
 }
 

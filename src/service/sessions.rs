@@ -90,14 +90,8 @@ impl Service {
     /// Returns how many sessions a change has ended, once they are refused everywhere.
     pub(super) async fn done(&self, changed: Changed) -> Result<usize> {
         match changed {
-            Changed::Yes(revoked) => {
-                self.settled_revoked(&revoked).await?;
-                Ok(revoked.sessions.len())
-            }
-            Changed::NoSession(seq) => {
-                self.settled_as_read(seq).await?;
-                Err(Error::NoSession)
-            }
+            Changed::Yes(revoked) => self.settled_revoked(&revoked).await,
+            Changed::NoSession(seq) => self.no_session(seq).await,
             Changed::Superseded => Err(Error::BadCredentials),
             Changed::Unproven => Err(Error::SecondFactorRequired { wrong: true }),
         }

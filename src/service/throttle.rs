@@ -20,8 +20,8 @@ use crate::telemetry::ThrottledBy;
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 impl Service {
-    /// Checks a password, unless it must wait: the one way to do so. The try is counted as a failure before the hash, and stays one
-    /// unless what is returned is told otherwise.
+    /// Checks a password, unless it must wait: the one way to do so, from an address that [`Self::refuse_address`] did not
+    /// refuse. The try is counted as a failure before the hash, and stays one unless it is given back or resets the counters.
     ///
     /// # Errors
     /// [`Error::Throttled`] with the wait, and [`Error::Overloaded`], at once.
@@ -32,7 +32,6 @@ impl Service {
         typed: Typed,
         hash: Option<PasswordHash>,
     ) -> Result<(Verdict, Try<'_>)> {
-        self.refuse_address(from.address)?;
         let counters = self.limits.counters(whose, from);
         // A place before the try is booked, so that what finds none costs the store no change.
         let share = share(&counters, from.address);
@@ -72,7 +71,7 @@ impl Service {
         }
     }
 
-    /// Counts a try of a code as failed, unless it must wait. It stays one unless what is returned is told otherwise.
+    /// Counts a try of a code as failed, unless it must wait. It stays one unless it is given back or resets the counters.
     ///
     /// # Errors
     /// [`Error::Throttled`] with the wait, at once.

@@ -225,10 +225,7 @@ impl Service {
                 }
                 Ok((session, user))
             }
-            Lookup::Revoked(seq) => {
-                self.settled_as_read(seq).await?;
-                Err(Error::NoSession)
-            }
+            Lookup::Revoked(seq) => self.no_session(seq).await,
             Lookup::Missing => Err(Error::NoSession),
         }
     }

@@ -10,7 +10,7 @@ use self::deployment::{Deployment, FRONT_END, identity_of, port_of};
 use self::example::{CADDY, ENVOY, Example, HAPROXY, NGINX, TRAEFIK, choose, port};
 use crate::harness::back_end::{BackEnd, Told};
 use crate::harness::process::login;
-use crate::harness::{BOB, PASSWORD, Reply, TestRequest, ask, exchange, get, post};
+use crate::harness::{ALICE, BOB, PASSWORD, Reply, TestRequest, ask, exchange, get, post};
 
 /// Makes a test of each case for each example.
 macro_rules! through_every_proxy {
@@ -127,6 +127,35 @@ async fn anything_else_that_is_refused_is_told_so(example: &Example) {
             assert!(reply.header("x-api-commit").is_some(), "{reply:?}");
         }
     }
+    deployment.stop().await;
+}
+
+async fn the_pages_of_the_service_are_there_for_everybody(example: &Example) {
+    let deployment = Deployment::new(example).await;
+    let alice = deployment.server.log_in(ALICE).await;
+    for (path, title) in [
+        ("/login", "Sign in"),
+        ("/sessions", "Your sessions"),
+        ("/password", "Change password"),
+        ("/second-factor", "Second factor"),
+        ("/admin/users?q=alice", "Users"),
+        ("/admin/sessions", "Sessions"),
+    ] {
+        let reply = deployment.send(get(path).header("Accept", PAGE).cookie(&alice.token)).await;
+        assert_eq!(reply.status, 200, "{path}: {reply:?}");
+        assert!(reply.text().contains(&format!("<h1>{title}</h1>")), "{path}: {}", reply.text());
+    }
+    for path in ["/sessions", "/password", "/second-factor", "/admin/users"] {
+        let reply = deployment.send(get(path).header("Accept", PAGE)).await;
+        let login = format!("/login?return_to={}", path.replace('/', "%2F"));
+        assert_eq!((reply.status, reply.header("location")), (303, Some(&*login)), "{path}: {reply:?}");
+    }
+    // No login of this browser waits for a code.
+    for request in [get("/login/code"), post("/login/code").form("code=123456")] {
+        let reply = deployment.send(request.header("Accept", PAGE)).await;
+        assert_eq!((reply.status, reply.header("location")), (303, Some("/login")), "{reply:?}");
+    }
+    assert_eq!(deployment.back_end.requests(), 0);
     deployment.stop().await;
 }
 
@@ -374,6 +403,7 @@ through_every_proxy! {
     what_is_allowed_arrives_unchanged_with_who_is_calling
     a_navigation_that_is_refused_is_sent_to_the_login_page
     anything_else_that_is_refused_is_told_so
+    the_pages_of_the_service_are_there_for_everybody
     only_a_live_session_is_allowed
     after_a_logout_the_very_next_request_is_refused
     no_client_says_itself_who_is_calling

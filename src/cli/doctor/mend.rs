@@ -199,7 +199,7 @@ impl Fault {
                 "allow only what sessiond answers 200 to: look for a rule that lets requests pass for a header that clients can send.",
             ),
             Self::LoginPageProtected => by_proxy(
-                "ask about the application's pages alone, and never about sessiond's own: `/login`, `/logout`, `/sessions`, `/assets/`, `/api/`.",
+                "ask about the application's pages alone, and never about sessiond's own: `/login`, `/logout`, `/sessions`, `/password`, `/second-factor`, `/admin`, `/assets/`, `/api/`.",
                 &[
                     (
                         NGINX,
@@ -351,6 +351,23 @@ impl Fault {
                 "pass `POST /api/v1/auth/logout` and `POST /logout` to sessiond, with the cookie, and let nothing else answer them.",
             ),
             Self::LeftBehind => mend("end them with `sessiond session revoke ID`, or on the page `/sessions`."),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::pages;
+
+    #[test]
+    fn a_proxy_that_protects_pages_of_ours_is_told_all_of_them() {
+        let Mend { how, .. } = Fault::LoginPageProtected.mend();
+        for route in pages::routes().list_under("") {
+            let first = route.path.split('/').nth(1).unwrap_or_default();
+            // `/` leads to one of the others, and so does what is well known.
+            let is_named = ["", ".well-known"].contains(&first) || how.contains(&format!("`/{first}"));
+            assert!(is_named, "{} is not in: {how}", route.path);
         }
     }
 }

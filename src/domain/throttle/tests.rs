@@ -35,25 +35,25 @@ fn failures_are_forgotten_a_day_after_the_last_one() {
 }
 
 #[test]
-fn what_is_given_back_leaves_what_was_before() {
+fn a_try_that_is_given_back_changes_nothing() {
     let mut before = None;
     let mut now = BEGIN;
     for failures in 1..=STOP {
         let booked = Tally::booked(before, Counted::NameFromPlace, now);
         let back = booked.given_back(now);
         assert_eq!(back.map(|tally| tally.failures), before.map(|tally: Tally| tally.failures));
-        assert!(back.is_none_or(|tally| tally.until <= now), "no wait is left of it: {failures}");
+        assert!(back.is_none_or(|tally| tally.until <= now), "its wait is over: {failures}");
         before = Some(booked);
         now = now.max(booked.until);
     }
     let (first, second) = (BEGIN, BEGIN.after(Duration::from_secs(7)));
     let booked = Tally { failures: 6, until: second.after(Duration::from_secs(2)), forget_at: second.after(MEMORY) };
-    let back = booked.given_back(first).expect("five are left");
+    let back = booked.given_back(first).expect("five others");
     assert_eq!(back.until, booked.until, "the wait of a later try stays");
 }
 
 #[test]
-fn a_wait_is_told_in_whole_seconds_that_are_enough_and_not_one_too_many() {
+fn a_wait_is_given_in_whole_seconds_that_are_enough_and_not_one_too_many() {
     for (millis, seconds) in [(-5, 1), (0, 1), (1, 1), (999, 1), (1000, 1), (1001, 2), (86_400_000, 86_400)] {
         let wait = Wait::new(BEGIN, Timestamp::from_millis(BEGIN.millis() + millis));
         assert_eq!(wait.seconds(), seconds, "{millis}");
@@ -62,7 +62,7 @@ fn a_wait_is_told_in_whole_seconds_that_are_enough_and_not_one_too_many() {
 }
 
 #[test]
-fn counters_of_different_things_differ_and_tell_what_they_are_about() {
+fn counters_of_different_things_differ_and_name_what_they_are_about() {
     let (secret, ann, bob) = (secret(), user(), user());
     let mark = |user| secret.mark(user, &SystemEntropy).expect("entropy");
     let place = |address: &str| AddressBlock::of(address.parse().expect("an address"));

@@ -10,13 +10,10 @@ use crate::domain::event::EventKind;
 use crate::http::dialect::canonical::Canonical;
 use crate::http::refusal::{Answer, FieldError, Place, Problem, Refused, json};
 use crate::http::request::fields::Fields;
-use crate::http::request::page::PageWanted;
+use crate::http::request::page::{EVENTS, PageWanted};
 use crate::http::request::state::App;
 use crate::service::audit::EventView;
 use crate::store::{EventFilter, EventNumber};
-
-/// The list that a cursor is of.
-const LIST: &str = "events";
 
 /// `GET /api/v1/admin/events`: those that are wanted, newest first, a page at a time.
 pub async fn list(State(app): State<App>, administrator: Administrator, uri: Uri) -> Answer<Canonical> {
@@ -26,7 +23,7 @@ pub async fn list(State(app): State<App>, administrator: Administrator, uri: Uri
         next_cursor: Option<String>,
     }
     let mut query = Fields::from_query(uri.query())?;
-    let wanted = PageWanted::read(&mut query, LIST, app.service.cursors())?;
+    let wanted = PageWanted::read(&mut query, EVENTS, app.service.cursors())?;
     let before = wanted.place(|place| place.parse().ok().map(EventNumber))?;
     let powers = administrator.powers(&app)?;
     let kind = kind(&mut query)?;
@@ -44,7 +41,7 @@ pub async fn list(State(app): State<App>, administrator: Administrator, uri: Uri
     let found = powers.events(&EventFilter { user, kind, since, until }, before, wanted.limit).await?;
     let shown = Page {
         events: found.events.iter().map(EventView::from_stored).collect(),
-        next_cursor: found.next.map(|EventNumber(next)| app.service.cursors().seal(LIST, &next.to_string())),
+        next_cursor: found.next.map(|EventNumber(next)| app.service.cursors().seal(EVENTS, &next.to_string())),
     };
     Ok(json(StatusCode::OK, &shown))
 }

@@ -8,21 +8,16 @@ use super::administrator::{Administrator, IdInPath, Revoked, id};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::SessionId;
 use crate::http::dialect::canonical::{Canonical, SessionView};
-use crate::http::logout::CookieSessions;
+use crate::http::logout::{revoke_all_of, revoke_any};
 use crate::http::refusal::{Answer, FieldError, Place, Problem, Refused, json, with_cookies};
 use crate::http::request::body::Payload;
 use crate::http::request::credential::Cookies;
 use crate::http::request::fields::Fields;
-use crate::http::request::page::PageWanted;
+use crate::http::request::page::{PageWanted, SESSIONS};
 use crate::http::request::state::App;
 use crate::service::admin::Admin;
-use crate::service::selection::SessionFilter;
+use crate::service::selection::{Condition, Meant, SessionFilter, WrittenFilter};
 use crate::store::ListedSession;
-
-/// The list that a cursor is of.
-const LIST: &str = "sessions of all users";
-/// The most characters of a part of a `User-Agent`.
-const LONGEST_PART: usize = 512;
 
 #[derive(Serialize)]
 struct Owned<'s> {
@@ -53,7 +48,7 @@ pub async fn list(State(app): State<App>, administrator: Administrator, uri: Uri
         next_cursor: Option<String>,
     }
     let mut query = Fields::from_query(uri.query())?;
-    let wanted = PageWanted::read(&mut query, LIST, app.service.cursors())?;
+    let wanted = PageWanted::read(&mut query, SESSIONS, app.service.cursors())?;
     let before = wanted.place(|place| place.parse().ok())?;
     let powers = administrator.powers(&app)?;
     let filter = filter(&mut query, Place::Query, &powers).await?;
@@ -66,7 +61,7 @@ pub async fn list(State(app): State<App>, administrator: Administrator, uri: Uri
     let current = administrator.principal.session_id();
     let shown = Page {
         sessions: found.sessions.iter().map(|listed| Owned::from_listed(listed, current)).collect(),
-        next_cursor: found.next.map(|next| app.service.cursors().seal(LIST, &next.to_string())),
+        next_cursor: found.next.map(|next| app.service.cursors().seal(SESSIONS, &next.to_string())),
     };
     Ok(json(StatusCode::OK, &shown))
 }
@@ -80,32 +75,21 @@ async fn filter(
     let wrong = |field: &str, problem: &str| {
         Refused::from(FieldError { place, field: field.to_owned(), problem: Problem::Unfit(problem.to_owned()) })
     };
-    let network = match fields.optional_text("ip")? {
-        None => None,
-        Some(text) => Some(
-            SessionFilter::network(&text)
-                .ok_or_else(|| wrong("ip", "must be an address, or a network such as 192.0.2.0/24"))?,
-        ),
+    let written = WrittenFilter {
+        ip: fields.optional_text("ip")?,
+        user_agent: fields.optional_text("user_agent")?,
+        before: fields.optional_text("before")?,
+        user: fields.optional_text("user")?,
     };
-    let user_agent = fields.optional_text("user_agent")?;
-    if user_agent.as_ref().is_some_and(|part| part.chars().nth(LONGEST_PART).is_some()) {
-        return Err(wrong("user_agent", "is too long"));
+    match powers.session_filter(written, Timestamp::parse_rfc3339).await? {
+        Meant::Sessions(filter) => Ok(Some(filter)),
+        Meant::NoSuchUser => Ok(None),
+        Meant::Unfit(condition) => Err(match condition {
+            Condition::Network => wrong("ip", "must be an address, or a network such as 192.0.2.0/24"),
+            Condition::UserAgent => wrong("user_agent", "is too long"),
+            Condition::Before => wrong("before", "must be a time with its zone, such as 2026-01-02T03:04:05Z"),
+        }),
     }
-    let before = match fields.optional_text("before")? {
-        None => None,
-        Some(text) => Some(
-            Timestamp::parse_rfc3339(&text)
-                .ok_or_else(|| wrong("before", "must be a time with its zone, such as 2026-01-02T03:04:05Z"))?,
-        ),
-    };
-    let user = match fields.optional_text("user")? {
-        None => None,
-        Some(text) => match powers.find(&text).await? {
-            Some(user) => Some(user),
-            None => return Ok(None),
-        },
-    };
-    Ok(Some(SessionFilter { user, network, user_agent, before }))
 }
 
 /// `GET /api/v1/admin/users/{id}/sessions`: those of one user, newest login first.
@@ -130,9 +114,7 @@ pub async fn revoke_all_of_user(
     cookies: Cookies,
 ) -> Answer<Canonical> {
     let user = id(path)?;
-    let in_cookies = CookieSessions::from_cookies(&cookies, &app).await?;
-    let revoked = administrator.powers(&app)?.revoke_sessions_of(user).await?;
-    let cookies = in_cookies.cleared(|live| live.user_id() == user, &app);
+    let (revoked, cookies) = revoke_all_of(&app, &administrator.powers(&app)?, user, &cookies).await?;
     Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked }), cookies))
 }
 
@@ -144,9 +126,7 @@ pub async fn revoke_one(
     cookies: Cookies,
 ) -> Answer<Canonical> {
     let session = id(path)?;
-    let in_cookies = CookieSessions::from_cookies(&cookies, &app).await?;
-    administrator.powers(&app)?.revoke_session(session).await?;
-    let cookies = in_cookies.cleared(|live| live.session_id() == session, &app);
+    let cookies = revoke_any(&app, &administrator.powers(&app)?, session, &cookies).await?;
     Ok(with_cookies(json(StatusCode::OK, &Revoked { revoked: 1 }), cookies))
 }
 

@@ -12,14 +12,10 @@ use crate::http::dialect::canonical::{Canonical, UserView};
 use crate::http::refusal::{Answer, FieldError, Place, Problem, json};
 use crate::http::request::body::Payload;
 use crate::http::request::fields::Fields;
-use crate::http::request::page::{PageWanted, read_user_place, write_user_place};
+use crate::http::request::page::{PageWanted, USERS, read_user_place, write_user_place};
 use crate::http::request::state::App;
 use crate::service::accounts::{AccountEdit, NewAccount};
-
-/// The list that a cursor is of.
-const LIST: &str = "users";
-/// The most characters of what is searched for.
-const LONGEST_SEARCH: usize = 256;
+use crate::service::admin::LONGEST_SEARCH;
 
 #[derive(Serialize)]
 struct AccountView<'a> {
@@ -58,7 +54,7 @@ pub async fn list(State(app): State<App>, administrator: Administrator, uri: Uri
         next_cursor: Option<String>,
     }
     let mut query = Fields::from_query(uri.query())?;
-    let wanted = PageWanted::read(&mut query, LIST, app.service.cursors())?;
+    let wanted = PageWanted::read(&mut query, USERS, app.service.cursors())?;
     let after = wanted.place(read_user_place)?;
     let part = query.optional_text("q")?;
     query.nothing_else()?;
@@ -69,7 +65,7 @@ pub async fn list(State(app): State<App>, administrator: Administrator, uri: Uri
     let found = administrator.powers(&app)?.users(part.as_deref(), after, wanted.limit).await?;
     let shown = Page {
         users: found.users.iter().map(AccountView::from_account).collect(),
-        next_cursor: found.next.map(|next| app.service.cursors().seal(LIST, &write_user_place(next))),
+        next_cursor: found.next.map(|next| app.service.cursors().seal(USERS, &write_user_place(next))),
     };
     Ok(json(StatusCode::OK, &shown))
 }

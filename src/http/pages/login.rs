@@ -8,11 +8,12 @@ use axum::response::Response;
 use http::{HeaderValue, StatusCode, Uri};
 
 use super::dialect::Pages;
+use super::form_refusal::FormRefusal;
 use super::render::{Reader, page, page_with_script, see_other};
 use super::texts::Texts;
 use crate::domain::text::LoginName;
 use crate::http::brand::Brand;
-use crate::http::refusal::{Answer, Refused, with_cookies, with_retry, with_wait};
+use crate::http::refusal::{Answer, Refused, with_cookies};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::{Caller, Cookies};
@@ -168,17 +169,10 @@ pub async fn sign_in(
         Err(Error::PasswordChangeRequired) => {
             return Ok(again(StatusCode::FORBIDDEN, reader.t.one_time_password.into(), true));
         }
-        Err(Error::Invalid { field: "new_password", why }) => {
-            return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, (reader.t.unusable_password)(why), true));
+        Err(error) => {
+            let FormRefusal { status, words, retry } = FormRefusal::new(error, reader.t)?;
+            return Ok(retry.on(again(status, words, changing)));
         }
-        Err(Error::Overloaded) => {
-            return Ok(with_retry(again(StatusCode::SERVICE_UNAVAILABLE, reader.t.overloaded.into(), changing)));
-        }
-        Err(Error::Throttled(wait)) => {
-            let words = reader.t.too_many_tries(wait).into();
-            return Ok(with_wait(again(StatusCode::TOO_MANY_REQUESTS, words, changing), wait));
-        }
-        Err(error) => return Err(error.into()),
     };
     Ok(go_on(&logged_in, &return_to, &cookies, Vec::new(), &reader, &app))
 }

@@ -7,11 +7,12 @@ use axum::extract::State;
 use http::{HeaderMap, StatusCode, Uri};
 
 use super::dialect::Pages;
+use super::form_refusal::FormRefusal;
 use super::login::{go_on, with_return_to};
 use super::render::{Reader, page, see_other};
 use super::texts::Texts;
 use crate::http::brand::Brand;
-use crate::http::refusal::{Answer, with_cookies, with_wait};
+use crate::http::refusal::{Answer, with_cookies};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::Cookies;
@@ -60,15 +61,9 @@ pub async fn sign_in(
     let login = LoginCode { waiting, code, replaces: cookies.tokens(), client, from };
     match app.service.complete_login(login).await {
         Ok(logged_in) => Ok(go_on(&logged_in, &return_to, &cookies, vec![app.cookie.set_waiting(None)], &reader, &app)),
-        Err(Error::SecondFactorRequired { wrong: true }) => {
-            Ok(again(StatusCode::UNAUTHORIZED, reader.t.wrong_code.into()))
-        }
-        Err(Error::SecondFactorRequired { wrong: false }) => {
-            Ok(again(StatusCode::UNPROCESSABLE_ENTITY, reader.t.code_required.into()))
-        }
-        Err(Error::Throttled(wait)) => {
-            let words = reader.t.too_many_tries(wait).into();
-            Ok(with_wait(again(StatusCode::TOO_MANY_REQUESTS, words), wait))
+        Err(error @ (Error::SecondFactorRequired { .. } | Error::Throttled(_))) => {
+            let FormRefusal { status, words, retry } = FormRefusal::new(error, reader.t)?;
+            Ok(retry.on(again(status, words)))
         }
         // It took too long, or was completed in another tab.
         Err(Error::NoSession) => {

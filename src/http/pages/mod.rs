@@ -1,9 +1,9 @@
 //! Pages for people, without scripts: signing in and out, one's sessions, and one's password.
 //!
 //! `render` makes answers of the templates in `templates/`, with the headers that every page has; `texts` holds every
-//! text in each language, and `assets` the stylesheet and the icon. `errors` shows refusals to people, `again` asks for the
-//! password once more, and `signed_in` sends those to the login page who have no session. `card` is a session as pages show
-//! it, and `admin` holds the pages of administrators.
+//! text in each language, and `assets` the stylesheet and the icon. `errors` shows refusals to people, and `form_refusal`
+//! those that are said above a form; `again` asks for the password once more, and `signed_in` sends those to the login page
+//! who have no session. `card` is a session as pages show it, and `admin` holds the pages of administrators.
 
 pub use self::dialect::Pages;
 use super::routes::Routes;
@@ -14,6 +14,7 @@ mod assets;
 mod card;
 mod dialect;
 pub mod errors;
+mod form_refusal;
 mod login;
 mod login_code;
 mod logout;

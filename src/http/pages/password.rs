@@ -8,16 +8,17 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::dialect::Pages;
+use super::form_refusal::FormRefusal;
 use super::render::{Reader, page_with_script, see_other};
 use super::signed_in::SignedIn;
 use super::texts::Texts;
+use crate::domain::principal::Principal;
 use crate::http::brand::Brand;
-use crate::http::refusal::{Answer, with_cookies, with_retry, with_wait};
+use crate::http::refusal::{Answer, with_cookies};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::Cookies;
 use crate::http::request::state::App;
-use crate::service::Error;
 use crate::service::limits::TriedFrom;
 
 #[derive(Template)]
@@ -39,8 +40,18 @@ pub async fn well_known() -> Response {
 
 /// `GET /password`.
 pub async fn form(State(app): State<App>, reader: Reader, SignedIn(caller): SignedIn) -> Answer<Pages> {
+    Ok(shown(&app, &reader, &caller, StatusCode::OK, None))
+}
+
+fn shown(
+    app: &App,
+    reader: &Reader,
+    caller: &Principal,
+    status: StatusCode,
+    error: Option<Cow<'static, str>>,
+) -> Response {
     let (username, shortest) = (caller.identity.username(), app.service.shortest_password());
-    Ok(page_with_script(StatusCode::OK, &Form { t: reader.t, brand: &app.brand, error: None, username, shortest }))
+    page_with_script(status, &Form { t: reader.t, brand: &app.brand, error, username, shortest })
 }
 
 /// `POST /password`: ends every other session. This one goes on under a new token.
@@ -55,24 +66,15 @@ pub async fn change(
 ) -> Answer<Pages> {
     let mut fields = body.form()?;
     let (current, new) = (fields.text("current_password")?, fields.text("new_password")?);
-    let again = |status, error: Cow<'static, str>| {
-        let (username, shortest) = (caller.identity.username(), app.service.shortest_password());
-        page_with_script(status, &Form { t: reader.t, brand: &app.brand, error: Some(error), username, shortest })
-    };
+    let shown = |status, error| shown(&app, &reader, &caller, status, error);
     match app.service.change_password(&caller, current, new, &client, &from).await {
         Ok(renewed) => {
-            let lines = cookies.set(&renewed.token, renewed.session.remembered.then_some(renewed.left), &app);
-            Ok(with_cookies(see_other(&format!("/sessions?password_changed=1&ended={}", renewed.revoked)), lines))
+            let to = format!("/sessions?password_changed=1&ended={}", renewed.revoked);
+            Ok(with_cookies(see_other(&to), cookies.set_renewed(&renewed, &app)))
         }
-        Err(Error::BadCredentials) => Ok(again(StatusCode::UNAUTHORIZED, reader.t.wrong_current_password.into())),
-        Err(Error::Invalid { field: _, why }) => {
-            Ok(again(StatusCode::UNPROCESSABLE_ENTITY, (reader.t.unusable_password)(why)))
+        Err(error) => {
+            let FormRefusal { status, words, retry } = FormRefusal::new(error, reader.t)?;
+            Ok(retry.on(shown(status, Some(words))))
         }
-        Err(Error::Overloaded) => Ok(with_retry(again(StatusCode::SERVICE_UNAVAILABLE, reader.t.overloaded.into()))),
-        Err(Error::Throttled(wait)) => {
-            let words = reader.t.too_many_tries(wait).into();
-            Ok(with_wait(again(StatusCode::TOO_MANY_REQUESTS, words), wait))
-        }
-        Err(error) => Err(error.into()),
     }
 }

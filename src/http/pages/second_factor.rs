@@ -9,6 +9,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::dialect::Pages;
+use super::form_refusal::FormRefusal;
 use super::qr::{self, Drawing};
 use super::render::{Reader, page, see_other};
 use super::signed_in::SignedIn;
@@ -17,16 +18,14 @@ use crate::domain::principal::Principal;
 use crate::domain::second_factor::SecretText;
 use crate::domain::session::Client;
 use crate::http::brand::Brand;
-use crate::http::refusal::{Answer, Refused, with_cookies, with_retry, with_wait};
+use crate::http::refusal::{Answer, Refused, with_cookies};
 use crate::http::request::body::Payload;
 use crate::http::request::client_address::Sender;
 use crate::http::request::credential::Cookies;
 use crate::http::request::fields::Fields;
 use crate::http::request::state::App;
 use crate::service::Error;
-use crate::service::error::Conflict;
 use crate::service::limits::TriedFrom;
-use crate::service::password_change::Renewed;
 use crate::service::second_factor::{InForce, Present};
 
 /// What may be done: to set one up where none is in force, and everything else where one is.
@@ -150,7 +149,7 @@ impl Asked<'_> {
                 let ended = u64::try_from(confirmed.renewed.revoked).unwrap_or(u64::MAX);
                 let notice = format!("{} {}", t.second_factor_set, t.sessions_ended(ended));
                 let shown = self.codes(Some(notice), &confirmed.recovery_codes);
-                Ok(with_cookies(shown, self.renewed(&confirmed.renewed)))
+                Ok(with_cookies(shown, self.cookies.set_renewed(&confirmed.renewed, self.app)))
             }
             Err(Error::SecondFactorRequired { .. }) => {
                 let brand = &self.app.brand;
@@ -172,7 +171,7 @@ impl Asked<'_> {
         match self.app.service.remove_second_factor(self.caller, present, self.client, self.from).await {
             Ok(renewed) => {
                 let to = format!("/sessions?second_factor_removed=1&ended={}", renewed.revoked);
-                Ok(with_cookies(see_other(&to), self.renewed(&renewed)))
+                Ok(with_cookies(see_other(&to), self.cookies.set_renewed(&renewed, self.app)))
             }
             Err(error) => self.refused(error).await,
         }
@@ -183,41 +182,9 @@ impl Asked<'_> {
         page(StatusCode::OK, &RecoveryCodes { t: self.reader.t, brand: &self.app.brand, notice, codes })
     }
 
-    /// The cookie under which one's own session goes on.
-    fn renewed(&self, renewed: &Renewed) -> Vec<http::HeaderValue> {
-        self.cookies.set(&renewed.token, renewed.session.remembered.then_some(renewed.left), self.app)
-    }
-
     /// Says what is wrong beside the fields.
     async fn refused(&self, error: Error) -> Answer<Pages> {
-        let t = self.reader.t;
-        let (status, words) = match &error {
-            Error::BadCredentials => (StatusCode::UNAUTHORIZED, t.wrong_current_password),
-            Error::SecondFactorRequired { wrong: true } => (StatusCode::UNAUTHORIZED, t.wrong_code),
-            Error::SecondFactorRequired { wrong: false } => (StatusCode::UNPROCESSABLE_ENTITY, t.code_required),
-            Error::Conflict(Conflict::EnrolmentReplaced) => (StatusCode::CONFLICT, t.enrolment_over),
-            Error::Overloaded => {
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                return overview(self.app, self.reader, self.caller, status, Some(t.overloaded.into()))
-                    .await
-                    .map(with_retry);
-            }
-            Error::Throttled(wait) => {
-                let (status, words) = (StatusCode::TOO_MANY_REQUESTS, t.too_many_tries(*wait).into());
-                let page = overview(self.app, self.reader, self.caller, status, Some(words)).await?;
-                return Ok(with_wait(page, *wait));
-            }
-            Error::NoSession
-            | Error::Forbidden
-            | Error::NotFound
-            | Error::PasswordChangeRequired
-            | Error::ReauthenticationRequired
-            | Error::Conflict(_)
-            | Error::Invalid { .. }
-            | Error::StoreUnreachable(_)
-            | Error::StoreTooSlow(_)
-            | Error::Bug(_) => return Err(error.into()),
-        };
-        overview(self.app, self.reader, self.caller, status, Some(words.into())).await
+        let FormRefusal { status, words, retry } = FormRefusal::new(error, self.reader.t)?;
+        overview(self.app, self.reader, self.caller, status, Some(words)).await.map(|page| retry.on(page))
     }
 }

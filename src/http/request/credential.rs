@@ -18,6 +18,7 @@ use crate::domain::throttle::BrowserMark;
 use crate::domain::token::Token;
 use crate::http::refusal::{Dialect, Refused};
 use crate::http::request::state::App;
+use crate::service::password_change::Renewed;
 use crate::service::verify::Presented;
 use crate::service::{Error, Result};
 
@@ -196,6 +197,11 @@ impl Cookies {
     /// The `Set-Cookie` values after which the browser has `token` and no other cookie of that name.
     pub fn set(&self, token: &Token, remember: Option<Duration>, app: &App) -> Vec<HeaderValue> {
         app.cookie.set(token, remember, &self.others)
+    }
+
+    /// The same for a session that goes on under a new token.
+    pub fn set_renewed(&self, Renewed { token, session, left, .. }: &Renewed, app: &App) -> Vec<HeaderValue> {
+        self.set(token, session.remembered.then_some(*left), app)
     }
 
     /// The same after a login, and those by which the browser is known as one that has logged in.

@@ -6,6 +6,13 @@ use crate::domain::cursor::CursorKey;
 use crate::http::refusal::Refusal;
 use crate::service::admin::UserPlace;
 
+/// The list of all users. A cursor is of a list, wherever that is shown: in an answer of the API or on a page.
+pub const USERS: &str = "users";
+/// The list of the sessions of all users.
+pub const SESSIONS: &str = "sessions of all users";
+/// The audit.
+pub const EVENTS: &str = "events";
+
 const DEFAULT: usize = 50;
 const LARGEST: usize = 100;
 

@@ -1,5 +1,5 @@
 //! Failures by address: a bucket of tokens for each block of addresses, of which a failure takes one, in the memory of this
-//! process alone.
+//! process.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -54,7 +54,8 @@ impl Buckets {
     }
 
     /// Makes room for one more bucket: full ones are not needed, and where all are in use, those go that have had a single
-    /// failure. Where even that leaves no room, whoever comes is not limited: that takes as many addresses that go on failing.
+    /// failure. Where there is no room even then, further addresses are not limited: that takes as many addresses that go on
+    /// failing.
     fn has_room(&mut self, now: Timestamp) -> bool {
         if self.full_at.len() < MOST {
             return true;

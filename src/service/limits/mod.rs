@@ -1,7 +1,7 @@
 //! What limits tries of passwords and codes: by which counters of the store a try is counted, and by which address.
 //!
-//! `addresses` counts failures by address, in memory, and `in_flight` knows which tries are being checked. How long one waits is decided in `domain::throttle`, and why all of it is as it
-//! is stands in `docs/adr/0020-limits-on-tries.md`.
+//! `addresses` counts failures by address, in memory, and `in_flight` knows which tries are being checked. How long one waits
+//! is decided in `domain::throttle`. The reasons are in `docs/adr/0020-limits-on-tries.md`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub struct TriedFrom {
 pub enum Address {
     /// The client's.
     Known(AddressBlock),
-    /// The peer's, which may be a proxy's and so everybody's: it counts beside a name, and never alone.
+    /// The peer's, which may be a proxy's and so everybody's: it counts beside a name, and has no limit of its own.
     Peer(AddressBlock),
     /// There is none.
     #[default]
@@ -73,7 +73,7 @@ impl Address {
 pub(super) enum Whose<'a> {
     /// That of this name, which belongs to the account, where there is one.
     Name(&'a LoginName, Option<UserId>),
-    /// That of the user of a live session. What strangers try counts elsewhere, so it stands in nobody's way here.
+    /// That of the user of a live session. What strangers try is counted elsewhere, so that it does not keep the user out.
     Session(UserId, SessionId),
     /// A code of the second factor of this user, whose password was right.
     Code(UserId),

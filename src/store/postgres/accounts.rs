@@ -8,7 +8,6 @@ use super::super::edit::{Plan, created, password_event};
 use super::super::rows::AccountRow;
 use super::super::{Added, Changed, Deleted, Edited, Initial, PasswordChange, Result, Revoked};
 use super::change::{Change, GivenSeq, Live, Operation};
-use super::pool::Pool;
 use super::second_factors;
 use super::sessions::revoked;
 use super::throttles::lift;
@@ -117,33 +116,6 @@ impl Operation for ChangePassword {
         }
         Ok(revoked(change.end_all(*user, &others, reason)))
     }
-}
-
-/// The columns of an account.
-const ACCOUNT: &str = "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-         updated_at AS user_updated_at, must_change_password, last_login_at,
-         EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
-     FROM users WHERE id = $1 AND deleted_at IS NULL";
-
-/// A user as administrators see them.
-pub(super) async fn account(pool: &Pool, user: UserId) -> Result<Option<Account>> {
-    let found: Option<AccountRow> = pool.row(query_as(ACCOUNT).bind(user)).await?;
-    Ok(found.map(Account::from))
-}
-
-/// Some users in the order in which they were made.
-pub(super) async fn accounts(pool: &Pool, after: Option<(Timestamp, UserId)>, limit: u32) -> Result<Vec<Account>> {
-    let accounts = query_as(
-        "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-             updated_at AS user_updated_at, must_change_password, last_login_at,
-             EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
-         FROM users WHERE deleted_at IS NULL AND (created_at, id) > ($1, $2)
-         ORDER BY created_at, id LIMIT $3",
-    );
-    let (at, id) = after.map_or((Timestamp::MIN, String::new()), |(at, id)| (at, id.to_string()));
-    let accounts = accounts.bind(at).bind(id).bind(i64::from(limit));
-    let accounts: Vec<AccountRow> = pool.rows(accounts).await?;
-    Ok(accounts.into_iter().map(Account::from).collect())
 }
 
 /// Changes of accounts are made one at a time: none of them then sees a name as free that another one is about to take, nor

@@ -3,8 +3,10 @@
 //! `address` reads the URL, `guard` keeps the password from servers without TLS, `connection` is one connection, `gate` opens
 //! them and `pool` is some of them, with a `deadline` on everything. `migrate` makes the tables, `copy` fills all of them at
 //! once, and `start` is about the first connection. `change` is a transaction and what it ends with, `audit` included:
-//! `throttles`, `second_factors`, `sessions`, `accounts` and `import` are the operations in it. `stretches` are lists over all users. `lookups` and `logouts` put many into one statement, and `replicas` is what
-//! keeps the caches of many processes coherent. Each of these imports only from those named before it; `copy` aside, all of them meet here.
+//! `throttles`, `second_factors`, `sessions`, `accounts` and `import` are the operations in it. `users` looks users up,
+//! `stretches` are lists over all of them, and `purge` deletes what is out of date. `lookups` and `logouts` put many into one
+//! statement, and `replicas` is what keeps the caches of many processes coherent. Each of these imports only from those named
+//! before it; `copy` aside, all of them meet here.
 
 mod accounts;
 mod address;
@@ -20,22 +22,23 @@ mod logouts;
 mod lookups;
 mod migrate;
 mod pool;
+mod purge;
 mod replicas;
 mod second_factors;
 mod sessions;
 mod start;
 mod stretches;
 mod throttles;
+mod users;
 
 use std::convert::identity;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::try_join;
 use sqlx::postgres::PgArguments;
-use sqlx::{FromRow, query, query_as, query_with};
+use sqlx::{query, query_as, query_with};
 
 use self::accounts::{AddUser, ChangePassword, DeleteUser, EditUser};
 use self::address::Address;
@@ -46,12 +49,13 @@ use self::gate::Gate;
 use self::logouts::Logouts;
 use self::lookups::Lookups;
 use self::pool::Pool;
+use self::purge::Purges;
 use self::replicas::Membership;
 use self::second_factors::{AddPendingLogin, ChangeSecondFactor};
 use self::sessions::{Revoke, RevokeSelected};
 use self::throttles::Lift;
 use super::opening::{ConnectError, Opening, PATIENCE, Role, Timing};
-use super::rows::{CredentialsRow, EnrolmentRow, FactorRow, ListedRow, PendingLoginRow, ReplicaRow, UserRow};
+use super::rows::{ListedRow, ReplicaRow};
 use super::{
     Added, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor,
     FactorChange, FactorChanged, Import, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin,
@@ -75,6 +79,7 @@ use crate::domain::user::{Account, Credentials, NewUser, User, UserEdit};
 /// logout out, nor logins a check.
 const READERS: usize = 8;
 const WRITERS: usize = 6;
+
 /// The store in a PostgreSQL database.
 pub(super) struct Postgres {
     readers: Arc<Pool>,
@@ -85,10 +90,7 @@ pub(super) struct Postgres {
     gate: Arc<Gate>,
     time: Time,
     token_key: TokenKey,
-    /// The absolute expiry up to which the purge under way has deleted.
-    purged: AtomicI64,
-    /// The number up to which the purge of events under way has deleted.
-    purged_events: AtomicI64,
+    purges: Purges,
 }
 
 /// Says whether a URL can be understood, without connecting, and what is unsafe about it.
@@ -133,17 +135,9 @@ impl Postgres {
             writers,
             time,
             token_key,
-            purged: AtomicI64::new(i64::MIN),
-            purged_events: AtomicI64::new(0),
+            purges: Purges::new(),
         })
     }
-}
-
-/// How many rows were deleted, and the last one's key.
-#[derive(FromRow)]
-struct Gone {
-    deleted: i64,
-    last: Option<i64>,
 }
 
 #[async_trait]
@@ -166,28 +160,11 @@ impl Store for Postgres {
     }
 
     async fn credentials(&self, name: &LoginName) -> Result<Option<Credentials>> {
-        let (username, email) = match name {
-            LoginName::Username(key) => (Some(key.clone()), None),
-            LoginName::Email(key) => (None, Some(key.clone())),
-            LoginName::Impossible(_) => return Ok(None),
-        };
-        let credentials = query_as(
-            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
-             FROM users WHERE username_key = $1 OR email_key = $2",
-        );
-        let found: Option<CredentialsRow> = self.readers.row(credentials.bind(username).bind(email)).await?;
-        Ok(found.map(Credentials::from))
+        users::credentials(&self.readers, name).await
     }
 
     async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>> {
-        let credentials = query_as(
-            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
-             FROM users WHERE id = $1 AND deleted_at IS NULL",
-        );
-        let found: Option<CredentialsRow> = self.readers.row(credentials.bind(user)).await?;
-        Ok(found.map(Credentials::from))
+        users::credentials_of(&self.readers, user).await
     }
 
     async fn lookup(&self, token: &TokenHash) -> Result<Lookup> {
@@ -211,26 +188,19 @@ impl Store for Postgres {
     }
 
     async fn has_users(&self) -> Result<bool> {
-        let any: Option<(bool,)> = self.readers.row(query_as("SELECT EXISTS (SELECT 1 FROM users)")).await?;
-        Ok(any.is_some_and(|(any,)| any))
+        users::has_users(&self.readers).await
     }
 
     async fn users(&self) -> Result<Vec<User>> {
-        let users = query_as(
-            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at
-             FROM users WHERE deleted_at IS NULL ORDER BY username_key",
-        );
-        let users: Vec<UserRow> = self.readers.rows(users).await?;
-        Ok(users.into_iter().map(User::from).collect())
+        users::users(&self.readers).await
     }
 
     async fn account(&self, user: UserId) -> Result<Option<Account>> {
-        accounts::account(&self.readers, user).await
+        users::account(&self.readers, user).await
     }
 
     async fn accounts(&self, after: Option<(Timestamp, UserId)>, limit: u32) -> Result<Vec<Account>> {
-        accounts::accounts(&self.readers, after, limit).await
+        users::accounts(&self.readers, after, limit).await
     }
 
     async fn add_user(&self, id: UserId, user: NewUser, password: Initial, by: Actor, origin: Origin) -> Result<Added> {
@@ -242,24 +212,11 @@ impl Store for Postgres {
     }
 
     async fn credentials_after(&self, user: Option<UserId>, limit: u32) -> Result<Vec<Credentials>> {
-        let credentials = query_as(
-            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
-             FROM users WHERE deleted_at IS NULL AND id > coalesce($1, '') ORDER BY id LIMIT $2",
-        );
-        let credentials = credentials.bind(user).bind(i64::from(limit));
-        let found: Vec<CredentialsRow> = self.readers.rows(credentials).await?;
-        Ok(found.into_iter().map(Credentials::from).collect())
+        users::credentials_after(&self.readers, user, limit).await
     }
 
     async fn foreign_hash(&self, from: &str) -> Result<Option<PasswordHash>> {
-        // These operators compare bytes. The first condition is that of the index.
-        let first = query_as(
-            "SELECT password_hash FROM users WHERE password_hash ~>=~ 'a' AND password_hash ~>=~ $1
-             ORDER BY password_hash USING ~<~ LIMIT 1",
-        );
-        let found: Option<(PasswordHash,)> = self.readers.row(first.bind(from.to_owned())).await?;
-        Ok(found.map(|(hash,)| hash))
+        users::foreign_hash(&self.readers, from).await
     }
 
     async fn create_session(&self, new: NewSession) -> Result<Created> {
@@ -309,32 +266,19 @@ impl Store for Postgres {
     }
 
     async fn second_factor(&self, user: UserId) -> Result<Option<Factor>> {
-        let factor = query_as(
-            "SELECT secret, last_step, confirmed_at,
-                 (SELECT count(*) FROM recovery_codes WHERE user_id = $1) AS recovery_codes
-             FROM second_factors WHERE user_id = $1",
-        );
-        let found: Option<FactorRow> = self.readers.row(factor.bind(user)).await?;
-        Ok(found.map(Factor::from))
+        second_factors::factor(&self.readers, user).await
     }
 
     async fn enrolment(&self, user: UserId) -> Result<Option<Enrolment>> {
-        let enrolment = query_as("SELECT id, secret, started_at FROM second_factor_enrolments WHERE user_id = $1");
-        let found: Option<EnrolmentRow> = self.readers.row(enrolment.bind(user)).await?;
-        Ok(found.map(Enrolment::from))
+        second_factors::enrolment(&self.readers, user).await
     }
 
     async fn second_factor_keys(&self) -> Result<Vec<KeyId>> {
-        let keys = query_as("SELECT DISTINCT substr(secret, 1, 8) FROM second_factors");
-        let keys: Vec<(KeyId,)> = self.readers.rows(keys).await?;
-        Ok(keys.into_iter().map(|(key,)| key).collect())
+        second_factors::keys(&self.readers).await
     }
 
     async fn pending_login(&self, token: &TokenHash) -> Result<Option<PendingLogin>> {
-        let login =
-            query_as("SELECT user_id, auth_epoch, remembered, expires_at FROM pending_logins WHERE token_hash = $1");
-        let found: Option<PendingLoginRow> = self.readers.row(login.bind(*token)).await?;
-        Ok(found.map(PendingLogin::from))
+        second_factors::pending_login(&self.readers, token).await
     }
 
     async fn change_second_factor(&self, change: FactorChange, reason: Reason) -> Result<FactorChanged> {
@@ -360,56 +304,11 @@ impl Store for Postgres {
     }
 
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        // Every replica purges, and skips the rows that another one is deleting. A batch goes on where the last one ended: the index leads through
-        // what is deleted until it is vacuumed.
-        let sessions = query_as(
-            "WITH gone AS (
-                 DELETE FROM sessions WHERE number = ANY (ARRAY
-                     (SELECT number FROM sessions WHERE expires_at >= $1 AND expires_at < $2
-                      ORDER BY expires_at LIMIT $3 FOR UPDATE SKIP LOCKED))
-                 RETURNING expires_at)
-             SELECT count(*) AS deleted, max(expires_at) AS last FROM gone",
-        );
-        let sessions = sessions.bind(self.purged.load(Ordering::Relaxed)).bind(before).bind(i64::from(limit));
-        let Gone { deleted, last } = self.writers.with(async |c| c.one(sessions, "a count has no row").await).await?;
-        let all_gone = deleted < i64::from(limit);
-        self.purged.store(last.filter(|_| !all_gone).unwrap_or(i64::MIN), Ordering::Relaxed);
-        // Entries that a replica has not applied yet are kept, or it would have to clear its cache.
-        let entries = query(
-            "DELETE FROM revocations WHERE seq = ANY (ARRAY
-                 (SELECT seq FROM revocations
-                  WHERE at < $1 AND seq <= (SELECT coalesce(min(applied), 9223372036854775807) FROM replicas)
-                  ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED))",
-        );
-        self.writers.execute(entries.bind(before).bind(i64::from(limit))).await?;
-        for sql in [
-            "DELETE FROM pending_logins WHERE token_hash = ANY (ARRAY
-                 (SELECT token_hash FROM pending_logins WHERE expires_at < $1
-                  ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
-            "DELETE FROM second_factor_enrolments WHERE user_id = ANY (ARRAY
-                 (SELECT user_id FROM second_factor_enrolments WHERE started_at < $1
-                  ORDER BY started_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
-        ] {
-            self.writers.execute(query(sql).bind(before).bind(i64::from(limit))).await?;
-        }
-        Ok(u64::try_from(deleted).unwrap_or_default())
+        self.purges.sessions(&self.writers, before, limit).await
     }
 
     async fn purge_events(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        // They are numbered in the order in which they were written, give or take moments.
-        let events = query_as(
-            "WITH gone AS (
-                 DELETE FROM events WHERE number = ANY (ARRAY
-                     (SELECT number FROM events WHERE number > $1 ORDER BY number LIMIT $3 FOR UPDATE SKIP LOCKED))
-                     AND at < $2
-                 RETURNING number)
-             SELECT count(*) AS deleted, max(number) AS last FROM gone",
-        );
-        let events = events.bind(self.purged_events.load(Ordering::Relaxed)).bind(before).bind(i64::from(limit));
-        let Gone { deleted, last } = self.writers.with(async |c| c.one(events, "a count has no row").await).await?;
-        let all_gone = deleted < i64::from(limit);
-        self.purged_events.store(last.filter(|_| !all_gone).unwrap_or_default(), Ordering::Relaxed);
-        Ok(u64::try_from(deleted).unwrap_or_default())
+        self.purges.events(&self.writers, before, limit).await
     }
 
     async fn waiting(&self, counters: &[Counter], now: Timestamp) -> Result<Option<Timestamp>> {

@@ -1,16 +1,18 @@
-//! Operations on second factors: one is set up, proven, removed, and waited for.
+//! Second factors: looking one up, and the operations by which one is set up, proven, removed, and waited for.
 
 use sqlx::{query, query_as};
 
+use super::super::rows::{EnrolmentRow, FactorRow, PendingLoginRow};
 use super::super::second_factor::PENDING_LOGINS;
-use super::super::{FactorAct, FactorChange, FactorChanged, PendingLogin, Result, Revoked};
+use super::super::{Enrolment, Factor, FactorAct, FactorChange, FactorChanged, PendingLogin, Result, Revoked};
 use super::change::{Change, GivenSeq, Operation};
+use super::pool::Pool;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::revocation::Reason;
 use crate::domain::second_factor::proof::Proof;
-use crate::domain::second_factor::sealed::RecoveryHash;
+use crate::domain::second_factor::sealed::{KeyId, RecoveryHash};
 use crate::domain::token::TokenHash;
 
 /// Judges a proof and uses it up, under the lock of the user. If it does not hold, nothing is changed.
@@ -216,4 +218,37 @@ impl Operation for AddPendingLogin {
         change.connection().execute(add).await?;
         Ok(Box::new(|_| ()))
     }
+}
+
+/// A user's second factor in force.
+pub(super) async fn factor(readers: &Pool, user: UserId) -> Result<Option<Factor>> {
+    let factor = query_as(
+        "SELECT secret, last_step, confirmed_at,
+             (SELECT count(*) FROM recovery_codes WHERE user_id = $1) AS recovery_codes
+         FROM second_factors WHERE user_id = $1",
+    );
+    let found: Option<FactorRow> = readers.row(factor.bind(user)).await?;
+    Ok(found.map(Factor::from))
+}
+
+/// A user's second factor that waits for its first code.
+pub(super) async fn enrolment(readers: &Pool, user: UserId) -> Result<Option<Enrolment>> {
+    let enrolment = query_as("SELECT id, secret, started_at FROM second_factor_enrolments WHERE user_id = $1");
+    let found: Option<EnrolmentRow> = readers.row(enrolment.bind(user)).await?;
+    Ok(found.map(Enrolment::from))
+}
+
+/// The keys under which secrets are encrypted.
+pub(super) async fn keys(readers: &Pool) -> Result<Vec<KeyId>> {
+    let keys = query_as("SELECT DISTINCT substr(secret, 1, 8) FROM second_factors");
+    let keys: Vec<(KeyId,)> = readers.rows(keys).await?;
+    Ok(keys.into_iter().map(|(key,)| key).collect())
+}
+
+/// The login that waits for its code under a token.
+pub(super) async fn pending_login(readers: &Pool, token: &TokenHash) -> Result<Option<PendingLogin>> {
+    let login =
+        query_as("SELECT user_id, auth_epoch, remembered, expires_at FROM pending_logins WHERE token_hash = $1");
+    let found: Option<PendingLoginRow> = readers.row(login.bind(*token)).await?;
+    Ok(found.map(PendingLogin::from))
 }

@@ -36,7 +36,7 @@ struct Attempt {
     others: Vec<i16>,
 }
 
-/// Counts a try on every counter, the most special first, unless one of them says that it must wait.
+/// Counts a try on every counter, the most special first, unless it must wait by one of them.
 pub(super) async fn book(pool: &Pool, time: &Time, counters: &[Counter]) -> Result<Booked> {
     for _ in 0..ATTEMPTS {
         let at = time.now().at;
@@ -49,8 +49,8 @@ pub(super) async fn book(pool: &Pool, time: &Time, counters: &[Counter]) -> Resu
 }
 
 async fn book_once(connection: &mut Connection, counters: &[Counter], at: Timestamp) -> Result<Option<Booked>> {
-    // A counter that is new to this statement may have been made by another one that it waits for. It then says no by
-    // not being changed; as the first is changed before all others, that is seen in time.
+    // A counter that is new to this statement may have been made by another one that it waits for. The statement then does
+    // not change it, by which one sees that it refuses; as the first is changed before all others, that is seen in time.
     let attempt = query_as(
         "WITH wanted AS MATERIALIZED (
              SELECT key, about, counted, place
@@ -97,7 +97,7 @@ async fn book_once(connection: &mut Connection, counters: &[Counter], at: Timest
         .iter()
         .enumerate()
         .partition(|(place, counter)| if *place == 0 { first } else { others.contains(&counter.counted.number()) });
-    if refused.iter().all(|(_, counter)| !counter.counted.says_no()) {
+    if refused.iter().all(|(_, counter)| !counter.counted.refuses()) {
         return Ok(Some(Booked::Yes { at, stopped: !refused.is_empty() }));
     }
     // One began to wait in this moment. Nothing may have changed then.
@@ -112,7 +112,7 @@ async fn book_once(connection: &mut Connection, counters: &[Counter], at: Timest
     Ok(until.map(|until| Booked::Waiting { until }))
 }
 
-/// The end of the latest wait, where one of the counters says that a try must wait.
+/// The end of the latest wait, where a try must wait by one of the counters.
 pub(super) async fn waiting(pool: &Pool, counters: &[Counter], now: Timestamp) -> Result<Option<Timestamp>> {
     let waiting =
         query_as("SELECT max(until) FROM throttles WHERE key = ANY ($1) AND until > $2 AND counted IN (0, 1, 2, 5)");

@@ -3,9 +3,10 @@
 //! `paths` names the files, `owners` finds which other users may change them, `files` makes and watches them, and `lock`
 //! keeps a second server off them. `wal` makes room for the write-ahead log, `connection` opens the file, `mark` is the
 //! mark in its header, `migrate` makes its tables, and `checkpoint` folds the write-ahead log into it. `readers` answer
-//! what changes nothing, and `stretches` are lists over all users. `revocations` is the log of what ended, with an entry in which a `transaction` ends; `operations`
-//! are what happens in one, and `logouts` is a batch of logouts. The `writer` commits what is queued together. `copy` reads
-//! the whole file, and `backup` saves and restores it. Each of these imports only from those named before it.
+//! what changes nothing. `revocations` is the log of what ended, with an entry in which a `transaction` ends; `operations` are
+//! what happens in one, and `logouts` is a batch of logouts. `users` and `second_factors` look them up, and `stretches` are
+//! lists over all users. The `writer` commits what is queued together. `copy` reads the whole file, and `backup` saves and
+//! restores it. `start` is about the first connection. Each of these imports only from those named before it.
 
 mod backup;
 mod checkpoint;
@@ -21,19 +22,20 @@ mod owners;
 mod paths;
 mod readers;
 mod revocations;
+mod second_factors;
+mod start;
 mod stretches;
 mod transaction;
+mod users;
 mod wal;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures_util::future::try_join;
-use sqlx::Connection as _;
-use sqlx::sqlite::SqliteConnection;
 
 pub(super) use self::backup::{backup, restore};
 use self::connection::failed;
@@ -41,8 +43,7 @@ pub(super) use self::copy::Source as CopySource;
 pub(super) use self::files::warnings;
 use self::files::{Files, make_private};
 use self::lock::{Note, ServeLock};
-use self::mark::Mark;
-use self::operations::accounts::{ACCOUNT, AddUser, ChangePassword, DeleteUser, EditUser};
+use self::operations::accounts::{AddUser, ChangePassword, DeleteUser, EditUser};
 use self::operations::second_factors::{AddPendingLogin, ChangeSecondFactor};
 use self::operations::sessions::{Purge, PurgeEvents, Revoke, RevokeSelected, Touch};
 use self::operations::throttles::{Book, GiveBack, Lift, PurgeThrottles};
@@ -51,11 +52,8 @@ pub(super) use self::paths::is_missing;
 use self::paths::{LOCK, beside, unreachable_file};
 use self::readers::Readers;
 use self::writer::{Writer, WriterParts};
-use super::opening::{ConnectError, Opening, Role, Stage};
-use super::rows::{
-    AccountRow, CredentialsRow, EnrolmentRow, FactorRow, ListedRow, LookupRow, PendingLoginRow, ReplicaRow, Secret,
-    UserRow,
-};
+use super::opening::{ConnectError, Opening, Role};
+use super::rows::{ListedRow, LookupRow, ReplicaRow, Secret};
 use super::{
     Added, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor,
     FactorChange, FactorChanged, Import, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin,
@@ -73,8 +71,6 @@ use crate::domain::text::LoginName;
 use crate::domain::throttle::{Counter, ThrottleKey};
 use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Account, Credentials, NewUser, User, UserEdit};
-
-const HAS_USERS: &str = "SELECT EXISTS (SELECT 1 FROM users)";
 
 /// The store in one file.
 pub(super) struct Sqlite {
@@ -97,7 +93,7 @@ impl Sqlite {
         entropy: &dyn Entropy,
         opening: &Opening,
     ) -> std::result::Result<Self, ConnectError> {
-        refuse_remains(&path)?;
+        start::refuse_remains(&path)?;
         let path = make_private(&path)?;
         let (sink, lock) = match role {
             Role::Serve(sink) => (Some(sink), Some(ServeLock::take(&path).await?)),
@@ -111,7 +107,7 @@ impl Sqlite {
         let watched: Vec<_> = [Some(&path), lock_file.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
         let files = Arc::new(Files::remember(&watched)?);
         let parts = WriterParts { path: path.clone(), files: Arc::clone(&files), replica, clock, sink };
-        let Started { writer, token_key, used } = start(parts, fresh_key, opening).await?;
+        let start::Started { writer, token_key, used } = start::prepare(parts, fresh_key, opening).await?;
         let readers = Readers::new(path.clone(), files);
         let this = Self { path, writer, readers, token_key, lock, noted: AtomicBool::new(false) };
         if used {
@@ -137,79 +133,6 @@ impl Sqlite {
     }
 }
 
-/// Refuses to make a new database where something of another one is left: its log, which SQLite would delete, or the
-/// record that it had users.
-fn refuse_remains(path: &Path) -> std::result::Result<(), ConnectError> {
-    if path.metadata().is_ok_and(|found| found.len() > 0) {
-        return Ok(());
-    }
-    let log = beside(path, "-wal");
-    if log.metadata().is_ok_and(|found| found.len() > 0) {
-        return Err(ConnectError::OlderLog(log));
-    }
-    if Note::of(path)? == Note::InUse {
-        return Err(ConnectError::Emptied(path.to_owned()));
-    }
-    Ok(())
-}
-
-/// A store that has been started.
-struct Started {
-    writer: Writer,
-    token_key: TokenKey,
-    /// Whether it has users.
-    used: bool,
-}
-
-/// Migrates the file and starts the writer.
-async fn start(
-    parts: WriterParts,
-    fresh_key: [u8; 32],
-    opening: &Opening,
-) -> std::result::Result<Started, ConnectError> {
-    backup::restore_in_place(&parts.path, &*parts.clock).await?;
-    // Opened without a write-ahead log, since the file may still turn out to belong to another program.
-    let mut connection = connection::beside_the_writer(&parts.path).await.map_err(failed)?;
-    opening.is(Stage::Migrating);
-    migrate::migrate(&mut connection).await?;
-    opening.is(Stage::Opening);
-    let token_key = token_key(&mut connection, fresh_key).await.map_err(failed)?;
-    // Commands check this too, since they can also make the first user.
-    let used = is_in_use(&mut connection, &parts.path).await?;
-    // Closing folds and removes the log there is; beside an empty database SQLite would remove the new one too.
-    connection.close().await.map_err(failed)?;
-    if parts.sink.is_some() {
-        let path = parts.path.clone();
-        let made = tokio::task::spawn_blocking(move || wal::make_room(&path)).await;
-        made.map_err(|error| StoreError::unreachable(error.to_string()))?;
-    }
-    let connection = connection::writer(&parts.path).await?;
-    Ok(Started { writer: Writer::start(parts, connection).await?, token_key, used })
-}
-
-/// Whether a database has users, which is written into it then. One that had some and has none is refused.
-async fn is_in_use(connection: &mut SqliteConnection, path: &Path) -> std::result::Result<bool, ConnectError> {
-    let users = sqlx::query_scalar(HAS_USERS).fetch_one(&mut *connection).await.map_err(failed)?;
-    let marked = Mark::inside(connection).await.map_err(failed)? == Mark::InUse;
-    if users && !marked {
-        sqlx::query(Mark::InUse.sql()).execute(connection).await.map_err(failed)?;
-    }
-    let note = Note::of(path)?;
-    if !users && (note == Note::InUse || marked && note != Note::Beginning) {
-        return Err(ConnectError::Emptied(path.to_owned()));
-    }
-    Ok(users)
-}
-
-/// The key in the file, which is `fresh` if there was none.
-async fn token_key(connection: &mut SqliteConnection, fresh: [u8; 32]) -> sqlx::Result<TokenKey> {
-    let insert = "INSERT INTO secrets (name, value) VALUES ('token_key', ?1) ON CONFLICT (name) DO NOTHING";
-    sqlx::query(insert).bind(fresh.as_slice()).execute(&mut *connection).await?;
-    let (Secret(key),) =
-        sqlx::query_as("SELECT value FROM secrets WHERE name = 'token_key'").fetch_one(connection).await?;
-    Ok(TokenKey::new(key))
-}
-
 #[async_trait]
 impl Store for Sqlite {
     async fn token_key(&self) -> Result<TokenKey> {
@@ -226,28 +149,11 @@ impl Store for Sqlite {
     }
 
     async fn credentials(&self, name: &LoginName) -> Result<Option<Credentials>> {
-        let (username, email) = match name.clone() {
-            LoginName::Username(key) => (Some(key), None),
-            LoginName::Email(key) => (None, Some(key)),
-            LoginName::Impossible(_) => return Ok(None),
-        };
-        let credentials = sqlx::query_as(
-            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
-             FROM users WHERE username_key = ?1 OR email_key = ?2",
-        );
-        let found: Option<CredentialsRow> = self.readers.one(credentials.bind(username).bind(email)).await?;
-        Ok(found.map(Credentials::from))
+        users::credentials(&self.readers, name).await
     }
 
     async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>> {
-        let credentials = sqlx::query_as(
-            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
-             FROM users WHERE id = ?1 AND deleted_at IS NULL",
-        );
-        let found: Option<CredentialsRow> = self.readers.one(credentials.bind(user)).await?;
-        Ok(found.map(Credentials::from))
+        users::credentials_of(&self.readers, user).await
     }
 
     async fn lookup(&self, token: &TokenHash) -> Result<Lookup> {
@@ -280,37 +186,19 @@ impl Store for Sqlite {
     }
 
     async fn has_users(&self) -> Result<bool> {
-        let found = self.readers.one(sqlx::query_as(HAS_USERS)).await?;
-        Ok(found.is_some_and(|(any,)| any))
+        users::has_users(&self.readers).await
     }
 
     async fn users(&self) -> Result<Vec<User>> {
-        let users = sqlx::query_as(
-            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at
-             FROM users WHERE deleted_at IS NULL ORDER BY username_key",
-        );
-        let users: Vec<UserRow> = self.readers.all(users).await?;
-        Ok(users.into_iter().map(User::from).collect())
+        users::users(&self.readers).await
     }
 
     async fn account(&self, user: UserId) -> Result<Option<Account>> {
-        let found: Option<AccountRow> = self.readers.one(sqlx::query_as(ACCOUNT).bind(user)).await?;
-        Ok(found.map(Account::from))
+        users::account(&self.readers, user).await
     }
 
     async fn accounts(&self, after: Option<(Timestamp, UserId)>, limit: u32) -> Result<Vec<Account>> {
-        let accounts = sqlx::query_as(
-            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at, must_change_password, last_login_at,
-                 EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
-             FROM users WHERE deleted_at IS NULL AND (created_at, id) > (?1, ?2)
-             ORDER BY created_at, id LIMIT ?3",
-        );
-        let (at, id) = after.map_or((Timestamp::MIN, String::new()), |(at, id)| (at, id.to_string()));
-        let accounts = accounts.bind(at).bind(id).bind(limit);
-        let accounts: Vec<AccountRow> = self.readers.all(accounts).await?;
-        Ok(accounts.into_iter().map(Account::from).collect())
+        users::accounts(&self.readers, after, limit).await
     }
 
     async fn add_user(&self, id: UserId, user: NewUser, password: Initial, by: Actor, origin: Origin) -> Result<Added> {
@@ -330,21 +218,11 @@ impl Store for Sqlite {
     }
 
     async fn credentials_after(&self, user: Option<UserId>, limit: u32) -> Result<Vec<Credentials>> {
-        let credentials = sqlx::query_as(
-            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
-             FROM users WHERE deleted_at IS NULL AND id > coalesce(?1, '') ORDER BY id LIMIT ?2",
-        );
-        let found: Vec<CredentialsRow> = self.readers.all(credentials.bind(user).bind(limit)).await?;
-        Ok(found.into_iter().map(Credentials::from).collect())
+        users::credentials_after(&self.readers, user, limit).await
     }
 
     async fn foreign_hash(&self, from: &str) -> Result<Option<PasswordHash>> {
-        // The first condition is that of the index.
-        let first =
-            sqlx::query_as("SELECT min(password_hash) FROM users WHERE password_hash >= 'a' AND password_hash >= ?1");
-        let found: Option<(Option<PasswordHash>,)> = self.readers.one(first.bind(from.to_owned())).await?;
-        Ok(found.and_then(|(hash,)| hash))
+        users::foreign_hash(&self.readers, from).await
     }
 
     async fn create_session(&self, new: NewSession) -> Result<Created> {
@@ -394,34 +272,19 @@ impl Store for Sqlite {
     }
 
     async fn second_factor(&self, user: UserId) -> Result<Option<Factor>> {
-        let factor = sqlx::query_as(
-            "SELECT secret, last_step, confirmed_at,
-                 (SELECT count(*) FROM recovery_codes WHERE user_id = ?1) AS recovery_codes
-             FROM second_factors WHERE user_id = ?1",
-        );
-        let found: Option<FactorRow> = self.readers.one(factor.bind(user)).await?;
-        Ok(found.map(Factor::from))
+        second_factors::factor(&self.readers, user).await
     }
 
     async fn enrolment(&self, user: UserId) -> Result<Option<Enrolment>> {
-        let enrolment =
-            sqlx::query_as("SELECT id, secret, started_at FROM second_factor_enrolments WHERE user_id = ?1");
-        let found: Option<EnrolmentRow> = self.readers.one(enrolment.bind(user)).await?;
-        Ok(found.map(Enrolment::from))
+        second_factors::enrolment(&self.readers, user).await
     }
 
     async fn second_factor_keys(&self) -> Result<Vec<KeyId>> {
-        let keys = sqlx::query_as("SELECT DISTINCT substr(secret, 1, 8) FROM second_factors");
-        let keys: Vec<(KeyId,)> = self.readers.all(keys).await?;
-        Ok(keys.into_iter().map(|(key,)| key).collect())
+        second_factors::keys(&self.readers).await
     }
 
     async fn pending_login(&self, token: &TokenHash) -> Result<Option<PendingLogin>> {
-        let login = sqlx::query_as(
-            "SELECT user_id, auth_epoch, remembered, expires_at FROM pending_logins WHERE token_hash = ?1",
-        );
-        let found: Option<PendingLoginRow> = self.readers.one(login.bind(token)).await?;
-        Ok(found.map(PendingLogin::from))
+        second_factors::pending_login(&self.readers, token).await
     }
 
     async fn change_second_factor(&self, change: FactorChange, reason: Reason) -> Result<FactorChanged> {

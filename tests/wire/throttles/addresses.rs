@@ -33,7 +33,7 @@ async fn an_address_that_is_not_known_is_not_limited(store: StoreKind) {
     assert_eq!(server.send(spoofed(login("nobody", WRONG))).await.status, 401);
     server.log_in(ALICE).await;
     server.stop().await;
-    // A proxy that does not say for whom it asks stands for nobody.
+    // Where a proxy does not say for whom it asks, there is no address to limit.
     let server = Server::with(store, "trusted_proxies = ['127.0.0.1']").await;
     for forwarded in ["", "unknown", "127.0.0.1"] {
         let ask = |ask: TestRequest| if forwarded.is_empty() { ask } else { ask.header("X-Forwarded-For", forwarded) };

@@ -1,4 +1,4 @@
-//! Limits on tries: what every name, address and browser may try, what is told of it, and who is not kept out by it.
+//! Limits on tries: what every name, address and browser may try, what clients learn of it, and who is not kept out by it.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn seen(reply: &Reply) -> (u16, Vec<(String, String)>, String) {
     (reply.status, headers, reply.text())
 }
 
-/// Fails this many times, waiting exactly as long as it is told.
+/// Fails this many times, waiting exactly as long as each answer says.
 async fn fail(server: &Server, times: usize, ask: impl Fn() -> TestRequest) -> Vec<u64> {
     let mut waits = Vec::new();
     for _ in 0..times {
@@ -85,7 +85,7 @@ async fn known_unknown_disabled_and_password_less_names_are_answered_alike(store
     let wrong = named(all_dialects(ALICE, WRONG).await, ALICE);
     let statuses: Vec<_> = wrong.iter().map(|(status, ..)| *status).collect();
     assert_eq!(statuses, [401, 401, 401, 401, 401, 429, 429, 429, 401, 429, 401, 429, 401, 429, 401, 429, 401]);
-    assert!(wrong.iter().all(|(_, _, text)| !text.contains("left")), "how many are left is nobody's business");
+    assert!(wrong.iter().all(|(_, _, text)| !text.contains("left")), "no answer says how many tries there are still");
     for name in ["nobody", "nobody@example.com", BOB, BOB_EMAIL] {
         assert_eq!(named(all_dialects(name, PASSWORD).await, name), wrong, "{name}");
     }
@@ -205,7 +205,7 @@ async fn the_sixth_wrong_current_password_waits_whatever_the_page(store: StoreKi
     }
     let body = json!({"current_password": PASSWORD, "new_password": "a third one altogether"});
     let theirs = server.send(post("/api/v1/auth/password").bearer(&other.token).json(&body)).await;
-    assert_eq!(theirs.status, 200, "whoever has stolen one session keeps the owner of another from nothing");
+    assert_eq!(theirs.status, 200, "a stolen session does not keep the owner of another one out");
     server.stop().await;
 }
 
@@ -216,7 +216,7 @@ async fn a_right_password_is_no_failure(store: StoreKind) {
         fail(&server, 4, || login(BOB, WRONG)).await;
         server.log_in(BOB).await;
     }
-    assert_eq!(server.now(), crate::harness::BEGIN, "nobody had to wait");
+    assert_eq!(server.now(), crate::harness::BEGIN, "no login had to wait");
     let bob = server.log_in(BOB).await;
     for _ in 0..7 {
         let body = json!({"current_password": PASSWORD, "new_password": PASSWORD});
@@ -290,7 +290,7 @@ async fn what_is_forgotten_is_deleted(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn what_lifts_a_wait_leaves_no_count_and_is_audited(store: StoreKind) {
+async fn what_lifts_a_wait_lifts_the_count_and_is_audited(store: StoreKind) {
     let server = Server::start(store).await;
     for lift in ["unlock", "password"] {
         fail(&server, 7, || login(BOB, WRONG)).await;

@@ -59,7 +59,7 @@ async fn a_known_browser_has_a_count_of_its_own(store: StoreKind) {
         assert_eq!(server.send(with(&known, BOB, WRONG)).await.status, 401);
     }
     assert_eq!(wait(&server.send(with(&known, BOB, PASSWORD)).await), 1);
-    assert_eq!(server.send(in_browser(BOB, PASSWORD)).await.status, 200, "which stands in nobody else's way");
+    assert_eq!(server.send(in_browser(BOB, PASSWORD)).await.status, 200, "no other browser has to wait");
     // It is of no use for another account, nor is one that was made up.
     for mark in [known.clone(), format!("{}A", "x".repeat(42))] {
         server.forget_failures().await;
@@ -72,7 +72,7 @@ async fn a_known_browser_has_a_count_of_its_own(store: StoreKind) {
 }
 
 #[on_both_stores]
-async fn the_cookie_of_a_known_browser_authenticates_nobody_and_only_cookie_logins_set_it(store: StoreKind) {
+async fn the_cookie_of_a_known_browser_is_no_credential_and_only_cookie_logins_set_it(store: StoreKind) {
     for (settings, attributes) in [
         ("", "Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=31536000"),
         (

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::words::RocketChat;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::token::Token;
-use crate::http::logout::{ClearCookie, CookieSessions, log_out, revoke_many, revoke_one};
+use crate::http::logout::{ClearCookie, log_out, revoke_all_of, revoke_any, revoke_many, revoke_one};
 use crate::http::refusal::{Answer, Refusal, json, with_cookies};
 use crate::http::request::body::{Payload, Unused};
 use crate::http::request::client_address::Sender;
@@ -64,9 +64,7 @@ pub async fn logout_any(
 ) -> Answer<RocketChat> {
     let admin = app.service.admin(&caller.principal, &client)?;
     let session = session_id(&body)?;
-    let in_cookies = CookieSessions::from_cookies(&cookies, &app).await?;
-    admin.revoke_session(session).await?;
-    let cookies = in_cookies.cleared(|live| live.session_id() == session, &app);
+    let cookies = revoke_any(&app, &admin, session, &cookies).await?;
     Ok(with_cookies(json(StatusCode::OK, &SessionLoggedOut::new(&session)), cookies))
 }
 
@@ -116,19 +114,18 @@ pub async fn users_logout(
     let mut fields = fields(&body)?;
     let wanted = fields.optional_text("userId")?;
     fields.nothing_else()?;
-    let user = caller.principal.user_id();
-    if let Some(wanted) = wanted.filter(|wanted| wanted != user.as_str()) {
-        let admin = app.service.admin(&caller.principal, &client)?;
-        let unknown = || Refusal::BadRequest("User not found");
-        let user: UserId = wanted.parse().map_err(|_| unknown())?;
-        let in_cookies = CookieSessions::from_cookies(&cookies, &app).await?;
-        let revoked = admin.revoke_sessions_of(user).await;
-        revoked.map_err(|error| if matches!(error, Error::NotFound) { unknown() } else { error.into() })?;
-        let cookies = in_cookies.cleared(|live| live.user_id() == user, &app);
-        let shown = LoggedOut { message: format!("User {user} has been logged out!"), success: true };
-        return Ok(with_cookies(json(StatusCode::OK, &shown), cookies));
-    }
-    let (_, cookies) = revoke_many(&app, &caller.principal, Scope::All, &client, &cookies).await?;
+    let own = caller.principal.user_id();
+    let (user, (_, cookies)) = match wanted.filter(|wanted| wanted != own.as_str()) {
+        None => (own, revoke_many(&app, &caller.principal, Scope::All, &client, &cookies).await?),
+        Some(other) => {
+            let admin = app.service.admin(&caller.principal, &client)?;
+            let unknown = || Refusal::BadRequest("User not found");
+            let other: UserId = other.parse().map_err(|_| unknown())?;
+            let revoked = revoke_all_of(&app, &admin, other, &cookies).await;
+            let not_found = |error: Error| if matches!(error, Error::NotFound) { unknown() } else { error.into() };
+            (other, revoked.map_err(not_found)?)
+        }
+    };
     let shown = LoggedOut { message: format!("User {user} has been logged out!"), success: true };
     Ok(with_cookies(json(StatusCode::OK, &shown), cookies))
 }

@@ -13,7 +13,7 @@ use crate::domain::id::UserId;
 use crate::domain::one_time::{LIFETIME, OneTimePassword};
 use crate::domain::user::{Account, User};
 use crate::http::brand::Brand;
-use crate::http::logout::CookieSessions;
+use crate::http::logout::revoke_all_of;
 use crate::http::pages::dialect::Pages;
 use crate::http::pages::logout::{SIGNED_OUT, signed_out};
 use crate::http::pages::render::{Reader, page, see_other};
@@ -224,9 +224,7 @@ async fn done(
             (_, None) => Err(Error::Bug("no one-time password was made up".into())),
         },
         Act::SignOut => {
-            let in_cookies = CookieSessions::from_cookies(cookies, app).await?;
-            let ended = powers.revoke_sessions_of(id).await?;
-            let lines = in_cookies.cleared(|live| live.user_id() == id, app);
+            let (ended, lines) = revoke_all_of(app, &powers, id, cookies).await?;
             if id == administrator.principal.user_id() {
                 return Ok(signed_out(SIGNED_OUT, lines));
             }

@@ -17,14 +17,13 @@ use crate::http::pages::render::{Reader, page};
 use crate::http::pages::texts::Texts;
 use crate::http::refusal::{Answer, FieldError};
 use crate::http::request::fields::Fields;
+use crate::http::request::page::EVENTS;
 use crate::http::request::state::App;
 use crate::service::Error;
 use crate::service::admin::Admin;
 use crate::store::{EventFilter, EventNumber, StoredEvent};
 
 const PATH: &str = "/admin/events";
-/// The list that a cursor is of.
-const LIST: &str = "events";
 
 #[derive(Template)]
 #[template(path = "admin/events.html", config = ".askama.toml")]
@@ -147,7 +146,7 @@ struct Unfit(StatusCode, &'static str);
 pub async fn list(State(app): State<App>, reader: Reader, administrator: Administrator, uri: Uri) -> Answer<Pages> {
     let t = reader.t;
     let mut query = Fields::from_query(uri.query())?;
-    let wanted = lists::Asked::read(&mut query, LIST, &app)?;
+    let wanted = lists::Asked::read(&mut query, EVENTS, &app)?;
     let before = wanted.page.place(|place| place.parse().ok().map(EventNumber))?;
     let asked = Asked::read(&mut query)?;
     let mut shown = List {
@@ -178,7 +177,7 @@ pub async fn list(State(app): State<App>, reader: Reader, administrator: Adminis
             Err(error) => return Err(error.into()),
         };
     }
-    let next = found.next.map(|EventNumber(next)| app.service.cursors().seal(LIST, &next.to_string()));
+    let next = found.next.map(|EventNumber(next)| app.service.cursors().seal(EVENTS, &next.to_string()));
     let now = app.service.now();
     shown.rows = found.events.iter().map(|event| Row::new(event, now, t)).collect();
     shown.pages = wanted.ways(PATH, &asked.pairs(), next.as_deref(), shown.rows.len());

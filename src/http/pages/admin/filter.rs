@@ -1,15 +1,12 @@
 //! Which sessions of all users are asked for, as it stands in the address of a page.
 
-use super::lists::{NoTime, address, local, text, time};
+use super::lists::{address, local, text, time};
 use crate::http::pages::texts::Texts;
 use crate::http::refusal::FieldError;
 use crate::http::request::fields::Fields;
 use crate::service::Error;
 use crate::service::admin::Admin;
-use crate::service::selection::SessionFilter;
-
-/// The most characters of a part of a `User-Agent`.
-const LONGEST_PART: usize = 512;
+use crate::service::selection::{Condition, Meant, WrittenFilter};
 
 /// A filter as it is filled in.
 #[derive(Debug)]
@@ -18,17 +15,6 @@ pub struct Asked {
     pub ip: String,
     pub user_agent: String,
     pub before: String,
-}
-
-/// What a filter that was filled in comes to.
-#[derive(Debug)]
-pub enum Meant {
-    /// These sessions.
-    Sessions(SessionFilter),
-    /// None, since there is no such user.
-    NoSuchUser,
-    /// Nothing, for the reason in the sentence.
-    Unfit(&'static str),
 }
 
 impl Asked {
@@ -78,26 +64,24 @@ impl Asked {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn meant(&self, powers: &Admin<'_>, t: &'static Texts) -> Result<Meant, Error> {
-        let network = match SessionFilter::network(&self.ip) {
-            None if !self.ip.is_empty() => return Ok(Meant::Unfit(t.admin.bad_network)),
-            network => network,
+    pub async fn meant(&self, powers: &Admin<'_>) -> Result<Meant, Error> {
+        let filled_in = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let Self { user, ip, user_agent, before } = self;
+        let written = WrittenFilter {
+            user: filled_in(user),
+            ip: filled_in(ip),
+            user_agent: filled_in(user_agent),
+            before: filled_in(before),
         };
-        if self.user_agent.chars().nth(LONGEST_PART).is_some() {
-            return Ok(Meant::Unfit(t.admin.too_long));
-        }
-        let before = match time(&self.before) {
-            Ok(before) => before,
-            Err(NoTime) => return Ok(Meant::Unfit(t.admin.bad_time)),
-        };
-        let user = match self.user.as_str() {
-            "" => None,
-            user => match powers.find(user).await? {
-                Some(user) => Some(user),
-                None => return Ok(Meant::NoSuchUser),
-            },
-        };
-        let user_agent = Some(self.user_agent.clone()).filter(|part| !part.is_empty());
-        Ok(Meant::Sessions(SessionFilter { user, network, user_agent, before }))
+        powers.session_filter(written, |text| time(text).ok().flatten()).await
+    }
+}
+
+/// What is said of a condition that cannot be used.
+pub const fn unfit(condition: Condition, t: &Texts) -> &'static str {
+    match condition {
+        Condition::Network => t.admin.bad_network,
+        Condition::UserAgent => t.admin.too_long,
+        Condition::Before => t.admin.bad_time,
     }
 }

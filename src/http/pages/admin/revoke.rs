@@ -6,7 +6,7 @@ use http::{StatusCode, Uri};
 
 use super::administrator::Administrator;
 use super::ask::Ask;
-use super::filter::{Asked, Meant};
+use super::filter::Asked;
 use super::lists::address;
 use super::words;
 use crate::http::pages::dialect::Pages;
@@ -19,7 +19,7 @@ use crate::http::request::state::App;
 use crate::service::Error;
 use crate::service::admin::Admin;
 use crate::service::error::Conflict;
-use crate::service::selection::SessionFilter;
+use crate::service::selection::{Meant, SessionFilter};
 
 const LIST: &str = "/admin/sessions";
 
@@ -31,11 +31,11 @@ struct Wanted {
 
 impl Wanted {
     /// Reads it; `Err` leads to the list, which says what is wrong with the filter. Every session has to be meant.
-    async fn read(uri: &Uri, powers: &Admin<'_>, t: &'static Texts) -> Result<Result<Self, Response>, Refused<Pages>> {
+    async fn read(uri: &Uri, powers: &Admin<'_>) -> Result<Result<Self, Response>, Refused<Pages>> {
         let mut query = Fields::from_query(uri.query())?;
         let (asked, all) = (Asked::read(&mut query)?, query.flag("all")?);
         if all == asked.is_empty()
-            && let Meant::Sessions(filter) = asked.meant(powers, t).await?
+            && let Meant::Sessions(filter) = asked.meant(powers).await?
         {
             return Ok(Ok(Self { asked, filter }));
         }
@@ -46,7 +46,7 @@ impl Wanted {
 /// `GET /admin/sessions/revoke`: says how many there are.
 pub async fn ask(State(app): State<App>, reader: Reader, administrator: Administrator, uri: Uri) -> Answer<Pages> {
     let powers = administrator.powers(&app)?;
-    match Wanted::read(&uri, &powers, reader.t).await? {
+    match Wanted::read(&uri, &powers).await? {
         Ok(wanted) => Ok(question(&app, reader.t, &powers, &wanted, StatusCode::OK, None).await?),
         Err(to_list) => Ok(to_list),
     }
@@ -97,7 +97,7 @@ pub async fn revoke(
     let powers = administrator.powers(&app)?;
     let mut fields = body.form()?;
     let expected = fields.number("expect")?;
-    let wanted = match Wanted::read(&uri, &powers, reader.t).await? {
+    let wanted = match Wanted::read(&uri, &powers).await? {
         Ok(wanted) => wanted,
         Err(to_list) => return Ok(to_list),
     };

@@ -5,7 +5,7 @@ use axum::extract::State;
 use http::{StatusCode, Uri};
 
 use super::administrator::Administrator;
-use super::filter::{Asked, Meant};
+use super::filter::{Asked, unfit};
 use super::lists::{self, Ways};
 use super::user::revoke_one;
 use super::words;
@@ -21,13 +21,13 @@ use crate::http::refusal::Answer;
 use crate::http::request::body::Payload;
 use crate::http::request::credential::Cookies;
 use crate::http::request::fields::Fields;
+use crate::http::request::page::SESSIONS;
 use crate::http::request::state::App;
+use crate::service::selection::Meant;
 use crate::store::ListedSession;
 
 const PATH: &str = "/admin/sessions";
 const REVOKE: &str = "/admin/sessions/revoke";
-/// The list that a cursor is of.
-const LIST: &str = "sessions of all users";
 
 #[derive(Template)]
 #[template(path = "admin/sessions.html", config = ".askama.toml")]
@@ -69,7 +69,7 @@ impl<'r> Row<'r> {
 pub async fn list(State(app): State<App>, reader: Reader, administrator: Administrator, uri: Uri) -> Answer<Pages> {
     let t = reader.t;
     let mut query = Fields::from_query(uri.query())?;
-    let wanted = lists::Asked::read(&mut query, LIST, &app)?;
+    let wanted = lists::Asked::read(&mut query, SESSIONS, &app)?;
     let before = wanted.page.place(|place| place.parse().ok())?;
     let asked = Asked::read(&mut query)?;
     let mut shown = List {
@@ -85,19 +85,19 @@ pub async fn list(State(app): State<App>, reader: Reader, administrator: Adminis
         pages: Ways::default(),
     };
     let powers = administrator.powers(&app)?;
-    let filter = match asked.meant(&powers, t).await? {
+    let filter = match asked.meant(&powers).await? {
         Meant::Sessions(filter) => filter,
         Meant::NoSuchUser => {
             shown.error = Some(t.admin.no_such_user);
             return Ok(page(StatusCode::OK, &shown));
         }
-        Meant::Unfit(why) => {
-            shown.error = Some(why);
+        Meant::Unfit(condition) => {
+            shown.error = Some(unfit(condition, t));
             return Ok(page(StatusCode::UNPROCESSABLE_ENTITY, &shown));
         }
     };
     let found = powers.sessions(&filter, before, wanted.page.limit).await?;
-    let next = found.next.map(|next| app.service.cursors().seal(LIST, &next.to_string()));
+    let next = found.next.map(|next| app.service.cursors().seal(SESSIONS, &next.to_string()));
     let (current, now) = (administrator.principal.session_id(), app.service.now());
     shown.rows = found.sessions.iter().map(|listed| Row::new(listed, current, now, t)).collect();
     shown.pages = wanted.ways(PATH, &asked.pairs(), next.as_deref(), shown.rows.len());

@@ -14,7 +14,7 @@ use crate::domain::id::SessionId;
 use crate::domain::text::Email;
 use crate::domain::user::Account;
 use crate::http::brand::Brand;
-use crate::http::logout::CookieSessions;
+use crate::http::logout::revoke_any;
 use crate::http::pages::again;
 use crate::http::pages::card::{Card, Time};
 use crate::http::pages::dialect::Pages;
@@ -209,13 +209,11 @@ pub async fn revoke_one(
     back: &str,
 ) -> Result<Response, Error> {
     let session: SessionId = session.parse().map_err(|_| Error::NotFound)?;
-    let in_cookies = CookieSessions::from_cookies(cookies, app).await?;
-    let ended = match administrator.powers(app)?.revoke_session(session).await {
-        Ok(()) => "1",
-        Err(Error::NotFound) => "0",
+    let (ended, lines) = match revoke_any(app, &administrator.powers(app)?, session, cookies).await {
+        Ok(lines) => (1, lines),
+        Err(Error::NotFound) => (0, Vec::new()),
         Err(error) => return Err(error),
     };
-    let lines = in_cookies.cleared(|live| live.session_id() == session, app);
     if session == administrator.principal.session_id() {
         return Ok(signed_out(SIGNED_OUT, lines));
     }

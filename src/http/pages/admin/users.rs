@@ -19,14 +19,11 @@ use crate::http::pages::render::{Reader, page};
 use crate::http::pages::texts::Texts;
 use crate::http::refusal::Answer;
 use crate::http::request::fields::Fields;
-use crate::http::request::page::{read_user_place, write_user_place};
+use crate::http::request::page::{USERS, read_user_place, write_user_place};
 use crate::http::request::state::App;
+use crate::service::admin::LONGEST_SEARCH;
 
 const PATH: &str = "/admin/users";
-/// The list that a cursor is of.
-const LIST: &str = "users";
-/// The most characters of what is searched for.
-const LONGEST_SEARCH: usize = 256;
 
 #[derive(Template)]
 #[template(path = "admin/users.html", config = ".askama.toml")]
@@ -69,7 +66,7 @@ pub async fn list(State(app): State<App>, reader: Reader, administrator: Adminis
     let t = reader.t;
     let mut query = Fields::from_query(uri.query())?;
     let q = text(&mut query, "q")?;
-    let asked = lists::Asked::read(&mut query, LIST, &app)?;
+    let asked = lists::Asked::read(&mut query, USERS, &app)?;
     let after = asked.page.place(read_user_place)?;
     let mut shown = List {
         t,
@@ -87,7 +84,7 @@ pub async fn list(State(app): State<App>, reader: Reader, administrator: Adminis
     }
     let part = Some(q.as_str()).filter(|q| !q.is_empty());
     let found = administrator.powers(&app)?.users(part, after, asked.page.limit).await?;
-    let next = found.next.map(|next| app.service.cursors().seal(LIST, &write_user_place(next)));
+    let next = found.next.map(|next| app.service.cursors().seal(USERS, &write_user_place(next)));
     let (oneself, now) = (administrator.principal.user_id(), app.service.now());
     shown.rows = found.users.iter().map(|account| Row::new(account, oneself, now, t)).collect();
     shown.pages = asked.ways(PATH, &[("q", &q)], next.as_deref(), shown.rows.len());

@@ -9,7 +9,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::throttle::{Counter, Tally, ThrottleKey};
 
-/// Counts a try on every counter, unless one of them says that it must wait.
+/// Counts a try on every counter, unless it must wait by one of them.
 pub(crate) struct Book(pub Vec<Counter>);
 
 impl Operation for Book {
@@ -22,7 +22,7 @@ impl Operation for Book {
             before.push((counter, tally(transaction, counter.key).await?));
         }
         let waits = |tally: &Option<Tally>| tally.is_some_and(|tally| tally.until > at);
-        let asked = before.iter().filter(|(counter, tally)| counter.counted.says_no() && waits(tally));
+        let asked = before.iter().filter(|(counter, tally)| counter.counted.refuses() && waits(tally));
         if let Some(until) = asked.filter_map(|(_, tally)| tally.map(|tally| tally.until)).max() {
             return Ok(Booked::Waiting { until });
         }
@@ -150,8 +150,8 @@ mod tests {
     use crate::domain::throttle::Counted;
 
     #[test]
-    fn the_numbers_in_the_statements_are_those_of_an_account_of_codes_and_of_what_says_no() {
+    fn the_numbers_in_the_statements_are_those_of_an_account_of_codes_and_of_what_refuses() {
         assert_eq!((Counted::Account.number(), Counted::Code.number()), (3, 5));
-        assert!(Counted::ALL.iter().all(|counted| counted.says_no() == [0, 1, 2, 5].contains(&counted.number())));
+        assert!(Counted::ALL.iter().all(|counted| counted.refuses() == [0, 1, 2, 5].contains(&counted.number())));
     }
 }

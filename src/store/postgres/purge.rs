@@ -1,0 +1,87 @@
+//! Deletes what is out of date, a batch at a time.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use sqlx::{FromRow, query, query_as};
+
+use super::super::Result;
+use super::pool::Pool;
+use crate::domain::clock::Timestamp;
+
+/// How far the purges under way have deleted.
+pub(super) struct Purges {
+    /// The absolute expiry of sessions.
+    sessions: AtomicI64,
+    /// The number of events.
+    events: AtomicI64,
+}
+
+/// How many rows were deleted, and the last one's key.
+#[derive(FromRow)]
+struct Gone {
+    deleted: i64,
+    last: Option<i64>,
+}
+
+impl Purges {
+    /// None has deleted anything yet.
+    pub(super) const fn new() -> Self {
+        Self { sessions: AtomicI64::new(i64::MIN), events: AtomicI64::new(0) }
+    }
+
+    /// Deletes sessions that expired before a time, and what nothing needs any more: entries of the log, enrolments, and
+    /// logins that waited for a code. Returns how many sessions.
+    pub(super) async fn sessions(&self, pool: &Pool, before: Timestamp, limit: u32) -> Result<u64> {
+        // Every replica purges, and skips the rows that another one is deleting. A batch goes on where the last one ended:
+        // the index leads through what is deleted until it is vacuumed.
+        let sessions = query_as(
+            "WITH gone AS (
+                 DELETE FROM sessions WHERE number = ANY (ARRAY
+                     (SELECT number FROM sessions WHERE expires_at >= $1 AND expires_at < $2
+                      ORDER BY expires_at LIMIT $3 FOR UPDATE SKIP LOCKED))
+                 RETURNING expires_at)
+             SELECT count(*) AS deleted, max(expires_at) AS last FROM gone",
+        );
+        let sessions = sessions.bind(self.sessions.load(Ordering::Relaxed)).bind(before).bind(i64::from(limit));
+        let Gone { deleted, last } = pool.with(async |c| c.one(sessions, "a count has no row").await).await?;
+        let all_gone = deleted < i64::from(limit);
+        self.sessions.store(last.filter(|_| !all_gone).unwrap_or(i64::MIN), Ordering::Relaxed);
+        // Entries that a replica has not applied yet are kept, or it would have to clear its cache.
+        let entries = query(
+            "DELETE FROM revocations WHERE seq = ANY (ARRAY
+                 (SELECT seq FROM revocations
+                  WHERE at < $1 AND seq <= (SELECT coalesce(min(applied), 9223372036854775807) FROM replicas)
+                  ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED))",
+        );
+        pool.execute(entries.bind(before).bind(i64::from(limit))).await?;
+        for sql in [
+            "DELETE FROM pending_logins WHERE token_hash = ANY (ARRAY
+                 (SELECT token_hash FROM pending_logins WHERE expires_at < $1
+                  ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
+            "DELETE FROM second_factor_enrolments WHERE user_id = ANY (ARRAY
+                 (SELECT user_id FROM second_factor_enrolments WHERE started_at < $1
+                  ORDER BY started_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
+        ] {
+            pool.execute(query(sql).bind(before).bind(i64::from(limit))).await?;
+        }
+        Ok(u64::try_from(deleted).unwrap_or_default())
+    }
+
+    /// Deletes events from before a time; returns how many.
+    pub(super) async fn events(&self, pool: &Pool, before: Timestamp, limit: u32) -> Result<u64> {
+        // They are numbered in the order in which they were written, give or take moments.
+        let events = query_as(
+            "WITH gone AS (
+                 DELETE FROM events WHERE number = ANY (ARRAY
+                     (SELECT number FROM events WHERE number > $1 ORDER BY number LIMIT $3 FOR UPDATE SKIP LOCKED))
+                     AND at < $2
+                 RETURNING number)
+             SELECT count(*) AS deleted, max(number) AS last FROM gone",
+        );
+        let events = events.bind(self.events.load(Ordering::Relaxed)).bind(before).bind(i64::from(limit));
+        let Gone { deleted, last } = pool.with(async |c| c.one(events, "a count has no row").await).await?;
+        let all_gone = deleted < i64::from(limit);
+        self.events.store(last.filter(|_| !all_gone).unwrap_or_default(), Ordering::Relaxed);
+        Ok(u64::try_from(deleted).unwrap_or_default())
+    }
+}

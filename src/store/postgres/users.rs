@@ -1,0 +1,106 @@
+//! Looks users up: what they log in with, and what is known of them.
+
+use sqlx::query_as;
+
+use super::super::Result;
+use super::super::rows::{AccountRow, CredentialsRow, UserRow};
+use super::pool::Pool;
+use crate::domain::clock::Timestamp;
+use crate::domain::id::UserId;
+use crate::domain::password::PasswordHash;
+use crate::domain::text::LoginName;
+use crate::domain::user::{Account, Credentials, User};
+
+/// The columns of an account.
+const ACCOUNT: &str = "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+         updated_at AS user_updated_at, must_change_password, last_login_at,
+         EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
+     FROM users WHERE id = $1 AND deleted_at IS NULL";
+
+/// What a name that was typed logs in with, if a user has it.
+pub(super) async fn credentials(readers: &Pool, name: &LoginName) -> Result<Option<Credentials>> {
+    let (username, email) = match name {
+        LoginName::Username(key) => (Some(key.clone()), None),
+        LoginName::Email(key) => (None, Some(key.clone())),
+        LoginName::Impossible(_) => return Ok(None),
+    };
+    let credentials = query_as(
+        "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+             updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
+         FROM users WHERE username_key = $1 OR email_key = $2",
+    );
+    let found: Option<CredentialsRow> = readers.row(credentials.bind(username).bind(email)).await?;
+    Ok(found.map(Credentials::from))
+}
+
+/// What a user logs in with.
+pub(super) async fn credentials_of(readers: &Pool, user: UserId) -> Result<Option<Credentials>> {
+    let credentials = query_as(
+        "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+             updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
+         FROM users WHERE id = $1 AND deleted_at IS NULL",
+    );
+    let found: Option<CredentialsRow> = readers.row(credentials.bind(user)).await?;
+    Ok(found.map(Credentials::from))
+}
+
+/// The same of some users, by their ids.
+pub(super) async fn credentials_after(readers: &Pool, user: Option<UserId>, limit: u32) -> Result<Vec<Credentials>> {
+    let credentials = query_as(
+        "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+             updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
+         FROM users WHERE deleted_at IS NULL AND id > coalesce($1, '') ORDER BY id LIMIT $2",
+    );
+    let credentials = credentials.bind(user).bind(i64::from(limit));
+    let found: Vec<CredentialsRow> = readers.rows(credentials).await?;
+    Ok(found.into_iter().map(Credentials::from).collect())
+}
+
+/// The first hash of the kinds that were made elsewhere, from a text on.
+pub(super) async fn foreign_hash(readers: &Pool, from: &str) -> Result<Option<PasswordHash>> {
+    // These operators compare bytes. The first condition is that of the index.
+    let first = query_as(
+        "SELECT password_hash FROM users WHERE password_hash ~>=~ 'a' AND password_hash ~>=~ $1
+         ORDER BY password_hash USING ~<~ LIMIT 1",
+    );
+    let found: Option<(PasswordHash,)> = readers.row(first.bind(from.to_owned())).await?;
+    Ok(found.map(|(hash,)| hash))
+}
+
+/// Whether there is any user, also one who was deleted.
+pub(super) async fn has_users(readers: &Pool) -> Result<bool> {
+    let any: Option<(bool,)> = readers.row(query_as("SELECT EXISTS (SELECT 1 FROM users)")).await?;
+    Ok(any.is_some_and(|(any,)| any))
+}
+
+/// Every user, by username.
+pub(super) async fn users(readers: &Pool) -> Result<Vec<User>> {
+    let users = query_as(
+        "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+             updated_at AS user_updated_at
+         FROM users WHERE deleted_at IS NULL ORDER BY username_key",
+    );
+    let users: Vec<UserRow> = readers.rows(users).await?;
+    Ok(users.into_iter().map(User::from).collect())
+}
+
+/// A user as administrators see them.
+pub(super) async fn account(readers: &Pool, user: UserId) -> Result<Option<Account>> {
+    let found: Option<AccountRow> = readers.row(query_as(ACCOUNT).bind(user)).await?;
+    Ok(found.map(Account::from))
+}
+
+/// Some users in the order in which they were made.
+pub(super) async fn accounts(readers: &Pool, after: Option<(Timestamp, UserId)>, limit: u32) -> Result<Vec<Account>> {
+    let accounts = query_as(
+        "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+             updated_at AS user_updated_at, must_change_password, last_login_at,
+             EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
+         FROM users WHERE deleted_at IS NULL AND (created_at, id) > ($1, $2)
+         ORDER BY created_at, id LIMIT $3",
+    );
+    let (at, id) = after.map_or((Timestamp::MIN, String::new()), |(at, id)| (at, id.to_string()));
+    let accounts = accounts.bind(at).bind(id).bind(i64::from(limit));
+    let accounts: Vec<AccountRow> = readers.rows(accounts).await?;
+    Ok(accounts.into_iter().map(Account::from).collect())
+}
