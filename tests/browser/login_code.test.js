@@ -8,6 +8,8 @@ import {
   field,
   hasLostAccess,
   isAt,
+  link,
+  loads,
   pressButton,
   scenario,
   sendLogin,
@@ -173,6 +175,18 @@ scenario('a login that waits no more begins again, and knows where to return to'
   assert.equal(await person.cookie(service.url), undefined);
   await sendLogin(page, user);
   await enter(page, await app.code());
+  isAt(page, service.url + returnTo);
+});
+
+scenario('the way back from the code to the password knows where to return to', async (open) => {
+  const { user } = await addUser();
+  const other = service.addUser();
+  const { page } = await open();
+  const returnTo = '/password?a=%26';
+  await page.goto(loginPage(returnTo));
+  await sendLogin(page, user);
+  await loads(page, link(page, 'Back to sign in').click());
+  await sendLogin(page, other);
   isAt(page, service.url + returnTo);
 });
 
