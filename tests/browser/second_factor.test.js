@@ -144,6 +144,30 @@ scenario('the secret can be scanned and typed, and password managers know the fi
   assert.deepEqual(await attributes('code', 'inputmode', 'autocomplete', 'autocapitalize'), [null, 'one-time-code', 'none']);
 });
 
+scenario('recovery codes are printed dark on light, and a secret is not printed', { scripts: [true] }, async (open) => {
+  const user = service.addUser();
+  const person = await open({ colorScheme: 'dark' });
+  const { page } = person;
+  /** What can be seen on paper of some elements, and in which colours. */
+  const printed = async (selector) => {
+    await page.emulateMedia({ media: 'print' });
+    const seen = [];
+    for (const element of await page.locator(selector).all()) {
+      if (!(await element.isVisible())) continue;
+      seen.push(await element.evaluate((shown) => [getComputedStyle(shown).color, getComputedStyle(shown).backgroundColor]));
+    }
+    await page.emulateMedia({ media: 'screen' });
+    return seen;
+  };
+  await signIn(person, service, user);
+  await ask(page, SET_UP, user);
+  assert.deepEqual(await printed('.secret, .qr'), []);
+  await enter(page, await authenticator(await secret(page)).code(), 'Switch on');
+  const onPaper = ['rgb(0, 0, 0)', 'rgba(0, 0, 0, 0)'];
+  assert.deepEqual(await printed('.card, .codes code'), Array(11).fill(onPaper));
+  assert.deepEqual(await printed('.button, .notice'), []);
+});
+
 scenario('the Back button shows neither the secret nor the codes after signing out', async (open) => {
   const user = service.addUser();
   const person = await open();
