@@ -83,6 +83,9 @@ export function canBeUsedByEverybody(pages, addUser) {
             assert.deepEqual(await overflow(page), [], how);
           }
         }
+        // Tables are narrowest before they become cards.
+        await page.setViewportSize({ width: 820, height: 800 });
+        assert.deepEqual(await overflow(page), [], '820 px');
         await page.emulateMedia({ reducedMotion: 'reduce' });
         assert.deepEqual(await moving(page), []);
         await page.emulateMedia({ forcedColors: 'active' });
