@@ -78,5 +78,7 @@ impl Asset {
 
 /// What comes behind the stylesheet for an accent of the operator's.
 fn colored(Accent { light, dark }: Accent) -> String {
-    format!(":root {{ --accent: {light}; }}\n@media (prefers-color-scheme: dark) {{ :root {{ --accent: {dark}; }} }}\n")
+    format!(
+        ":root {{ --accent: {light}; }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ --accent: {dark}; }} }}\n"
+    )
 }

@@ -1,6 +1,7 @@
 // Everything by keyboard, with the focus always in sight.
 import assert from 'node:assert/strict';
-import { FIREFOX, SAFARI, USER_AGENTS, isAt, loads, scenario, startService, until } from './support.js';
+import { authenticator } from './authenticator.js';
+import { FIREFOX, SAFARI, USER_AGENTS, isAt, loads, scenario, signIn, startService, until } from './support.js';
 
 const service = await startService();
 
@@ -108,5 +109,59 @@ for (const [width, height] of [
     await type(page, /^password$/, next);
     await press(page, 'Enter');
     isAt(page, `${service.url}/sessions`);
+  });
+
+  scenario(`a person with a keyboard sets up a second factor in a window of ${width} px, and uses it`, async (open) => {
+    const user = service.addUser();
+    const person = await open({ viewport: { width, height } });
+    const { page } = person;
+    person.expect(/status of 401/);
+    const isAnnounced = () => page.getByRole('alert').evaluate((element) => element === document.activeElement);
+
+    await signIn(person, service, user);
+    await tabTo(page, /^Second factor$/);
+    await press(page, 'Enter');
+    await type(page, /^current_password$/, user.password);
+    await press(page, 'Enter');
+    const app = authenticator(await page.locator('.secret').innerText());
+    await type(page, /^code$/, app.wrongCode());
+    await press(page, 'Enter');
+    assert.ok(await isAnnounced());
+    await type(page, /^code$/, await app.code());
+    await tabTo(page, /^Switch on$/);
+    await press(page, 'Space');
+    const [paper] = await page.locator('.codes li').allInnerTexts();
+    await tabTo(page, /^I have kept them$/);
+    await press(page, 'Enter');
+    isAt(page, `${service.url}/sessions`);
+
+    await page.goto(`${service.url}/second-factor`);
+    await type(page, /^current_password$/, user.password);
+    await type(page, /^code$/, await app.code());
+    await press(page, 'Enter');
+    assert.equal(await page.locator('.secret').count(), 1, 'the Enter key does what changes nothing yet');
+    await tabTo(page, /^Cancel$/);
+    await press(page, 'Enter');
+    isAt(page, `${service.url}/second-factor`);
+
+    await person.context.clearCookies();
+    await page.goto(`${service.url}/login`);
+    await type(page, /^username$/, user.username);
+    await type(page, /^password$/, user.password);
+    await press(page, 'Enter');
+    await type(page, /^code$/, app.wrongCode());
+    await tabTo(page, /^Sign in$/);
+    await press(page, 'Space');
+    assert.ok(await isAnnounced());
+    await type(page, /^code$/, paper.toLowerCase());
+    await press(page, 'Enter');
+    isAt(page, `${service.url}/sessions`);
+
+    await page.goto(`${service.url}/second-factor`);
+    await type(page, /^current_password$/, user.password);
+    await type(page, /^code$/, await app.code());
+    await tabTo(page, /^Switch off$/);
+    await press(page, 'Space');
+    assert.match(await page.getByRole('status').innerText(), /second factor is off/);
   });
 }

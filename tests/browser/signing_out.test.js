@@ -6,6 +6,7 @@ import {
   button,
   followLink,
   hasLostAccess,
+  hasNothingBehind,
   isAt,
   link,
   loads,
@@ -13,7 +14,6 @@ import {
   scenario,
   signIn,
   startService,
-  until,
 } from './support.js';
 
 const service = await startService();
@@ -48,22 +48,6 @@ scenario('a page that still asks ends up at the login page, too', async (open) =
   await late.goto(`${service.url}/logout`);
   isAt(late, `${service.url}/login`);
 });
-
-/** Goes back as far as the browser can, and looks at each page that it shows. */
-async function hasNothingBehind({ context, page }, secrets) {
-  const devtools = await context.newCDPSession(page);
-  const index = async () => (await devtools.send('Page.getNavigationHistory').catch(() => ({}))).currentIndex;
-  const last = await index();
-  assert.ok(last >= 3, 'there is something to go back to');
-  // The first entry is the empty page of a new tab.
-  for (let entry = last - 1; entry > 0; entry -= 1) {
-    // The browser may show what it kept without loading it, so there is no `load` to wait for.
-    await page.goBack({ waitUntil: 'commit' });
-    await until('the browser goes back', async () => (await index()) === entry);
-    const html = await until('the page stands still', () => page.content().catch(() => ''));
-    for (const secret of secrets) assert.ok(!html.includes(secret), `${page.url()} shows ${secret}`);
-  }
-}
 
 scenario('the Back button shows nothing of a person whose session was ended elsewhere', async (open) => {
   const user = service.addUser();

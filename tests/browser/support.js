@@ -8,6 +8,7 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { startSessiond, startStub } from '../../clients/js/test/servers.js';
+import { authenticator } from './authenticator.js';
 
 export const requireModule = createRequire(`${process.env.MODULES}/`);
 const { chromium } = requireModule('playwright-core');
@@ -153,20 +154,32 @@ export async function startService({ host = 'localhost', port, ...settings } = {
     if (token) headers.Authorization = `Bearer ${token}`;
     return fetch(`${server.url}${route}`, { method: body ? 'POST' : 'GET', headers, body: body && JSON.stringify(body) });
   };
+  const change = async (route, options) => {
+    const response = await call(route, options);
+    assert.equal(response.status, 200);
+    return response.json();
+  };
+  /** Signs a user in without a browser. */
+  const logIn = async (user, userAgent) =>
+    (await change('/api/v1/auth/login', { userAgent, body: { ...user, transport: 'token' } })).token;
+  /** Ends a session without a browser. */
+  const logOut = (token) => change('/api/v1/auth/logout', { token, body: {} });
   return {
     url: `http://${host}:${listening}`,
     port: listening,
     addUser: () => server.addUser(),
     resetPassword: (user) => server.resetPassword(user),
-    /** Signs a user in without a browser. */
-    async logIn(user, userAgent) {
-      const response = await call('/api/v1/auth/login', { userAgent, body: { ...user, transport: 'token' } });
-      assert.equal(response.status, 200);
-      return (await response.json()).token;
-    },
-    /** Ends a session without a browser. */
-    async logOut(token) {
-      assert.equal((await call('/api/v1/auth/logout', { token, body: {} })).status, 200);
+    logIn,
+    logOut,
+    /** Sets up a user's second factor without a browser. Nobody is signed in afterwards. */
+    async setUpSecondFactor(user) {
+      const route = '/api/v1/auth/second-factor';
+      const token = await logIn(user);
+      const { enrolment, secret } = await change(route, { token, body: { current_password: user.password } });
+      const app = authenticator(secret);
+      const confirmed = await change(`${route}/confirm`, { token, body: { enrolment, code: await app.code() } });
+      await logOut(confirmed.token);
+      return { app, recoveryCodes: confirmed.recovery_codes };
     },
     async isLive(token) {
       const { status } = await call('/verify', { token });
@@ -250,6 +263,23 @@ export async function hasLostAccess({ page }, service) {
   await page.goto(`${service.url}/sessions`);
   assert.equal(new URL(page.url()).pathname, '/login');
   assert.ok(await button(page, 'Sign in').isVisible());
+}
+
+/** Goes back as far as the browser can, and looks at each page that it shows. */
+export async function hasNothingBehind({ context, page }, secrets) {
+  const devtools = await context.newCDPSession(page);
+  const index = async () => (await devtools.send('Page.getNavigationHistory').catch(() => ({}))).currentIndex;
+  const last = await index();
+  assert.ok(last >= 3, 'there is something to go back to');
+  // The first entry is the empty page of a new tab.
+  for (let entry = last - 1; entry > 0; entry -= 1) {
+    // The browser may show what it kept without loading it, so there is no `load` to wait for. It asks before it sends a form
+    // again, and shows a page of its own meanwhile.
+    await page.goBack({ waitUntil: 'commit' }).catch(({ message }) => assert.match(message, /net::ERR_CACHE_MISS/));
+    await until('the browser goes back', async () => (await index()) === entry);
+    const html = await until('the page stands still', () => page.content().catch(() => ''));
+    for (const secret of secrets) assert.ok(!html.includes(secret), `${page.url()} shows ${secret}`);
+  }
 }
 
 /** The card of one session in the list. */

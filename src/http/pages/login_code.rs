@@ -30,6 +30,14 @@ struct Form<'f> {
     brand: &'f Brand,
     error: Option<Cow<'static, str>>,
     return_to: &'f str,
+    /// The page that asks for the password again.
+    back: String,
+}
+
+impl<'f> Form<'f> {
+    fn new(reader: &Reader, app: &'f App, error: Option<Cow<'static, str>>, return_to: &'f str) -> Self {
+        Self { t: reader.t, brand: &app.brand, error, return_to, back: with_return_to("/login", return_to) }
+    }
 }
 
 /// `GET /login/code`: the form, if a login of this browser waits.
@@ -38,7 +46,7 @@ pub async fn form(State(app): State<App>, reader: Reader, headers: HeaderMap, ur
     if !app.service.waits_for_code(&app.cookie.waiting(&headers)).await? {
         return Ok(see_other(&with_return_to("/login", &return_to)));
     }
-    Ok(page(StatusCode::OK, &Form { t: reader.t, brand: &app.brand, error: None, return_to: &return_to }))
+    Ok(page(StatusCode::OK, &Form::new(&reader, &app, None, &return_to)))
 }
 
 /// `POST /login/code`.
@@ -54,9 +62,7 @@ pub async fn sign_in(
     let mut fields = body.form()?;
     let code = fields.optional_text("code")?.unwrap_or_default();
     let return_to = said(fields.optional_text("return_to")?);
-    let again = |status, error: Cow<'static, str>| {
-        page(status, &Form { t: reader.t, brand: &app.brand, error: Some(error), return_to: &return_to })
-    };
+    let again = |status, error: Cow<'static, str>| page(status, &Form::new(&reader, &app, Some(error), &return_to));
     let waiting = app.cookie.waiting(&headers);
     let login = LoginCode { waiting, code, replaces: cookies.tokens(), client, from };
     match app.service.complete_login(login).await {
