@@ -96,6 +96,8 @@ pub struct Reason {
     pub by: Actor,
     /// The session that asked for it. It must be live at the moment of the change.
     pub requested_by: Option<TokenHash>,
+    /// Whether the user of that session must be an administrator at that moment.
+    pub as_administrator: bool,
     /// The reason.
     pub why: Why,
     /// Where it was asked for from.

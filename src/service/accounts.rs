@@ -8,12 +8,14 @@ use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::id::UserId;
 use crate::domain::one_time::{self, OneTimePassword};
 use crate::domain::password::Typed;
-use crate::domain::revocation::{Reason, Why};
+use crate::domain::revocation::{Reason, Seq, Why};
 use crate::domain::text::{BadText, Email, LoginName, Name, Username};
 use crate::domain::token::TokenHash;
 use crate::domain::user::{Account, NewUser, OneTime, User, UserEdit};
 use crate::password::Verdict;
-use crate::store::{Added, Changed, Deleted, Edited, Initial, PasswordChange, Revoked, Selected, SelectedEnd, Target};
+use crate::store::{
+    Added, Addition, Changed, Deleted, Edited, Initial, PasswordChange, Revoked, Selected, SelectedEnd, Target,
+};
 
 /// How many sessions one transaction ends at most, so that others do not wait for it.
 const BATCH: usize = 500;
@@ -74,7 +76,8 @@ fn invalid(field: &'static str) -> impl Fn(BadText) -> Error {
 pub(super) struct Authority {
     /// The actor.
     pub(super) by: Actor,
-    /// The session that asks, which has to be live at the moment of each change.
+    /// The session of the administrator who asks. At the moment of each change it has to be live, and its user an
+    /// administrator.
     pub(super) requested_by: Option<TokenHash>,
     /// Where the act comes from.
     pub(super) origin: Origin,
@@ -82,7 +85,13 @@ pub(super) struct Authority {
 
 impl Authority {
     pub(super) fn because(&self, why: Why) -> Reason {
-        Reason { by: self.by, requested_by: self.requested_by, why, origin: self.origin.clone() }
+        Reason {
+            by: self.by,
+            requested_by: self.requested_by,
+            as_administrator: self.requested_by.is_some(),
+            why,
+            origin: self.origin.clone(),
+        }
     }
 
     /// Why a session ends that was ended on its own, and not by a change of its user.
@@ -107,9 +116,11 @@ impl Authority {
         let hash = service.hashed(service.parts.hasher.hash(hash).await)?;
         let one_time = made_up.as_ref().map(|_| service.one_time());
         let id = UserId::random(&*service.parts.entropy)?;
-        let password = Initial { hash, one_time };
-        match service.parts.store.add_user(id, user, password, self.by, self.origin.clone()).await? {
+        let lifts = service.limits.about_names(Some(&user.username), user.email.as_ref());
+        let addition = Addition { id, user, password: Initial { hash, one_time }, lifts };
+        match service.parts.store.add_user(addition, self.because(self.why_ended())).await? {
             Added::Yes(user) => Ok((user, made_up)),
+            Added::NoSession(seq) => self.refused(service, seq).await,
             Added::UsernameTaken => Err(Error::Conflict(Conflict::UsernameTaken)),
             Added::EmailTaken => Err(Error::Conflict(Conflict::EmailTaken)),
         }
@@ -118,13 +129,14 @@ impl Authority {
     /// Changes what is known of a user.
     pub(super) async fn edit(&self, service: &Service, user: UserId, edit: AccountEdit) -> Result<(Account, Revoked)> {
         let edit = edit.checked()?;
-        match service.parts.store.edit_user(user, edit, self.because(Why::Disabled)).await? {
+        let lifts = service.limits.about_names(edit.username.as_ref(), edit.email.as_ref().and_then(Option::as_ref));
+        match service.parts.store.edit_user(user, edit, lifts, self.because(Why::Disabled)).await? {
             Edited::Yes(account, revoked) => Ok((*account, revoked)),
             Edited::NoUser => Err(Error::NotFound),
             Edited::UsernameTaken => Err(Error::Conflict(Conflict::UsernameTaken)),
             Edited::EmailTaken => Err(Error::Conflict(Conflict::EmailTaken)),
             Edited::LastAdmin => Err(Error::Conflict(Conflict::LastAdmin)),
-            Edited::NoSession(seq) => service.no_session(seq).await,
+            Edited::NoSession(seq) => self.refused(service, seq).await,
         }
     }
 
@@ -134,7 +146,7 @@ impl Authority {
             Deleted::Yes(revoked) => Ok(revoked),
             Deleted::NoUser => Err(Error::NotFound),
             Deleted::LastAdmin => Err(Error::Conflict(Conflict::LastAdmin)),
-            Deleted::NoSession(seq) => service.no_session(seq).await,
+            Deleted::NoSession(seq) => self.refused(service, seq).await,
         }
     }
 
@@ -162,7 +174,7 @@ impl Authority {
         let lifts = service.limits.about(&known.user);
         let change = PasswordChange { user, hash, auth_epoch: None, proof: None, one_time, lifts, keep: None };
         let changed = parts.store.change_password(change, self.because(Why::Password)).await?;
-        let revoked = service.ended(changed).await?;
+        let revoked = self.ended(service, changed).await?;
         service.forget_first_password().await;
         Ok((revoked, made_up))
     }
@@ -176,7 +188,7 @@ impl Authority {
 
     /// Ends sessions.
     pub(super) async fn revoke(&self, service: &Service, target: Target) -> Result<Revoked> {
-        service.ended(service.parts.store.revoke(target, self.because(self.why_ended())).await?).await
+        self.ended(service, service.parts.store.revoke(target, self.because(self.why_ended())).await?).await
     }
 
     /// Ends those of `sessions` that are live, which is one event in the audit.
@@ -187,11 +199,32 @@ impl Authority {
             let end = service.parts.store.revoke_selected(selected, self.because(self.why_ended())).await?;
             let SelectedEnd { changed, event: counted } = end;
             event = counted;
-            let Revoked { sessions, seq } = service.ended(changed).await?;
+            let Revoked { sessions, seq } = self.ended(service, changed).await?;
             all.seq = all.seq.max(seq);
             all.sessions.extend(sessions);
         }
         Ok(all)
+    }
+
+    /// What a change has ended.
+    async fn ended(&self, service: &Service, changed: Changed) -> Result<Revoked> {
+        match changed {
+            Changed::Yes(revoked) => Ok(revoked),
+            Changed::Superseded | Changed::Unproven => Err(Error::NotFound),
+            Changed::NoSession(seq) => self.refused(service, seq).await,
+        }
+    }
+
+    /// Refuses what was asked for by a session that has ended, or whose user is no administrator any more.
+    pub(super) async fn refused<T>(&self, service: &Service, seq: Seq) -> Result<T> {
+        service.settled_as_read(seq).await?;
+        if let Actor::User(asker) = self.by
+            && let Some(known) = service.parts.store.credentials_of(asker).await?
+            && !known.user.admin
+        {
+            return Err(Error::Forbidden);
+        }
+        Err(Error::NoSession)
     }
 }
 
@@ -207,15 +240,6 @@ impl Service {
 
     fn one_time(&self) -> OneTime {
         OneTime { expires_at: Some(self.parts.clock.now().after(one_time::LIFETIME)) }
-    }
-
-    /// What a change has ended.
-    async fn ended(&self, changed: Changed) -> Result<Revoked> {
-        match changed {
-            Changed::Yes(revoked) => Ok(revoked),
-            Changed::Superseded | Changed::Unproven => Err(Error::NotFound),
-            Changed::NoSession(seq) => self.no_session(seq).await,
-        }
     }
 
     /// A user by id, username or e-mail address.

@@ -316,7 +316,7 @@ impl Authority {
         let change = FactorChange { user, auth_epoch: None, proof: None, keep: None, act: FactorAct::Remove };
         match service.parts.store.change_second_factor(change, self.because(Why::SecondFactor)).await? {
             FactorChanged::Yes(revoked) => Ok(revoked),
-            FactorChanged::NoSession(seq) => service.no_session(seq).await,
+            FactorChanged::NoSession(seq) => self.refused(service, seq).await,
             FactorChanged::NoFactor
             | FactorChanged::Superseded
             | FactorChanged::Unproven

@@ -103,6 +103,7 @@ pub(super) fn principal_reason(principal: &Principal, why: Why, client: &Client)
     Reason {
         by: Actor::User(principal.user_id()),
         requested_by: Some(principal.token_hash),
+        as_administrator: false,
         why,
         origin: client.origin(),
     }

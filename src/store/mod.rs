@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::event::{Actor, Event, Origin};
+use crate::domain::event::Event;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::{Reason, Revocation};
@@ -18,7 +18,7 @@ use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::throttle::{Counter, ThrottleKey};
 use crate::domain::token::{TokenHash, TokenKey};
-use crate::domain::user::{Account, Credentials, NewUser, User, UserEdit};
+use crate::domain::user::{Account, Credentials, User, UserEdit};
 
 pub mod backup;
 mod batch;
@@ -42,9 +42,9 @@ pub use error::{Cause, Result, StoreError};
 pub use replicas::{News, Replica, Replicas};
 pub use second_factor::{Enrolment, Factor, FactorAct, FactorChange, FactorChanged, PendingLogin};
 pub use types::{
-    Added, Booked, Changed, Clash, Common, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch, Import,
-    ImportedUser, Initial, ListedSession, Listing, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked,
-    Selected, SelectedEnd, SessionStretch, StoredEvent, Target,
+    Added, Addition, Booked, Changed, Clash, Common, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch,
+    Import, ImportedUser, Initial, ListedSession, Listing, Logout, Lookup, NewSession, PasswordChange, Renewal,
+    Revoked, Selected, SelectedEnd, SessionStretch, StoredEvent, Target,
 };
 
 /// Applies every revocation to what is kept in memory, in the order of their numbers and before it is published.
@@ -96,12 +96,13 @@ pub trait Store: Send + Sync + 'static {
     /// At most `limit` users in the order in which they were made, after the one that was made then and has that id.
     async fn accounts(&self, after: Option<(Timestamp, UserId)>, limit: u32) -> Result<Vec<Account>>;
 
-    /// Adds a user with this id.
-    async fn add_user(&self, id: UserId, user: NewUser, password: Initial, by: Actor, origin: Origin) -> Result<Added>;
+    /// Adds a user.
+    async fn add_user(&self, addition: Addition, reason: Reason) -> Result<Added>;
 
     /// Changes what is known of a user. Sessions end where the user is disabled; otherwise they go on, and every cache
-    /// asks anew about them. Refuses to leave no administrator who can log in.
-    async fn edit_user(&self, user: UserId, edit: UserEdit, reason: Reason) -> Result<Edited>;
+    /// asks anew about them. Refuses to leave no administrator who can log in. Lifts what tries of a name have led to that
+    /// was somebody else's.
+    async fn edit_user(&self, user: UserId, edit: UserEdit, lifts: Vec<ThrottleKey>, reason: Reason) -> Result<Edited>;
 
     /// Ends the sessions of a user and removes what is known of them. Their id stays in the audit and in tombstones.
     async fn delete_user(&self, user: UserId, reason: Reason) -> Result<Deleted>;

@@ -149,6 +149,19 @@ pub struct Initial {
     pub one_time: Option<OneTime>,
 }
 
+/// A user to be made.
+#[derive(Clone, Debug)]
+pub struct Addition {
+    /// Their id.
+    pub id: UserId,
+    /// Who they are.
+    pub user: NewUser,
+    /// Their first password.
+    pub password: Initial,
+    /// What tries of their names have led to is lifted, which were somebody else's or nobody's until now.
+    pub lifts: Vec<ThrottleKey>,
+}
+
 /// Whether a user was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Added {
@@ -158,6 +171,9 @@ pub enum Added {
     UsernameTaken,
     /// The e-mail address is taken.
     EmailTaken,
+    /// They were not: the session that asked has ended meanwhile, or its user is no administrator any more, which is settled
+    /// with this number.
+    NoSession(Seq),
 }
 
 /// A user who comes from elsewhere.

@@ -19,8 +19,8 @@ use sessiond::domain::token::TokenHash;
 use sessiond::domain::user::{Credentials, NewUser, User, UserEdit};
 use sessiond::store::connect::{ConnectError, Role, connect};
 use sessiond::store::{
-    Added, Changed, Created, Edited, Initial, Logout, Lookup, NewSession, PasswordChange, Renewal, RevocationSink,
-    Revoked, SharedStore, Target,
+    Added, Addition, Changed, Created, Edited, Initial, Logout, Lookup, NewSession, PasswordChange, Renewal,
+    RevocationSink, Revoked, SharedStore, Target,
 };
 use sessiond::telemetry::notices;
 
@@ -114,7 +114,7 @@ pub fn initial(text: &str) -> Initial {
 }
 
 pub fn because(why: Why) -> Reason {
-    Reason { by: Actor::CommandLine, requested_by: None, why, origin: Origin::default() }
+    Reason { by: Actor::CommandLine, requested_by: None, as_administrator: false, why, origin: Origin::default() }
 }
 
 pub fn login_of(user: UserId, number: u64) -> NewSession {
@@ -182,7 +182,8 @@ impl Fresh {
             admin: username == "Zoe",
         };
         let id = UserId::random(&SystemEntropy).expect("entropy");
-        self.store.add_user(id, user, initial("first"), Actor::CommandLine, Origin::default()).await.expect("a store")
+        let addition = Addition { id, user, password: initial("first"), lifts: Vec::new() };
+        self.store.add_user(addition, because(Why::Operator)).await.expect("a store")
     }
 
     pub async fn user(&self, username: &str) -> UserId {
@@ -258,7 +259,7 @@ impl Fresh {
 
     pub async fn set_disabled(&self, user: UserId, disabled: bool) -> Option<Revoked> {
         let edit = UserEdit { disabled: Some(disabled), ..UserEdit::default() };
-        match self.store.edit_user(user, edit, because(Why::Disabled)).await.expect("a store") {
+        match self.store.edit_user(user, edit, Vec::new(), because(Why::Disabled)).await.expect("a store") {
             Edited::Yes(_, revoked) => Some(revoked),
             Edited::NoUser => None,
             refused => panic!("{refused:?}"),

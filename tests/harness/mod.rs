@@ -11,14 +11,14 @@ use sessiond::cache::TIMING;
 use sessiond::config::{Config, DatabaseUrl, Settings};
 use sessiond::domain::clock::{Clock, ManualClock, Timestamp};
 use sessiond::domain::entropy::SystemEntropy;
-use sessiond::domain::event::{Actor, Origin};
 use sessiond::domain::id::UserId;
 use sessiond::domain::password::PasswordHash;
+use sessiond::domain::revocation::Why;
 use sessiond::domain::text::{Email, Name, Username};
 use sessiond::domain::user::NewUser;
 use sessiond::http::request::state::Timeouts;
 use sessiond::store::connect::{Role, connect};
-use sessiond::store::{Added, Initial};
+use sessiond::store::{Added, Addition, Initial};
 use sessiond::telemetry::notices;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -214,16 +214,9 @@ async fn add_users(url: &DatabaseUrl, clock: Arc<ManualClock>) {
                 admin,
             };
             let id = UserId::random(&SystemEntropy).expect("entropy");
-            let added = store
-                .add_user(
-                    id,
-                    user,
-                    Initial { hash: password_hash(), one_time: None },
-                    Actor::CommandLine,
-                    Origin::default(),
-                )
-                .await
-                .expect("a store");
+            let password = Initial { hash: password_hash(), one_time: None };
+            let addition = Addition { id, user, password, lifts: Vec::new() };
+            let added = store.add_user(addition, fresh::because(Why::Operator)).await.expect("a store");
             assert!(matches!(added, Added::Yes(_)), "{added:?}");
         }
     }

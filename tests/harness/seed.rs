@@ -7,18 +7,18 @@ use sessiond::cache::TIMING;
 use sessiond::config::DatabaseUrl;
 use sessiond::domain::clock::{Clock as _, SystemClock};
 use sessiond::domain::entropy::SystemEntropy;
-use sessiond::domain::event::{Actor, Origin};
 use sessiond::domain::id::{SessionId, UserId};
+use sessiond::domain::revocation::Why;
 use sessiond::domain::second_factor::proof::Proof;
 use sessiond::domain::session::{Client, Expiry, Session};
 use sessiond::domain::text::{Name, Username};
 use sessiond::domain::user::NewUser;
 use sessiond::store::connect::{Role, connect};
-use sessiond::store::{Added, Created, Initial, NewSession};
+use sessiond::store::{Added, Addition, Created, Initial, NewSession};
 use sessiond::telemetry::notices;
 
 use crate::harness::LoggedIn;
-use crate::harness::fresh::{ABSOLUTE, hash};
+use crate::harness::fresh::{ABSOLUTE, because, hash};
 
 /// So few in one statement that the store's deadline does not pass.
 const AT_ONCE: usize = 12;
@@ -38,16 +38,9 @@ pub async fn sessions<const EACH: usize>(url: &str, users: usize) -> Vec<[Logged
             name: Name::new("A Name").expect("fit"),
             admin: false,
         };
-        let added = store
-            .add_user(
-                id,
-                user,
-                Initial { hash: hash("nobody's"), one_time: None },
-                Actor::CommandLine,
-                Origin::default(),
-            )
-            .await
-            .expect("a store");
+        let password = Initial { hash: hash("nobody's"), one_time: None };
+        let addition = Addition { id, user, password, lifts: Vec::new() };
+        let added = store.add_user(addition, because(Why::Operator)).await.expect("a store");
         assert!(matches!(added, Added::Yes(_)), "{added:?}");
         let mut sessions = Vec::new();
         for _ in 0..EACH {

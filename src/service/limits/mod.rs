@@ -12,7 +12,7 @@ use crate::domain::address::AddressBlock;
 use crate::domain::clock::Timestamp;
 use crate::domain::entropy::{Entropy, NoEntropy};
 use crate::domain::id::{SessionId, UserId};
-use crate::domain::text::{Email, LoginName};
+use crate::domain::text::{Email, LoginName, Username};
 use crate::domain::throttle::{BrowserMark, Counter, ThrottleKey, ThrottleSecret};
 use crate::domain::user::User;
 
@@ -120,9 +120,16 @@ impl Limits {
 
     /// Every key about a user: under these all counters are lifted.
     pub(super) fn about(&self, user: &User) -> Vec<ThrottleKey> {
-        let email = user.email.as_ref().map(|email| self.secret.name(&LoginName::Email(Email::key(email))).key);
-        let username = self.secret.name(&LoginName::Username(user.username.key())).key;
-        [username, self.secret.account(user.id).key].into_iter().chain(email).collect()
+        let mut keys = self.about_names(Some(&user.username), user.email.as_ref());
+        keys.push(self.secret.account(user.id).key);
+        keys
+    }
+
+    /// The keys about names that a user gets.
+    pub(super) fn about_names(&self, username: Option<&Username>, email: Option<&Email>) -> Vec<ThrottleKey> {
+        let names =
+            [username.map(|name| LoginName::Username(name.key())), email.map(|email| LoginName::Email(email.key()))];
+        names.into_iter().flatten().map(|name| self.secret.name(&name).key).collect()
     }
 
     /// The counters of a password that was right in a step before, by whichever of the user's names.

@@ -6,35 +6,38 @@ use sqlx::{Postgres, query, query_as};
 
 use super::super::edit::{Plan, created, password_event};
 use super::super::rows::AccountRow;
-use super::super::{Added, Changed, Deleted, Edited, Initial, PasswordChange, Result, Revoked};
-use super::change::{Change, GivenSeq, Live, Operation};
+use super::super::{Added, Addition, Changed, Deleted, Edited, Initial, PasswordChange, Result, Revoked};
+use super::change::{Change, GivenSeq, Operation};
 use super::second_factors;
 use super::sessions::revoked;
 use super::throttles::lift;
 use crate::domain::clock::Timestamp;
-use crate::domain::event::{Actor, Event, EventKind, Origin};
+use crate::domain::event::{Event, EventKind};
 use crate::domain::id::UserId;
 use crate::domain::revocation::Reason;
 use crate::domain::text::Email;
+use crate::domain::throttle::ThrottleKey;
 use crate::domain::user::{Account, NewUser, User, UserEdit};
 
 /// Adds a user.
 pub(super) struct AddUser {
-    pub(super) id: UserId,
-    pub(super) user: NewUser,
-    pub(super) password: Initial,
-    pub(super) by: Actor,
-    pub(super) origin: Origin,
+    pub(super) addition: Addition,
+    pub(super) reason: Reason,
 }
 
 impl Operation for AddUser {
     type Outcome = Added;
 
     async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Added>> {
-        let (Self { id, user, password: Initial { hash, one_time }, by, origin }, now) = (self, change.now());
+        let (Self { addition: Addition { id, user, password, lifts }, reason }, now) = (self, change.now());
+        let Initial { hash, one_time } = password;
         let NewUser { username, email, name, admin } = user;
         let (username_key, email_key) = (username.key(), email.as_ref().map(Email::key));
         one_at_a_time(change).await?;
+        let asker = change.live_by_ids(Vec::new(), reason.requested_by).await?;
+        if !change.allows(&asker, reason).await? {
+            return Ok(Box::new(Added::NoSession));
+        }
         let insert = query(
             "INSERT INTO users (id, username, username_key, email, email_key, name, admin, password_hash, created_at, updated_at,
                  must_change_password, password_expires_at)
@@ -57,7 +60,8 @@ impl Operation for AddUser {
             let taken = if taken.is_empty() { Added::EmailTaken } else { Added::UsernameTaken };
             return Ok(Box::new(|_| taken));
         }
-        for event in created(*id, user, *by, origin, now) {
+        lift(change, lifts).await?;
+        for event in created(*id, user, reason.by, &reason.origin, now) {
             change.event(event);
         }
         let added = Added::Yes(user.stored(*id, now));
@@ -81,7 +85,7 @@ impl Operation for ChangePassword {
         );
         let known: Option<(i64, Option<Timestamp>)> = change.connection().row(known.bind(*user)).await?;
         let live = change.live_by_user(*user, reason.requested_by).await?;
-        if asker_is_gone(&live, reason) {
+        if !change.allows(&live, reason).await? {
             return Ok(Box::new(Changed::NoSession));
         }
         let Some((epoch, disabled)) = known else { return Ok(Box::new(|_| Changed::Superseded)) };
@@ -142,15 +146,11 @@ async fn is_taken(change: &mut Change<'_>, sql: &'static str, key: String, but: 
     Ok(taken.is_some())
 }
 
-/// Whether the session that a change is asked for through has ended.
-fn asker_is_gone(live: &[Live], reason: &Reason) -> bool {
-    reason.requested_by.is_some_and(|requested_by| !live.iter().any(|session| session.is(requested_by)))
-}
-
 /// Changes what is known of a user.
 pub(super) struct EditUser {
     pub(super) user: UserId,
     pub(super) edit: UserEdit,
+    pub(super) lifts: Vec<ThrottleKey>,
     pub(super) reason: Reason,
 }
 
@@ -158,11 +158,11 @@ impl Operation for EditUser {
     type Outcome = Edited;
 
     async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Edited>> {
-        let (Self { user, edit, reason }, now) = (self, change.now());
+        let (Self { user, edit, lifts, reason }, now) = (self, change.now());
         one_at_a_time(change).await?;
         let found: Option<AccountRow> = change.connection().row(locked(*user)).await?;
         let live = change.live_by_user(*user, reason.requested_by).await?;
-        if asker_is_gone(&live, reason) {
+        if !change.allows(&live, reason).await? {
             return Ok(Box::new(Edited::NoSession));
         }
         let Some(before) = found.map(Account::from) else { return Ok(Box::new(|_| Edited::NoUser)) };
@@ -198,6 +198,7 @@ impl Operation for EditUser {
         .bind(updated_at)
         .bind(i64::from(plan.supersedes()));
         change.connection().execute(update).await?;
+        lift(change, lifts).await?;
         let (disables, changes_identity) = (plan.disables(), plan.changes_identity());
         for (kind, detail) in plan.events {
             let event = Event::about(*user, kind, reason.by, now).from(&reason.origin);
@@ -238,7 +239,7 @@ impl Operation for DeleteUser {
         one_at_a_time(change).await?;
         let found: Option<AccountRow> = change.connection().row(locked(*user)).await?;
         let live = change.live_by_user(*user, reason.requested_by).await?;
-        if asker_is_gone(&live, reason) {
+        if !change.allows(&live, reason).await? {
             return Ok(Box::new(Deleted::NoSession));
         }
         let Some(before) = found.map(Account::from) else { return Ok(Box::new(|_| Deleted::NoUser)) };

@@ -201,6 +201,19 @@ impl Change<'_> {
         self.connection().rows(live.bind(user).bind(requested_by).bind(at).bind(idle_since)).await
     }
 
+    /// Whether a change may be made: one that a session asked for only while that session is live, which has to be among
+    /// `live`, and one that takes an administrator only while its user is one. Others may always.
+    pub(super) async fn allows(&mut self, live: &[Live], reason: &Reason) -> Result<bool> {
+        let Some(requested_by) = reason.requested_by else { return Ok(true) };
+        let Some(session) = live.iter().find(|session| session.is(requested_by)) else { return Ok(false) };
+        if !reason.as_administrator {
+            return Ok(true);
+        }
+        let admin = query_as("SELECT 1 FROM users WHERE id = $1 AND admin").bind(session.user);
+        let admin: Option<(i32,)> = self.connection().row(admin).await?;
+        Ok(admin.is_some())
+    }
+
     /// Writes a line of the audit.
     pub(super) fn event(&mut self, event: Event) {
         self.ended.events.push(event);
@@ -255,7 +268,7 @@ impl Change<'_> {
     }
 
     fn bring_to_an_end(&mut self, sessions: &[Live], reason: &Reason) -> Vec<SessionId> {
-        let Reason { by, requested_by: _, why, origin } = reason;
+        let Reason { by, requested_by: _, as_administrator: _, why, origin } = reason;
         let kind = why.event();
         let detail = (kind == EventKind::Revoked).then_some(Cow::Borrowed(why.as_str()));
         for session in sessions.iter().filter(|session| !session.over) {

@@ -57,14 +57,14 @@ use self::throttles::Lift;
 use super::opening::{ConnectError, Opening, PATIENCE, Role, Timing};
 use super::rows::{ListedRow, ReplicaRow};
 use super::{
-    Added, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor,
-    FactorChange, FactorChanged, Import, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin,
-    Replica, Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
+    Added, Addition, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber,
+    EventStretch, Factor, FactorChange, FactorChanged, Import, Listing, Logout, Lookup, NewSession, PasswordChange,
+    PendingLogin, Replica, Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
 };
 use crate::config::DatabaseUrl;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::{Entropy, NoEntropy};
-use crate::domain::event::{Actor, Event, Origin};
+use crate::domain::event::Event;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Reason;
@@ -73,7 +73,7 @@ use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::throttle::{Counter, ThrottleKey};
 use crate::domain::token::{TokenHash, TokenKey};
-use crate::domain::user::{Account, Credentials, NewUser, User, UserEdit};
+use crate::domain::user::{Account, Credentials, User, UserEdit};
 
 /// The most connections that read, and that change something, at a time. Checks that must ask the store cannot keep a
 /// logout out, nor logins a check.
@@ -203,8 +203,8 @@ impl Store for Postgres {
         users::accounts(&self.readers, after, limit).await
     }
 
-    async fn add_user(&self, id: UserId, user: NewUser, password: Initial, by: Actor, origin: Origin) -> Result<Added> {
-        commit(&self.writers, &self.time, AddUser { id, user, password, by, origin }).await
+    async fn add_user(&self, addition: Addition, reason: Reason) -> Result<Added> {
+        commit(&self.writers, &self.time, AddUser { addition, reason }).await
     }
 
     async fn import_users(&self, import: Import) -> Result<Vec<Clash>> {
@@ -235,8 +235,8 @@ impl Store for Postgres {
         commit(&self.writers, &self.time, ChangePassword { change, reason }).await
     }
 
-    async fn edit_user(&self, user: UserId, edit: UserEdit, reason: Reason) -> Result<Edited> {
-        commit(&self.writers, &self.time, EditUser { user, edit, reason }).await
+    async fn edit_user(&self, user: UserId, edit: UserEdit, lifts: Vec<ThrottleKey>, reason: Reason) -> Result<Edited> {
+        commit(&self.writers, &self.time, EditUser { user, edit, lifts, reason }).await
     }
 
     async fn delete_user(&self, user: UserId, reason: Reason) -> Result<Deleted> {

@@ -81,7 +81,7 @@ impl Operation for ChangeSecondFactor {
         let known = query_as("SELECT auth_epoch, disabled_at FROM users WHERE id = $1 FOR NO KEY UPDATE");
         let known: Option<(i64, Option<Timestamp>)> = change.connection().row(known.bind(*user)).await?;
         let live = change.live_by_user(*user, reason.requested_by).await?;
-        if reason.requested_by.is_some_and(|requested_by| !live.iter().any(|session| session.is(requested_by))) {
+        if !change.allows(&live, reason).await? {
             return Ok(Box::new(FactorChanged::NoSession));
         }
         let Some((epoch, disabled)) = known else { return Ok(Box::new(|_| FactorChanged::Superseded)) };

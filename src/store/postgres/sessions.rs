@@ -62,9 +62,18 @@ impl Operation for NewSession {
             // The replaced sessions may be other users': presenting their tokens is enough.
             let mut live = change.live_by_token(doomed.clone()).await?;
             let replaced: Vec<_> = replaces.iter().filter_map(|token| live.remove(token)).collect();
-            change.end(&replaced, &Reason { by, requested_by: None, why: Why::Replaced, origin: origin.clone() });
+            change.end(
+                &replaced,
+                &Reason { by, requested_by: None, as_administrator: false, why: Why::Replaced, origin: origin.clone() },
+            );
             let over: Vec<_> = doomed.iter().filter_map(|token| live.remove(token)).collect();
-            let cap = Reason { by: Actor::System, requested_by: None, why: Why::Cap, origin: Origin::default() };
+            let cap = Reason {
+                by: Actor::System,
+                requested_by: None,
+                as_administrator: false,
+                why: Why::Cap,
+                origin: Origin::default(),
+            };
             change.end(&over, &cap);
         }
         let Session { id, user_id, created_at, last_seen_at, expiry, remembered, client } = session;
@@ -126,7 +135,7 @@ impl Operation for Revoke {
             Target::Id(session, user) => change.live_by_id(*session, *user, reason.requested_by).await?,
             Target::All(user) | Target::Others(user, _) => change.live_by_user(*user, reason.requested_by).await?,
         };
-        if reason.requested_by.is_some_and(|requested_by| !live.iter().any(|session| session.is(requested_by))) {
+        if !change.allows(&live, reason).await? {
             return Ok(Box::new(Changed::NoSession));
         }
         let of = |wanted: &dyn Fn(&Live) -> bool| live.iter().copied().filter(|s| wanted(s)).collect::<Vec<_>>();
@@ -161,7 +170,7 @@ impl Operation for RevokeSelected {
         let Self { selected: Selected { sessions, event }, reason } = self;
         let event = *event;
         let live = change.live_by_ids(sessions.clone(), reason.requested_by).await?;
-        if reason.requested_by.is_some_and(|requested_by| !live.iter().any(|session| session.is(requested_by))) {
+        if !change.allows(&live, reason).await? {
             return Ok(Box::new(move |seq| SelectedEnd { changed: Changed::NoSession(seq), event }));
         }
         let wanted: Vec<_> = live.into_iter().filter(|session| sessions.contains(&session.id)).collect();
@@ -187,7 +196,7 @@ async fn count_in_event(
     if ended == 0 {
         return Ok(None);
     }
-    let Reason { by, requested_by: _, why, origin } = reason;
+    let Reason { by, requested_by: _, as_administrator: _, why, origin } = reason;
     let insert = query_as(
         "INSERT INTO events (at, kind, actor, ip, detail, actor_name, user_agent, request_id, count)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING number",

@@ -55,13 +55,13 @@ use self::writer::{Writer, WriterParts};
 use super::opening::{ConnectError, Opening, Role};
 use super::rows::{ListedRow, LookupRow, ReplicaRow, Secret};
 use super::{
-    Added, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor,
-    FactorChange, FactorChanged, Import, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin,
-    Replica, Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
+    Added, Addition, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber,
+    EventStretch, Factor, FactorChange, FactorChanged, Import, Listing, Logout, Lookup, NewSession, PasswordChange,
+    PendingLogin, Replica, Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::{Entropy, NoEntropy};
-use crate::domain::event::{Actor, Event, Origin};
+use crate::domain::event::Event;
 use crate::domain::id::{ReplicaId, SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Reason;
@@ -70,7 +70,7 @@ use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::throttle::{Counter, ThrottleKey};
 use crate::domain::token::{TokenHash, TokenKey};
-use crate::domain::user::{Account, Credentials, NewUser, User, UserEdit};
+use crate::domain::user::{Account, Credentials, User, UserEdit};
 
 /// The store in one file.
 pub(super) struct Sqlite {
@@ -201,12 +201,12 @@ impl Store for Sqlite {
         users::accounts(&self.readers, after, limit).await
     }
 
-    async fn add_user(&self, id: UserId, user: NewUser, password: Initial, by: Actor, origin: Origin) -> Result<Added> {
+    async fn add_user(&self, addition: Addition, reason: Reason) -> Result<Added> {
         let first = self.lock.is_some() && !self.noted.load(Ordering::Acquire);
         if first {
             self.begin_use().await?;
         }
-        let added = self.writer.commit(AddUser { id, user, password, by, origin }).await?;
+        let added = self.writer.commit(AddUser { addition, reason }).await?;
         if first {
             self.note(Note::InUse)?;
         }
@@ -241,8 +241,8 @@ impl Store for Sqlite {
         self.writer.commit(ChangePassword { change, reason }).await
     }
 
-    async fn edit_user(&self, user: UserId, edit: UserEdit, reason: Reason) -> Result<Edited> {
-        self.writer.commit(EditUser { user, edit, reason }).await
+    async fn edit_user(&self, user: UserId, edit: UserEdit, lifts: Vec<ThrottleKey>, reason: Reason) -> Result<Edited> {
+        self.writer.commit(EditUser { user, edit, lifts, reason }).await
     }
 
     async fn delete_user(&self, user: UserId, reason: Reason) -> Result<Deleted> {

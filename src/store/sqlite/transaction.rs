@@ -92,7 +92,7 @@ impl<'c> Transaction<'c> {
         if ended == 0 {
             return Ok(None);
         }
-        let Reason { by, requested_by: _, why, origin } = reason;
+        let Reason { by, requested_by: _, as_administrator: _, why, origin } = reason;
         let number = sqlx::query_scalar(
             "INSERT INTO events (at, kind, actor, ip, detail, actor_name, user_agent, request_id, count)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING number",
@@ -120,13 +120,18 @@ impl<'c> Transaction<'c> {
         !self.ended.sessions.is_empty() || !self.ended.users.is_empty()
     }
 
-    /// Whether a change may be made: one that a session asked for may only while that session is live. Others may
-    /// always.
+    /// Whether a change may be made: one that a session asked for only while that session is live, and one that takes an
+    /// administrator only while its user is one. Others may always.
     pub(super) async fn allows(&mut self, reason: &Reason) -> Result<bool> {
-        match &reason.requested_by {
-            Some(requested_by) => self.live_by_token(requested_by).await.map(|live| live.is_some()),
-            None => Ok(true),
+        let Some(requested_by) = &reason.requested_by else { return Ok(true) };
+        let Some(session) = self.live_by_token(requested_by).await? else { return Ok(false) };
+        if !reason.as_administrator {
+            return Ok(true);
         }
+        let admin = "SELECT admin FROM users WHERE id = (SELECT user_id FROM sessions WHERE number = ?1)";
+        let admin: Option<bool> =
+            sqlx::query_scalar(admin).bind(session.number).fetch_optional(&mut *self.connection).await?;
+        Ok(admin == Some(true))
     }
 
     /// The session that a token leads to, if it is live.
@@ -213,7 +218,7 @@ impl<'c> Transaction<'c> {
         if live.is_empty() {
             return Ok(revoked);
         }
-        let Reason { by, requested_by: _, why, origin } = reason;
+        let Reason { by, requested_by: _, as_administrator: _, why, origin } = reason;
         let kind = why.event();
         sqlx::query(
             "UPDATE sessions SET revoked_at = ?2, revoked_by = ?3, revoked_why = ?4, revoked_seq = ?5

@@ -158,8 +158,18 @@ async fn a_new_name_holds_with_the_next_check_and_sessions_go_on(store: StoreKin
     assert_eq!(remote("remote-email").await.as_deref(), Some("-"));
     assert_eq!(server.send(login(BOB, PASSWORD)).await.status, 401, "the old name is free");
     assert_eq!(server.send(login("robert", PASSWORD)).await.status, 200);
+    while server.send(login(BOB, "guessed of nobody")).await.status != 429 {}
     let again = add(&server, &alice, BOB).await;
     assert_ne!(again, bob.user);
+    assert_ne!(
+        server.send(login(BOB, PASSWORD)).await.status,
+        429,
+        "nothing comes along that was tried of a free name"
+    );
+    while server.send(login("bobby", "guessed of nobody")).await.status != 429 {}
+    let reply = server.send(patch(&user(&again), &json!({"username": "bobby"})).bearer(&alice.token)).await;
+    assert_eq!(reply.status, 200);
+    assert_ne!(server.send(login("bobby", PASSWORD)).await.status, 429, "nor by a change of name");
     let sessions = server.send(get(&format!("{}/sessions", user(&again))).bearer(&alice.token)).await.json();
     assert_eq!(sessions["sessions"], json!([]), "nothing comes along with a freed name");
     server.stop().await;

@@ -411,3 +411,57 @@ async fn nothing_resurrects_a_tombstone(store: StoreKind) {
     })
     .await;
 }
+
+#[on_both_stores]
+async fn what_takes_an_administrator_is_not_done_once_its_user_is_none(store: StoreKind) {
+    on_a_fresh_store(store, async |fresh| {
+        let (zoe, ann) = (fresh.user("Zoe").await, fresh.user("ann").await);
+        fresh.session(zoe, 1).await;
+        let theirs = fresh.session(ann, 2).await;
+        let edit = |user, admin| {
+            let edit = UserEdit { admin: Some(admin), ..UserEdit::default() };
+            fresh.store.edit_user(user, edit, Vec::new(), because(Why::Operator))
+        };
+        for (user, admin) in [(ann, true), (zoe, false)] {
+            assert!(matches!(edit(user, admin).await.expect("a store"), Edited::Yes(..)));
+        }
+        let through =
+            |why| Reason { requested_by: Some(token(1)), as_administrator: true, by: Actor::User(zoe), ..because(why) };
+        let user = NewUser {
+            username: Username::new("eve").expect("fit"),
+            email: None,
+            name: Name::new("Eve").expect("fit"),
+            admin: true,
+        };
+        let id = UserId::random(&SystemEntropy).expect("entropy");
+        let addition = Addition { id, user, password: initial("theirs"), lifts: Vec::new() };
+        let added = fresh.store.add_user(addition.clone(), through(Why::Admin)).await.expect("a store");
+        assert!(matches!(added, Added::NoSession(_)), "{added:?}");
+        let change = PasswordChange {
+            user: ann,
+            hash: hash("theirs"),
+            auth_epoch: None,
+            proof: None,
+            one_time: None,
+            lifts: Vec::new(),
+            keep: None,
+        };
+        let refused = [
+            fresh.store.change_password(change, through(Why::Password)).await.expect("a store"),
+            fresh.store.revoke(Target::Id(theirs, None), through(Why::Admin)).await.expect("a store"),
+            fresh.store.revoke(Target::All(ann), through(Why::Admin)).await.expect("a store"),
+        ];
+        assert!(refused.iter().all(|changed| matches!(changed, Changed::NoSession(_))), "{refused:?}");
+        let disabled = UserEdit { disabled: Some(true), ..UserEdit::default() };
+        let edited = fresh.store.edit_user(ann, disabled, Vec::new(), through(Why::Disabled)).await.expect("a store");
+        assert!(matches!(edited, Edited::NoSession(_)), "{edited:?}");
+        let deleted = fresh.store.delete_user(ann, through(Why::Deleted)).await.expect("a store");
+        assert!(matches!(deleted, Deleted::NoSession(_)), "{deleted:?}");
+        assert_eq!(fresh.states(1..3).await, ["live", "live"]);
+
+        assert!(matches!(edit(zoe, true).await.expect("a store"), Edited::Yes(..)));
+        let added = fresh.store.add_user(addition, through(Why::Admin)).await.expect("a store");
+        assert!(matches!(added, Added::Yes(_)), "{added:?}");
+    })
+    .await;
+}

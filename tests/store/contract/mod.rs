@@ -9,16 +9,18 @@ use sessiond::domain::event::{Actor, Event, EventKind};
 use sessiond::domain::id::{SessionId, UserId};
 use sessiond::domain::revocation::{Reason, Seq, Why};
 use sessiond::domain::session::{MOST_UNFLUSHED, Seen};
-use sessiond::domain::text::LoginName;
+use sessiond::domain::text::{LoginName, Name, Username};
+use sessiond::domain::user::{NewUser, UserEdit};
 use sessiond::store::connect::{ConnectError, Role, connect};
 use sessiond::store::{
-    Added, Changed, Created, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked, StoreError, Target,
+    Added, Addition, Changed, Created, Deleted, Edited, Logout, Lookup, NewSession, PasswordChange, Renewal, Revoked,
+    StoreError, Target,
 };
 use sessiond_needs::on_both_stores;
 
 use crate::harness::fresh::{
-    ABSOLUTE, Fresh, IDLE, because, clock, hash, later, login_of, logout_of, made, on_a_fresh_store, open, renewal_of,
-    token,
+    ABSOLUTE, Fresh, IDLE, because, clock, hash, initial, later, login_of, logout_of, made, on_a_fresh_store, open,
+    renewal_of, token,
 };
 use crate::harness::{BEGIN, Database, StoreKind};
 

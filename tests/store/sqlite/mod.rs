@@ -137,7 +137,7 @@ async fn a_command_that_ends_nothing_is_confirmed_after_the_server_ended_somethi
         fresh.logout(logout_of(1)).await;
         let beside = fresh.beside().await;
         let edit = UserEdit { disabled: Some(true), ..UserEdit::default() };
-        let edited = beside.edit_user(bob, edit, because(Why::Disabled)).await.expect("a store");
+        let edited = beside.edit_user(bob, edit, Vec::new(), because(Why::Disabled)).await.expect("a store");
         let Edited::Yes(_, disabled) = edited else { panic!("{edited:?}") };
         assert_eq!(confirm(&*beside, disabled.seq).await.expect("a store"), Confirmed::Applied);
         beside.close().await;

@@ -4,30 +4,32 @@ use sqlx::Result;
 
 use super::super::super::edit::{Plan, created, password_event};
 use super::super::super::rows::AccountRow;
-use super::super::super::{Added, Changed, Deleted, Edited, Initial, PasswordChange, Revoked};
+use super::super::super::{Added, Addition, Changed, Deleted, Edited, Initial, PasswordChange, Revoked};
 use super::super::transaction::Transaction;
 use super::throttles::lift;
 use super::{Operation, second_factors};
-use crate::domain::event::{Actor, Event, EventKind, Origin};
+use crate::domain::event::{Event, EventKind};
 use crate::domain::id::UserId;
 use crate::domain::revocation::Reason;
 use crate::domain::text::Email;
+use crate::domain::throttle::ThrottleKey;
 use crate::domain::user::{Account, NewUser, User, UserEdit};
 
 /// Adds a user.
 pub(crate) struct AddUser {
-    pub id: UserId,
-    pub user: NewUser,
-    pub password: Initial,
-    pub by: Actor,
-    pub origin: Origin,
+    pub addition: Addition,
+    pub reason: Reason,
 }
 
 impl Operation for AddUser {
     type Outcome = Added;
 
     async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Added> {
-        let (Self { id, user, password: Initial { hash, one_time }, by, origin }, now) = (self, transaction.now());
+        let (Self { addition: Addition { id, user, password, lifts }, reason }, now) = (self, transaction.now());
+        if !transaction.allows(reason).await? {
+            return Ok(Added::NoSession(transaction.seq()));
+        }
+        let Initial { hash, one_time } = password;
         let NewUser { username, email, name, admin } = user;
         let (username_key, email_key) = (username.key(), email.as_ref().map(Email::key));
         match taken(transaction, &username_key, email_key.as_deref(), None).await? {
@@ -53,7 +55,8 @@ impl Operation for AddUser {
         .bind(one_time.and_then(|one_time| one_time.expires_at))
         .execute(transaction.connection())
         .await?;
-        transaction.record(&created(*id, user, *by, origin, now)).await?;
+        lift(transaction, lifts).await?;
+        transaction.record(&created(*id, user, reason.by, &reason.origin, now)).await?;
         Ok(Added::Yes(user.stored(*id, now)))
     }
 }
@@ -169,6 +172,7 @@ enum Taken {
 pub(crate) struct EditUser {
     pub user: UserId,
     pub edit: UserEdit,
+    pub lifts: Vec<ThrottleKey>,
     pub reason: Reason,
 }
 
@@ -176,7 +180,7 @@ impl Operation for EditUser {
     type Outcome = Edited;
 
     async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Edited> {
-        let (Self { user, edit, reason }, now) = (self, transaction.now());
+        let (Self { user, edit, lifts, reason }, now) = (self, transaction.now());
         if !transaction.allows(reason).await? {
             return Ok(Edited::NoSession(transaction.seq()));
         }
@@ -209,6 +213,7 @@ impl Operation for EditUser {
         .bind(plan.supersedes())
         .execute(transaction.connection())
         .await?;
+        lift(transaction, lifts).await?;
         let named = Some(username.as_str().to_owned());
         let event = |(kind, detail)| {
             let event = Event::about(*user, kind, reason.by, now).from(&reason.origin);

@@ -57,7 +57,10 @@ impl Operation for NewSession {
             end_pending(transaction, *token).await?;
         }
         transaction
-            .end(&replaced, &Reason { by, requested_by: None, why: Why::Replaced, origin: origin.clone() })
+            .end(
+                &replaced,
+                &Reason { by, requested_by: None, as_administrator: false, why: Why::Replaced, origin: origin.clone() },
+            )
             .await?;
         live.retain(|session| over.contains(&session.token_hash));
         transaction.end(&live, &over_the_cap()).await?;
@@ -110,7 +113,7 @@ async fn insert(transaction: &mut Transaction<'_>, session: &Session, token: &To
 
 /// Why the sessions over the cap end.
 fn over_the_cap() -> Reason {
-    Reason { by: Actor::System, requested_by: None, why: Why::Cap, origin: Origin::default() }
+    Reason { by: Actor::System, requested_by: None, as_administrator: false, why: Why::Cap, origin: Origin::default() }
 }
 
 /// Ends sessions by id or by user.
