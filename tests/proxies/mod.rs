@@ -134,7 +134,6 @@ async fn the_pages_of_the_service_are_there_for_everybody(example: &Example) {
     let deployment = Deployment::new(example).await;
     let alice = deployment.server.log_in(ALICE).await;
     for (path, title) in [
-        ("/login", "Sign in"),
         ("/sessions", "Your sessions"),
         ("/password", "Change password"),
         ("/second-factor", "Second factor"),
@@ -145,6 +144,8 @@ async fn the_pages_of_the_service_are_there_for_everybody(example: &Example) {
         assert_eq!(reply.status, 200, "{path}: {reply:?}");
         assert!(reply.text().contains(&format!("<h1>{title}</h1>")), "{path}: {}", reply.text());
     }
+    let login = deployment.send(get("/login").header("Accept", PAGE)).await;
+    assert!(login.status == 200 && login.text().contains("<h1>Sign in</h1>"), "{login:?}");
     for path in ["/sessions", "/password", "/second-factor", "/admin/users"] {
         let reply = deployment.send(get(path).header("Accept", PAGE)).await;
         let login = format!("/login?return_to={}", path.replace('/', "%2F"));
