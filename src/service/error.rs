@@ -105,12 +105,22 @@ pub enum Unusable {
     Text(#[from] BadText),
 }
 
+/// What is to blame for an outcome.
+enum Blame {
+    /// The request, which was merely refused.
+    Request,
+    /// The store.
+    Store(StoreCause),
+    /// A mistake in this program.
+    Bug,
+}
+
 impl Error {
-    /// What the log should say, once, when something went wrong inside: this error and all its causes. Nothing when a
-    /// request was merely refused.
-    pub fn failure(&self) -> Option<String> {
+    const fn blame(&self) -> Blame {
         match self {
-            Self::StoreUnreachable(_) | Self::StoreTooSlow(_) | Self::Bug(_) => Some(Causes(self).to_string()),
+            Self::StoreUnreachable(_) => Blame::Store(StoreCause::unreachable),
+            Self::StoreTooSlow(_) => Blame::Store(StoreCause::too_slow),
+            Self::Bug(_) => Blame::Bug,
             Self::BadCredentials
             | Self::SecondFactorRequired { .. }
             | Self::NoSession
@@ -121,27 +131,24 @@ impl Error {
             | Self::Conflict(_)
             | Self::Invalid { .. }
             | Self::Throttled(_)
-            | Self::Overloaded => None,
+            | Self::Overloaded => Blame::Request,
+        }
+    }
+
+    /// What the log should say, once, when something went wrong inside: this error and all its causes. Nothing when a
+    /// request was merely refused.
+    pub fn failure(&self) -> Option<String> {
+        match self.blame() {
+            Blame::Store(_) | Blame::Bug => Some(Causes(self).to_string()),
+            Blame::Request => None,
         }
     }
 
     /// Whether the store is to blame, and how.
     pub const fn store_cause(&self) -> Option<StoreCause> {
-        match self {
-            Self::StoreUnreachable(_) => Some(StoreCause::unreachable),
-            Self::StoreTooSlow(_) => Some(StoreCause::too_slow),
-            Self::BadCredentials
-            | Self::SecondFactorRequired { .. }
-            | Self::NoSession
-            | Self::Forbidden
-            | Self::NotFound
-            | Self::PasswordChangeRequired
-            | Self::ReauthenticationRequired
-            | Self::Conflict(_)
-            | Self::Invalid { .. }
-            | Self::Throttled(_)
-            | Self::Overloaded
-            | Self::Bug(_) => None,
+        match self.blame() {
+            Blame::Store(cause) => Some(cause),
+            Blame::Request | Blame::Bug => None,
         }
     }
 }
