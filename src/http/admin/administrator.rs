@@ -1,7 +1,6 @@
 //! The administrator whose request it is, and what the routes here have in common.
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::FromRequestParts;
 use http::request::Parts;
 use serde::Serialize;
 
@@ -43,17 +42,6 @@ impl FromRequestParts<App> for Administrator {
         administrator.powers(app)?;
         Ok(administrator)
     }
-}
-
-/// The id in a path, of a user or of a session. What cannot be one names nothing.
-pub type IdInPath = Result<Path<String>, PathRejection>;
-
-/// Reads it.
-///
-/// # Errors
-/// [`Error::NotFound`].
-pub fn id<T: std::str::FromStr>(id: IdInPath) -> Result<T, Error> {
-    id.ok().and_then(|Path(id)| id.parse().ok()).ok_or(Error::NotFound)
 }
 
 /// How many sessions ended.

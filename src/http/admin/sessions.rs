@@ -4,7 +4,7 @@ use axum::extract::State;
 use http::{StatusCode, Uri};
 use serde::Serialize;
 
-use super::administrator::{Administrator, IdInPath, Revoked, id};
+use super::administrator::{Administrator, Revoked};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::SessionId;
 use crate::http::dialect::canonical::{Canonical, SessionView};
@@ -14,6 +14,7 @@ use crate::http::request::body::Payload;
 use crate::http::request::credential::Cookies;
 use crate::http::request::fields::Fields;
 use crate::http::request::page::{PageWanted, SESSIONS};
+use crate::http::request::path::{InPath, id};
 use crate::http::request::state::App;
 use crate::service::admin::Admin;
 use crate::service::selection::{Condition, Meant, SessionFilter, WrittenFilter};
@@ -93,7 +94,11 @@ async fn filter(
 }
 
 /// `GET /api/v1/admin/users/{id}/sessions`: those of one user, newest login first.
-pub async fn list_of_user(State(app): State<App>, administrator: Administrator, path: IdInPath) -> Answer<Canonical> {
+pub async fn list_of_user(
+    State(app): State<App>,
+    administrator: Administrator,
+    path: InPath<String>,
+) -> Answer<Canonical> {
     #[derive(Serialize)]
     struct List<'s> {
         sessions: Vec<SessionView<'s>>,
@@ -110,7 +115,7 @@ pub async fn list_of_user(State(app): State<App>, administrator: Administrator, 
 pub async fn revoke_all_of_user(
     State(app): State<App>,
     administrator: Administrator,
-    path: IdInPath,
+    path: InPath<String>,
     cookies: Cookies,
 ) -> Answer<Canonical> {
     let user = id(path)?;
@@ -122,7 +127,7 @@ pub async fn revoke_all_of_user(
 pub async fn revoke_one(
     State(app): State<App>,
     administrator: Administrator,
-    path: IdInPath,
+    path: InPath<String>,
     cookies: Cookies,
 ) -> Answer<Canonical> {
     let session = id(path)?;

@@ -4,7 +4,7 @@ use axum::extract::State;
 use http::{StatusCode, Uri};
 use serde::Serialize;
 
-use super::administrator::{Administrator, IdInPath, Revoked, id};
+use super::administrator::{Administrator, Revoked};
 use crate::domain::clock::Timestamp;
 use crate::domain::one_time::OneTimePassword;
 use crate::domain::user::Account;
@@ -13,6 +13,7 @@ use crate::http::refusal::{Answer, FieldError, Place, Problem, json};
 use crate::http::request::body::Payload;
 use crate::http::request::fields::Fields;
 use crate::http::request::page::{PageWanted, USERS, read_user_place, write_user_place};
+use crate::http::request::path::{InPath, id};
 use crate::http::request::state::App;
 use crate::service::accounts::{AccountEdit, NewAccount};
 use crate::service::admin::LONGEST_SEARCH;
@@ -90,7 +91,7 @@ fn one<'a>(account: &'a Account, made_up: Option<&'a OneTimePassword>) -> One<'a
 }
 
 /// `GET /api/v1/admin/users/{id}`.
-pub async fn show(State(app): State<App>, administrator: Administrator, path: IdInPath) -> Answer<Canonical> {
+pub async fn show(State(app): State<App>, administrator: Administrator, path: InPath<String>) -> Answer<Canonical> {
     let account = administrator.powers(&app)?.user(id(path)?).await?;
     Ok(json(StatusCode::OK, &one(&account, None)))
 }
@@ -99,7 +100,7 @@ pub async fn show(State(app): State<App>, administrator: Administrator, path: Id
 pub async fn edit(
     State(app): State<App>,
     administrator: Administrator,
-    path: IdInPath,
+    path: InPath<String>,
     body: Payload<Canonical>,
 ) -> Answer<Canonical> {
     let user = id(path)?;
@@ -117,7 +118,7 @@ pub async fn edit(
 }
 
 /// `DELETE /api/v1/admin/users/{id}`: for good, with every session.
-pub async fn delete(State(app): State<App>, administrator: Administrator, path: IdInPath) -> Answer<Canonical> {
+pub async fn delete(State(app): State<App>, administrator: Administrator, path: InPath<String>) -> Answer<Canonical> {
     let revoked = administrator.powers(&app)?.delete(id(path)?).await?;
     Ok(json(StatusCode::OK, &Revoked { revoked }))
 }
@@ -126,7 +127,7 @@ pub async fn delete(State(app): State<App>, administrator: Administrator, path: 
 pub async fn reset_second_factor(
     State(app): State<App>,
     administrator: Administrator,
-    path: IdInPath,
+    path: InPath<String>,
 ) -> Answer<Canonical> {
     let revoked = administrator.powers(&app)?.reset_second_factor(id(path)?).await?;
     Ok(json(StatusCode::OK, &Revoked { revoked }))
@@ -136,7 +137,7 @@ pub async fn reset_second_factor(
 pub async fn set_password(
     State(app): State<App>,
     administrator: Administrator,
-    path: IdInPath,
+    path: InPath<String>,
     body: Payload<Canonical>,
 ) -> Answer<Canonical> {
     #[derive(Serialize)]
@@ -155,7 +156,7 @@ pub async fn set_password(
 }
 
 /// `POST /api/v1/admin/users/{id}/unlock`: lifts whatever keeps a user from logging in after too many wrong passwords.
-pub async fn unlock(State(app): State<App>, administrator: Administrator, path: IdInPath) -> Answer<Canonical> {
+pub async fn unlock(State(app): State<App>, administrator: Administrator, path: InPath<String>) -> Answer<Canonical> {
     #[derive(Serialize)]
     struct Unlocked {}
     administrator.powers(&app)?.unlock(id(path)?).await?;

@@ -1,5 +1,7 @@
 //! A session as pages show it, and times in words.
 
+use std::cmp::Reverse;
+
 use super::texts::Texts;
 use crate::domain::clock::Timestamp;
 use crate::domain::device::Device;
@@ -52,6 +54,12 @@ impl<'c> Card<'c> {
             device: in_words(device, t),
         }
     }
+}
+
+/// The cards of a user's sessions, the one seen last first.
+pub fn cards<'c>(sessions: &'c mut [Session], current: SessionId, now: Timestamp, t: &Texts) -> Vec<Card<'c>> {
+    sessions.sort_by_key(|session| Reverse((session.last_seen_at.millis(), session.id)));
+    sessions.iter().map(|session| Card::new(session, current, now, t)).collect()
 }
 
 fn in_words(Device { name, os_name, .. }: Device, t: &Texts) -> String {

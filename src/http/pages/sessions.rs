@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{StatusCode, Uri};
 
-use super::card::Card;
+use super::card::{Card, cards};
 use super::dialect::Pages;
 use super::logout::{Confirm, SIGNED_OUT, signed_out};
 use super::render::{Reader, page, see_other};
@@ -58,9 +58,7 @@ pub async fn list(State(app): State<App>, reader: Reader, SignedIn(caller): Sign
     let ended = ended.map(|count: usize| t.sessions_ended(u64::try_from(count).unwrap_or(u64::MAX)));
     let notice = ended.map(|ended| changed.map_or_else(|| ended.clone(), |changed| format!("{changed} {ended}")));
     let mut sessions = app.service.sessions(&caller).await?;
-    sessions.sort_by_key(|session| std::cmp::Reverse((session.last_seen_at.millis(), session.id)));
-    let (current, now) = (caller.session_id(), app.service.now());
-    let cards = sessions.iter().map(|session| Card::new(session, current, now, t)).collect();
+    let cards = cards(&mut sessions, caller.session_id(), app.service.now(), t);
     let (username, admin) = (caller.identity.username(), caller.identity.admin());
     Ok(page(StatusCode::OK, &List { t, brand: &app.brand, username, admin, notice, cards }))
 }

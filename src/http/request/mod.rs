@@ -10,6 +10,7 @@ pub mod id;
 pub mod navigation;
 pub mod origin;
 pub mod page;
+pub mod path;
 pub mod return_to;
 pub mod second_factor;
 pub mod single;

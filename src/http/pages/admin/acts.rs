@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use http::StatusCode;
 
-use super::administrator::{Administrator, InPath};
+use super::administrator::Administrator;
 use super::ask::Ask;
 use super::lists::{address, address_of};
 use super::words;
@@ -21,6 +21,7 @@ use crate::http::pages::texts::Texts;
 use crate::http::refusal::{Answer, with_cookies};
 use crate::http::request::body::Payload;
 use crate::http::request::credential::Cookies;
+use crate::http::request::path::InPath;
 use crate::http::request::state::App;
 use crate::service::Error;
 use crate::service::accounts::AccountEdit;

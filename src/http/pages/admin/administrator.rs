@@ -1,7 +1,6 @@
 //! The administrator that a page is for. To others, the page is not there.
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
 
@@ -53,15 +52,4 @@ impl FromRequestParts<App> for Administrator {
             Err(error) => Err(Refused::<Pages>::from(error).into_response()),
         }
     }
-}
-
-/// What stands in a path.
-pub type InPath<T> = Result<Path<T>, PathRejection>;
-
-/// Reads an id that stands in a path. What cannot be one names nothing.
-///
-/// # Errors
-/// [`Error::NotFound`].
-pub fn id<T: std::str::FromStr>(path: InPath<String>) -> Result<T, Error> {
-    path.ok().and_then(|Path(id)| id.parse().ok()).ok_or(Error::NotFound)
 }

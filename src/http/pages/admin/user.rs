@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::{StatusCode, Uri};
 
 use super::acts::Act;
-use super::administrator::{Administrator, InPath, id};
+use super::administrator::Administrator;
 use super::badges::{Badge, badges};
 use super::lists::{address, address_of, text};
 use super::words;
@@ -16,7 +16,7 @@ use crate::domain::user::Account;
 use crate::http::brand::Brand;
 use crate::http::logout::revoke_any;
 use crate::http::pages::again;
-use crate::http::pages::card::{Card, Time};
+use crate::http::pages::card::{Card, Time, cards};
 use crate::http::pages::dialect::Pages;
 use crate::http::pages::logout::{SIGNED_OUT, signed_out};
 use crate::http::pages::render::{Reader, page, see_other};
@@ -25,6 +25,7 @@ use crate::http::refusal::{Answer, FieldError, with_cookies};
 use crate::http::request::body::Payload;
 use crate::http::request::credential::Cookies;
 use crate::http::request::fields::Fields;
+use crate::http::request::path::{InPath, id};
 use crate::http::request::state::App;
 use crate::service::Error;
 use crate::service::accounts::AccountEdit;
@@ -147,7 +148,6 @@ async fn shown(
 ) -> Result<Response, Error> {
     let user = &account.user;
     let mut sessions = administrator.powers(app)?.sessions_of(user.id).await?;
-    sessions.sort_by_key(|session| std::cmp::Reverse((session.last_seen_at.millis(), session.id)));
     let (current, now) = (administrator.principal.session_id(), app.service.now());
     let Said { error, notice, unsaved } = said;
     let shown = Shown {
@@ -167,7 +167,7 @@ async fn shown(
         created: Time::new(user.created_at, now, t),
         last_login: account.last_login_at.map(|at| Time::new(at, now, t)),
         acts: Act::fitting(account),
-        cards: sessions.iter().map(|session| Card::new(session, current, now, t)).collect(),
+        cards: cards(&mut sessions, current, now, t),
     };
     Ok(page(status, &shown))
 }
