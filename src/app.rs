@@ -169,10 +169,10 @@ pub async fn build_saying(
     Ok(Core { service, timeouts: Timeouts::default(), store, metrics, tasks, stop })
 }
 
-/// The keys of second factors: the one from outside the store, where there is one, and the store's.
+/// The keys of second factors: those from outside the store, and the store's.
 async fn factor_keys(config: &Config, store: &SharedStore) -> Result<FactorKeys, StartError> {
     let of_store = store.token_key().await.map_err(service::Error::from)?.second_factor_key();
-    Ok(FactorKeys::new(of_store, config.secret_key.as_ref().map(|key| *key.reveal())))
+    Ok(FactorKeys::new(of_store, config.secret_keys.iter().map(|key| *key.reveal())))
 }
 
 /// Whether each second factor in force is encrypted under one of these keys.

@@ -51,11 +51,12 @@ use self::second_factors::{AddPendingLogin, ChangeSecondFactor};
 use self::sessions::{Revoke, RevokeSelected};
 use self::throttles::Lift;
 use super::opening::{ConnectError, Opening, PATIENCE, Role, Timing};
-use super::rows::{CredentialsRow, EnrolmentRow, FactorRow, ListedRow, PendingLoginRow, ReplicaRow, UserRow};
+use super::rows::{CredentialsRow, ListedRow, ReplicaRow, UserRow};
 use super::{
     Added, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor,
     FactorChange, FactorChanged, Import, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin,
-    Replica, Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
+    Replica, Replicas, Reseal, Resealed, Result, Revoked, SecretsOf, Selected, SelectedEnd, SessionStretch, Store,
+    StoreError, Target,
 };
 use crate::config::DatabaseUrl;
 use crate::domain::clock::{Clock, Timestamp};
@@ -64,7 +65,7 @@ use crate::domain::event::{Actor, Event, Origin};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Reason;
-use crate::domain::second_factor::sealed::KeyId;
+use crate::domain::second_factor::sealed::{KeyId, RecoveryHash, SealedSecret};
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::throttle::{Counter, ThrottleKey};
@@ -309,32 +310,36 @@ impl Store for Postgres {
     }
 
     async fn second_factor(&self, user: UserId) -> Result<Option<Factor>> {
-        let factor = query_as(
-            "SELECT secret, last_step, confirmed_at,
-                 (SELECT count(*) FROM recovery_codes WHERE user_id = $1) AS recovery_codes
-             FROM second_factors WHERE user_id = $1",
-        );
-        let found: Option<FactorRow> = self.readers.row(factor.bind(user)).await?;
-        Ok(found.map(Factor::from))
+        second_factors::in_force(&self.readers, user).await
     }
 
     async fn enrolment(&self, user: UserId) -> Result<Option<Enrolment>> {
-        let enrolment = query_as("SELECT id, secret, started_at FROM second_factor_enrolments WHERE user_id = $1");
-        let found: Option<EnrolmentRow> = self.readers.row(enrolment.bind(user)).await?;
-        Ok(found.map(Enrolment::from))
+        second_factors::enrolment(&self.readers, user).await
     }
 
     async fn second_factor_keys(&self) -> Result<Vec<KeyId>> {
-        let keys = query_as("SELECT DISTINCT substr(secret, 1, 8) FROM second_factors");
-        let keys: Vec<(KeyId,)> = self.readers.rows(keys).await?;
-        Ok(keys.into_iter().map(|(key,)| key).collect())
+        second_factors::keys(&self.readers).await
     }
 
     async fn pending_login(&self, token: &TokenHash) -> Result<Option<PendingLogin>> {
-        let login =
-            query_as("SELECT user_id, auth_epoch, remembered, expires_at FROM pending_logins WHERE token_hash = $1");
-        let found: Option<PendingLoginRow> = self.readers.row(login.bind(*token)).await?;
-        Ok(found.map(PendingLogin::from))
+        second_factors::pending_login(&self.readers, *token).await
+    }
+
+    async fn sealed_secrets(
+        &self,
+        of: SecretsOf,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> Result<Vec<(UserId, SealedSecret)>> {
+        second_factors::secrets(&self.readers, of, after, limit).await
+    }
+
+    async fn recovery_hashes(&self, after: Option<RecoveryHash>, limit: u32) -> Result<Vec<(UserId, RecoveryHash)>> {
+        second_factors::recovery_hashes(&self.readers, after, limit).await
+    }
+
+    async fn reseal(&self, reseal: Reseal) -> Result<Resealed> {
+        commit(&self.writers, &self.time, reseal).await
     }
 
     async fn change_second_factor(&self, change: FactorChange, reason: Reason) -> Result<FactorChanged> {

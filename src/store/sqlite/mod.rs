@@ -3,10 +3,12 @@
 //! `paths` names the files, `owners` finds which other users may change them, `files` makes and watches them, and `lock`
 //! keeps a second server off them. `wal` makes room for the write-ahead log, `connection` opens the file, `mark` is the
 //! mark in its header, `migrate` makes its tables, and `checkpoint` folds the write-ahead log into it. `readers` answer
-//! what changes nothing, and `stretches` are lists over all users. `revocations` is the log of what ended, with an entry in which a `transaction` ends; `operations`
+//! what changes nothing: `accounts` and `second_factors` are what is read about those, and `stretches` are lists over all
+//! users. `revocations` is the log of what ended, with an entry in which a `transaction` ends; `operations`
 //! are what happens in one, and `logouts` is a batch of logouts. The `writer` commits what is queued together. `copy` reads
 //! the whole file, and `backup` saves and restores it. Each of these imports only from those named before it.
 
+mod accounts;
 mod backup;
 mod checkpoint;
 mod connection;
@@ -21,6 +23,7 @@ mod owners;
 mod paths;
 mod readers;
 mod revocations;
+mod second_factors;
 mod stretches;
 mod transaction;
 mod wal;
@@ -42,7 +45,7 @@ pub(super) use self::files::warnings;
 use self::files::{Files, make_private};
 use self::lock::{Note, ServeLock};
 use self::mark::Mark;
-use self::operations::accounts::{ACCOUNT, AddUser, ChangePassword, DeleteUser, EditUser};
+use self::operations::accounts::{AddUser, ChangePassword, DeleteUser, EditUser};
 use self::operations::second_factors::{AddPendingLogin, ChangeSecondFactor};
 use self::operations::sessions::{Purge, PurgeEvents, Revoke, RevokeSelected, Touch};
 use self::operations::throttles::{Book, GiveBack, Lift, PurgeThrottles};
@@ -52,14 +55,12 @@ use self::paths::{LOCK, beside, unreachable_file};
 use self::readers::Readers;
 use self::writer::{Writer, WriterParts};
 use super::opening::{ConnectError, Opening, Role, Stage};
-use super::rows::{
-    AccountRow, CredentialsRow, EnrolmentRow, FactorRow, ListedRow, LookupRow, PendingLoginRow, ReplicaRow, Secret,
-    UserRow,
-};
+use super::rows::{CredentialsRow, ListedRow, LookupRow, ReplicaRow, Secret};
 use super::{
     Added, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor,
     FactorChange, FactorChanged, Import, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin,
-    Replica, Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
+    Replica, Replicas, Reseal, Resealed, Result, Revoked, SecretsOf, Selected, SelectedEnd, SessionStretch, Store,
+    StoreError, Target,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::{Entropy, NoEntropy};
@@ -67,7 +68,7 @@ use crate::domain::event::{Actor, Event, Origin};
 use crate::domain::id::{ReplicaId, SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Reason;
-use crate::domain::second_factor::sealed::KeyId;
+use crate::domain::second_factor::sealed::{KeyId, RecoveryHash, SealedSecret};
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::throttle::{Counter, ThrottleKey};
@@ -285,32 +286,15 @@ impl Store for Sqlite {
     }
 
     async fn users(&self) -> Result<Vec<User>> {
-        let users = sqlx::query_as(
-            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at
-             FROM users WHERE deleted_at IS NULL ORDER BY username_key",
-        );
-        let users: Vec<UserRow> = self.readers.all(users).await?;
-        Ok(users.into_iter().map(User::from).collect())
+        accounts::users(&self.readers).await
     }
 
     async fn account(&self, user: UserId) -> Result<Option<Account>> {
-        let found: Option<AccountRow> = self.readers.one(sqlx::query_as(ACCOUNT).bind(user)).await?;
-        Ok(found.map(Account::from))
+        accounts::account(&self.readers, user).await
     }
 
     async fn accounts(&self, after: Option<(Timestamp, UserId)>, limit: u32) -> Result<Vec<Account>> {
-        let accounts = sqlx::query_as(
-            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at, must_change_password, last_login_at,
-                 EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
-             FROM users WHERE deleted_at IS NULL AND (created_at, id) > (?1, ?2)
-             ORDER BY created_at, id LIMIT ?3",
-        );
-        let (at, id) = after.map_or((Timestamp::MIN, String::new()), |(at, id)| (at, id.to_string()));
-        let accounts = accounts.bind(at).bind(id).bind(limit);
-        let accounts: Vec<AccountRow> = self.readers.all(accounts).await?;
-        Ok(accounts.into_iter().map(Account::from).collect())
+        accounts::accounts(&self.readers, after, limit).await
     }
 
     async fn add_user(&self, id: UserId, user: NewUser, password: Initial, by: Actor, origin: Origin) -> Result<Added> {
@@ -394,34 +378,36 @@ impl Store for Sqlite {
     }
 
     async fn second_factor(&self, user: UserId) -> Result<Option<Factor>> {
-        let factor = sqlx::query_as(
-            "SELECT secret, last_step, confirmed_at,
-                 (SELECT count(*) FROM recovery_codes WHERE user_id = ?1) AS recovery_codes
-             FROM second_factors WHERE user_id = ?1",
-        );
-        let found: Option<FactorRow> = self.readers.one(factor.bind(user)).await?;
-        Ok(found.map(Factor::from))
+        second_factors::in_force(&self.readers, user).await
     }
 
     async fn enrolment(&self, user: UserId) -> Result<Option<Enrolment>> {
-        let enrolment =
-            sqlx::query_as("SELECT id, secret, started_at FROM second_factor_enrolments WHERE user_id = ?1");
-        let found: Option<EnrolmentRow> = self.readers.one(enrolment.bind(user)).await?;
-        Ok(found.map(Enrolment::from))
+        second_factors::enrolment(&self.readers, user).await
     }
 
     async fn second_factor_keys(&self) -> Result<Vec<KeyId>> {
-        let keys = sqlx::query_as("SELECT DISTINCT substr(secret, 1, 8) FROM second_factors");
-        let keys: Vec<(KeyId,)> = self.readers.all(keys).await?;
-        Ok(keys.into_iter().map(|(key,)| key).collect())
+        second_factors::keys(&self.readers).await
     }
 
     async fn pending_login(&self, token: &TokenHash) -> Result<Option<PendingLogin>> {
-        let login = sqlx::query_as(
-            "SELECT user_id, auth_epoch, remembered, expires_at FROM pending_logins WHERE token_hash = ?1",
-        );
-        let found: Option<PendingLoginRow> = self.readers.one(login.bind(token)).await?;
-        Ok(found.map(PendingLogin::from))
+        second_factors::pending_login(&self.readers, token).await
+    }
+
+    async fn sealed_secrets(
+        &self,
+        of: SecretsOf,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> Result<Vec<(UserId, SealedSecret)>> {
+        second_factors::secrets(&self.readers, of, after, limit).await
+    }
+
+    async fn recovery_hashes(&self, after: Option<RecoveryHash>, limit: u32) -> Result<Vec<(UserId, RecoveryHash)>> {
+        second_factors::recovery_hashes(&self.readers, after, limit).await
+    }
+
+    async fn reseal(&self, reseal: Reseal) -> Result<Resealed> {
+        self.writer.commit(reseal).await
     }
 
     async fn change_second_factor(&self, change: FactorChange, reason: Reason) -> Result<FactorChanged> {

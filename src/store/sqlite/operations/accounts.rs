@@ -5,6 +5,7 @@ use sqlx::Result;
 use super::super::super::edit::{Plan, password_event};
 use super::super::super::rows::AccountRow;
 use super::super::super::{Added, Changed, Deleted, Edited, Initial, PasswordChange, Revoked};
+use super::super::accounts::ACCOUNT;
 use super::super::transaction::Transaction;
 use super::throttles::lift;
 use super::{Operation, second_factors};
@@ -103,13 +104,6 @@ impl Operation for ChangePassword {
         transaction.end_all(*user, session, reason).await.map(Changed::Yes)
     }
 }
-
-/// The columns of an account.
-pub(crate) const ACCOUNT: &str =
-    "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-         updated_at AS user_updated_at, must_change_password, last_login_at,
-         EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
-     FROM users WHERE id = ?1 AND deleted_at IS NULL";
 
 async fn account(transaction: &mut Transaction<'_>, user: UserId) -> Result<Option<Account>> {
     let found: Option<AccountRow> = sqlx::query_as(ACCOUNT).bind(user).fetch_optional(transaction.connection()).await?;

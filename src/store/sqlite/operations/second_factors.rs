@@ -1,9 +1,12 @@
-//! Operations on second factors: one is set up, proven, removed, and waited for.
+//! Operations on second factors: one is set up, proven, removed, and waited for; and many are put under another key.
 
-use sqlx::Result;
+use sqlx::{Encode, Result, Sqlite, Type};
 
 use super::super::super::second_factor::PENDING_LOGINS;
-use super::super::super::{FactorAct, FactorChange, FactorChanged, PendingLogin, Revoked};
+use super::super::super::{
+    FactorAct, FactorChange, FactorChanged, PendingLogin, Replacement, Replacements, Reseal, Resealed, Revoked,
+    SecretsOf,
+};
 use super::super::revocations::json;
 use super::super::transaction::Transaction;
 use super::Operation;
@@ -238,4 +241,41 @@ impl Operation for AddPendingLogin {
         .await
         .map(drop)
     }
+}
+
+/// Puts secrets or recovery codes under another key.
+impl Operation for Reseal {
+    type Outcome = Resealed;
+
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Resealed> {
+        let replaced = match &self.what {
+            Replacements::Secrets(SecretsOf::Enrolments, secrets) => {
+                let sql = "UPDATE second_factor_enrolments SET secret = ?3 WHERE user_id = ?1 AND secret = ?2";
+                replace(transaction, sql, secrets).await?
+            }
+            Replacements::Secrets(SecretsOf::Factors, secrets) => {
+                let sql = "UPDATE second_factors SET secret = ?3 WHERE user_id = ?1 AND secret = ?2";
+                replace(transaction, sql, secrets).await?
+            }
+            Replacements::RecoveryCodes(codes) => {
+                let sql = "UPDATE recovery_codes SET hash = ?3 WHERE user_id = ?1 AND hash = ?2";
+                replace(transaction, sql, codes).await?
+            }
+        };
+        let event = self.event(replaced, transaction.now());
+        Ok(Resealed { replaced, event: transaction.count_in_event(self.event, &event).await? })
+    }
+}
+
+/// Replaces those that are what they were. Returns how many.
+async fn replace<T>(transaction: &mut Transaction<'_>, sql: &'static str, them: &[Replacement<T>]) -> Result<u64>
+where
+    T: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + Sync,
+{
+    let mut replaced = 0;
+    for Replacement { user, old, new } in them {
+        let update = sqlx::query(sql).bind(user).bind(old).bind(new);
+        replaced += update.execute(transaction.connection()).await?.rows_affected();
+    }
+    Ok(replaced)
 }

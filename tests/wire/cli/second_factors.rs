@@ -1,0 +1,106 @@
+//! `sessiond second-factor reseal`, for a key that comes later and one that takes another's place.
+
+use std::path::{Path, PathBuf};
+
+use sessiond::domain::clock::{Clock as _, SystemClock};
+
+use super::*;
+use crate::harness::authenticator::{code, confirm, login_with_code, start};
+
+const RESEAL: [&str; 2] = ["second-factor", "reseal"];
+
+/// Files of keys, each in its place.
+struct Keys {
+    home: Home,
+    file: PathBuf,
+}
+
+impl Keys {
+    fn new(home: Home) -> Self {
+        Self { file: home.dir.path().join("keys"), home }
+    }
+
+    /// Writes these keys, each of which is a byte over and over.
+    fn write(&self, keys: &[u8]) {
+        let lines: String =
+            keys.iter().map(|byte| format!("# {byte}\n{}\n", format!("{byte:02x}").repeat(32))).collect();
+        std::fs::write(&self.file, lines).expect("written");
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Finished {
+        with(&self.home, &[("SESSIOND_SECRET_KEY_FILE", text(&self.file))], arguments).await
+    }
+
+    async fn serve(&self) -> Process {
+        let mut command = self.home.server();
+        command.env("SESSIOND_SECRET_KEY_FILE", &self.file);
+        Process::start(command).await
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+#[on_both_stores]
+async fn a_key_that_comes_later_takes_everything_over_and_another_one_its_place(store: StoreKind) {
+    let (home, server) = serving(store).await;
+    let (alice, bob) = (server.log_in(ALICE).await.token, server.log_in(BOB).await.token);
+    let (authenticator, _) = server.set_up(&alice).await;
+    let begun = server.send(start(None).bearer(&bob)).await.json();
+    server.stop().await;
+
+    let keys = Keys::new(home);
+    keys.write(&[1]);
+    let server = keys.serve().await;
+    let resealed = keys.run(&RESEAL).await.done().unwrap();
+    assert_eq!(resealed, "2 secrets and 10 recovery codes resealed, 0 secrets left\n");
+    let again = keys.run(&RESEAL).await.done().unwrap();
+    assert_eq!(again, "0 secrets and 0 recovery codes resealed, 0 secrets left\n");
+    let event = "SELECT count, actor, user_id FROM events WHERE kind = 'second_factors_resealed'";
+    assert_eq!(keys.home.database.rows(event).await, [[Some("12".to_owned()), Some("cli".to_owned()), None]]);
+    assert_eq!(server.send(login_with_code(ALICE, &authenticator.recovery[0])).await.status, 200);
+    assert_eq!(server.send(login_with_code(ALICE, &authenticator.recovery[0])).await.status, 401, "once");
+    let secret = begun["secret"].as_str().expect("a secret");
+    let confirmed = server.send(confirm(&begun["enrolment"], &code(secret, SystemClock.now())).bearer(&bob)).await;
+    assert_eq!(confirmed.status, 200, "what was begun before goes on: {}", confirmed.text());
+    server.stop().await;
+    let refused = finish(keys.home.server(), "").await.refused().unwrap();
+    assert!(refused.contains("set secret_key_file"), "the store alone opens nothing: {refused}");
+
+    keys.write(&[2]);
+    let refused = keys.run(&RESEAL).await.refused().unwrap();
+    assert!(refused.contains("2 secrets are under keys that are not here"), "{refused}");
+    keys.write(&[2, 1]);
+    let server = keys.serve().await;
+    let resealed = keys.run(&RESEAL).await.done().unwrap();
+    let (first, second) = resealed.trim_end().split_once('\n').expect("two lines");
+    assert_eq!(first, "2 secrets and 0 recovery codes resealed, 0 secrets left");
+    assert!(second.starts_with("2 users have recovery codes under another key"), "{second}");
+    assert_eq!(server.send(login_with_code(ALICE, &authenticator.recovery[1])).await.status, 200, "good still");
+    server.stop().await;
+    keys.write(&[2]);
+    let server = keys.serve().await;
+    assert_eq!(server.send(login_with_code(ALICE, &authenticator.recovery[2])).await.status, 401);
+    assert_eq!(server.send(login_with_code(ALICE, &authenticator.next())).await.status, 200);
+    server.stop().await;
+}
+
+#[on_both_stores]
+async fn a_replica_with_both_keys_reads_what_one_with_either_has_sealed(store: StoreKind) {
+    let keys = Keys::new(Home::new(store));
+    keys.write(&[1]);
+    let server = keys.serve().await;
+    let (authenticator, _) = server.set_up(&server.log_in(ALICE).await.token).await;
+    server.stop().await;
+    for (number, lines) in [[2, 1], [1, 2]].iter().enumerate() {
+        keys.write(lines);
+        let server = keys.serve().await;
+        assert_eq!(server.send(login_with_code(ALICE, &authenticator.recovery[number])).await.status, 200);
+        server.stop().await;
+    }
+    keys.write(&[2, 1]);
+    let server = keys.serve().await;
+    assert_eq!(server.send(login_with_code(ALICE, &authenticator.next())).await.status, 200);
+    server.stop().await;
+}
