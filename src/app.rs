@@ -46,8 +46,8 @@ pub enum StartError {
     /// Second factors in the store cannot be read.
     #[error(
         "the store has second factors that are encrypted under a key which is not here: set secret_key_file \
-         (SESSIOND_SECRET_KEY_FILE) to the key that they were set up with, or, if that is lost, remove them by `sessiond user \
-         reset-second-factor`"
+         (SESSIOND_SECRET_KEY_FILE) to a file that holds it, on a line of its own, or, if it is lost, remove them by \
+         `sessiond user reset-second-factor --unreadable`"
     )]
     SecondFactorKey,
     /// The service could not be built on it.

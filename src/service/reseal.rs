@@ -93,7 +93,7 @@ impl Operator<'_> {
     }
 
     /// Reads every secret, page by page.
-    async fn each_secret(
+    pub(super) async fn each_secret(
         &self,
         of: SecretsOf,
         mut act: impl AsyncFnMut(Vec<(UserId, SealedSecret)>) -> Result<()>,

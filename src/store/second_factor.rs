@@ -71,6 +71,8 @@ pub enum FactorAct {
     RenewRecoveryCodes(Vec<RecoveryHash>),
     /// The factor, its codes and what is pending are removed.
     Remove,
+    /// The same, if this is its secret still.
+    RemoveIfSealed(SealedSecret),
 }
 
 impl FactorAct {
@@ -80,14 +82,14 @@ impl FactorAct {
             Self::Start(..) => EventKind::SecondFactorStarted,
             Self::Confirm { .. } => EventKind::SecondFactorSet,
             Self::RenewRecoveryCodes(_) => EventKind::RecoveryCodesRenewed,
-            Self::Remove => EventKind::SecondFactorRemoved,
+            Self::Remove | Self::RemoveIfSealed(_) => EventKind::SecondFactorRemoved,
         }
     }
 
     /// Whether the user's other sessions end, and the logins that are being checked.
     pub(super) const fn ends_sessions(&self) -> bool {
         match self {
-            Self::Confirm { .. } | Self::Remove => true,
+            Self::Confirm { .. } | Self::Remove | Self::RemoveIfSealed(_) => true,
             Self::Start(..) | Self::RenewRecoveryCodes(_) => false,
         }
     }
@@ -104,7 +106,7 @@ pub enum FactorChanged {
     Superseded,
     /// The proof does not hold, or not any more.
     Unproven,
-    /// The user has no second factor.
+    /// The user has no second factor, or not the one that is meant.
     NoFactor,
     /// The enrolment is over: it took too long, or another one was started or confirmed.
     EnrolmentOver,

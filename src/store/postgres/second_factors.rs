@@ -135,6 +135,11 @@ async fn missing(change: &mut Change<'_>, user: UserId, act: &FactorAct) -> Resu
         FactorAct::RenewRecoveryCodes(_) | FactorAct::Remove => {
             (has_factor(change, user).await?, FactorChanged::NoFactor)
         }
+        FactorAct::RemoveIfSealed(secret) => {
+            let found = query_as("SELECT 1 FROM second_factors WHERE user_id = $1 AND secret = $2");
+            let found: Option<(i32,)> = change.connection().row(found.bind(user).bind(secret.clone())).await?;
+            (found.is_some(), FactorChanged::NoFactor)
+        }
     };
     Ok(if found { None } else { Some(otherwise) })
 }
@@ -164,7 +169,7 @@ async fn make(change: &mut Change<'_>, user: UserId, act: &FactorAct) -> Result<
             replace_recovery_codes(change, user, recovery).await?;
         }
         FactorAct::RenewRecoveryCodes(recovery) => replace_recovery_codes(change, user, recovery).await?,
-        FactorAct::Remove => remove(change, user).await?,
+        FactorAct::Remove | FactorAct::RemoveIfSealed(_) => remove(change, user).await?,
     }
     Ok(())
 }

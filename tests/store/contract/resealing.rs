@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use sessiond::domain::event::Origin;
 use sessiond::domain::second_factor::recovery::RecoveryCode;
 use sessiond::domain::second_factor::sealed::{Anew, FactorKeys, RecoveryHash, SealedSecret};
-use sessiond::store::{EventNumber, FactorAct, Replacement, Replacements, Reseal, Resealed, SecretsOf, SharedStore};
+use sessiond::store::{
+    EventNumber, FactorAct, FactorChanged, Replacement, Replacements, Reseal, Resealed, SecretsOf, SharedStore,
+};
 use sessiond_needs::on_both_stores;
 
 use super::second_factors::{change_of, confirmation, enrolment, keys, sealed, yes};
@@ -188,6 +190,26 @@ async fn what_is_confirmed_at_the_same_time_is_under_the_new_key_in_the_end(stor
             }
         }
         beside.close().await;
+    })
+    .await;
+}
+
+#[on_both_stores]
+async fn a_factor_that_was_set_up_anew_is_not_the_one_to_be_removed(store: StoreKind) {
+    on_a_fresh_store(store, async |fresh| {
+        let ann = fresh.user("ann").await;
+        fresh.set_up(ann, 70).await;
+        let lost = fresh.factor(ann).await.expect("in force").secret;
+        fresh.set_up(ann, 71).await;
+        let remove = |secret| change_of(ann, FactorAct::RemoveIfSealed(secret));
+        assert_eq!(fresh.change(remove(lost.clone())).await, FactorChanged::NoFactor);
+        let secret = fresh.factor(ann).await.expect("in force").secret;
+        fresh.create(fresh.proven(ann, 1, Proof::Step(Step(72))).await).await;
+        assert_eq!(yes(fresh.change(remove(secret)).await).sessions.len(), 1);
+        assert!(fresh.factor(ann).await.is_none());
+        assert_eq!(fresh.database.number("SELECT count(*) FROM recovery_codes").await, 0);
+        assert_eq!(fresh.change(remove(lost)).await, FactorChanged::NoFactor);
+        assert_eq!(fresh.audit().await["second_factor_removed"], 1);
     })
     .await;
 }

@@ -1,4 +1,5 @@
-//! `sessiond second-factor reseal`, for a key that comes later and one that takes another's place.
+//! `sessiond second-factor reseal`, for a key that comes later and one that takes another's place; and `sessiond user
+//! reset-second-factor --unreadable`, for one that is lost.
 
 use std::path::{Path, PathBuf};
 
@@ -102,5 +103,46 @@ async fn a_replica_with_both_keys_reads_what_one_with_either_has_sealed(store: S
     keys.write(&[2, 1]);
     let server = keys.serve().await;
     assert_eq!(server.send(login_with_code(ALICE, &authenticator.next())).await.status, 200);
+    server.stop().await;
+}
+
+#[on_both_stores]
+async fn once_the_key_is_lost_what_it_sealed_can_be_removed_and_no_more(store: StoreKind) {
+    let (home, server) = serving(store).await;
+    let (bobs, _) = server.set_up(&server.log_in(BOB).await.token).await;
+    server.stop().await;
+    let keys = Keys::new(home);
+    keys.write(&[1]);
+    let server = keys.serve().await;
+    let (_, alice) = server.set_up(&server.log_in(ALICE).await.token).await;
+    server.stop().await;
+
+    keys.write(&[2]);
+    let mut command = keys.home.server();
+    command.env("SESSIOND_SECRET_KEY_FILE", &keys.file);
+    let refused = finish(command, "").await.refused().unwrap();
+    assert!(refused.contains("`sessiond user reset-second-factor --unreadable`"), "{refused}");
+    let reset = ["user", "reset-second-factor", "--unreadable"];
+    let asked = keys.run(&reset).await.refused().unwrap();
+    assert!(asked.contains("1 second factors are under keys that are not here") && asked.contains("--yes"), "{asked}");
+    for odd in [&["user", "reset-second-factor"][..], &["user", "reset-second-factor", BOB, "--unreadable"]] {
+        keys.run(odd).await.refused().unwrap();
+    }
+    assert_eq!(keys.home.database.number("SELECT count(*) FROM second_factors").await, 2, "nothing was removed");
+    let reset = [&reset[..], &["--yes"]].concat();
+    assert_eq!(keys.run(&reset).await.done().unwrap(), "1 second factors removed, 1 sessions ended\n");
+    assert_eq!(keys.run(&reset).await.done().unwrap(), "0 second factors removed, 0 sessions ended\n");
+    let event = "SELECT u.username, e.actor FROM events AS e JOIN users AS u ON u.id = e.user_id
+                 WHERE e.kind = 'second_factor_removed'";
+    let line = [ALICE, "cli"].map(|text| Some(text.to_owned()));
+    assert_eq!(keys.home.database.rows(event).await, [line]);
+
+    let server = keys.serve().await;
+    assert_eq!(server.check(&alice).await, 401);
+    let (alices, _) = server.set_up(&server.log_in(ALICE).await.token).await;
+    assert_eq!(server.send(login(BOB, PASSWORD)).await.status, 401, "his is under the store's key");
+    assert_eq!(server.send(login_with_code(BOB, &bobs.next())).await.status, 200);
+    assert_eq!(server.send(login_with_code(ALICE, &alices.next())).await.status, 200);
+    assert_eq!(keys.run(&reset).await.done().unwrap(), "0 second factors removed, 0 sessions ended\n");
     server.stop().await;
 }

@@ -139,6 +139,11 @@ async fn missing(transaction: &mut Transaction<'_>, user: UserId, act: &FactorAc
             let found = sqlx::query_scalar("SELECT 1 FROM second_factors WHERE user_id = ?1").bind(user);
             (found.fetch_optional(transaction.connection()).await?, FactorChanged::NoFactor)
         }
+        FactorAct::RemoveIfSealed(secret) => {
+            let found = sqlx::query_scalar("SELECT 1 FROM second_factors WHERE user_id = ?1 AND secret = ?2");
+            let found = found.bind(user).bind(secret);
+            (found.fetch_optional(transaction.connection()).await?, FactorChanged::NoFactor)
+        }
     };
     Ok(if found.is_some() { None } else { Some(otherwise) })
 }
@@ -176,7 +181,7 @@ async fn make(transaction: &mut Transaction<'_>, user: UserId, act: &FactorAct) 
             replace_recovery_codes(transaction, user, recovery).await?;
         }
         FactorAct::RenewRecoveryCodes(recovery) => replace_recovery_codes(transaction, user, recovery).await?,
-        FactorAct::Remove => remove(transaction, user).await?,
+        FactorAct::Remove | FactorAct::RemoveIfSealed(_) => remove(transaction, user).await?,
     }
     Ok(())
 }
