@@ -4,9 +4,9 @@
 //! keeps a second server off them. `wal` makes room for the write-ahead log, `connection` opens the file, `mark` is the
 //! mark in its header, `migrate` makes its tables, and `checkpoint` folds the write-ahead log into it. `readers` answer
 //! what changes nothing: `accounts` and `second_factors` are what is read about those, and `stretches` are lists over all
-//! users. `revocations` is the log of what ended, with an entry in which a `transaction` ends; `operations`
-//! are what happens in one, and `logouts` is a batch of logouts. The `writer` commits what is queued together. `copy` reads
-//! the whole file, and `backup` saves and restores it. Each of these imports only from those named before it.
+//! users. `revocations` is the log of what ended, with an entry in which a `transaction` ends; `operations` are what
+//! happens in one, and `logouts` is a batch of logouts. The `writer` commits what is queued together. `copy` reads the whole
+//! file, and `backup` saves and restores it. Each of these imports only from those named before it.
 
 mod accounts;
 mod backup;
