@@ -376,6 +376,30 @@ async fn a_login_that_waits_for_a_code_is_good_once_and_not_for_long(store: Stor
 }
 
 #[on_both_stores]
+async fn of_many_right_codes_for_one_login_that_waits_one_is_used_up(store: StoreKind) {
+    on_a_fresh_store(store, async |fresh| {
+        let ann = fresh.user("ann").await;
+        let codes = fresh.set_up(ann, 70).await;
+        let beside = fresh.beside().await;
+        let waiting = PendingLogin { user: ann, auth_epoch: 1, remembered: false, expires_at: later(300) };
+        fresh.store.add_pending_login(token(50), waiting).await.expect("a store");
+        let mut logins = Vec::new();
+        for (number, code) in (1..).zip(&codes) {
+            let login = fresh.proven(ann, number, Proof::Recovery(vec![code.clone()])).await;
+            logins.push(NewSession { pending: Some(token(50)), ..login });
+        }
+        let stores = [&fresh.store, &beside].into_iter().cycle();
+        let created = join_all(logins.into_iter().zip(stores).map(|(login, store)| store.create_session(login))).await;
+        let created: Vec<_> = created.into_iter().map(|created| created.expect("a store")).collect();
+        assert_eq!(created.iter().filter(|created| matches!(created, Created::Yes(_))).count(), 1, "{created:?}");
+        assert_eq!(created.iter().filter(|created| **created == Created::Superseded).count(), 9, "{created:?}");
+        assert_eq!(fresh.factor(ann).await.expect("in force").recovery_codes, 9);
+        beside.close().await;
+    })
+    .await;
+}
+
+#[on_both_stores]
 async fn what_was_begun_and_not_finished_is_purged(store: StoreKind) {
     on_a_fresh_store(store, async |fresh| {
         let (ann, bob) = (fresh.user("ann").await, fresh.user("bob").await);
