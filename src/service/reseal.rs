@@ -19,7 +19,8 @@ pub struct Resealed {
     pub secrets: u64,
     /// How many recovery codes were put under the key.
     pub recovery_codes: u64,
-    /// How many secrets are under other keys still: none of those at hand opens them, or they came meanwhile.
+    /// How many secrets are under other keys still: those in force that no key at hand opens, and what came meanwhile. An
+    /// enrolment that nothing opens does not count, since it ends by itself.
     pub secrets_left: usize,
     /// How many users have recovery codes that cannot be put under the key.
     pub users_left: usize,
@@ -59,7 +60,11 @@ impl Operator<'_> {
         for of in [SecretsOf::Enrolments, SecretsOf::Factors] {
             self.each_secret(of, async |page| {
                 for (user, sealed) in page {
-                    all.secrets_left += usize::from(self.sealed_anew(user, &sealed)? != Anew::Current);
+                    all.secrets_left += usize::from(match self.sealed_anew(user, &sealed)? {
+                        Anew::Current => false,
+                        Anew::By(_) => true,
+                        Anew::Stuck => of == SecretsOf::Factors,
+                    });
                 }
                 Ok(())
             })

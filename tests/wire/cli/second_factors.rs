@@ -109,12 +109,14 @@ async fn a_replica_with_both_keys_reads_what_one_with_either_has_sealed(store: S
 #[on_both_stores]
 async fn once_the_key_is_lost_what_it_sealed_can_be_removed_and_no_more(store: StoreKind) {
     let (home, server) = serving(store).await;
-    let (bobs, _) = server.set_up(&server.log_in(BOB).await.token).await;
+    let (bobs, bob) = server.set_up(&server.log_in(BOB).await.token).await;
     server.stop().await;
     let keys = Keys::new(home);
     keys.write(&[1]);
     let server = keys.serve().await;
     let (_, alice) = server.set_up(&server.log_in(ALICE).await.token).await;
+    let begun = server.send(start(Some(&bobs.recovery[0])).bearer(&bob)).await;
+    assert_eq!(begun.status, 200, "{}", begun.text());
     server.stop().await;
 
     keys.write(&[2]);
@@ -141,6 +143,8 @@ async fn once_the_key_is_lost_what_it_sealed_can_be_removed_and_no_more(store: S
     assert_eq!(server.check(&alice).await, 401);
     let (alices, _) = server.set_up(&server.log_in(ALICE).await.token).await;
     assert_eq!(server.send(login(BOB, PASSWORD)).await.status, 401, "his is under the store's key");
+    let resealed = keys.run(&RESEAL).await.done().unwrap();
+    assert_eq!(resealed, "1 secrets and 9 recovery codes resealed, 0 secrets left\n", "but for what he began");
     assert_eq!(server.send(login_with_code(BOB, &bobs.next())).await.status, 200);
     assert_eq!(server.send(login_with_code(ALICE, &alices.next())).await.status, 200);
     assert_eq!(keys.run(&reset).await.done().unwrap(), "0 second factors removed, 0 sessions ended\n");
