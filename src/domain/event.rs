@@ -52,6 +52,8 @@ pub enum EventKind {
     RecoveryCodesRenewed,
     /// A recovery code was used.
     RecoveryCodeUsed,
+    /// Secrets and recovery codes were put under another key.
+    SecondFactorsResealed,
 }
 
 impl EventKind {
@@ -79,6 +81,7 @@ impl EventKind {
         Self::SecondFactorRemoved,
         Self::RecoveryCodesRenewed,
         Self::RecoveryCodeUsed,
+        Self::SecondFactorsResealed,
     ];
 
     /// The kind of that word, if this release knows it.
@@ -111,6 +114,7 @@ impl EventKind {
             Self::SecondFactorRemoved => "second_factor_removed",
             Self::RecoveryCodesRenewed => "recovery_codes_renewed",
             Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::SecondFactorsResealed => "second_factors_resealed",
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::{EnrolmentId, ReplicaId, SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Seq;
-use crate::domain::second_factor::sealed::{KeyId, SealedSecret};
+use crate::domain::second_factor::sealed::{KeyId, RecoveryHash, SealedSecret};
 use crate::domain::second_factor::totp::Step;
 use crate::domain::session::{Client, Expiry, Session};
 use crate::domain::text::{Email, Name, Username};
@@ -100,6 +100,7 @@ column!(Timestamp as i64, at => at.millis(), value => Self::from_millis(value));
 column!(Seq as i64, seq => seq.0, value => Self(value));
 column!(Step as i64, step => step.0, value => Self(value));
 column!(SealedSecret as Vec<u8>, secret => secret.as_bytes(), value => Self::from_bytes(value.to_vec()));
+column!(RecoveryHash as String, hash => hash.as_str(), value => Self::stored(value)?);
 column!(KeyId as Vec<u8>, id => id.as_bytes().as_slice(), value => Self::from_bytes(value.try_into()?));
 column!(TokenHash as Vec<u8>, hash => hash.as_bytes().as_slice(), value => Self::from_bytes(value.try_into()?));
 

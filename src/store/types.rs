@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::event::{Actor, Origin};
+use crate::domain::event::{Actor, Event, Origin};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::PasswordHash;
-use crate::domain::revocation::Seq;
+use crate::domain::revocation::{Reason, Seq};
 use crate::domain::second_factor::proof::Proof;
 use crate::domain::session::Session;
 use crate::domain::text::{Name, Username};
@@ -233,6 +233,13 @@ pub struct SelectedEnd {
     pub changed: Changed,
     /// The event of the act, if there is one by now.
     pub event: Option<EventNumber>,
+}
+
+/// The audit's line for so many selected sessions that were ended.
+pub(super) fn selected_end(reason: &Reason, ended: usize, at: Timestamp) -> Event {
+    let Reason { by, requested_by: _, as_administrator: _, why, origin } = reason;
+    let count = i64::try_from(ended).unwrap_or(i64::MAX);
+    Event { detail: Some(why.as_str().into()), count, ..Event::new(why.event(), *by, at).from(origin) }
 }
 
 /// The outcome of editing a user.

@@ -57,7 +57,8 @@ use super::rows::{ListedRow, LookupRow, ReplicaRow, Secret};
 use super::{
     Added, Addition, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber,
     EventStretch, Factor, FactorChange, FactorChanged, Import, Listing, Logout, Lookup, NewSession, PasswordChange,
-    PendingLogin, Replica, Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
+    PendingLogin, Replica, Replicas, Reseal, Resealed, Result, Revoked, SecretsOf, Selected, SelectedEnd,
+    SessionStretch, Store, StoreError, Target,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::{Entropy, NoEntropy};
@@ -65,7 +66,7 @@ use crate::domain::event::Event;
 use crate::domain::id::{ReplicaId, SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Reason;
-use crate::domain::second_factor::sealed::KeyId;
+use crate::domain::second_factor::sealed::{KeyId, RecoveryHash, SealedSecret};
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::throttle::{Counter, ThrottleKey};
@@ -272,7 +273,7 @@ impl Store for Sqlite {
     }
 
     async fn second_factor(&self, user: UserId) -> Result<Option<Factor>> {
-        second_factors::factor(&self.readers, user).await
+        second_factors::in_force(&self.readers, user).await
     }
 
     async fn enrolment(&self, user: UserId) -> Result<Option<Enrolment>> {
@@ -285,6 +286,23 @@ impl Store for Sqlite {
 
     async fn pending_login(&self, token: &TokenHash) -> Result<Option<PendingLogin>> {
         second_factors::pending_login(&self.readers, token).await
+    }
+
+    async fn sealed_secrets(
+        &self,
+        of: SecretsOf,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> Result<Vec<(UserId, SealedSecret)>> {
+        second_factors::secrets(&self.readers, of, after, limit).await
+    }
+
+    async fn recovery_hashes(&self, after: Option<RecoveryHash>, limit: u32) -> Result<Vec<(UserId, RecoveryHash)>> {
+        second_factors::recovery_hashes(&self.readers, after, limit).await
+    }
+
+    async fn reseal(&self, reseal: Reseal) -> Result<Resealed> {
+        self.writer.commit(reseal).await
     }
 
     async fn change_second_factor(&self, change: FactorChange, reason: Reason) -> Result<FactorChanged> {
