@@ -26,7 +26,7 @@ pub(super) struct ImportArgs {
     /// Take over the others where some users cannot be taken over
     #[arg(long)]
     skip_bad: bool,
-    /// Take over users with a second factor without it
+    /// Take over users with a second factor without it: their password alone will be enough
     #[arg(long)]
     drop_second_factors: bool,
     /// Change nothing, and say what would be done

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::UserId;
 use crate::domain::password::PasswordHash;
+use crate::domain::second_factor::totp::TotpSecret;
 use crate::domain::text::{Email, Name, Username};
 use crate::domain::user::NewUser;
 use crate::password::Scheme;
@@ -26,8 +27,8 @@ pub struct Record {
     pub created_at: Option<Timestamp>,
     /// Whether the password has to be changed at the next login.
     pub must_change_password: bool,
-    /// The secret of a second factor, in base32.
-    pub totp_secret: Option<String>,
+    /// The secret of their second factor, where they have one; or why it cannot be taken over.
+    pub totp_secret: Option<Result<TotpSecret, String>>,
 }
 
 /// A user that cannot be taken over.
@@ -101,6 +102,7 @@ pub(super) struct Raw {
     pub(super) id: Option<UserId>,
     pub(super) created_at: Option<Timestamp>,
     pub(super) must_change_password: bool,
+    /// The secret of a second factor in force, in base32. One that is empty or otherwise unfit is a factor still.
     pub(super) totp_secret: Option<String>,
 }
 
@@ -138,9 +140,13 @@ impl Raw {
             disabled: self.disabled,
             created_at: self.created_at,
             must_change_password: self.must_change_password,
-            totp_secret: self.totp_secret.filter(not_empty),
+            totp_secret: self.totp_secret.map(|text| TotpSecret::from_base32(&text).ok_or_else(no_secret)),
         })
     }
+}
+
+fn no_secret() -> String {
+    String::from("the secret of its second factor must be 10 to 64 bytes in base32")
 }
 
 /// The most characters of a username that are shown.

@@ -41,12 +41,42 @@ fn a_line_has_all_that_is_known_of_a_user() {
     assert_eq!(record.id.map(|id| id.to_string()).as_deref(), Some("23456789ABCDEFGHJ"));
     assert!(record.user.admin && record.disabled && record.must_change_password);
     assert_eq!(record.created_at, Some(Timestamp::from_millis(1_767_323_045_678)));
-    assert_eq!(record.totp_secret.as_deref(), Some("JBSWY3DPEHPK3PXP"));
+    assert_eq!(secret(&record), Ok("JBSWY3DPEHPK3PXP".to_owned()));
     assert_eq!(record.hash.as_str(), format!("bcrypt:{BCRYPT}"));
 
     let least = only(of(Format::Jsonl, r#"{"username":"bob","scheme":"none"}"#));
     assert_eq!((least.user.name.as_str(), least.hash), ("bob", PasswordHash::none()));
     assert!(least.user.email.is_none() && least.id.is_none() && !least.user.admin && !least.disabled);
+    assert!(least.totp_secret.is_none());
+}
+
+/// The secret of a user with a second factor, or why it cannot be taken over.
+fn secret(record: &Record) -> Result<String, String> {
+    let secret = record.totp_secret.clone().expect("a second factor");
+    secret.map(|secret| secret.base32().reveal().to_owned())
+}
+
+#[test]
+fn a_second_factor_whose_secret_is_unfit_is_a_second_factor_still() {
+    let bad = Err("the secret of its second factor must be 10 to 64 bytes in base32".to_owned());
+    for (written, expected) in [
+        ("jbsw y3dp-ehpk 3pxp==", Ok("JBSWY3DPEHPK3PXP".to_owned())),
+        ("", bad.clone()),
+        ("  ", bad.clone()),
+        ("JBSWY3DPEHPK3PX", bad.clone()),
+        ("JBSWY3DPEHPK3PX1", bad.clone()),
+    ] {
+        let line = format!(r#"{{"username":"bob","scheme":"none","totp_secret":"{written}"}}"#);
+        assert_eq!(secret(&only(of(Format::Jsonl, &line))), expected, "{written:?}");
+        let document = format!(r#"{{"username":"bob","services":{{"totp":{{"enabled":true,"secret":"{written}"}}}}}}"#);
+        assert_eq!(secret(&only(of(Format::RocketChat, &document))), expected, "{written:?}");
+    }
+    let none = only(of(Format::RocketChat, r#"{"username":"bob","services":{"totp":{"enabled":true}}}"#));
+    assert_eq!(secret(&none), bad);
+    for off in [r#"{"enabled":false,"secret":"JBSWY3DPEHPK3PXP"}"#, r#"{"tempSecret":"JBSWY3DPEHPK3PXP"}"#] {
+        let document = format!(r#"{{"username":"bob","services":{{"totp":{off}}}}}"#);
+        assert!(only(of(Format::RocketChat, &document)).totp_secret.is_none(), "{off}");
+    }
 }
 
 #[test]
@@ -142,7 +172,8 @@ fn rocket_chats_documents_keep_their_ids_and_need_no_password() {
     assert_eq!(record.hash.as_str(), format!("rocketchat:{BCRYPT}"));
     assert_eq!(record.created_at, Some(Timestamp::from_millis(1_767_323_045_678)));
     assert_eq!(record.user.email.as_ref().map(Email::as_str), Some("a@x.org"));
-    assert!(record.user.admin && record.must_change_password && !record.disabled && record.totp_secret.is_some());
+    assert!(record.user.admin && record.must_change_password && !record.disabled);
+    assert_eq!(secret(&record), Ok("JBSWY3DPEHPK3PXP".to_owned()));
 
     let others = r#"[{"_id":"rocket.cat","username":"rocket.cat","type":"bot","active":true,"services":{},
   "createdAt":{"$date":{"$numberLong":"1767323045678"}}},

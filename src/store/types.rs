@@ -8,6 +8,7 @@ use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Seq;
 use crate::domain::second_factor::proof::Proof;
+use crate::domain::second_factor::sealed::SealedSecret;
 use crate::domain::session::Session;
 use crate::domain::text::{Name, Username};
 use crate::domain::throttle::ThrottleKey;
@@ -171,6 +172,8 @@ pub struct ImportedUser {
     pub disabled: bool,
     /// When they were made there, if that is known.
     pub created_at: Option<Timestamp>,
+    /// The secret of their second factor, which is in force at once and has no recovery codes.
+    pub totp_secret: Option<SealedSecret>,
 }
 
 /// Users to be made, all of them or none.

@@ -4,6 +4,8 @@ use futures_util::future::join_all;
 use sessiond::domain::entropy::SystemEntropy;
 use sessiond::domain::event::{Actor, Origin};
 use sessiond::domain::id::UserId;
+use sessiond::domain::second_factor::sealed::FactorKeys;
+use sessiond::domain::second_factor::totp::{Step, TotpSecret};
 use sessiond::domain::text::{Email, LoginName, Name, Username};
 use sessiond::domain::user::{NewUser, OneTime};
 use sessiond::password::{FIRST_FOREIGN, after_its_kind};
@@ -27,6 +29,7 @@ fn user(username: &str, email: Option<&str>, stored: &str) -> ImportedUser {
         password: Initial { hash: hash(stored), one_time: None },
         disabled: false,
         created_at: None,
+        totp_secret: None,
     }
 }
 
@@ -54,6 +57,27 @@ async fn users_are_imported_as_they_are(store: StoreKind) {
         assert_eq!((bob.user.created_at, bob.user.disabled_at, bob.one_time), (BEGIN, None, None));
         assert_eq!(fresh.audit().await["user_created"], 2);
         assert_eq!(fresh.audit().await["users_imported"], 1);
+    })
+    .await;
+}
+
+#[on_both_stores]
+async fn a_second_factor_is_in_force_at_once_and_has_no_recovery_codes(store: StoreKind) {
+    on_a_fresh_store(store, async |fresh| {
+        let (mut ann, bob) = (user("ann", None, BCRYPT), user("bob", None, BCRYPT));
+        let (secret, keys) = (TotpSecret::from_bytes(vec![7; 10]).expect("fit"), FactorKeys::new([7; 32], None));
+        let sealed = keys.seal(&secret, ann.id, &SystemEntropy).expect("entropy");
+        ann.totp_secret = Some(sealed.clone());
+        let (with, without) = (ann.id, bob.id);
+        let dry = Import { dry_run: true, ..import_of(vec![ann.clone()]) };
+        assert_eq!(fresh.store.import_users(dry).await.expect("a store"), []);
+        assert!(fresh.store.second_factor(with).await.expect("a store").is_none());
+        assert_eq!(import(fresh, vec![ann, bob]).await, []);
+        let factor = fresh.store.second_factor(with).await.expect("a store").expect("in force");
+        assert_eq!((factor.secret, factor.last_step, factor.confirmed_at), (sealed, Step(0), BEGIN));
+        assert_eq!(factor.recovery_codes, 0);
+        assert!(fresh.store.second_factor(without).await.expect("a store").is_none());
+        assert_eq!(fresh.audit().await["second_factor_set"], 1);
     })
     .await;
 }

@@ -58,18 +58,26 @@ impl Operation for Import {
             .execute(transaction.connection())
             .await?;
         }
+        let secrets = self.users.iter().filter_map(|user| Some((user.id, user.totp_secret.as_ref()?)));
+        for (user, secret) in secrets {
+            let set = "INSERT INTO second_factors (user_id, secret, last_step, confirmed_at) VALUES (?1, ?2, 0, ?3)";
+            sqlx::query(set).bind(user).bind(secret).bind(now).execute(transaction.connection()).await?;
+        }
         transaction.record(&self.events(now)).await?;
         Ok(Vec::new())
     }
 }
 
 impl Import {
-    /// What the audit says: who was made, and that it was one import.
+    /// What the audit says: who was made, who has a second factor, and that it was one import.
     fn events(&self, now: Timestamp) -> Vec<Event> {
         let count = i64::try_from(self.users.len()).unwrap_or(i64::MAX);
-        let made = self.users.iter().map(|made| {
-            let event = Event::about(made.id, EventKind::UserCreated, self.by, now).from(&self.origin);
-            Event { name: Some(made.user.username.as_str().to_owned()), ..event }
+        let about = |user, kind| Event::about(user, kind, self.by, now).from(&self.origin);
+        let made = self.users.iter().flat_map(|made| {
+            let name = Some(made.user.username.as_str().to_owned());
+            let created = Event { name, ..about(made.id, EventKind::UserCreated) };
+            let set = made.totp_secret.is_some().then(|| about(made.id, EventKind::SecondFactorSet));
+            [created].into_iter().chain(set)
         });
         let all = Event { count, ..Event::new(EventKind::UsersImported, self.by, now).from(&self.origin) };
         made.chain([all]).collect()
