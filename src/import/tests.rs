@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::UserId;
 use crate::domain::password::PasswordHash;
+use crate::domain::second_factor::totp::TotpSecret;
 use crate::domain::text::{Email, Name, Username};
 use crate::domain::user::{Credentials, OneTime, User};
 use crate::password::exported;
@@ -251,7 +252,7 @@ proptest! {
     #[test]
     fn what_is_exported_is_read_again(
         username in "[a-zA-Z0-9.é]{1,20}", name in "[a-zA-Z\"\\\\ é漢]{0,20}x", email in "[a-z]{0,5}", admin: bool, disabled: bool,
-        scheme in 0..4_usize, must_change: bool, created in 0..253_402_300_800_000_i64,
+        scheme in 0..4_usize, must_change: bool, secret in proptest::collection::vec(any::<u8>(), 5..30), created in 0..253_402_300_800_000_i64,
     ) {
         let hash = [
             String::from("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"),
@@ -275,7 +276,8 @@ proptest! {
             auth_epoch: 0,
             one_time: must_change.then_some(OneTime { expires_at: None }),
         };
-        let line = export(&known).expect("JSON");
+        let totp_secret = TotpSecret::from_bytes(secret).map(|secret| secret.base32());
+        let line = export(&known, totp_secret.as_ref()).expect("JSON");
         let record = only(of(Format::Jsonl, &line));
         let mut user = record.user.stored(record.id.expect("an id"), record.created_at.expect("a time"));
         user.disabled_at = record.disabled.then_some(at);
@@ -283,7 +285,8 @@ proptest! {
         prop_assert_eq!(exported(&record.hash), exported(&known.password_hash));
         let one_time = record.must_change_password.then_some(OneTime { expires_at: None });
         let again = Credentials { user, password_hash: record.hash, auth_epoch: 0, one_time };
-        prop_assert_eq!(export(&again).expect("JSON"), line);
+        let totp_secret = record.totp_secret.map(|secret| secret.expect("fit").base32());
+        prop_assert_eq!(export(&again, totp_secret.as_ref()).expect("JSON"), line);
     }
 
     #[test]

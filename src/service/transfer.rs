@@ -8,9 +8,9 @@ use crate::domain::password::PasswordHash;
 use crate::domain::user::OneTime;
 use crate::import::{Read, Record, Refused, export, refuse_collisions};
 use crate::password::exported;
-use crate::store::{Clash, Import, ImportedUser, Initial};
+use crate::store::{Clash, ExportedUser, Import, ImportedUser, Initial};
 
-/// Why users are not taken over.
+/// Why users are not taken over, or not given away.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     /// An operation of the service failed.
@@ -22,6 +22,12 @@ pub enum TransferError {
          (SESSIOND_SECRET_KEY_FILE) as the servers have it"
     )]
     SecondFactorKey,
+    /// The secret of a second factor cannot be decrypted.
+    #[error(
+        "the second factors of {0} users are encrypted under a key which is not here, so nobody was exported: set \
+         secret_key_file (SESSIOND_SECRET_KEY_FILE) as the servers have it"
+    )]
+    UnreadableSecondFactors(usize),
 }
 
 /// How many users are read at a time.
@@ -61,6 +67,8 @@ pub struct Exported {
     pub lines: Vec<String>,
     /// The usernames of those whose hash is left out, since it is never computed, or is of a one-time password that expires.
     pub without_hash: Vec<String>,
+    /// How many users have a second factor.
+    pub second_factors: usize,
 }
 
 impl Operator<'_> {
@@ -128,22 +136,16 @@ impl Operator<'_> {
         Ok(parts.store.import_users(Import { users, dry_run, by: Actor::CommandLine, origin: self.origin() }).await?)
     }
 
-    /// Gives every user away, in the order of usernames.
+    /// Gives every user away, in the order of usernames; with the secrets of their second factors only if these are asked for.
     ///
     /// # Errors
-    /// When the store fails.
-    pub async fn export(&self) -> Result<Exported> {
-        let mut known = Vec::new();
-        let mut last = None;
-        loop {
-            let page = self.service().parts.store.credentials_after(last, PAGE).await?;
-            let Some(end) = page.last() else { break };
-            last = Some(end.user.id);
-            known.extend(page);
-        }
-        known.sort_by_cached_key(|known| known.user.username.key());
-        let mut without_hash = Vec::new();
-        for known in &mut known {
+    /// [`TransferError`].
+    pub async fn export(&self, second_factors: bool) -> std::result::Result<Exported, TransferError> {
+        let mut users = self.users_to_export().await?;
+        users.sort_by_cached_key(|user| user.known.user.username.key());
+        let keys = &self.service().parts.factor_keys;
+        let (mut lines, mut without_hash, mut unreadable) = (Vec::with_capacity(users.len()), Vec::new(), 0);
+        for ExportedUser { known, totp_secret } in &mut users {
             let expires = known.one_time.is_some_and(|one_time| one_time.expires_at.is_some());
             let unusable = known.password_hash != PasswordHash::none() && exported(&known.password_hash).is_none();
             if expires || unusable {
@@ -151,9 +153,28 @@ impl Operator<'_> {
                 known.one_time = None;
                 without_hash.push(known.user.username.as_str().to_owned());
             }
+            let sealed = totp_secret.as_ref().filter(|_| second_factors);
+            let secret = sealed.and_then(|sealed| keys.open(sealed, known.user.id)).map(|secret| secret.base32());
+            unreadable += usize::from(sealed.is_some() && secret.is_none());
+            lines.push(export(known, secret.as_ref()).map_err(|error| Error::Bug(error.to_string().into()))?);
         }
-        let line = |known| export(known).map_err(|error| Error::Bug(error.to_string().into()));
-        Ok(Exported { lines: known.iter().map(line).collect::<Result<_>>()?, without_hash })
+        if unreadable > 0 {
+            return Err(TransferError::UnreadableSecondFactors(unreadable));
+        }
+        let second_factors = users.iter().filter(|user| user.totp_secret.is_some()).count();
+        Ok(Exported { lines, without_hash, second_factors })
+    }
+
+    async fn users_to_export(&self) -> Result<Vec<ExportedUser>> {
+        let mut users = Vec::<ExportedUser>::new();
+        loop {
+            let last = users.last().map(|user| user.known.user.id);
+            let page = self.service().parts.store.users_to_export(last, PAGE).await?;
+            if page.is_empty() {
+                return Ok(users);
+            }
+            users.extend(page);
+        }
     }
 }
 

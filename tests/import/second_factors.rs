@@ -130,3 +130,52 @@ async fn a_secret_is_sealed_under_the_key_that_the_servers_have(store: StoreKind
     assert_eq!(import(&home, &[], &user("carol", "")).await.done().unwrap(), "imported 1\n");
     import_with_key(&with_factor("bob")).await.done().unwrap();
 }
+
+#[needs(oathtool)]
+#[on_both_stores]
+async fn secrets_are_exported_where_that_is_asked_for_and_imported_again(store: StoreKind) {
+    let home = Home::new(store);
+    let secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+    let file = user("ann", &format!(r#","totp_secret":"{secret}""#)) + &user("bob", "");
+    import(&home, &[], &file).await.done().unwrap();
+    let without = home.run(&["user", "export"]).await;
+    assert!(without.err.contains("the second factors of 1 users were left out"), "{}", without.err);
+    assert!(!format!("{without:?}").contains(secret));
+    assert_eq!(without.done().unwrap().lines().count(), 2);
+
+    let with = home.run(&["user", "export", "--second-factors"]).await;
+    assert!(with.err.contains("1 users were exported, and no recovery codes"), "{}", with.err);
+    let lines = with.done().unwrap();
+    assert_eq!(lines.matches(&format!(r#""totp_secret":"{secret}""#)).count(), 1, "{lines}");
+    assert_eq!(lines.matches("totp_secret").count(), 1, "{lines}");
+    for other in [StoreKind::Sqlite, store] {
+        let other = Home::new(other);
+        assert_eq!(import(&other, &[], &lines).await.done().unwrap(), "imported 2\n");
+        assert_eq!(other.run(&["user", "export", "--second-factors"]).await.done().unwrap(), lines);
+        let server = other.serve().await;
+        assert_asks_for_a_code(&server, "ann", secret).await;
+        assert_eq!(status(&server, "bob", PASSWORD).await, 200);
+        server.stop().await;
+    }
+}
+
+#[on_both_stores]
+async fn what_cannot_be_decrypted_is_not_exported_as_no_factor(store: StoreKind) {
+    let home = Home::new(store);
+    let key = home.dir.path().join("key");
+    std::fs::write(&key, "5e".repeat(32)).expect("written");
+    let with_key = async |arguments: &[&str], input: &str| {
+        let mut command = home.command(arguments);
+        command.env("SESSIOND_SECRET_KEY_FILE", &key);
+        finish(command, input).await
+    };
+    let ann = user("ann", r#","totp_secret":"JBSWY3DPEHPK3PXP""#);
+    with_key(&["user", "import", "-"], &ann).await.done().unwrap();
+    let path = home.dir.path().join("everybody.jsonl");
+    let export = ["user", "export", "--second-factors", "--output", path.to_str().expect("UTF-8")];
+    let refused = home.run(&export).await.refused().unwrap();
+    assert!(refused.contains("1 users are encrypted under a key which is not here"), "{refused}");
+    assert!(!path.exists());
+    with_key(&export, "").await.done().unwrap();
+    assert!(std::fs::read_to_string(&path).expect("written").contains("JBSWY3DPEHPK3PXP"));
+}

@@ -53,9 +53,10 @@ use self::throttles::Lift;
 use super::opening::{ConnectError, Opening, PATIENCE, Role, Timing};
 use super::rows::{CredentialsRow, EnrolmentRow, FactorRow, ListedRow, PendingLoginRow, ReplicaRow, UserRow};
 use super::{
-    Added, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor,
-    FactorChange, FactorChanged, Import, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin,
-    Replica, Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
+    Added, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch,
+    ExportedUser, Factor, FactorChange, FactorChanged, Import, Initial, Listing, Logout, Lookup, NewSession,
+    PasswordChange, PendingLogin, Replica, Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store,
+    StoreError, Target,
 };
 use crate::config::DatabaseUrl;
 use crate::domain::clock::{Clock, Timestamp};
@@ -241,15 +242,8 @@ impl Store for Postgres {
         commit_patiently(&self.writers, &self.time, import).await
     }
 
-    async fn credentials_after(&self, user: Option<UserId>, limit: u32) -> Result<Vec<Credentials>> {
-        let credentials = query_as(
-            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
-             FROM users WHERE deleted_at IS NULL AND id > coalesce($1, '') ORDER BY id LIMIT $2",
-        );
-        let credentials = credentials.bind(user).bind(i64::from(limit));
-        let found: Vec<CredentialsRow> = self.readers.rows(credentials).await?;
-        Ok(found.into_iter().map(Credentials::from).collect())
+    async fn users_to_export(&self, after: Option<UserId>, limit: u32) -> Result<Vec<ExportedUser>> {
+        stretches::users(&self.readers, after, limit).await
     }
 
     async fn foreign_hash(&self, from: &str) -> Result<Option<PasswordHash>> {

@@ -2,12 +2,27 @@
 
 use sqlx::query_as;
 
-use super::super::rows::{ListedSessionRow, StoredEventRow, Stretch};
-use super::super::{EventFilter, EventNumber, EventStretch, ListedSession, Result, SessionStretch, StoredEvent};
+use super::super::rows::{ExportedUserRow, ListedSessionRow, StoredEventRow, Stretch};
+use super::super::{
+    EventFilter, EventNumber, EventStretch, ExportedUser, ListedSession, Result, SessionStretch, StoredEvent,
+};
 use super::pool::Pool;
 use crate::domain::clock::Timestamp;
-use crate::domain::id::SessionId;
+use crate::domain::id::{SessionId, UserId};
 use crate::domain::revocation::Seq;
+
+/// At most `limit` users with their hashes and second factors, in the order of their ids.
+pub(super) async fn users(readers: &Pool, after: Option<UserId>, limit: u32) -> Result<Vec<ExportedUser>> {
+    let users = query_as(
+        "SELECT u.id AS user_id, u.username, u.email, u.name, u.admin, u.disabled_at, u.created_at AS user_created_at,
+             u.updated_at AS user_updated_at, u.password_hash, u.auth_epoch, u.must_change_password,
+             u.password_expires_at, f.secret AS totp_secret
+         FROM users AS u LEFT JOIN second_factors AS f ON f.user_id = u.id
+         WHERE u.deleted_at IS NULL AND u.id > coalesce($1, '') ORDER BY u.id LIMIT $2",
+    );
+    let found: Vec<ExportedUserRow> = readers.rows(users.bind(after).bind(i64::from(limit))).await?;
+    Ok(found.into_iter().map(ExportedUser::from).collect())
+}
 
 /// The live sessions of a stretch.
 pub(super) async fn sessions(readers: &Pool, before: Option<i64>, rows: u32, now: Timestamp) -> Result<SessionStretch> {

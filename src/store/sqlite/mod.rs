@@ -57,9 +57,10 @@ use super::rows::{
     UserRow,
 };
 use super::{
-    Added, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch, Factor,
-    FactorChange, FactorChanged, Import, Initial, Listing, Logout, Lookup, NewSession, PasswordChange, PendingLogin,
-    Replica, Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
+    Added, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch,
+    ExportedUser, Factor, FactorChange, FactorChanged, Import, Initial, Listing, Logout, Lookup, NewSession,
+    PasswordChange, PendingLogin, Replica, Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store,
+    StoreError, Target,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::{Entropy, NoEntropy};
@@ -329,14 +330,8 @@ impl Store for Sqlite {
         self.writer.commit_patiently(import).await
     }
 
-    async fn credentials_after(&self, user: Option<UserId>, limit: u32) -> Result<Vec<Credentials>> {
-        let credentials = sqlx::query_as(
-            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
-             FROM users WHERE deleted_at IS NULL AND id > coalesce(?1, '') ORDER BY id LIMIT ?2",
-        );
-        let found: Vec<CredentialsRow> = self.readers.all(credentials.bind(user).bind(limit)).await?;
-        Ok(found.into_iter().map(Credentials::from).collect())
+    async fn users_to_export(&self, after: Option<UserId>, limit: u32) -> Result<Vec<ExportedUser>> {
+        stretches::users(&self.readers, after, limit).await
     }
 
     async fn foreign_hash(&self, from: &str) -> Result<Option<PasswordHash>> {

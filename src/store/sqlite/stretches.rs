@@ -1,11 +1,26 @@
 //! Lists over all users, a stretch of rows at a time, so that no question reads for longer than a moment.
 
-use super::super::rows::{ListedSessionRow, StoredEventRow, Stretch};
-use super::super::{EventFilter, EventNumber, EventStretch, ListedSession, Result, SessionStretch, StoredEvent};
+use super::super::rows::{ExportedUserRow, ListedSessionRow, StoredEventRow, Stretch};
+use super::super::{
+    EventFilter, EventNumber, EventStretch, ExportedUser, ListedSession, Result, SessionStretch, StoredEvent,
+};
 use super::readers::Readers;
 use crate::domain::clock::Timestamp;
-use crate::domain::id::SessionId;
+use crate::domain::id::{SessionId, UserId};
 use crate::domain::revocation::Seq;
+
+/// At most `limit` users with their hashes and second factors, in the order of their ids.
+pub(super) async fn users(readers: &Readers, after: Option<UserId>, limit: u32) -> Result<Vec<ExportedUser>> {
+    let users = sqlx::query_as(
+        "SELECT u.id AS user_id, u.username, u.email, u.name, u.admin, u.disabled_at, u.created_at AS user_created_at,
+             u.updated_at AS user_updated_at, u.password_hash, u.auth_epoch, u.must_change_password,
+             u.password_expires_at, f.secret AS totp_secret
+         FROM users AS u LEFT JOIN second_factors AS f ON f.user_id = u.id
+         WHERE u.deleted_at IS NULL AND u.id > coalesce(?1, '') ORDER BY u.id LIMIT ?2",
+    );
+    let found: Vec<ExportedUserRow> = readers.all(users.bind(after).bind(limit)).await?;
+    Ok(found.into_iter().map(ExportedUser::from).collect())
+}
 
 /// The live sessions of a stretch.
 pub(super) async fn sessions(

@@ -74,9 +74,12 @@ async fn a_second_factor_is_in_force_at_once_and_has_no_recovery_codes(store: St
         assert!(fresh.store.second_factor(with).await.expect("a store").is_none());
         assert_eq!(import(fresh, vec![ann, bob]).await, []);
         let factor = fresh.store.second_factor(with).await.expect("a store").expect("in force");
-        assert_eq!((factor.secret, factor.last_step, factor.confirmed_at), (sealed, Step(0), BEGIN));
+        assert_eq!((&factor.secret, factor.last_step, factor.confirmed_at), (&sealed, Step(0), BEGIN));
         assert_eq!(factor.recovery_codes, 0);
         assert!(fresh.store.second_factor(without).await.expect("a store").is_none());
+        let exported = fresh.store.users_to_export(None, 5).await.expect("a store");
+        let secrets: Vec<_> = exported.iter().filter_map(|user| user.totp_secret.as_ref()).collect();
+        assert_eq!((exported.len(), secrets), (2, vec![&sealed]));
         assert_eq!(fresh.audit().await["second_factor_set"], 1);
     })
     .await;
@@ -141,9 +144,10 @@ async fn every_kind_of_hash_from_elsewhere_is_found_and_none_of_ours(store: Stor
         ];
         assert_eq!(kinds, expected);
 
-        let first = fresh.store.credentials_after(None, 5).await.expect("a store");
-        let rest = fresh.store.credentials_after(first.last().map(|known| known.user.id), 5).await.expect("a store");
-        let all: Vec<_> = first.iter().chain(&rest).map(|known| known.user.id).collect();
+        let first = fresh.store.users_to_export(None, 5).await.expect("a store");
+        let last = first.last().map(|user| user.known.user.id);
+        let rest = fresh.store.users_to_export(last, 5).await.expect("a store");
+        let all: Vec<_> = first.iter().chain(&rest).map(|user| user.known.user.id).collect();
         assert!(first.len() == 5 && all.len() == stored.len() && all.is_sorted(), "{all:?}");
     })
     .await;
