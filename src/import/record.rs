@@ -149,13 +149,13 @@ fn no_secret() -> String {
     String::from("the secret of its second factor must be 10 to 64 bytes in base32")
 }
 
-/// The most characters of a username that are shown.
+/// The most characters of a username, or of another name in a file, that are shown.
 const SHOWN: usize = 64;
 
-/// A username as it can be shown on a terminal, whatever is in it.
-pub fn shown(username: &str) -> String {
+/// A name out of a file as it can be shown on a terminal, whatever is in it.
+pub fn shown(name: &str) -> String {
     let mut shown = String::new();
-    for c in username.chars().take(SHOWN) {
+    for c in name.chars().take(SHOWN) {
         // What is escaped but quotes cannot be seen, or does something to the terminal.
         if c.escape_debug().count() == 1 || matches!(c, '\'' | '"' | '\\') {
             shown.push(c);
@@ -163,7 +163,7 @@ pub fn shown(username: &str) -> String {
             shown.extend(c.escape_unicode());
         }
     }
-    if username.chars().nth(SHOWN).is_some() {
+    if name.chars().nth(SHOWN).is_some() {
         shown.push('…');
     }
     shown

@@ -135,9 +135,34 @@ fn every_bad_line_is_named_with_its_number_and_reason_and_never_the_hash() {
 }
 
 #[test]
-fn a_misspelt_member_is_said() {
-    let read = of(Format::Jsonl, r#"{"username":"bob","scheme":"none","disbled":true}"#);
-    assert_eq!(read.notes, ["the member `disbled` of 1 users is not known here, and was ignored"]);
+fn a_member_of_another_name_makes_its_line_a_bad_one() {
+    let long = "x".repeat(100);
+    let file = format!(
+        r#"{{"username":"ann","scheme":"none","disbled":true}}
+{{"username":"bob","shceme":"none"}}
+{{"username":"cem","scheme":"none","Disabled":true}}
+{{"username":"dan","scheme":"none","\u001b[31m\u202e":null}}
+{{"username":"eve","scheme":"none","{long}":1}}
+{{"username":"fay","scheme":"none"}}"#
+    );
+    let read = of(Format::Jsonl, &file);
+    assert_eq!(
+        refused(&read),
+        [
+            "line 1: ann: its member `disbled` is not known here",
+            "line 2: bob: its member `shceme` is not known here",
+            "line 3: cem: its member `Disabled` is not known here",
+            r"line 4: dan: its member `\u{1b}[31m\u{202e}` is not known here",
+            &format!("line 5: eve: its member `{}…` is not known here", &long[..64]),
+        ]
+    );
+    assert_eq!(only(Read { refused: Vec::new(), ..read }).user.username.as_str(), "fay");
+    for (format, document) in [
+        (Format::RocketChat, r#"{"username":"ann","statusText":"away","services":{"other":{}}}"#),
+        (Format::Django, r#"{"model":"x.user","fields":{"username":"ann","password":"!","shoe_size":44}}"#),
+    ] {
+        assert_eq!(only(of(format, document)).user.username.as_str(), "ann", "documents of others have more members");
+    }
 }
 
 #[test]
