@@ -9,6 +9,7 @@ use sessiond_support::database;
 use crate::harness::process::{Home, Process, login};
 use crate::harness::{ALICE, PASSWORD, StoreKind};
 
+mod beside;
 mod programs;
 mod second_factors;
 

@@ -4,7 +4,7 @@
 //! keeps a second server off them. `wal` makes room for the write-ahead log, `connection` opens the file, `mark` is the
 //! mark in its header, `migrate` makes its tables, and `checkpoint` folds the write-ahead log into it. `readers` answer
 //! what changes nothing, and `stretches` are lists over all users. `revocations` is the log of what ended, with an entry in which a `transaction` ends; `operations`
-//! are what happens in one, and `logouts` is a batch of logouts. The `writer` commits what is queued together. `copy` reads
+//! are what happens in one, and `logouts` is a batch of logouts. The `writer` commits what is queued together, and `import` makes many users beside it. `copy` reads
 //! the whole file, and `backup` saves and restores it. Each of these imports only from those named before it.
 
 mod backup;
@@ -12,6 +12,7 @@ mod checkpoint;
 mod connection;
 mod copy;
 mod files;
+mod import;
 mod lock;
 mod logouts;
 mod mark;
@@ -54,7 +55,6 @@ use self::writer::{Writer, WriterParts};
 use super::opening::{ConnectError, Opening, Role, Stage};
 use super::rows::{
     AccountRow, CredentialsRow, EnrolmentRow, FactorRow, ListedRow, LookupRow, PendingLoginRow, ReplicaRow, Secret,
-    UserRow,
 };
 use super::{
     Added, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber, EventStretch,
@@ -75,7 +75,8 @@ use crate::domain::throttle::{Counter, ThrottleKey};
 use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Account, Credentials, NewUser, User, UserEdit};
 
-const HAS_USERS: &str = "SELECT EXISTS (SELECT 1 FROM users)";
+// Rows of an import that is not done are no users.
+const HAS_USERS: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE deleted_at IS NOT -1)";
 
 /// The store in one file.
 pub(super) struct Sqlite {
@@ -83,6 +84,7 @@ pub(super) struct Sqlite {
     writer: Writer,
     readers: Readers,
     token_key: TokenKey,
+    clock: Arc<dyn Clock>,
     /// Held while serving; the operating system lets go of it however the process ends.
     lock: Option<ServeLock>,
     /// Whether the lock says that the database has users.
@@ -111,10 +113,14 @@ impl Sqlite {
         let lock_file = lock.as_ref().map(|_| beside(&path, LOCK));
         let watched: Vec<_> = [Some(&path), lock_file.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
         let files = Arc::new(Files::remember(&watched)?);
-        let parts = WriterParts { path: path.clone(), files: Arc::clone(&files), replica, clock, sink };
+        let parts =
+            WriterParts { path: path.clone(), files: Arc::clone(&files), replica, clock: Arc::clone(&clock), sink };
         let Started { writer, token_key, used } = start(parts, fresh_key, opening).await?;
+        if lock.is_some() {
+            import::remove_unfinished(&path).await?;
+        }
         let readers = Readers::new(path.clone(), files);
-        let this = Self { path, writer, readers, token_key, lock, noted: AtomicBool::new(false) };
+        let this = Self { path, writer, readers, token_key, clock, lock, noted: AtomicBool::new(false) };
         if used {
             this.note(Note::InUse)?;
         }
@@ -235,7 +241,7 @@ impl Store for Sqlite {
         let credentials = sqlx::query_as(
             "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
                  updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
-             FROM users WHERE username_key = ?1 OR email_key = ?2",
+             FROM users WHERE (username_key = ?1 OR email_key = ?2) AND deleted_at IS NULL",
         );
         let found: Option<CredentialsRow> = self.readers.one(credentials.bind(username).bind(email)).await?;
         Ok(found.map(Credentials::from))
@@ -286,13 +292,7 @@ impl Store for Sqlite {
     }
 
     async fn users(&self) -> Result<Vec<User>> {
-        let users = sqlx::query_as(
-            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at
-             FROM users WHERE deleted_at IS NULL ORDER BY username_key",
-        );
-        let users: Vec<UserRow> = self.readers.all(users).await?;
-        Ok(users.into_iter().map(User::from).collect())
+        stretches::all_users(&self.readers).await
     }
 
     async fn account(&self, user: UserId) -> Result<Option<Account>> {
@@ -301,17 +301,7 @@ impl Store for Sqlite {
     }
 
     async fn accounts(&self, after: Option<(Timestamp, UserId)>, limit: u32) -> Result<Vec<Account>> {
-        let accounts = sqlx::query_as(
-            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-                 updated_at AS user_updated_at, must_change_password, last_login_at,
-                 EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
-             FROM users WHERE deleted_at IS NULL AND (created_at, id) > (?1, ?2)
-             ORDER BY created_at, id LIMIT ?3",
-        );
-        let (at, id) = after.map_or((Timestamp::MIN, String::new()), |(at, id)| (at, id.to_string()));
-        let accounts = accounts.bind(at).bind(id).bind(limit);
-        let accounts: Vec<AccountRow> = self.readers.all(accounts).await?;
-        Ok(accounts.into_iter().map(Account::from).collect())
+        stretches::accounts(&self.readers, after, limit).await
     }
 
     async fn add_user(&self, id: UserId, user: NewUser, password: Initial, by: Actor, origin: Origin) -> Result<Added> {
@@ -327,7 +317,7 @@ impl Store for Sqlite {
     }
 
     async fn import_users(&self, import: Import) -> Result<Vec<Clash>> {
-        self.writer.commit_patiently(import).await
+        import::import(&self.path, &*self.clock, &import).await
     }
 
     async fn users_to_export(&self, after: Option<UserId>, limit: u32) -> Result<Vec<ExportedUser>> {

@@ -1,6 +1,6 @@
 //! Lists over all users, a stretch of rows at a time, so that no question reads for longer than a moment.
 
-use super::super::rows::{ExportedUserRow, ListedSessionRow, StoredEventRow, Stretch};
+use super::super::rows::{AccountRow, ExportedUserRow, ListedSessionRow, StoredEventRow, Stretch, UserRow};
 use super::super::{
     EventFilter, EventNumber, EventStretch, ExportedUser, ListedSession, Result, SessionStretch, StoredEvent,
 };
@@ -8,6 +8,37 @@ use super::readers::Readers;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::revocation::Seq;
+use crate::domain::user::{Account, User};
+
+/// Every user, by username.
+pub(super) async fn all_users(readers: &Readers) -> Result<Vec<User>> {
+    let users: Vec<UserRow> = readers
+        .all(sqlx::query_as(
+            "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+                 updated_at AS user_updated_at
+             FROM users WHERE deleted_at IS NULL ORDER BY username_key",
+        ))
+        .await?;
+    Ok(users.into_iter().map(User::from).collect())
+}
+
+/// At most `limit` users in the order in which they were made, after the one that was made then and has that id.
+pub(super) async fn accounts(
+    readers: &Readers,
+    after: Option<(Timestamp, UserId)>,
+    limit: u32,
+) -> Result<Vec<Account>> {
+    let accounts = sqlx::query_as(
+        "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
+             updated_at AS user_updated_at, must_change_password, last_login_at,
+             EXISTS (SELECT 1 FROM second_factors WHERE user_id = users.id) AS second_factor
+         FROM users WHERE deleted_at IS NULL AND (created_at, id) > (?1, ?2)
+         ORDER BY created_at, id LIMIT ?3",
+    );
+    let (at, id) = after.map_or((Timestamp::MIN, String::new()), |(at, id)| (at, id.to_string()));
+    let accounts: Vec<AccountRow> = readers.all(accounts.bind(at).bind(id).bind(limit)).await?;
+    Ok(accounts.into_iter().map(Account::from).collect())
+}
 
 /// At most `limit` users with their hashes and second factors, in the order of their ids.
 pub(super) async fn users(readers: &Readers, after: Option<UserId>, limit: u32) -> Result<Vec<ExportedUser>> {

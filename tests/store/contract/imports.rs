@@ -11,6 +11,7 @@ use sessiond::domain::user::{NewUser, OneTime};
 use sessiond::password::{FIRST_FOREIGN, after_its_kind};
 use sessiond::store::{Clash, Common, Import, ImportedUser, Initial};
 use sessiond_needs::on_both_stores;
+use sessiond_support::wait::until;
 
 use crate::harness::fresh::{Fresh, hash, later, on_a_fresh_store};
 use crate::harness::{BEGIN, StoreKind};
@@ -149,6 +150,27 @@ async fn every_kind_of_hash_from_elsewhere_is_found_and_none_of_ours(store: Stor
         let rest = fresh.store.users_to_export(last, 5).await.expect("a store");
         let all: Vec<_> = first.iter().chain(&rest).map(|user| user.known.user.id).collect();
         assert!(first.len() == 5 && all.len() == stored.len() && all.is_sorted(), "{all:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_imports_into_a_file_at_once_the_earlier_makes_nobody() {
+    on_a_fresh_store(StoreKind::Sqlite, async |fresh| {
+        let many = (0..5_000).map(|number| user(&format!("early{number}"), None, BCRYPT)).collect();
+        let later = async {
+            until("the earlier one has begun", async || {
+                fresh.database.number("SELECT count(*) FROM users WHERE deleted_at = -1").await > 0
+            })
+            .await;
+            import(fresh, vec![user("late", None, BCRYPT)]).await
+        };
+        let (earlier, later) = tokio::join!(fresh.store.import_users(import_of(many)), later);
+        let refused = earlier.expect_err("nobody").to_string();
+        assert!(refused.contains("another import") && refused.contains("nobody was imported"), "{refused}");
+        assert_eq!(later, []);
+        assert_eq!(fresh.database.number("SELECT count(*) FROM users").await, 1, "and nothing is left of the other");
+        assert_eq!(fresh.audit().await["user_created"], 1);
     })
     .await;
 }
