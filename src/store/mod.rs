@@ -46,8 +46,8 @@ pub use second_factor::{
 };
 pub use types::{
     Added, Addition, Booked, Changed, Clash, Common, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch,
-    Import, ImportedUser, Initial, ListedSession, Listing, Logout, Lookup, NewSession, PasswordChange, Renewal,
-    Revoked, Selected, SelectedEnd, SessionStretch, StoredEvent, Target,
+    ExportedUser, Import, ImportedUser, Initial, ListedSession, Listing, Logout, Lookup, NewSession, PasswordChange,
+    Renewal, Revoked, Selected, SelectedEnd, SessionStretch, StoredEvent, Target,
 };
 
 use types::selected_end;
@@ -134,8 +134,8 @@ pub trait Store: Send + Sync + 'static {
     /// Makes users who come from elsewhere: all of them, unless there are clashes with those that there are.
     async fn import_users(&self, import: Import) -> Result<Vec<Clash>>;
 
-    /// Users with their hashes in the order of their ids: at most `limit`, after one of them.
-    async fn credentials_after(&self, user: Option<UserId>, limit: u32) -> Result<Vec<Credentials>>;
+    /// Users with their hashes and second factors in the order of their ids: at most `limit`, after one of them.
+    async fn users_to_export(&self, after: Option<UserId>, limit: u32) -> Result<Vec<ExportedUser>>;
 
     /// The first stored hash, in the order of their bytes, that was made elsewhere and is `from` or comes after it.
     async fn foreign_hash(&self, from: &str) -> Result<Option<PasswordHash>>;

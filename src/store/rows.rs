@@ -7,7 +7,7 @@ use sqlx::encode::IsNull;
 use sqlx::postgres::{PgHasArrayType, PgTypeInfo};
 use sqlx::{ColumnIndex, Database, Decode, Encode, FromRow, Row, Type};
 
-use super::{Enrolment, EventNumber, Factor, ListedSession, Lookup, PendingLogin, Replica, StoredEvent};
+use super::{Enrolment, EventNumber, ExportedUser, Factor, ListedSession, Lookup, PendingLogin, Replica, StoredEvent};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{EnrolmentId, ReplicaId, SessionId, UserId};
 use crate::domain::password::PasswordHash;
@@ -150,6 +150,20 @@ impl From<CredentialsRow> for Credentials {
     fn from(row: CredentialsRow) -> Self {
         let one_time = row.must_change_password.then_some(OneTime { expires_at: row.password_expires_at });
         Self { user: row.user.into(), password_hash: row.password_hash, auth_epoch: row.auth_epoch, one_time }
+    }
+}
+
+/// A user, what a login is checked against, and the secret of their second factor.
+#[derive(FromRow)]
+pub(super) struct ExportedUserRow {
+    #[sqlx(flatten)]
+    known: CredentialsRow,
+    totp_secret: Option<SealedSecret>,
+}
+
+impl From<ExportedUserRow> for ExportedUser {
+    fn from(ExportedUserRow { known, totp_secret }: ExportedUserRow) -> Self {
+        Self { known: known.into(), totp_secret }
     }
 }
 

@@ -8,11 +8,12 @@ use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::{Reason, Seq};
 use crate::domain::second_factor::proof::Proof;
+use crate::domain::second_factor::sealed::SealedSecret;
 use crate::domain::session::Session;
 use crate::domain::text::{Name, Username};
 use crate::domain::throttle::ThrottleKey;
 use crate::domain::token::TokenHash;
-use crate::domain::user::{Account, NewUser, OneTime, User};
+use crate::domain::user::{Account, Credentials, NewUser, OneTime, User};
 
 /// What a token's hash leads to.
 #[derive(Clone, Debug)]
@@ -189,6 +190,17 @@ pub struct ImportedUser {
     pub disabled: bool,
     /// When they were made there, if that is known.
     pub created_at: Option<Timestamp>,
+    /// The secret of their second factor, which is in force at once and has no recovery codes.
+    pub totp_secret: Option<SealedSecret>,
+}
+
+/// A user to be given away.
+#[derive(Clone, Debug)]
+pub struct ExportedUser {
+    /// The user, with the hash of their password.
+    pub known: Credentials,
+    /// The secret of their second factor, where one is in force.
+    pub totp_secret: Option<SealedSecret>,
 }
 
 /// Users to be made, all of them or none.

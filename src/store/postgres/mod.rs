@@ -58,9 +58,9 @@ use super::opening::{ConnectError, Opening, PATIENCE, Role, Timing};
 use super::rows::{ListedRow, ReplicaRow};
 use super::{
     Added, Addition, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber,
-    EventStretch, Factor, FactorChange, FactorChanged, Import, Listing, Logout, Lookup, NewSession, PasswordChange,
-    PendingLogin, Replica, Replicas, Reseal, Resealed, Result, Revoked, SecretsOf, Selected, SelectedEnd,
-    SessionStretch, Store, StoreError, Target,
+    EventStretch, ExportedUser, Factor, FactorChange, FactorChanged, Import, Listing, Logout, Lookup, NewSession,
+    PasswordChange, PendingLogin, Replica, Replicas, Reseal, Resealed, Result, Revoked, SecretsOf, Selected,
+    SelectedEnd, SessionStretch, Store, StoreError, Target,
 };
 use crate::config::DatabaseUrl;
 use crate::domain::clock::{Clock, Timestamp};
@@ -212,8 +212,8 @@ impl Store for Postgres {
         commit_patiently(&self.writers, &self.time, import).await
     }
 
-    async fn credentials_after(&self, user: Option<UserId>, limit: u32) -> Result<Vec<Credentials>> {
-        users::credentials_after(&self.readers, user, limit).await
+    async fn users_to_export(&self, after: Option<UserId>, limit: u32) -> Result<Vec<ExportedUser>> {
+        users::to_export(&self.readers, after, limit).await
     }
 
     async fn foreign_hash(&self, from: &str) -> Result<Option<PasswordHash>> {
