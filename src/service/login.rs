@@ -224,7 +224,7 @@ impl Service {
             }
             Ok(Created::Superseded) => Ok(None),
             // The code was used meanwhile.
-            Ok(Created::Unproven) => self.wrong_code(user, &new.session.client).await,
+            Ok(Created::Unproven) => self.wrong_code(user, None, &new.session.client).await,
             Ok(Created::Unflushed { .. }) => Err(Error::Bug("flushed, and still not decided".into())),
             Err(error) => {
                 for tried in tries {

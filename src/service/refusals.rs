@@ -44,8 +44,8 @@ enum Kind {
     Impossible,
     /// Changes of the same user's password. Not by address, or one user with many of them would leave no room for others.
     PasswordChange { user: UserId },
-    /// Codes of the same user's second factor.
-    Code { user: UserId },
+    /// Codes of the same user's second factor, at a login or in a session.
+    Code { user: UserId, in_session: bool },
     /// All refusals for which there was no room as a kind of their own.
     Others,
 }
@@ -205,19 +205,26 @@ impl Refusals {
         self.record(Kind::PasswordChange { user: user.id }, event).await
     }
 
-    /// A code of a user's second factor was wrong.
+    /// A code of a user's second factor was wrong: at a login, or in the user's own `session`.
     ///
     /// # Errors
     /// When the store fails.
-    pub(super) async fn code(&self, user: &User, client: &Client, at: Timestamp) -> Result<()> {
+    pub(super) async fn code(
+        &self,
+        user: &User,
+        session: Option<SessionId>,
+        client: &Client,
+        at: Timestamp,
+    ) -> Result<()> {
+        let actor = session.map_or(Actor::Anonymous, |_| Actor::User(user.id));
+        let event = Event::about(user.id, EventKind::LoginFailed, actor, at).from(&client.origin());
         let event = Event {
-            ip: Some(client.ip.clone()),
+            session,
             detail: Some(Cow::Borrowed(CODE)),
             name: Some(user.username.as_str().to_owned()),
-            user_agent: Some(client.user_agent.clone()),
-            ..Event::about(user.id, EventKind::LoginFailed, Actor::Anonymous, at)
+            ..event
         };
-        self.record(Kind::Code { user: user.id }, event).await
+        self.record(Kind::Code { user: user.id, in_session: session.is_some() }, event).await
     }
 
     fn refused_login(
@@ -403,7 +410,7 @@ mod tests {
         let mut windows = Windows::default();
         let user = UserId::random(&SystemEntropy).expect("entropy");
         let (_, event) = login("own", BEGIN);
-        for kind in [Kind::PasswordChange { user }, Kind::Code { user }] {
+        for kind in [Kind::PasswordChange { user }, Kind::Code { user, in_session: false }] {
             let from = |address: usize| Event { user: Some(user), ip: Some(address.to_string()), ..event.clone() };
             let recorded = (0..2 * KINDS).filter(|address| windows.count(kind.clone(), &from(*address))).count();
             assert_eq!(recorded, 10);

@@ -189,6 +189,35 @@ async fn the_pages_refuse_what_the_service_refuses_in_words(store: StoreKind) {
     server.stop().await;
 }
 
+#[on_both_stores]
+async fn a_wrong_code_is_on_record_with_who_entered_it(store: StoreKind) {
+    let server = Server::start(store).await;
+    let (_, mine) = set_up(&server).await;
+    let remove = [("act", "remove"), ("current_password", PASSWORD), ("code", "no code")];
+    assert_eq!(server.send(form("/second-factor", &remove).cookie(&mine)).await.status, 401);
+    server.forget_failures().await;
+    let body = serde_json::json!({"current_password": PASSWORD, "code": "no code"});
+    let renewal = post("/api/v1/auth/second-factor/recovery-codes").bearer(&mine).json(&body);
+    assert_eq!(server.send(renewal).await.status, 401);
+    server.forget_failures().await;
+    let pending = waiting(&server.send(sign_in("")).await);
+    assert_eq!(server.send(with_code(&pending, "no code")).await.status, 401);
+
+    let bob = server.database.rows("SELECT id FROM users WHERE username = 'bob'").await.remove(0);
+    let session = server.database.rows("SELECT session_id FROM events WHERE kind = 'login_ok'").await.remove(0);
+    let events = "SELECT actor, user_id, session_id, request_id, ip, detail FROM events WHERE kind = 'login_failed'
+         ORDER BY number";
+    let events = server.database.rows(events).await;
+    assert_eq!(events.len(), 4, "{events:?}");
+    for (number, event) in events.iter().enumerate() {
+        let [actor, user, in_session, request, ip, detail] = &event[..] else { panic!("{event:?}") };
+        let (by, at) = if number < 3 { (&bob[0], &session[0]) } else { (&Some(String::from("anonymous")), &None) };
+        assert_eq!((actor, user, in_session), (by, &bob[0], at), "{number}");
+        assert!(request.is_some() && ip.is_some() && detail.as_deref() == Some("code"), "{event:?}");
+    }
+    server.stop().await;
+}
+
 #[needs(zbarimg)]
 #[tokio::test]
 async fn the_code_on_the_page_is_the_uri_of_the_secret_beside_it() {
