@@ -178,7 +178,8 @@ async fn the_pages_refuse_what_the_service_refuses_in_words(store: StoreKind) {
         (&[("act", "start")], 401, "current password is not right"),
         (&[("act", "confirm"), ("enrolment", "x"), ("code", "123456")], 409, "Start again"),
         (&[("act", "odd")], 422, ""),
-        (&[("act", "remove"), ("current_password", PASSWORD), ("code", "123456")], 404, ""),
+        (&[("act", "remove"), ("current_password", PASSWORD), ("code", "123456")], 404, "Set up a second factor"),
+        (&[("act", "codes"), ("current_password", PASSWORD), ("code", "1")], 404, "was switched off in the meantime"),
     ] {
         let refused = server.send(ask(pairs).header("Accept", "text/html")).await;
         assert_eq!(refused.status, status, "{pairs:?}: {}", refused.text());

@@ -184,7 +184,12 @@ impl Asked<'_> {
 
     /// Says what is wrong beside the fields.
     async fn refused(&self, error: Error) -> Answer<Pages> {
+        let overview = |status, words| overview(self.app, self.reader, self.caller, status, Some(words));
+        if matches!(error, Error::NotFound) {
+            // It was switched off in another tab.
+            return overview(StatusCode::NOT_FOUND, self.reader.t.second_factor_is_off.into()).await;
+        }
         let FormRefusal { status, words, retry } = FormRefusal::new(error, self.reader.t)?;
-        overview(self.app, self.reader, self.caller, status, Some(words)).await.map(|page| retry.on(page))
+        overview(status, words).await.map(|page| retry.on(page))
     }
 }

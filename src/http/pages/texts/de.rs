@@ -88,6 +88,7 @@ pub(super) const TEXTS: Texts = Texts {
     second_factor_on: "Beim Anmelden wird außer dem Passwort ein Code verlangt, seit",
     second_factor_set: "Der zweite Faktor ist eingeschaltet.",
     second_factor_removed: "Der zweite Faktor ist ausgeschaltet.",
+    second_factor_is_off: "Der zweite Faktor wurde inzwischen ausgeschaltet. Es wurde nichts geändert.",
     set_up: "Zweiten Faktor einrichten",
     switch_on: "Einschalten",
     switch_off: "Ausschalten",

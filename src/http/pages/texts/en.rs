@@ -88,6 +88,7 @@ pub(super) const TEXTS: Texts = Texts {
     second_factor_on: "Signing in asks for a code beside your password, since",
     second_factor_set: "The second factor is on.",
     second_factor_removed: "The second factor is off.",
+    second_factor_is_off: "The second factor was switched off in the meantime. Nothing was changed.",
     set_up: "Set up a second factor",
     switch_on: "Switch on",
     switch_off: "Switch off",

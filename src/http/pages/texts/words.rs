@@ -71,6 +71,7 @@ pub struct Texts {
     pub second_factor_on: &'static str,
     pub second_factor_set: &'static str,
     pub second_factor_removed: &'static str,
+    pub second_factor_is_off: &'static str,
     pub set_up: &'static str,
     pub switch_on: &'static str,
     pub switch_off: &'static str,
