@@ -130,6 +130,10 @@ const PAGES = {
     },
     has: 'main:not(:has([name="password"])) [role="alert"]',
   },
+  'the sessions after a sign-in by a recovery code': {
+    go: ({ page }, user) => logInWithFactor(page, user),
+    has: '[role="status"] a[href="/second-factor"]',
+  },
   'the login page that asks for a code and then for a new password': {
     go: async (person, user) => {
       person.expect(/status of 401/, /status of 403/);

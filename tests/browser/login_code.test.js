@@ -114,7 +114,11 @@ scenario('a recovery code signs in once, however it is written', async (open) =>
       assert.match(await error(person.page), /used before/);
     }
     await enter(person.page, write(recoveryCodes[index]));
-    isAt(person.page, `${service.url}/sessions`);
+    isAt(person.page, `${service.url}/sessions?recovery_code_used=1`);
+    const left = recoveryCodes.length - index - 1;
+    assert.match(await person.page.getByRole('status').innerText(), new RegExp(`${left} recovery codes are left`));
+    await loads(person.page, link(person.page, 'Get new recovery codes').click());
+    isAt(person.page, `${service.url}/second-factor`);
   }
 });
 
@@ -143,7 +147,7 @@ scenario('a person returns to where they came from', async (open) => {
   for (const [returnTo, end] of [
     [ours, service.url + ours],
     [theirs, theirs],
-    ['https://hostile.example/', `${service.url}/sessions`],
+    ['https://hostile.example/', `${service.url}/sessions?recovery_code_used=1`],
   ]) {
     await page.goto(loginPage(returnTo));
     await sendLogin(page, user);
@@ -272,6 +276,6 @@ scenario('too many wrong codes are refused for a while, and say for how long', a
   assert.equal(await person.cookie(service.url), undefined);
   await until('the wait is over', async () => {
     await enter(page, recoveryCodes[0]);
-    return page.url() === `${service.url}/sessions`;
+    return page.url() === `${service.url}/sessions?recovery_code_used=1`;
   });
 });

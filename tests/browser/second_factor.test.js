@@ -215,7 +215,7 @@ scenario('the last start is the one that counts, and the second factor in force 
   await enter(third.page, paper[0], 'Sign in');
   await isRefused(third.page, /code is not right/);
   await enter(third.page, fresh, 'Sign in');
-  isAt(third.page, `${service.url}/sessions`);
+  isAt(third.page, `${service.url}/sessions?recovery_code_used=1`);
 });
 
 scenario('new recovery codes take the place of the old ones, and no session ends', async (open) => {
@@ -240,7 +240,7 @@ scenario('new recovery codes take the place of the old ones, and no session ends
   await signInWith(other, user, paper[1]);
   await isRefused(other.page, /code is not right/);
   await enter(other.page, codes[1], 'Sign in');
-  isAt(other.page, `${service.url}/sessions`);
+  isAt(other.page, `${service.url}/sessions?recovery_code_used=1`);
   assert.ok(await service.isLive(token));
 });
 

@@ -132,10 +132,40 @@ async fn a_login_in_two_steps_resets_what_went_wrong_before_it(store: StoreKind)
         assert_ne!(server.database.number(counters).await, 0, "a right password alone resets nothing");
         let cookies = format!("_me_sess_code={pending}; {known}");
         let done = server.send(form("/login/code", &[("code", code)]).header("Cookie", &cookies)).await;
-        assert_eq!(to(&done), (303, Some("/sessions")));
+        assert_eq!(to(&done), (303, Some("/sessions?recovery_code_used=1")));
         assert_eq!(server.database.number(counters).await, 0, "{known}");
         known = format!("_me_sess_known={}", done.known_browser().expect("a cookie"));
     }
+    server.stop().await;
+}
+
+#[on_both_stores]
+async fn one_who_signs_in_with_a_recovery_code_is_told_how_many_are_left(store: StoreKind) {
+    const TOLD: &str = "/sessions?recovery_code_used=1";
+    let server = Server::start(store).await;
+    let (authenticator, _) = set_up(&server).await;
+    let signed_in = async |code: &str, return_to: &str| {
+        let pending = waiting(&server.send(sign_in("")).await);
+        let code = form("/login/code", &[("code", code), ("return_to", return_to)]);
+        server.send(code.header("Cookie", &format!("_me_sess_code={pending}"))).await
+    };
+    let [first, second, third, ..] = &authenticator.recovery[..] else { panic!("too few") };
+    for (code, return_to, wanted) in
+        [(first, "", TOLD), (second, "/sessions", TOLD), (third, "/sessions?ask=all", "/sessions?ask=all")]
+    {
+        assert_eq!(to(&signed_in(code, return_to).await), (303, Some(wanted)), "{return_to}");
+    }
+    let done = signed_in(&authenticator.code(server.now()), "").await;
+    assert_eq!(to(&done), (303, Some("/sessions")), "no recovery code was used");
+    let cookie = done.cookie().expect("a session");
+    let page = server.send(get(TOLD).cookie(&cookie)).await.text();
+    let notice = between(&page, "<p class=\"notice\" role=\"status\">", "</p>");
+    assert!(notice.starts_with("You signed in with a recovery code"), "{notice}");
+    assert!(notice.contains("7 recovery codes are left. <a href=\"/second-factor\">"), "{notice}");
+    assert!(!server.send(get("/sessions").cookie(&cookie)).await.text().contains("class=\"notice\""));
+    let alice = server.log_in(ALICE).await.token;
+    let page = server.send(get(TOLD).cookie(&alice)).await.text();
+    assert!(!page.contains("class=\"notice\""), "one without a second factor has none left: {page}");
     server.stop().await;
 }
 

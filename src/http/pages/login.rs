@@ -186,11 +186,14 @@ pub(super) fn go_on(
     reader: &Reader,
     app: &App,
 ) -> Response {
-    let LoggedIn { token, session, browser, .. } = logged_in;
+    let LoggedIn { token, session, by_recovery_code, browser, .. } = logged_in;
     let until = session.expiry.absolute.since(session.created_at);
     lines.extend(cookies.set_at_login(token, session.remembered.then_some(until), browser, app));
     let onward = match ReturnTo::read(return_to, &reader.headers, app) {
-        to @ (ReturnTo::Sessions | ReturnTo::Ours(_)) => see_other(to.location()),
+        to @ (ReturnTo::Sessions | ReturnTo::Ours(_)) => {
+            let is_told = *by_recovery_code && to.location() == ReturnTo::Sessions.location();
+            see_other(if is_told { "/sessions?recovery_code_used=1" } else { to.location() })
+        }
         ReturnTo::Listed(url) => page(StatusCode::OK, &Onward { t: reader.t, brand: &app.brand, url: &url }),
     };
     with_cookies(onward, lines)

@@ -105,6 +105,7 @@ pub(super) const TEXTS: Texts = Texts {
     code_hint: "Six digits from your authenticator app, or a recovery code.",
     code_required: "Enter a code of your second factor.",
     wrong_code: "That code is not right, or was used before.",
+    recovery_code_used: "You signed in with a recovery code, which does not work again.",
     recovery_codes: "Recovery codes",
     recovery_codes_mean: "With each of these you can sign in once without your authenticator app. Print them, or write them down, and keep them where only you find them. They are shown here alone.",
     new_recovery_codes: "Get new recovery codes",

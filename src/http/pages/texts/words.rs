@@ -88,6 +88,7 @@ pub struct Texts {
     pub code_hint: &'static str,
     pub code_required: &'static str,
     pub wrong_code: &'static str,
+    pub recovery_code_used: &'static str,
     pub recovery_codes: &'static str,
     pub recovery_codes_mean: &'static str,
     pub new_recovery_codes: &'static str,
