@@ -198,6 +198,33 @@ async fn a_login_waits_five_minutes_and_for_the_browser_it_began_in(store: Store
 }
 
 #[on_both_stores]
+async fn a_one_time_password_is_changed_with_a_code_in_one_form(store: StoreKind) {
+    let server = Server::start(store).await;
+    let (authenticator, _) = set_up(&server).await;
+    let alice = server.log_in(ALICE).await;
+    let bob = server.database.rows("SELECT id FROM users WHERE username = 'bob'").await.remove(0).remove(0);
+    let path = format!("/admin/users/{}/password", bob.expect("an id"));
+    let page = server.send(form(&path, &[]).cookie(&alice.token)).await.text();
+    let one_time = between(&page, "<p class=\"secret\"><code>", "</code>").to_owned();
+    let login =
+        |more: &[(&str, &str)]| form("/login", &[&[("username", BOB), ("password", one_time.as_str())], more].concat());
+    let asked = server.send(login(&[])).await;
+    let page = asked.text();
+    assert_eq!((asked.status, asked.all("set-cookie").len()), (401, 0), "{page}");
+    assert!(page.contains("Enter it again together with a code of your second factor"), "{page}");
+    let new = ("new_password", "another-horse-battery");
+    let refused = server.send(login(&[new, ("code", "no code")])).await;
+    assert_eq!((refused.status, refused.cookie()), (401, None));
+    for page in [page, refused.text()] {
+        assert!(page.contains("name=\"new_password\"") && page.contains("name=\"code\""), "{page}");
+    }
+    server.forget_failures().await;
+    let code = authenticator.code(server.now());
+    assert!(server.send(login(&[new, ("code", &code)])).await.cookie().is_some());
+    server.stop().await;
+}
+
+#[on_both_stores]
 async fn the_pages_refuse_what_the_service_refuses_in_words(store: StoreKind) {
     let server = Server::start(store).await;
     let alice = server.log_in(ALICE).await.token;

@@ -156,14 +156,14 @@ pub async fn sign_in(
             let code = see_other(&with_return_to("/login/code", &return_to));
             return Ok(with_cookies(code, vec![app.cookie.set_waiting(Some(&token))]));
         }
-        // The password has to be changed at this login, so the code is asked for beside it.
-        Err(Error::SecondFactorRequired { wrong }) => {
-            let words = if wrong { reader.t.wrong_code } else { reader.t.code_required };
-            return Ok(again_with(
-                StatusCode::UNAUTHORIZED,
-                words.into(),
-                Beside { new_password: changing, code: true },
-            ));
+        Err(Error::SecondFactorRequired { wrong: true }) => {
+            let beside = Beside { new_password: changing, code: true };
+            return Ok(again_with(StatusCode::UNAUTHORIZED, reader.t.wrong_code.into(), beside));
+        }
+        // The password has to be changed at this login: what is needed for that is asked for at once.
+        Err(Error::SecondFactorRequired { wrong: false }) => {
+            let beside = Beside { new_password: true, code: true };
+            return Ok(again_with(StatusCode::UNAUTHORIZED, reader.t.one_time_with_code.into(), beside));
         }
         Err(Error::BadCredentials) => return Ok(again(StatusCode::UNAUTHORIZED, reader.t.no_match.into(), changing)),
         Err(Error::PasswordChangeRequired) => {

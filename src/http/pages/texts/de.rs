@@ -23,6 +23,7 @@ pub(super) const TEXTS: Texts = Texts {
     cancel: "Abbrechen",
     no_match: "Benutzername und Passwort passen nicht zusammen.",
     one_time_password: "Dieses Passwort gilt nur einmal. Geben Sie es noch einmal ein, und wählen Sie das, das Sie von nun an verwenden.",
+    one_time_with_code: "Dieses Passwort gilt nur einmal. Geben Sie es noch einmal zusammen mit einem Code Ihres zweiten Faktors ein, und wählen Sie das Passwort, das Sie von nun an verwenden.",
     required: "Geben Sie Benutzername und Passwort ein.",
     overloaded: "Im Moment melden sich zu viele an. Versuchen Sie es in einigen Sekunden noch einmal.",
     throttled_seconds: Counted {

@@ -23,6 +23,7 @@ pub(super) const TEXTS: Texts = Texts {
     cancel: "Cancel",
     no_match: "That username and password do not match.",
     one_time_password: "This password works once. Enter it again, and choose the one that you will use from now on.",
+    one_time_with_code: "This password works once. Enter it again together with a code of your second factor, and choose the password that you will use from now on.",
     required: "Enter your username and your password.",
     overloaded: "Too many people are signing in at the moment. Try again in a few seconds.",
     throttled_seconds: Counted {

@@ -26,6 +26,7 @@ pub struct Texts {
     pub no_match: &'static str,
     pub required: &'static str,
     pub one_time_password: &'static str,
+    pub one_time_with_code: &'static str,
     pub overloaded: &'static str,
     pub throttled_seconds: Counted,
     pub throttled_minutes: Counted,
