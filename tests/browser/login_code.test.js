@@ -1,5 +1,6 @@
 // The second step of signing in, where a second factor is set.
 import assert from 'node:assert/strict';
+import { authenticator } from './authenticator.js';
 import {
   FIREFOX,
   USER_AGENTS,
@@ -206,6 +207,50 @@ scenario('two tabs ask for a code, and both end up signed in', async (open) => {
   isAt(tabs[1], `${service.url}/sessions`);
   assert.equal(await tabs[1].getByRole('listitem').count(), 1);
   assert.equal((await person.cookie(service.url)).value, value, 'there was nothing left to sign in');
+});
+
+scenario('a form that uses up a code is sent once, however often its button is pressed', { scripts: [true] }, async (open) => {
+  const { user, app, recoveryCodes } = await addUser();
+  const { page } = await open();
+  const pressTwice = async (name) => {
+    let posts = 0;
+    let answer;
+    const pressed = new Promise((resolve) => {
+      answer = resolve;
+    });
+    await page.route('**', async (route) => {
+      if (route.request().method() === 'POST') {
+        posts += 1;
+        await pressed;
+      }
+      await route.continue();
+    });
+    await button(page, name).scrollIntoViewIfNeeded();
+    const { x, y } = await button(page, name).boundingBox();
+    const press = async () => {
+      for (let times = 0; times < 2; times += 1) await page.mouse.click(x + 8, y + 8);
+      await until('it is sent', () => posts > 0);
+      answer();
+    };
+    await loads(page, press());
+    await page.unrouteAll();
+    assert.equal(posts, 1, name);
+  };
+  await takeFirstStep({ page }, user);
+  await field(page, 'code').fill(await app.code());
+  await pressTwice('Sign in');
+  isAt(page, `${service.url}/sessions`);
+
+  const ask = async () => {
+    await page.goto(`${service.url}/second-factor`);
+    await field(page, 'current_password').fill(user.password);
+    await field(page, 'code').fill(recoveryCodes.pop());
+  };
+  await ask();
+  await pressTwice('Use another authenticator');
+  await field(page, 'code').fill(await authenticator(await page.locator('.secret').innerText()).code());
+  await pressTwice('Switch on');
+  assert.equal(await page.locator('.codes li').count(), 10, 'the recovery codes are not lost');
 });
 
 scenario('a wrong code ends no session that the browser has', async (open) => {
