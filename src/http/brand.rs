@@ -11,6 +11,7 @@ use crate::config::{self, Accent, LogoKind};
 const STYLE: &str = include_str!("pages/style.css");
 const STRENGTH: &str = include_str!("pages/strength.js");
 const ONCE: &str = include_str!("pages/once.js");
+const COPY: &str = include_str!("pages/copy.js");
 const ICON: &[u8] = include_bytes!("pages/icon.svg");
 
 /// The operator's name for the service, and the files that pages are shown with.
@@ -24,6 +25,8 @@ pub struct Brand {
     pub strength: Asset,
     /// The script that sends a form once.
     pub once: Asset,
+    /// The script that copies recovery codes.
+    pub copy: Asset,
     /// The icon in the browser's tab.
     pub icon: Asset,
     /// The picture that stands above the pages instead of the name.
@@ -58,6 +61,7 @@ impl Brand {
             style: Asset::new("style", "css", "text/css; charset=utf-8", style),
             strength: Asset::new("strength", "js", SCRIPT, STRENGTH),
             once: Asset::new("once", "js", SCRIPT, ONCE),
+            copy: Asset::new("copy", "js", SCRIPT, COPY),
             icon: Asset::new("icon", "svg", SVG, ICON),
             logo,
         }
@@ -65,7 +69,7 @@ impl Brand {
 
     /// The file at a path.
     pub fn asset(&self, path: &str) -> Option<&Asset> {
-        let files = [&self.style, &self.strength, &self.once, &self.icon];
+        let files = [&self.style, &self.strength, &self.once, &self.copy, &self.icon];
         files.into_iter().chain(&self.logo).find(|asset| asset.path == path)
     }
 }

@@ -144,6 +144,35 @@ scenario('the secret can be scanned and typed, and password managers know the fi
   assert.deepEqual(await attributes('code', 'inputmode', 'autocomplete', 'autocapitalize'), [null, 'one-time-code', 'none']);
 });
 
+/** Gets as far as the recovery codes. */
+async function getCodes(person) {
+  const user = service.addUser();
+  await signIn(person, service, user);
+  await ask(person.page, SET_UP, user);
+  await enter(person.page, await authenticator(await secret(person.page)).code(), 'Switch on');
+}
+
+scenario('there is no button without the script that it needs', { scripts: [false] }, async (open) => {
+  const person = await open();
+  await getCodes(person);
+  assert.equal(await button(person.page, 'Copy').count(), 0);
+});
+
+scenario('recovery codes are copied by a button, which says whether that worked', { scripts: [true] }, async (open) => {
+  const person = await open({ permissions: ['clipboard-read', 'clipboard-write'] });
+  const { page } = person;
+  await getCodes(person);
+  await button(page, 'Copy').click();
+  await page.getByText('Copied.', { exact: true }).waitFor();
+  const copied = await page.evaluate(() => navigator.clipboard.readText());
+  assert.deepEqual(copied.trimEnd().split('\n'), await recoveryCodes(page));
+  await page.evaluate(() => {
+    navigator.clipboard.writeText = () => Promise.reject(new Error('not allowed'));
+  });
+  await button(page, 'Copy').click();
+  await page.getByText('This browser does not copy them.').waitFor();
+});
+
 scenario('recovery codes are printed dark on light, and a secret is not printed', { scripts: [true] }, async (open) => {
   const user = service.addUser();
   const person = await open({ colorScheme: 'dark' });

@@ -11,7 +11,7 @@ use http::StatusCode;
 use super::dialect::Pages;
 use super::form_refusal::FormRefusal;
 use super::qr::{self, Drawing};
-use super::render::{Reader, page, page_with_script, see_other};
+use super::render::{Reader, page_with_script, see_other};
 use super::signed_in::SignedIn;
 use super::texts::Texts;
 use crate::domain::principal::Principal;
@@ -179,7 +179,7 @@ impl Asked<'_> {
 
     fn codes(&self, notice: Option<String>, codes: &[SecretText]) -> Response {
         let codes = codes.iter().map(SecretText::reveal).collect();
-        page(StatusCode::OK, &RecoveryCodes { t: self.reader.t, brand: &self.app.brand, notice, codes })
+        page_with_script(StatusCode::OK, &RecoveryCodes { t: self.reader.t, brand: &self.app.brand, notice, codes })
     }
 
     /// Says what is wrong beside the fields.

@@ -107,9 +107,12 @@ pub(super) const TEXTS: Texts = Texts {
     code_required: "Geben Sie einen Code Ihres zweiten Faktors ein.",
     wrong_code: "Dieser Code ist nicht richtig oder wurde schon verwendet.",
     recovery_code_used: "Sie haben sich mit einem Wiederherstellungscode angemeldet. Er gilt nicht noch einmal.",
-    recovery_codes: "Wiederherstellungs\u{ad}codes",
+    recovery_codes: "Wieder\u{ad}her\u{ad}stellungs\u{ad}codes",
     recovery_codes_mean: "Mit jedem davon können Sie sich einmal ohne Ihre Authenticator-App anmelden. Drucken Sie sie oder schreiben Sie sie ab, und bewahren Sie sie dort auf, wo nur Sie sie finden. Sie werden nur hier gezeigt.",
     new_recovery_codes: "Neue Wiederherstellungscodes",
+    copy: "Kopieren",
+    copied: "Kopiert.",
+    not_copied: "Dieser Browser kopiert sie nicht. Schreiben Sie sie ab.",
     codes_are_kept: "Ich habe sie aufbewahrt",
     no_recovery_codes: "Es ist kein Wiederherstellungscode übrig. Holen Sie sich neue.",
     codes_left: Counted {
