@@ -6,6 +6,7 @@ use sessiond_needs::{needs, on_both_stores};
 
 use crate::harness::authenticator::{Authenticator, STEP, code};
 use crate::harness::{ALICE, BOB, BOB_EMAIL, PASSWORD, Reply, Server, StoreKind, TestRequest, get, post};
+use crate::wire::outage::send_all;
 
 /// A form as it is sent from the page that it stands on.
 fn form(path: &str, pairs: &[(&str, &str)]) -> TestRequest {
@@ -221,6 +222,31 @@ async fn a_one_time_password_is_changed_with_a_code_in_one_form(store: StoreKind
     server.forget_failures().await;
     let code = authenticator.code(server.now());
     assert!(server.send(login(&[new, ("code", &code)])).await.cookie().is_some());
+    server.stop().await;
+}
+
+#[on_both_stores]
+async fn too_many_passwords_at_once_leave_a_person_the_form_for_the_code(store: StoreKind) {
+    let server = Server::with(store, "password_workers = 1\npassword_queue = 1").await;
+    set_up(&server).await;
+    let pending = waiting(&server.send(sign_in("")).await);
+    let mut refused = Vec::new();
+    while refused.is_empty() {
+        // One password is hashed and one waits, so that there is no place while the codes come.
+        let asks = std::array::from_fn::<_, 24, _>(|number| {
+            let login = form("/login", &[("username", ALICE), ("password", PASSWORD)]);
+            if number % 2 == 0 { login } else { with_code(&pending, "no code") }
+        });
+        let replies = send_all(&server, asks).await.into_iter().skip(1).step_by(2);
+        refused = replies.filter(|reply| reply.status == 503).collect();
+        server.forget_failures().await;
+    }
+    for reply in refused {
+        assert!(reply.header("retry-after").is_some(), "{reply:?}");
+        let page = reply.text();
+        assert!(page.contains("Too many people are signing in") && page.contains("name=\"code\""), "{page}");
+        assert!(reply.all("set-cookie").is_empty(), "the login goes on waiting");
+    }
     server.stop().await;
 }
 

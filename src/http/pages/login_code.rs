@@ -68,7 +68,7 @@ pub async fn sign_in(
     let login = LoginCode { waiting, code, replaces: cookies.tokens(), client, from };
     match app.service.complete_login(login).await {
         Ok(logged_in) => Ok(go_on(&logged_in, &return_to, &cookies, vec![app.cookie.set_waiting(None)], &reader, &app)),
-        Err(error @ (Error::SecondFactorRequired { .. } | Error::Throttled(_))) => {
+        Err(error @ (Error::SecondFactorRequired { .. } | Error::Throttled(_) | Error::Overloaded)) => {
             let FormRefusal { status, words, retry } = FormRefusal::new(error, reader.t)?;
             Ok(retry.on(again(status, words)))
         }
