@@ -59,6 +59,20 @@ async fn a_user_is_made_changed_disabled_and_deleted(store: StoreKind) {
 }
 
 #[on_both_stores]
+async fn every_hint_in_the_form_for_a_new_user_is_linked_to_its_field(store: StoreKind) {
+    let server = Server::start(store).await;
+    let alice = server.log_in(ALICE).await;
+    let wrong = form(NEW, &[("username", "a b"), ("password", PASSWORD)]).cookie(&alice.token);
+    for page in [read(&server, &alice, NEW).await, server.send(wrong).await.text()] {
+        for hint in ["name-hint", "password-hint", "admin-hint"] {
+            let linked = page.contains(&format!("aria-describedby=\"{hint}"));
+            assert!(page.contains(&format!("id=\"{hint}\"")) && linked, "{hint}: {page}");
+        }
+    }
+    server.stop().await;
+}
+
+#[on_both_stores]
 async fn a_one_time_password_is_shown_once_and_has_to_be_changed(store: StoreKind) {
     let server = Server::start(store).await;
     let (alice, bob) = (server.log_in(ALICE).await, server.log_in(BOB).await);
