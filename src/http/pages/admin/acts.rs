@@ -102,8 +102,8 @@ impl Act {
     /// Whether it takes something away that does not come back by itself.
     pub const fn takes(self) -> bool {
         match self {
-            Self::Disable | Self::Delete => true,
-            Self::Reset | Self::SignOut | Self::Enable | Self::Unlock | Self::ResetFactor => false,
+            Self::Disable | Self::ResetFactor | Self::Delete => true,
+            Self::Reset | Self::SignOut | Self::Enable | Self::Unlock => false,
         }
     }
 }
