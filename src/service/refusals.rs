@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::event::{Actor, Event, EventKind};
+use crate::domain::event::{Actor, Event, EventKind, WRONG_CODE, WRONG_PASSWORD};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::name_hash::NameKey;
 use crate::domain::session::Client;
@@ -27,10 +27,6 @@ const KINDS: usize = 1024;
 const UNKNOWN_NAMES: usize = 20;
 /// How often windows that have ended are looked for.
 const LOOK: Duration = Duration::from_secs(1);
-/// The word in the event where a change that needs the password was refused, and not a login.
-const PASSWORD: &str = "password";
-/// The word in the event where a code of the second factor was wrong.
-const CODE: &str = "code";
 
 /// The refusals that share one count. They are grouped by what was typed and not by the user it belongs to, or the
 /// answer would take longer for a new name than for another name of the same user.
@@ -197,7 +193,7 @@ impl Refusals {
     ) -> Result<()> {
         let event = Event {
             session: Some(session),
-            detail: Some(Cow::Borrowed(PASSWORD)),
+            detail: Some(Cow::Borrowed(WRONG_PASSWORD)),
             name: Some(user.username.as_str().to_owned()),
             ..Event::about(user.id, EventKind::LoginFailed, Actor::User(user.id), at)
         };
@@ -220,7 +216,7 @@ impl Refusals {
         let event = Event::about(user.id, EventKind::LoginFailed, actor, at).from(&client.origin());
         let event = Event {
             session,
-            detail: Some(Cow::Borrowed(CODE)),
+            detail: Some(Cow::Borrowed(WRONG_CODE)),
             name: Some(user.username.as_str().to_owned()),
             ..event
         };
@@ -294,8 +290,8 @@ fn log(event: &Event, more: Option<i64>) {
     let what = match (detail.as_deref(), more) {
         (None, None) => "login refused",
         (None, Some(_)) => "more logins refused",
-        (Some(CODE), None) => "code refused",
-        (Some(CODE), Some(_)) => "more codes refused",
+        (Some(WRONG_CODE), None) => "code refused",
+        (Some(WRONG_CODE), Some(_)) => "more codes refused",
         (Some(_), None) => "password refused",
         (Some(_), Some(_)) => "more changes of a password refused",
     };

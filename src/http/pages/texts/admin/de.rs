@@ -111,6 +111,8 @@ pub const TEXTS: AdminTexts = AdminTexts {
     service: "Dieser Dienst",
     anonymous: "Jemand ohne Anmeldung",
     times: "{}-mal",
+    wrong_password: "Falsches bisheriges Passwort",
+    wrong_code: "Falscher Code",
     bad_network: "Die Adresse muss eine wie 192.0.2.7 sein, oder ein Netz wie 192.0.2.0/24.",
     bad_time: "Die Zeit muss eine wie 2026-01-02T03:04 sein.",
     too_long: "Das Gesuchte ist zu lang.",

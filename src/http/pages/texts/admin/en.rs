@@ -111,6 +111,8 @@ pub const TEXTS: AdminTexts = AdminTexts {
     service: "This service",
     anonymous: "Somebody not signed in",
     times: "{} times",
+    wrong_password: "Wrong current password",
+    wrong_code: "Wrong code",
     bad_network: "The address must be one such as 192.0.2.7, or a network such as 192.0.2.0/24.",
     bad_time: "The time must be one such as 2026-01-02T03:04.",
     too_long: "What you are looking for is too long.",

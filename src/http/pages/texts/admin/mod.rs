@@ -107,6 +107,8 @@ pub struct AdminTexts {
     pub anonymous: &'static str,
     /// With `{}`, for events that are one line.
     pub times: &'static str,
+    pub wrong_password: &'static str,
+    pub wrong_code: &'static str,
     pub bad_network: &'static str,
     pub bad_time: &'static str,
     pub too_long: &'static str,
