@@ -244,8 +244,8 @@ async fn done(
             Ok(back(&[("done", "factor_reset"), ("ended", &ended)]))
         }
         Act::Unlock => {
-            powers.unlock(id).await?;
-            Ok(back(&[("done", "unlocked")]))
+            let lifted = powers.unlock(id).await?;
+            Ok(back(&[("done", if lifted { "unlocked" } else { "nothing_locked" })]))
         }
         Act::Delete => {
             let ended = powers.delete(id).await?;

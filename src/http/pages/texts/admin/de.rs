@@ -80,6 +80,11 @@ pub const TEXTS: AdminTexts = AdminTexts {
     was_enabled: "Der Benutzer kann sich wieder anmelden.",
     was_factor_reset: "Der zweite Faktor wurde entfernt.",
     was_unlocked: "Der Benutzer kann sofort wieder versuchen, sich anzumelden.",
+    nothing_locked: "Es war nichts gesperrt.",
+    waits: Counted {
+        one: "Anmeldungen warten bis {until}, nach 1 Fehlversuch.",
+        many: "Anmeldungen warten bis {until}, nach {} Fehlversuchen.",
+    },
     was_deleted: "Der Benutzer wurde gelöscht.",
     ended_none: "Keine Sitzung wurde abgemeldet.",
     device: "Gerät",

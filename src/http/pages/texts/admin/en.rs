@@ -80,6 +80,11 @@ pub const TEXTS: AdminTexts = AdminTexts {
     was_enabled: "The user can sign in again.",
     was_factor_reset: "The second factor was removed.",
     was_unlocked: "The user can try to sign in again at once.",
+    nothing_locked: "Nothing was locked.",
+    waits: Counted {
+        one: "Sign-ins wait until {until} after 1 failed try.",
+        many: "Sign-ins wait until {until} after {} failed tries.",
+    },
     was_deleted: "The user was deleted.",
     ended_none: "No session was signed out.",
     device: "Device",
