@@ -52,6 +52,8 @@ pub enum EventKind {
     RecoveryCodesRenewed,
     /// A recovery code was used.
     RecoveryCodeUsed,
+    /// Something was refused that administrators may do. The detail is why, and what was asked for.
+    ActRefused,
 }
 
 impl EventKind {
@@ -79,6 +81,7 @@ impl EventKind {
         Self::SecondFactorRemoved,
         Self::RecoveryCodesRenewed,
         Self::RecoveryCodeUsed,
+        Self::ActRefused,
     ];
 
     /// The kind of that word, if this release knows it.
@@ -111,6 +114,7 @@ impl EventKind {
             Self::SecondFactorRemoved => "second_factor_removed",
             Self::RecoveryCodesRenewed => "recovery_codes_renewed",
             Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::ActRefused => "act_refused",
         }
     }
 }
@@ -126,6 +130,15 @@ pub struct Origin {
     pub request_id: Option<String>,
     /// The name of the actor: a username, or the operating system's user of a command.
     pub actor_name: Option<String>,
+}
+
+/// What a request asked for, in words of ours: the audit names it where it is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The method and the route, with `{parameters}` in place of what the client wrote.
+    pub what: String,
+    /// Whether it only reads.
+    pub reads: bool,
 }
 
 /// The actor of an event.

@@ -3,7 +3,7 @@
 //! `login` begins sessions, and `login_code` those that need a second step; `verify` checks them, `logout` ends those that a
 //! request presents, and `sessions` lists a user's and ends any of them. `password_change` sets one's own password, and
 //! `second_factor` is about what a login needs beside it; `own_password` checks the password that both ask for first.
-//! `accounts` is what may be done to any account, by the `operator` and by an `admin`, and `transfer` takes users over from
+//! `accounts` is what may be done to any account, by the `operator` and by an `admin` through `acts`, and `transfer` takes users over from
 //! elsewhere; `selection` is about the sessions of all users, and `audit` about reading what happened. `first_password` is
 //! about the password that was made up for the first user, and `replicas` about the processes that serve. `health` says
 //! whether this one can serve, `hashes` finds out how long refusals have to take, `refusals` records in the log and the audit
@@ -37,6 +37,7 @@ use crate::store::{Revoked, SharedStore};
 use crate::telemetry::Metrics;
 
 pub mod accounts;
+mod acts;
 pub mod admin;
 pub mod audit;
 pub mod error;
