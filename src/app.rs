@@ -46,8 +46,8 @@ pub enum StartError {
     /// Second factors in the store cannot be read.
     #[error(
         "the store has second factors that are encrypted under a key which is not here: set secret_key_file \
-         (SESSIOND_SECRET_KEY_FILE) to the key that they were set up with, or, if that is lost, remove them by `sessiond user \
-         reset-second-factor`"
+         (SESSIOND_SECRET_KEY_FILE) to a file that holds it, on a line of its own, or, if it is lost, remove them by \
+         `sessiond user reset-second-factor --unreadable`"
     )]
     SecondFactorKey,
     /// The service could not be built on it.
@@ -169,10 +169,10 @@ pub async fn build_saying(
     Ok(Core { service, timeouts: Timeouts::default(), store, metrics, tasks, stop })
 }
 
-/// The keys of second factors: the one from outside the store, where there is one, and the store's.
+/// The keys of second factors: those from outside the store, and the store's.
 async fn factor_keys(config: &Config, store: &SharedStore) -> Result<FactorKeys, StartError> {
     let of_store = store.token_key().await.map_err(service::Error::from)?.second_factor_key();
-    Ok(FactorKeys::new(of_store, config.secret_key.as_ref().map(|key| *key.reveal())))
+    Ok(FactorKeys::new(of_store, config.secret_keys.iter().map(|key| *key.reveal())))
 }
 
 /// Whether each second factor in force is encrypted under one of these keys.

@@ -4,7 +4,8 @@
 //! imports only from floors below its own, or from the siblings its folder's `mod.rs` names.
 //!
 //! ```text
-//! 7  cli/         serve, user, session, replicas, copy, backup, restore, migrate, healthcheck, doctor, check-config
+//! 7  cli/         serve, user, session, event, second-factor, replicas, copy, backup, restore, migrate, healthcheck,
+//!                 doctor, check-config
 //! 6  app          builds the parts, binds the listeners, runs the tasks, drains
 //! 5  http/        connections, the stack around the routes, what a request says, the dialects, the check, the pages
 //! 4  service/     the only decisions; knows neither HTTP nor SQL

@@ -25,6 +25,7 @@ mod healthcheck;
 mod outcome;
 mod password;
 mod replicas;
+mod second_factor;
 mod serve;
 mod session;
 mod transfer;
@@ -53,6 +54,9 @@ enum Command {
     /// List and end sessions
     #[command(subcommand)]
     Session(session::Command),
+    /// Put second factors under another key
+    #[command(subcommand)]
+    SecondFactor(second_factor::Command),
     /// Read the audit
     #[command(subcommand)]
     Event(event::Command),
@@ -180,6 +184,7 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
         }
         Command::User(command) => on_existing(&config, async |core| user::run(command, core).await),
         Command::Event(command) => on_existing(&config, async |core| event::run(command, core).await),
+        Command::SecondFactor(command) => on_existing(&config, async |core| second_factor::run(command, core).await),
         Command::Session(command) => on_existing(&config, async |core| session::run(command, core).await),
         Command::Replicas => on_existing(&config, async |core| replicas::run(core).await),
         Command::Migrate => beside(&config, async |_| Ok(())),

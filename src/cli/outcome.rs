@@ -6,6 +6,7 @@ use crate::app::{Core, StartError};
 use crate::cache::coherence::Confirmed;
 use crate::domain::revocation::Seq;
 use crate::service;
+use crate::service::transfer::TransferError;
 use crate::store::backup::BackupError;
 use crate::store::copy::CopyError;
 
@@ -20,6 +21,8 @@ pub(super) enum Failed {
     Start(#[from] StartError),
     #[error(transparent)]
     Service(#[from] service::Error),
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
     #[error(transparent)]
     Copy(#[from] CopyError),
     #[error(transparent)]

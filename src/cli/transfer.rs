@@ -26,7 +26,7 @@ pub(super) struct ImportArgs {
     /// Take over the others where some users cannot be taken over
     #[arg(long)]
     skip_bad: bool,
-    /// Take over users with a second factor without it
+    /// Take over users with a second factor without it: their password alone will be enough
     #[arg(long)]
     drop_second_factors: bool,
     /// Change nothing, and say what would be done
@@ -53,6 +53,9 @@ pub(super) struct ExportArgs {
     /// The file to write, which must not be there yet [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write the secrets of second factors too, in clear: whoever reads the file can make their codes
+    #[arg(long)]
+    second_factors: bool,
 }
 
 /// Takes users over, and says who could not be.
@@ -105,12 +108,12 @@ fn contents(file: &Path) -> Result<Vec<u8>, Failed> {
 }
 
 /// Writes every user with their hash.
-pub(super) async fn export(ExportArgs { output }: ExportArgs, core: &Core) -> Result<(), Failed> {
+pub(super) async fn export(ExportArgs { output, second_factors }: ExportArgs, core: &Core) -> Result<(), Failed> {
     if output.is_none() && io::stdout().is_terminal() {
         let sentence = "the hashes of passwords do not belong on a terminal: name a file by --output";
         return Err(Failed::Sentence(sentence.into()));
     }
-    let exported = core.service.operator().export().await?;
+    let exported = core.service.operator().export(second_factors).await?;
     match output {
         None => write_lines(io::stdout().lock(), &exported.lines)?,
         Some(path) => {
@@ -126,6 +129,18 @@ pub(super) async fn export(ExportArgs { output }: ExportArgs, core: &Core) -> Re
             io::stderr(),
             "sessiond: {username} was exported without a password: theirs expires, or cannot be checked"
         );
+    }
+    let with = exported.second_factors;
+    if with > 0 {
+        let sentence = if second_factors {
+            format!("the second factors of {with} users were exported, and no recovery codes, which are kept as hashes")
+        } else {
+            format!(
+                "the second factors of {with} users were left out: imported from there, they log in with their password \
+                 alone (--second-factors writes the secrets too)"
+            )
+        };
+        let _ = writeln!(io::stderr(), "sessiond: {sentence}");
     }
     Ok(())
 }

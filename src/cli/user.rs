@@ -32,7 +32,11 @@ pub(super) enum Command {
     /// Let a disabled user log in again
     Enable(NameArgs),
     /// Remove a user's second factor, for one who has lost it, which ends every session of theirs
-    ResetSecondFactor(NameArgs),
+    ///
+    /// From then on the password alone opens the account, until its user sets up another one. With `--unreadable` this is
+    /// done to everybody whose second factor no key at hand opens: for when the file of keys is lost, so that no server
+    /// starts.
+    ResetSecondFactor(ResetArgs),
     /// Let a user log in again who must wait after too many wrong passwords
     Unlock(NameArgs),
     /// Delete a user for good, which ends every session of theirs
@@ -75,6 +79,19 @@ pub(super) struct DeleteArgs {
     who: NameArgs,
     /// Do it without being asked
     #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResetArgs {
+    /// The username, e-mail address or id
+    #[arg(required_unless_present = "unreadable", conflicts_with = "unreadable")]
+    username: Option<String>,
+    /// Every one that no key at hand opens
+    #[arg(long)]
+    unreadable: bool,
+    /// Do that without being asked
+    #[arg(long, requires = "unreadable")]
     yes: bool,
 }
 
@@ -184,7 +201,11 @@ pub(super) async fn run(command: Command, core: &Core) -> Result<(), Failed> {
             confirm(core, revoked.seq).await?;
             say(format_args!("disabled, {} sessions ended", revoked.sessions.len()))
         }
-        Command::ResetSecondFactor(who) => {
+        Command::ResetSecondFactor(ResetArgs { username: None, unreadable: _, yes }) => {
+            remove_unreadable(core, yes).await
+        }
+        Command::ResetSecondFactor(ResetArgs { username: Some(username), .. }) => {
+            let who = NameArgs { username };
             let user = who.find(core).await?;
             let none = || Failed::Sentence(format!("`{}` has no second factor", who.username));
             let reset = operator.reset_second_factor(user.id).await;
@@ -206,6 +227,23 @@ pub(super) async fn run(command: Command, core: &Core) -> Result<(), Failed> {
         Command::Import(args) => transfer::import(args, core).await,
         Command::Export(args) => transfer::export(args, core).await,
     }
+}
+
+/// Removes every second factor that no key at hand opens.
+async fn remove_unreadable(core: &Core, yes: bool) -> Result<(), Failed> {
+    let operator = core.service.operator();
+    let unreadable = operator.unreadable_second_factors().await?;
+    if !yes && !unreadable.is_empty() {
+        return Err(Failed::Sentence(format!(
+            "{} second factors are under keys that are not here. If these are not lost, name them to this command as to the \
+             servers, by secret_key_file (SESSIOND_SECRET_KEY_FILE). This cannot be undone: to remove the second factors, so \
+             that the passwords alone open these accounts, add --yes",
+            unreadable.len()
+        )));
+    }
+    let (removed, revoked) = operator.remove_unreadable(unreadable).await?;
+    confirm(core, revoked.seq).await?;
+    say(format_args!("{removed} second factors removed, {} sessions ended", revoked.sessions.len()))
 }
 
 /// A user, in columns.

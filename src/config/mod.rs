@@ -55,8 +55,8 @@ pub struct Config {
     pub passwords: Passwords,
     /// The user that is made when there is none yet.
     pub first_admin: FirstAdmin,
-    /// See [`Settings::secret_key_file`].
-    pub secret_key: Option<SecretKey>,
+    /// See [`Settings::secret_key_file`]. The first one seals.
+    pub secret_keys: Vec<SecretKey>,
     /// See [`Settings::fresh_login_to_revoke`].
     pub fresh_login_to_revoke: bool,
     /// See [`Settings::events_kept`].
@@ -184,7 +184,7 @@ impl Config {
             },
             passwords: passwords(&complete)?,
             first_admin: first_admin(&complete, &password_rules(&complete)?)?,
-            secret_key: secret_key::read(complete.secret_key_file.as_deref())?,
+            secret_keys: secret_key::read(complete.secret_key_file.as_deref())?,
             fresh_login_to_revoke: complete.fresh_login_to_revoke,
             events_kept: complete.events_kept.0,
             ended_kept: complete.ended_kept.0,

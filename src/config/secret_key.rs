@@ -1,4 +1,4 @@
-//! The key that the secrets of second factors are encrypted under, where it lives outside the store.
+//! The keys that the secrets of second factors are encrypted under, where they live outside the store.
 
 use std::fmt;
 use std::path::Path;
@@ -11,10 +11,12 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 use super::error::{BadConfig, bad};
 use super::files::read_small_text;
 
-/// How many bytes it has.
+/// How many bytes a key has.
 const BYTES: usize = 32;
+/// How many keys there can be: more than anybody drops one by one.
+const MOST: usize = 8;
 
-/// 32 bytes that are kept in a file of their own: never printed.
+/// 32 bytes that are kept in a file outside the store: never printed.
 #[derive(Clone, ZeroizeOnDrop)]
 pub struct SecretKey([u8; BYTES]);
 
@@ -49,18 +51,31 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-/// Reads the key from its file, where one is named.
-pub(super) fn read(path: Option<&Path>) -> Result<Option<SecretKey>, BadConfig> {
-    let Some(path) = path else { return Ok(None) };
+/// Reads the keys from their file, where one is named: one a line. Blank lines, and those that begin with `#`, are none.
+pub(super) fn read(path: Option<&Path>) -> Result<Vec<SecretKey>, BadConfig> {
+    let Some(path) = path else { return Ok(Vec::new()) };
     let shown = path.display();
     let text = match read_small_text(path) {
         Ok(text) => Zeroizing::new(text),
         Err(error) => return bad(format!("secret_key_file {shown} cannot be read: {error}")),
     };
-    match SecretKey::read(&text) {
-        Some(key) => Ok(Some(key)),
-        None => bad(format!(
-            "secret_key_file {shown} must hold 32 bytes as hexadecimal digits or base64: make one by `openssl rand -hex 32`"
+    let lines = (1..).zip(text.lines().map(str::trim));
+    let mut keys = Vec::new();
+    for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+        let Some(key) = SecretKey::read(line) else {
+            return bad(format!(
+                "secret_key_file {shown} must hold 32 bytes a line, as hexadecimal digits or base64, and line {number} is \
+                 something else: make a key by `openssl rand -hex 32`"
+            ));
+        };
+        keys.push(key);
+    }
+    match keys.len() {
+        0 => bad(format!("secret_key_file {shown} holds no key: make one by `openssl rand -hex 32`")),
+        1..=MOST => Ok(keys),
+        more => bad(format!(
+            "secret_key_file {shown} holds {more} keys, and {MOST} are the most: drop those that `sessiond second-factor \
+             reseal` has left nothing under"
         )),
     }
 }
@@ -101,8 +116,32 @@ mod tests {
         let refused = read(Some(&file)).expect_err("too short").to_string();
         assert!(refused.contains("openssl rand -hex 32") && !refused.contains("s3cret"), "{refused}");
         std::fs::write(&file, "ab".repeat(32)).expect("written");
-        let key = read(Some(&file)).expect("fine").expect("a key");
-        assert_eq!(format!("{key:?}"), "(hidden)");
-        assert!(read(None).expect("fine").is_none());
+        let keys = read(Some(&file)).expect("fine");
+        assert_eq!(format!("{keys:?}"), "[(hidden)]");
+        assert!(read(None).expect("fine").is_empty());
+    }
+
+    #[test]
+    fn a_file_holds_up_to_eight_keys_one_a_line_in_their_order() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("keys");
+        let read_of = |text: &str| {
+            std::fs::write(&file, text).expect("written");
+            read(Some(&file)).map(|keys| keys.iter().map(|key| key.reveal()[0]).collect::<Vec<_>>())
+        };
+        let key = |byte: u8| format!("{byte:02x}").repeat(32);
+        let text = format!("# the new one\r\n{}\r\n\r\n  # until all is resealed\n\t{}\n\n", key(7), key(5));
+        assert_eq!(read_of(&text).expect("fine"), [7, 5]);
+        let all = |most: u8| (1..=most).map(key).collect::<Vec<_>>().join("\n");
+        assert_eq!(read_of(&all(8)).expect("fine"), [1, 2, 3, 4, 5, 6, 7, 8]);
+        for (text, words) in [
+            (all(9), "9 keys"),
+            (String::from("\n# nothing yet\n"), "no key"),
+            (format!("{}\n{} # old\n", key(1), key(2)), "line 2"),
+            (format!("{}{}", key(1), key(2)), "line 1"),
+        ] {
+            let refused = read_of(&text).expect_err("refused").to_string();
+            assert!(refused.contains(words) && !refused.contains("0101"), "{refused}");
+        }
     }
 }

@@ -196,7 +196,7 @@ settings! {
     admin_username / "SESSIOND_ADMIN_USERNAME": String = "admin",
     /// A file that holds the first user's password; `SESSIOND_ADMIN_PASSWORD` can, too
     admin_password_file / "SESSIOND_ADMIN_PASSWORD_FILE": PathBuf ["a random one, shown once"],
-    /// A file that holds the key of second factors: 32 bytes as hexadecimal digits or base64, `openssl rand -hex 32`
+    /// A file of keys of second factors, `openssl rand -hex 32`, one a line: the first seals, and all of them open
     secret_key_file / "SESSIOND_SECRET_KEY_FILE": PathBuf ["a key in the store"],
     /// How long the audit keeps an event
     events_kept / "SESSIOND_EVENTS_KEPT": Span = "90d",

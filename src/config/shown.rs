@@ -75,7 +75,7 @@ impl fmt::Display for Config {
         if self.first_admin.password.is_some() {
             writeln!(f, "# admin_password is set (hidden)")?;
         }
-        if self.secret_key.is_some() {
+        if !self.secret_keys.is_empty() {
             writeln!(f, "# secret_key_file is set (hidden)")?;
         }
         writeln!(f, "password_shortest = {}", self.passwords.rules.shortest())?;

@@ -52,6 +52,8 @@ pub enum EventKind {
     RecoveryCodesRenewed,
     /// A recovery code was used.
     RecoveryCodeUsed,
+    /// Secrets and recovery codes were put under another key.
+    SecondFactorsResealed,
     /// Something was refused that administrators may do. The detail is why, and what was asked for.
     ActRefused,
 }
@@ -81,6 +83,7 @@ impl EventKind {
         Self::SecondFactorRemoved,
         Self::RecoveryCodesRenewed,
         Self::RecoveryCodeUsed,
+        Self::SecondFactorsResealed,
         Self::ActRefused,
     ];
 
@@ -114,6 +117,7 @@ impl EventKind {
             Self::SecondFactorRemoved => "second_factor_removed",
             Self::RecoveryCodesRenewed => "recovery_codes_renewed",
             Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::SecondFactorsResealed => "second_factors_resealed",
             Self::ActRefused => "act_refused",
         }
     }

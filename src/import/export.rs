@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::domain::second_factor::SecretText;
 use crate::domain::text::Email;
 use crate::domain::user::Credentials;
 use crate::password::exported;
@@ -24,6 +25,8 @@ struct Line<'u> {
     created_at: String,
     #[serde(skip_serializing_if = "is_false")]
     must_change_password: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    totp_secret: Option<&'u str>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -31,11 +34,11 @@ const fn is_false(flag: &bool) -> bool {
     !*flag
 }
 
-/// A user as a line, without its end.
+/// A user as a line, without its end. The secret of a second factor is in it where one is given.
 ///
 /// # Errors
 /// When it cannot be written, which does not happen.
-pub fn export(known: &Credentials) -> serde_json::Result<String> {
+pub fn export(known: &Credentials, totp_secret: Option<&SecretText>) -> serde_json::Result<String> {
     let (user, hash) = (&known.user, exported(&known.password_hash));
     let (scheme, hash) = hash.map_or(("none", None), |(scheme, hash)| (scheme, Some(hash)));
     serde_json::to_string(&Line {
@@ -49,5 +52,6 @@ pub fn export(known: &Credentials) -> serde_json::Result<String> {
         disabled: user.disabled_at.is_some(),
         created_at: user.created_at.rfc3339(),
         must_change_password: known.one_time.is_some(),
+        totp_secret: totp_secret.map(SecretText::reveal),
     })
 }

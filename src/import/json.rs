@@ -59,7 +59,7 @@ impl Object {
         self.0.remove(name)
     }
 
-    /// The names of the members that were not taken out.
+    /// The names of the members that were not taken out yet.
     pub(super) fn left(&self) -> impl Iterator<Item = &String> {
         self.0.keys()
     }

@@ -1,10 +1,23 @@
 //! JSON Lines: one user a line, with the name of the scheme of the hash. `export` writes them too.
 
-use std::collections::BTreeMap;
-
 use super::json::{Object, objects};
-use super::record::{BadLine, Raw, Read, time};
+use super::record::{BadLine, Raw, Read, shown, time};
 use crate::password::Scheme;
+
+/// Every member that a line may have. Another one may be a misspelt `disabled`, so it is not ignored.
+const MEMBERS: [&str; 11] = [
+    "username",
+    "scheme",
+    "hash",
+    "id",
+    "email",
+    "name",
+    "admin",
+    "disabled",
+    "created_at",
+    "must_change_password",
+    "totp_secret",
+];
 
 /// Reads a file.
 ///
@@ -12,28 +25,18 @@ use crate::password::Scheme;
 /// Why the file as a whole cannot be read, in a sentence.
 pub(super) fn read(file: &[u8]) -> Result<Read, String> {
     let mut read = Read::default();
-    let mut unknown = BTreeMap::<String, usize>::new();
     for (line, found) in objects(file)? {
-        let found = found.map_err(BadLine::of("")).and_then(|mut object| {
-            let raw = user(&mut object)?;
-            for name in object.left() {
-                *unknown.entry(name.clone()).or_default() += 1;
-            }
-            Ok(raw)
-        });
-        read.add(line, found);
+        read.add(line, found.map_err(BadLine::of("")).and_then(|mut object| user(&mut object)));
     }
-    // It may be a misspelt `disabled`, so it is said.
-    let ignored = |(name, count): (&String, &usize)| {
-        format!("the member `{}` of {count} users is not known here, and was ignored", super::shown(name))
-    };
-    read.notes.extend(unknown.iter().map(ignored));
     Ok(read)
 }
 
 fn user(object: &mut Object) -> Result<Raw, BadLine> {
     let username = object.text("username").map_err(BadLine::of(""))?.unwrap_or_default();
     let mut rest = || {
+        if let Some(unknown) = object.left().find(|name| !MEMBERS.contains(&name.as_str())) {
+            return Err(format!("its member `{}` is not known here", shown(unknown)));
+        }
         let scheme = object.text("scheme")?.ok_or("it does not say which `scheme` its hash is of")?;
         let scheme = Scheme::named(&scheme).ok_or("its `scheme` is not one that is known here")?;
         let hash = object.text("hash")?.unwrap_or_default();

@@ -4,7 +4,7 @@
 pub const MOST_BYTES: usize = 256 * 1024 * 1024;
 /// The longest line, in bytes.
 const LONGEST: usize = 64 * 1024;
-/// The most users in a file: they are made in one transaction, for which other changes wait.
+/// The most users in a file: all of them are kept in memory, and come into being in one transaction.
 pub(super) const MOST_USERS: usize = 200_000;
 
 /// A file without its byte order mark.

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::UserId;
 use crate::domain::password::PasswordHash;
+use crate::domain::second_factor::totp::TotpSecret;
 use crate::domain::text::{Email, Name, Username};
 use crate::domain::user::NewUser;
 use crate::password::Scheme;
@@ -26,8 +27,8 @@ pub struct Record {
     pub created_at: Option<Timestamp>,
     /// Whether the password has to be changed at the next login.
     pub must_change_password: bool,
-    /// The secret of a second factor, in base32.
-    pub totp_secret: Option<String>,
+    /// The secret of their second factor, where they have one; or why it cannot be taken over.
+    pub totp_secret: Option<Result<TotpSecret, String>>,
 }
 
 /// A user that cannot be taken over.
@@ -101,6 +102,7 @@ pub(super) struct Raw {
     pub(super) id: Option<UserId>,
     pub(super) created_at: Option<Timestamp>,
     pub(super) must_change_password: bool,
+    /// The secret of a second factor in force, in base32. One that is empty or otherwise unfit is a factor still.
     pub(super) totp_secret: Option<String>,
 }
 
@@ -138,18 +140,22 @@ impl Raw {
             disabled: self.disabled,
             created_at: self.created_at,
             must_change_password: self.must_change_password,
-            totp_secret: self.totp_secret.filter(not_empty),
+            totp_secret: self.totp_secret.map(|text| TotpSecret::from_base32(&text).ok_or_else(no_secret)),
         })
     }
 }
 
-/// The most characters of a username that are shown.
+fn no_secret() -> String {
+    String::from("the secret of its second factor must be 10 to 64 bytes in base32")
+}
+
+/// The most characters of a username, or of another name in a file, that are shown.
 const SHOWN: usize = 64;
 
-/// A username as it can be shown on a terminal, whatever is in it.
-pub fn shown(username: &str) -> String {
+/// A name out of a file as it can be shown on a terminal, whatever is in it.
+pub fn shown(name: &str) -> String {
     let mut shown = String::new();
-    for c in username.chars().take(SHOWN) {
+    for c in name.chars().take(SHOWN) {
         // What is escaped but quotes cannot be seen, or does something to the terminal.
         if c.escape_debug().count() == 1 || matches!(c, '\'' | '"' | '\\') {
             shown.push(c);
@@ -157,7 +163,7 @@ pub fn shown(username: &str) -> String {
             shown.extend(c.escape_unicode());
         }
     }
-    if username.chars().nth(SHOWN).is_some() {
+    if name.chars().nth(SHOWN).is_some() {
         shown.push('…');
     }
     shown

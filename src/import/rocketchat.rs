@@ -12,9 +12,17 @@ use crate::password::Scheme;
 /// # Errors
 /// Why the file as a whole cannot be read, in a sentence.
 pub(super) fn read(file: &[u8]) -> Result<Read, String> {
-    let mut read = Read::default();
+    let (mut read, mut by_email) = (Read::default(), 0);
     for (line, found) in objects(file)? {
-        read.add(line, found.map_err(BadLine::of("")).and_then(|mut document| user(&mut document)));
+        let found = found.map_err(BadLine::of("")).and_then(|mut document| {
+            let (raw, codes_by_email) = user(&mut document)?;
+            by_email += usize::from(codes_by_email && raw.totp_secret.is_none());
+            Ok(raw)
+        });
+        read.add(line, found);
+    }
+    if by_email > 0 {
+        read.notes.push(format!("{by_email} users get codes by e-mail there, and their password alone is enough here"));
     }
     let others = read.records.iter().filter(|record| record.id.is_none()).count();
     if others > 0 {
@@ -25,7 +33,8 @@ pub(super) fn read(file: &[u8]) -> Result<Read, String> {
     Ok(read)
 }
 
-fn user(document: &mut Object) -> Result<Raw, BadLine> {
+/// A user, and whether they get a code by e-mail at each login.
+fn user(document: &mut Object) -> Result<(Raw, bool), BadLine> {
     let username = document.text("username").map_err(BadLine::of(""))?.unwrap_or_default();
     let mut rest = || {
         let mut services = document.object("services")?;
@@ -37,12 +46,13 @@ fn user(document: &mut Object) -> Result<Raw, BadLine> {
         // Bots, applications, and those who log in by LDAP or OAuth have none.
         let (scheme, hash) = bcrypt.map_or((Scheme::None, String::new()), |hash| (Scheme::RocketChat, hash));
         let mut totp = services.object("totp")?;
+        let by_email = services.object("email2fa")?.flag("enabled")?;
         let roles = document.list("roles")?;
         let active = !matches!(document.value("active"), Some(Value::Bool(false)));
         let emails = document.list("emails")?;
         let address =
             emails.into_iter().next().and_then(Object::of).and_then(|mut email| email.text("address").ok()?);
-        Ok(Raw {
+        let raw = Raw {
             email: address,
             name: document.text("name")?,
             admin: roles.iter().any(|role| role == "admin"),
@@ -50,9 +60,10 @@ fn user(document: &mut Object) -> Result<Raw, BadLine> {
             id: document.text("_id").ok().flatten().and_then(|id| id.parse().ok()),
             created_at: document.value("createdAt").map(date).transpose()?,
             must_change_password: document.flag("requirePasswordChange")?,
-            totp_secret: if totp.flag("enabled")? { totp.text("secret")? } else { None },
+            totp_secret: if totp.flag("enabled")? { Some(totp.text("secret")?.unwrap_or_default()) } else { None },
             ..Raw::new(username.clone(), scheme, hash)
-        })
+        };
+        Ok((raw, by_email))
     };
     rest().map_err(BadLine::of(&username))
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::UserId;
 use crate::domain::password::PasswordHash;
+use crate::domain::second_factor::totp::TotpSecret;
 use crate::domain::text::{Email, Name, Username};
 use crate::domain::user::{Credentials, OneTime, User};
 use crate::password::exported;
@@ -41,12 +42,42 @@ fn a_line_has_all_that_is_known_of_a_user() {
     assert_eq!(record.id.map(|id| id.to_string()).as_deref(), Some("23456789ABCDEFGHJ"));
     assert!(record.user.admin && record.disabled && record.must_change_password);
     assert_eq!(record.created_at, Some(Timestamp::from_millis(1_767_323_045_678)));
-    assert_eq!(record.totp_secret.as_deref(), Some("JBSWY3DPEHPK3PXP"));
+    assert_eq!(secret(&record), Ok("JBSWY3DPEHPK3PXP".to_owned()));
     assert_eq!(record.hash.as_str(), format!("bcrypt:{BCRYPT}"));
 
     let least = only(of(Format::Jsonl, r#"{"username":"bob","scheme":"none"}"#));
     assert_eq!((least.user.name.as_str(), least.hash), ("bob", PasswordHash::none()));
     assert!(least.user.email.is_none() && least.id.is_none() && !least.user.admin && !least.disabled);
+    assert!(least.totp_secret.is_none());
+}
+
+/// The secret of a user with a second factor, or why it cannot be taken over.
+fn secret(record: &Record) -> Result<String, String> {
+    let secret = record.totp_secret.clone().expect("a second factor");
+    secret.map(|secret| secret.base32().reveal().to_owned())
+}
+
+#[test]
+fn a_second_factor_whose_secret_is_unfit_is_a_second_factor_still() {
+    let bad = Err("the secret of its second factor must be 10 to 64 bytes in base32".to_owned());
+    for (written, expected) in [
+        ("jbsw y3dp-ehpk 3pxp==", Ok("JBSWY3DPEHPK3PXP".to_owned())),
+        ("", bad.clone()),
+        ("  ", bad.clone()),
+        ("JBSWY3DPEHPK3PX", bad.clone()),
+        ("JBSWY3DPEHPK3PX1", bad.clone()),
+    ] {
+        let line = format!(r#"{{"username":"bob","scheme":"none","totp_secret":"{written}"}}"#);
+        assert_eq!(secret(&only(of(Format::Jsonl, &line))), expected, "{written:?}");
+        let document = format!(r#"{{"username":"bob","services":{{"totp":{{"enabled":true,"secret":"{written}"}}}}}}"#);
+        assert_eq!(secret(&only(of(Format::RocketChat, &document))), expected, "{written:?}");
+    }
+    let none = only(of(Format::RocketChat, r#"{"username":"bob","services":{"totp":{"enabled":true}}}"#));
+    assert_eq!(secret(&none), bad);
+    for off in [r#"{"enabled":false,"secret":"JBSWY3DPEHPK3PXP"}"#, r#"{"tempSecret":"JBSWY3DPEHPK3PXP"}"#] {
+        let document = format!(r#"{{"username":"bob","services":{{"totp":{off}}}}}"#);
+        assert!(only(of(Format::RocketChat, &document)).totp_secret.is_none(), "{off}");
+    }
 }
 
 #[test]
@@ -104,9 +135,34 @@ fn every_bad_line_is_named_with_its_number_and_reason_and_never_the_hash() {
 }
 
 #[test]
-fn a_misspelt_member_is_said() {
-    let read = of(Format::Jsonl, r#"{"username":"bob","scheme":"none","disbled":true}"#);
-    assert_eq!(read.notes, ["the member `disbled` of 1 users is not known here, and was ignored"]);
+fn a_member_of_another_name_makes_its_line_a_bad_one() {
+    let long = "x".repeat(100);
+    let file = format!(
+        r#"{{"username":"ann","scheme":"none","disbled":true}}
+{{"username":"bob","shceme":"none"}}
+{{"username":"cem","scheme":"none","Disabled":true}}
+{{"username":"dan","scheme":"none","\u001b[31m\u202e":null}}
+{{"username":"eve","scheme":"none","{long}":1}}
+{{"username":"fay","scheme":"none"}}"#
+    );
+    let read = of(Format::Jsonl, &file);
+    assert_eq!(
+        refused(&read),
+        [
+            "line 1: ann: its member `disbled` is not known here",
+            "line 2: bob: its member `shceme` is not known here",
+            "line 3: cem: its member `Disabled` is not known here",
+            r"line 4: dan: its member `\u{1b}[31m\u{202e}` is not known here",
+            &format!("line 5: eve: its member `{}…` is not known here", &long[..64]),
+        ]
+    );
+    assert_eq!(only(Read { refused: Vec::new(), ..read }).user.username.as_str(), "fay");
+    for (format, document) in [
+        (Format::RocketChat, r#"{"username":"ann","statusText":"away","services":{"other":{}}}"#),
+        (Format::Django, r#"{"model":"x.user","fields":{"username":"ann","password":"!","shoe_size":44}}"#),
+    ] {
+        assert_eq!(only(of(format, document)).user.username.as_str(), "ann", "documents of others have more members");
+    }
 }
 
 #[test]
@@ -142,7 +198,8 @@ fn rocket_chats_documents_keep_their_ids_and_need_no_password() {
     assert_eq!(record.hash.as_str(), format!("rocketchat:{BCRYPT}"));
     assert_eq!(record.created_at, Some(Timestamp::from_millis(1_767_323_045_678)));
     assert_eq!(record.user.email.as_ref().map(Email::as_str), Some("a@x.org"));
-    assert!(record.user.admin && record.must_change_password && !record.disabled && record.totp_secret.is_some());
+    assert!(record.user.admin && record.must_change_password && !record.disabled);
+    assert_eq!(secret(&record), Ok("JBSWY3DPEHPK3PXP".to_owned()));
 
     let others = r#"[{"_id":"rocket.cat","username":"rocket.cat","type":"bot","active":true,"services":{},
   "createdAt":{"$date":{"$numberLong":"1767323045678"}}},
@@ -220,7 +277,7 @@ proptest! {
     #[test]
     fn what_is_exported_is_read_again(
         username in "[a-zA-Z0-9.é]{1,20}", name in "[a-zA-Z\"\\\\ é漢]{0,20}x", email in "[a-z]{0,5}", admin: bool, disabled: bool,
-        scheme in 0..4_usize, must_change: bool, created in 0..253_402_300_800_000_i64,
+        scheme in 0..4_usize, must_change: bool, secret in proptest::collection::vec(any::<u8>(), 5..30), created in 0..253_402_300_800_000_i64,
     ) {
         let hash = [
             String::from("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"),
@@ -244,7 +301,8 @@ proptest! {
             auth_epoch: 0,
             one_time: must_change.then_some(OneTime { expires_at: None }),
         };
-        let line = export(&known).expect("JSON");
+        let totp_secret = TotpSecret::from_bytes(secret).map(|secret| secret.base32());
+        let line = export(&known, totp_secret.as_ref()).expect("JSON");
         let record = only(of(Format::Jsonl, &line));
         let mut user = record.user.stored(record.id.expect("an id"), record.created_at.expect("a time"));
         user.disabled_at = record.disabled.then_some(at);
@@ -252,7 +310,8 @@ proptest! {
         prop_assert_eq!(exported(&record.hash), exported(&known.password_hash));
         let one_time = record.must_change_password.then_some(OneTime { expires_at: None });
         let again = Credentials { user, password_hash: record.hash, auth_epoch: 0, one_time };
-        prop_assert_eq!(export(&again).expect("JSON"), line);
+        let totp_secret = record.totp_secret.map(|secret| secret.expect("fit").base32());
+        prop_assert_eq!(export(&again, totp_secret.as_ref()).expect("JSON"), line);
     }
 
     #[test]

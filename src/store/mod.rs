@@ -13,7 +13,7 @@ use crate::domain::event::Event;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::{Reason, Revocation};
-use crate::domain::second_factor::sealed::KeyId;
+use crate::domain::second_factor::sealed::{KeyId, RecoveryHash, SealedSecret};
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::throttle::{Counter, ThrottleKey};
@@ -40,12 +40,17 @@ mod types;
 
 pub use error::{Cause, Result, StoreError};
 pub use replicas::{News, Replica, Replicas};
-pub use second_factor::{Enrolment, Factor, FactorAct, FactorChange, FactorChanged, PendingLogin};
+pub use second_factor::{
+    Enrolment, Factor, FactorAct, FactorChange, FactorChanged, PendingLogin, Replacement, Replacements, Reseal,
+    Resealed, SecretsOf,
+};
 pub use types::{
     Added, Addition, Booked, Changed, Clash, Common, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch,
-    Import, ImportedUser, Initial, ListedSession, Listing, Logout, Lookup, NewSession, PasswordChange, Renewal,
-    Revoked, Selected, SelectedEnd, SessionStretch, StoredEvent, Target,
+    ExportedUser, Import, ImportedUser, Initial, ListedSession, Listing, Logout, Lookup, NewSession, PasswordChange,
+    Renewal, Revoked, Selected, SelectedEnd, SessionStretch, StoredEvent, Target,
 };
+
+use types::selected_end;
 
 /// Applies every revocation to what is kept in memory, in the order of their numbers and before it is published.
 pub trait RevocationSink: Send + Sync + 'static {
@@ -129,8 +134,8 @@ pub trait Store: Send + Sync + 'static {
     /// Makes users who come from elsewhere: all of them, unless there are clashes with those that there are.
     async fn import_users(&self, import: Import) -> Result<Vec<Clash>>;
 
-    /// Users with their hashes in the order of their ids: at most `limit`, after one of them.
-    async fn credentials_after(&self, user: Option<UserId>, limit: u32) -> Result<Vec<Credentials>>;
+    /// Users with their hashes and second factors in the order of their ids: at most `limit`, after one of them.
+    async fn users_to_export(&self, after: Option<UserId>, limit: u32) -> Result<Vec<ExportedUser>>;
 
     /// The first stored hash, in the order of their bytes, that was made elsewhere and is `from` or comes after it.
     async fn foreign_hash(&self, from: &str) -> Result<Option<PasswordHash>>;
@@ -159,6 +164,21 @@ pub trait Store: Send + Sync + 'static {
 
     /// The names of the keys that the secrets of second factors in force are encrypted under.
     async fn second_factor_keys(&self) -> Result<Vec<KeyId>>;
+
+    /// Secrets in the order of their users: at most `limit`, after one of them.
+    async fn sealed_secrets(
+        &self,
+        of: SecretsOf,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> Result<Vec<(UserId, SealedSecret)>>;
+
+    /// Hashes of recovery codes in their order, with their users: at most `limit`, after one of them.
+    async fn recovery_hashes(&self, after: Option<RecoveryHash>, limit: u32) -> Result<Vec<(UserId, RecoveryHash)>>;
+
+    /// Puts secrets or recovery codes under another key, as far as they are what they were when they were read. The size of
+    /// the transaction is the caller's to bound; all of an act are one event.
+    async fn reseal(&self, reseal: Reseal) -> Result<Resealed>;
 
     /// Keeps a login that waits for a code. Of one user's, a few are kept.
     async fn add_pending_login(&self, token: TokenHash, login: PendingLogin) -> Result<()>;

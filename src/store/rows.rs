@@ -7,12 +7,12 @@ use sqlx::encode::IsNull;
 use sqlx::postgres::{PgHasArrayType, PgTypeInfo};
 use sqlx::{ColumnIndex, Database, Decode, Encode, FromRow, Row, Type};
 
-use super::{Enrolment, EventNumber, Factor, ListedSession, Lookup, PendingLogin, Replica, StoredEvent};
+use super::{Enrolment, EventNumber, ExportedUser, Factor, ListedSession, Lookup, PendingLogin, Replica, StoredEvent};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{EnrolmentId, ReplicaId, SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Seq;
-use crate::domain::second_factor::sealed::{KeyId, SealedSecret};
+use crate::domain::second_factor::sealed::{KeyId, RecoveryHash, SealedSecret};
 use crate::domain::second_factor::totp::Step;
 use crate::domain::session::{Client, Expiry, Session};
 use crate::domain::text::{Email, Name, Username};
@@ -100,6 +100,7 @@ column!(Timestamp as i64, at => at.millis(), value => Self::from_millis(value));
 column!(Seq as i64, seq => seq.0, value => Self(value));
 column!(Step as i64, step => step.0, value => Self(value));
 column!(SealedSecret as Vec<u8>, secret => secret.as_bytes(), value => Self::from_bytes(value.to_vec()));
+column!(RecoveryHash as String, hash => hash.as_str(), value => Self::stored(value)?);
 column!(KeyId as Vec<u8>, id => id.as_bytes().as_slice(), value => Self::from_bytes(value.try_into()?));
 column!(TokenHash as Vec<u8>, hash => hash.as_bytes().as_slice(), value => Self::from_bytes(value.try_into()?));
 
@@ -149,6 +150,20 @@ impl From<CredentialsRow> for Credentials {
     fn from(row: CredentialsRow) -> Self {
         let one_time = row.must_change_password.then_some(OneTime { expires_at: row.password_expires_at });
         Self { user: row.user.into(), password_hash: row.password_hash, auth_epoch: row.auth_epoch, one_time }
+    }
+}
+
+/// A user, what a login is checked against, and the secret of their second factor.
+#[derive(FromRow)]
+pub(super) struct ExportedUserRow {
+    #[sqlx(flatten)]
+    known: CredentialsRow,
+    totp_secret: Option<SealedSecret>,
+}
+
+impl From<ExportedUserRow> for ExportedUser {
+    fn from(ExportedUserRow { known, totp_secret }: ExportedUserRow) -> Self {
+        Self { known: known.into(), totp_secret }
     }
 }
 

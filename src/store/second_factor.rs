@@ -1,8 +1,8 @@
 //! What goes into the operations on second factors, and what comes out of them.
 
-use super::types::{Renewal, Revoked};
+use super::types::{EventNumber, Renewal, Revoked};
 use crate::domain::clock::Timestamp;
-use crate::domain::event::EventKind;
+use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::id::{EnrolmentId, UserId};
 use crate::domain::revocation::Seq;
 use crate::domain::second_factor::proof::Proof;
@@ -71,6 +71,8 @@ pub enum FactorAct {
     RenewRecoveryCodes(Vec<RecoveryHash>),
     /// The factor, its codes and what is pending are removed.
     Remove,
+    /// The same, if this is its secret still.
+    RemoveIfSealed(SealedSecret),
 }
 
 impl FactorAct {
@@ -80,14 +82,14 @@ impl FactorAct {
             Self::Start(..) => EventKind::SecondFactorStarted,
             Self::Confirm { .. } => EventKind::SecondFactorSet,
             Self::RenewRecoveryCodes(_) => EventKind::RecoveryCodesRenewed,
-            Self::Remove => EventKind::SecondFactorRemoved,
+            Self::Remove | Self::RemoveIfSealed(_) => EventKind::SecondFactorRemoved,
         }
     }
 
     /// Whether the user's other sessions end, and the logins that are being checked.
     pub(super) const fn ends_sessions(&self) -> bool {
         match self {
-            Self::Confirm { .. } | Self::Remove => true,
+            Self::Confirm { .. } | Self::Remove | Self::RemoveIfSealed(_) => true,
             Self::Start(..) | Self::RenewRecoveryCodes(_) => false,
         }
     }
@@ -104,7 +106,7 @@ pub enum FactorChanged {
     Superseded,
     /// The proof does not hold, or not any more.
     Unproven,
-    /// The user has no second factor.
+    /// The user has no second factor, or not the one that is meant.
     NoFactor,
     /// The enrolment is over: it took too long, or another one was started or confirmed.
     EnrolmentOver,
@@ -121,4 +123,73 @@ pub struct PendingLogin {
     pub remembered: bool,
     /// When it is over.
     pub expires_at: Timestamp,
+}
+
+/// Which secrets are read or replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretsOf {
+    /// Those of what is being set up.
+    Enrolments,
+    /// Those in force.
+    Factors,
+}
+
+/// Something of a user's that is kept in another form from now on, unless it is not what it was when it was read.
+#[derive(Clone, Debug)]
+pub struct Replacement<T> {
+    /// The user.
+    pub user: UserId,
+    /// What was read.
+    pub old: T,
+    /// What takes its place.
+    pub new: T,
+}
+
+/// What is put under another key.
+#[derive(Clone, Debug)]
+pub enum Replacements {
+    /// Secrets.
+    Secrets(SecretsOf, Vec<Replacement<SealedSecret>>),
+    /// Recovery codes.
+    RecoveryCodes(Vec<Replacement<RecoveryHash>>),
+}
+
+/// A part of the act that puts second factors under another key.
+#[derive(Clone, Debug)]
+pub struct Reseal {
+    /// What is put there.
+    pub what: Replacements,
+    /// The event of the act, once there is one.
+    pub event: Option<EventNumber>,
+    /// The actor.
+    pub by: Actor,
+    /// Where the act comes from.
+    pub origin: Origin,
+}
+
+/// The outcome of such a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resealed {
+    /// How many were replaced.
+    pub replaced: u64,
+    /// The event of the act, if there is one by now.
+    pub event: Option<EventNumber>,
+}
+
+impl Replacements {
+    /// Whose they are.
+    pub(super) fn users(&self) -> Vec<UserId> {
+        match self {
+            Self::Secrets(_, them) => them.iter().map(|one| one.user).collect(),
+            Self::RecoveryCodes(them) => them.iter().map(|one| one.user).collect(),
+        }
+    }
+}
+
+impl Reseal {
+    /// The audit's line for so many of them.
+    pub(super) fn event(&self, replaced: u64, at: Timestamp) -> Event {
+        let count = i64::try_from(replaced).unwrap_or(i64::MAX);
+        Event { count, ..Event::new(EventKind::SecondFactorsResealed, self.by, at).from(&self.origin) }
+    }
 }

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::event::{Actor, Origin};
+use crate::domain::event::{Actor, Event, Origin};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::PasswordHash;
-use crate::domain::revocation::Seq;
+use crate::domain::revocation::{Reason, Seq};
 use crate::domain::second_factor::proof::Proof;
+use crate::domain::second_factor::sealed::SealedSecret;
 use crate::domain::session::Session;
 use crate::domain::text::{Name, Username};
 use crate::domain::throttle::ThrottleKey;
 use crate::domain::token::TokenHash;
-use crate::domain::user::{Account, NewUser, OneTime, User};
+use crate::domain::user::{Account, Credentials, NewUser, OneTime, User};
 
 /// What a token's hash leads to.
 #[derive(Clone, Debug)]
@@ -189,6 +190,17 @@ pub struct ImportedUser {
     pub disabled: bool,
     /// When they were made there, if that is known.
     pub created_at: Option<Timestamp>,
+    /// The secret of their second factor, which is in force at once and has no recovery codes.
+    pub totp_secret: Option<SealedSecret>,
+}
+
+/// A user to be given away.
+#[derive(Clone, Debug)]
+pub struct ExportedUser {
+    /// The user, with the hash of their password.
+    pub known: Credentials,
+    /// The secret of their second factor, where one is in force.
+    pub totp_secret: Option<SealedSecret>,
 }
 
 /// Users to be made, all of them or none.
@@ -233,6 +245,13 @@ pub struct SelectedEnd {
     pub changed: Changed,
     /// The event of the act, if there is one by now.
     pub event: Option<EventNumber>,
+}
+
+/// The audit's line for so many selected sessions that were ended.
+pub(super) fn selected_end(reason: &Reason, ended: usize, at: Timestamp) -> Event {
+    let Reason { by, requested_by: _, as_administrator: _, why, origin } = reason;
+    let count = i64::try_from(ended).unwrap_or(i64::MAX);
+    Event { detail: Some(why.as_str().into()), count, ..Event::new(why.event(), *by, at).from(origin) }
 }
 
 /// The outcome of editing a user.

@@ -9,7 +9,9 @@ use sessiond_support::database;
 use crate::harness::process::{Home, Process, login};
 use crate::harness::{ALICE, PASSWORD, StoreKind};
 
+mod beside;
 mod programs;
+mod second_factors;
 
 /// Hashes made by the programs themselves, with their passwords and what is to become of them.
 const VECTORS: &str = include_str!("vectors.jsonl");
@@ -160,12 +162,6 @@ async fn what_a_line_says_of_a_user_counts(store: StoreKind) {
     let ordinary = import(&home, &[], &root).await;
     assert_eq!(ordinary.done().unwrap(), "imported 1\n");
     assert!(home.run(&["user", "list"]).await.done().unwrap().contains("  user   enabled   root"));
-
-    let with_totp = line("two", ",\"totp_secret\":\"JBSWY3DPEHPK3PXP\"");
-    let refused = import(&home, &[], &with_totp).await;
-    assert!(refused.out.contains("line 1: two: it has a second factor"), "{}", refused.out);
-    refused.refused().unwrap();
-    assert_eq!(import(&home, &["--drop-second-factors"], &with_totp).await.done().unwrap(), "imported 1\n");
 }
 
 #[on_both_stores]

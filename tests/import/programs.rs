@@ -192,7 +192,7 @@ const REALM: &str = r#"{"realm":"example","users":[
 #[needs(jq)]
 #[on_both_stores]
 async fn what_the_line_in_the_docs_makes_of_keycloaks_export(store: StoreKind) {
-    let docs = include_str!("../../docs/operations.md");
+    let docs = include_str!("../../docs/accounts.md");
     let line = docs.split("jq -c '").nth(1).and_then(|rest| rest.split("' realm.json").next()).expect("a line");
     let file = output(Command::new("jq").arg("-c").arg(line), REALM);
     let home = Home::new(store);

@@ -1,9 +1,13 @@
-//! No token, no cookie and no password is found in the log, in the database or in an answer to anybody else.
+//! No token, no cookie, no password, no key and nothing of a second factor is found in the log, in the database or in an
+//! answer to anybody else.
 
+use data_encoding::BASE32_NOPAD;
 use sessiond::config::DatabaseUrl;
+use sessiond::domain::clock::{Clock as _, SystemClock};
 use sessiond_needs::on_both_stores;
 use sha2::{Digest as _, Sha256};
 
+use crate::harness::authenticator::{SECOND_FACTOR, STEP, code, confirm, texts};
 use crate::harness::process::{Home, Process, field};
 use crate::harness::{ALICE, Database, PASSWORD, Reply, StoreKind, ask, get, post};
 
@@ -11,9 +15,60 @@ const WRONG: &str = "wrong-password-of-somebody";
 const NEXT: &str = "next-password-of-alice";
 const ODD: &str = "odd-password-in-a-bad-request";
 
+/// The key outside the store.
+const KEY: &[u8; 32] = b"a key which lies outside a store";
+
 /// All that can be asked for, library by library, by name and without.
 const EVERYTHING: &str = "trace,sqlx=trace,sqlx::query=trace,sqlx::postgres::notice=trace,\
                           rustls=trace,hyper=trace,h2=trace,mio=trace,tokio=trace,log=trace";
+
+/// A second factor that is set up, with codes right and wrong, and another one that is begun. Returns every secret of both,
+/// as text and as bytes, and codes that were typed.
+async fn second_factor(server: &Process) -> (Vec<Vec<u8>>, Vec<String>) {
+    let asked = async |ask| server.send(ask).await;
+    let login = |path: &str, code: Option<&str>| {
+        let mut body = serde_json::json!({"username": ALICE, "password": NEXT});
+        if let Some(code) = code {
+            body["code"] = code.into();
+        }
+        post(path).json(&body)
+    };
+    let with_token =
+        |code: &str| post("/api/v1/login").json(&serde_json::json!({"user": ALICE, "password": NEXT, "code": code}));
+    let present =
+        |path: &str, code: &str| post(path).json(&serde_json::json!({"current_password": NEXT, "code": code}));
+    let cookie = asked(login("/auth/login", None)).await.cookie().expect("a cookie");
+    let started = asked(present(SECOND_FACTOR, "").cookie(&cookie)).await.json();
+    let secret = started["secret"].as_str().expect("a secret").to_owned();
+    let far = code(&secret, SystemClock.now().after(STEP * 9));
+    assert_eq!(asked(confirm(&started["enrolment"], &far).cookie(&cookie)).await.status, 401);
+    let first = code(&secret, SystemClock.now());
+    let confirmed = asked(confirm(&started["enrolment"], &first).cookie(&cookie)).await;
+    let (renewed, recovery) = (confirmed.cookie().expect("a new cookie"), texts(&confirmed, "recovery_codes"));
+
+    assert_eq!(asked(login("/auth/login", Some(&first))).await.status, 401, "a second time");
+    let next = code(&secret, SystemClock.now().after(STEP));
+    let by_code = asked(login("/api/v1/auth/login", Some(&next))).await.cookie().expect("a cookie");
+    let pair = asked(with_token(&recovery[0])).await;
+    let pair = pair.json()["data"]["authToken"].as_str().expect("a token").to_owned();
+    assert_eq!(asked(with_token(&recovery[0])).await.status, 401, "once");
+    let page = asked(post("/login").form(&format!("username={ALICE}&password={NEXT}"))).await;
+    let lines = page.all("set-cookie");
+    let waiting = lines.iter().find_map(|line| line.strip_prefix("_me_sess_code=")?.split(';').next());
+    let waiting = waiting.expect("a login that waits").to_owned();
+    let second = post("/login/code").form(&format!("code={}", recovery[1]));
+    let by_page = asked(second.header("Cookie", &format!("_me_sess_code={waiting}"))).await.cookie().expect("a cookie");
+    let codes = asked(present(&format!("{SECOND_FACTOR}/recovery-codes"), &recovery[2]).cookie(&renewed)).await;
+    let new = texts(&codes, "recovery_codes");
+    let begun = asked(present(SECOND_FACTOR, &new[0]).cookie(&renewed)).await.json();
+    let begun = begun["secret"].as_str().expect("a secret").to_owned();
+
+    let bytes = [&secret, &begun].map(|secret| BASE32_NOPAD.decode(secret.as_bytes()).expect("base32"));
+    let all: Vec<String> = recovery.into_iter().chain(new).collect();
+    let close: Vec<String> = all.iter().map(|code| code.replace('-', "")).collect();
+    let texts = [secret, begun, cookie, renewed, by_code, pair, waiting, by_page].into_iter().chain(all).chain(close);
+    (texts.map(String::into_bytes).chain(bytes).collect(), vec![far, first, next])
+}
 
 /// Everything that clients do, right and wrong. Returns every secret that went over the wire.
 async fn scenario(server: &Process, database: &Database) -> Vec<String> {
@@ -95,14 +150,15 @@ async fn everything(home: &Home, log: String) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-fn holds(bytes: &[u8], words: &str) -> bool {
-    let in_hex: String = words.bytes().map(|byte| format!("{byte:02x}")).collect();
-    [words, &in_hex].iter().any(|words| bytes.windows(words.len()).any(|window| window == words.as_bytes()))
+fn holds(bytes: &[u8], secret: impl AsRef<[u8]>) -> bool {
+    let secret = secret.as_ref();
+    let in_hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    [secret, in_hex.as_bytes()].iter().any(|secret| bytes.windows(secret.len()).any(|window| window == *secret))
 }
 
 /// What the database keeps rightly and the log must not show: hashes and the key of tokens, each as text that a log could
 /// show it as, and the beginning of every password hash.
-async fn of_the_store(home: &Home, tokens: &[String]) -> Vec<String> {
+async fn of_the_store(home: &Home, tokens: &[Vec<u8>]) -> Vec<String> {
     let key = home.database.token_key().await;
     let key: Vec<u8> =
         (0..key.len()).step_by(2).map(|at| u8::from_str_radix(&key[at..at + 2], 16).expect("hex")).collect();
@@ -116,11 +172,17 @@ async fn of_the_store(home: &Home, tokens: &[String]) -> Vec<String> {
 }
 
 async fn nothing_secret_is_kept_or_logged(store: StoreKind, format: &str) {
-    let home = Home::new(store);
+    let (home, outside) = (Home::new(store), tempfile::NamedTempFile::new().expect("a file"));
+    let key: String = KEY.iter().map(|byte| format!("{byte:02x}")).collect();
+    std::fs::write(&outside, &key).expect("written");
     let mut command = home.server();
     command.env("RUST_LOG", EVERYTHING).env("SESSIOND_LOG_FORMAT", format);
+    command.env("SESSIOND_SECRET_KEY_FILE", outside.path());
     let server = Process::start(command).await;
-    let secrets = scenario(&server, &home.database).await;
+    let mut secrets: Vec<_> = scenario(&server, &home.database).await.into_iter().map(String::into_bytes).collect();
+    home.database.execute("DELETE FROM throttles").await;
+    let (of_factor, codes) = second_factor(&server).await;
+    secrets.extend(of_factor.into_iter().chain([KEY.to_vec()]));
     let printed = server.printed();
     // A killed server leaves files behind that one that stops would clean up.
     let running = everything(&home, server.log() + &printed).await;
@@ -133,7 +195,13 @@ async fn nothing_secret_is_kept_or_logged(store: StoreKind, format: &str) {
     }
     for (name, bytes) in running.iter().chain(&killed) {
         for secret in &secrets {
-            assert!(!holds(bytes, secret), "{secret} is in {name}");
+            assert!(!holds(bytes, secret), "{} is in {name}", String::from_utf8_lossy(secret));
+        }
+    }
+    for code in codes {
+        // So few digits may stand in any number.
+        for shown in [format!("\"{code}\""), format!("={code}"), format!(": {code}"), format!(" {code} ")] {
+            assert!(!log.contains(&shown), "{shown} is in the log");
         }
     }
     for secret in of_the_store(&home, &secrets).await {

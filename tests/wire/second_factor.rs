@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use sessiond_needs::{needs, on_both_stores};
 
 use crate::harness::authenticator::{Authenticator, STEP, code};
+use crate::harness::fleet::home_at;
+use crate::harness::process::{Home, Process};
 use crate::harness::{ALICE, BOB, BOB_EMAIL, PASSWORD, Reply, Server, StoreKind, TestRequest, get, post};
 
 /// A form as it is sent from the page that it stands on.
@@ -165,6 +168,45 @@ async fn a_login_waits_five_minutes_and_for_the_browser_it_began_in(store: Store
     let disabled = server.send(with_code(&pending, &authenticator.recovery[0])).await;
     assert_eq!((disabled.status, disabled.cookie()), (303, None));
     server.stop().await;
+}
+
+#[needs(postgres)]
+#[tokio::test]
+async fn of_codes_sent_at_once_to_two_replicas_one_completes_the_login_that_waits() {
+    let home = Home::new(StoreKind::Postgres);
+    let one = home.serve().await;
+    let beside = home_at(&home.database.url());
+    let two = beside.serve().await;
+    let (authenticator, _) = one.set_up(&one.log_in(ALICE).await.token).await;
+    let begin = async |server: &Process| {
+        let first = server.send(form("/login", &[("username", ALICE), ("password", PASSWORD)])).await;
+        let lines = first.all("set-cookie");
+        let value = lines.iter().find_map(|line| line.strip_prefix("_me_sess_code=")?.split(';').next());
+        value.expect("a login that waits").to_owned()
+    };
+    // A login and the code that it is to be completed with, each on the replica that it is sent to.
+    let complete = async |tries: &[(&str, &str)]| {
+        home.database.execute("DELETE FROM throttles").await;
+        let servers = [&one, &two].into_iter().cycle();
+        let sent = tries.iter().zip(servers).map(|((waiting, code), server)| server.send(with_code(waiting, code)));
+        join_all(sent).await
+    };
+    let begun = |replies: &[Reply]| replies.iter().filter(|reply| reply.cookie().is_some()).count();
+
+    let waiting = begin(&one).await;
+    let each = authenticator.recovery[..4].iter().map(|code| (waiting.as_str(), code.as_str()));
+    let replies = complete(&each.collect::<Vec<_>>()).await;
+    assert_eq!(begun(&replies), 1);
+    let over = replies.iter().filter(|reply| reply.cookie().is_none());
+    over.for_each(|reply| assert_eq!(reply.status, 303, "{}", reply.text()));
+    assert_eq!(home.database.number("SELECT count(*) FROM recovery_codes").await, 9, "the other codes are good still");
+
+    let next = authenticator.next();
+    let (mine, another) = (begin(&one).await, begin(&two).await);
+    let replies = complete(&[(mine.as_str(), next.as_str()), (another.as_str(), next.as_str())]).await;
+    assert_eq!(begun(&replies), 1);
+    assert!(replies.iter().any(|reply| reply.status == 401), "the other login goes on waiting");
+    assert_eq!(home.database.number("SELECT count(*) FROM pending_logins").await, 1);
 }
 
 #[on_both_stores]

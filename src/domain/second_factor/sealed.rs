@@ -1,6 +1,7 @@
 //! How secrets and recovery codes are kept: encrypted and bound to their user, and as keyed hashes.
 //!
-//! Each sealed secret names its key, so that it is known which keys a store needs.
+//! Each sealed secret, and each hash under a key from outside the store, names its key, so that it is known which keys a
+//! store needs, and what can be kept under another one.
 
 use std::fmt;
 
@@ -17,6 +18,8 @@ use crate::domain::id::UserId;
 
 /// How many bytes name a key.
 const ID: usize = 8;
+/// How many hexadecimal digits a keyed hash has.
+const DIGITS: usize = 64;
 /// How many bytes are drawn for each encryption: so many that they never repeat (draft-irtf-cfrg-xchacha section 3.1).
 const NONCE: usize = 24;
 
@@ -63,14 +66,35 @@ impl fmt::Debug for SealedSecret {
     }
 }
 
-/// The keyed hash of a recovery code and its user, as 64 hexadecimal digits.
+/// The keyed hash of a recovery code and its user, in hexadecimal digits: 64 under the key of the store. Under a key from
+/// outside it is the hash of those 64, after the 16 digits of that key's name; so it can be made of what is stored.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecoveryHash(String);
 
+/// A text that is not the hash of a recovery code.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("it is not the hash of a recovery code")]
+pub struct NoRecoveryHash;
+
 impl RecoveryHash {
+    /// Takes what the store keeps.
+    ///
+    /// # Errors
+    /// [`NoRecoveryHash`] for any other text.
+    pub fn stored(text: &str) -> Result<Self, NoRecoveryHash> {
+        let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let known = [DIGITS, 2 * ID + DIGITS].contains(&text.len());
+        if digits && known { Ok(Self(text.to_owned())) } else { Err(NoRecoveryHash) }
+    }
+
     /// Its digits.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The digits of the name of its key, if that is one from outside the store.
+    fn key_digits(&self) -> Option<&str> {
+        self.0.len().checked_sub(DIGITS).filter(|name| *name > 0).and_then(|name| self.0.get(..name))
     }
 }
 
@@ -103,12 +127,17 @@ impl FactorKey {
         }
     }
 
-    fn recovery_hash(&self, code: &RecoveryCode, user: UserId) -> RecoveryHash {
-        let mac = self.recovery.clone().chain_update(user.as_str()).chain_update(code.as_bytes());
-        let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
-        let bytes = mac.finalize().into_bytes();
-        RecoveryHash(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
+    /// The keyed hash of some bytes.
+    fn hash(&self, parts: [&[u8]; 2]) -> String {
+        let mac = parts.into_iter().fold(self.recovery.clone(), Hmac::chain_update);
+        digits(&mac.finalize().into_bytes())
     }
+}
+
+/// Bytes as hexadecimal digits.
+fn digits(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// HMAC-SHA-256 under a key of 32 bytes. RFC 2104: a key shorter than the block is padded with zeros.
@@ -118,25 +147,38 @@ fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
     Hmac::new(&block)
 }
 
-/// The keys of a process: the one that it seals with, and the others that it can open with.
+/// The keys of a process: those from outside the store, the first of which seals, and the one of the store, which seals
+/// where there is no other. Each opens what was sealed under it.
 pub struct FactorKeys {
-    current: FactorKey,
-    others: Vec<FactorKey>,
+    from_outside: Vec<FactorKey>,
+    of_store: FactorKey,
+}
+
+/// What becomes of something that is kept, so that it is kept under the key that seals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Anew<T> {
+    /// It is kept so already.
+    Current,
+    /// It is to be replaced by this.
+    By(T),
+    /// It has to stay as it is.
+    Stuck,
 }
 
 impl FactorKeys {
-    /// Seals under a key from outside the store, where there is one, else under one that comes from the store. What was
-    /// sealed under the store's is opened still.
-    pub fn new(of_store: [u8; 32], from_outside: Option<[u8; 32]>) -> Self {
-        let of_store = FactorKey::new(of_store);
-        match from_outside {
-            Some(key) => Self { current: FactorKey::new(key), others: vec![of_store] },
-            None => Self { current: of_store, others: Vec::new() },
-        }
+    /// Takes the key of the store, and those from outside it in their order.
+    pub fn new(of_store: [u8; 32], from_outside: impl IntoIterator<Item = [u8; 32]>) -> Self {
+        let from_outside = from_outside.into_iter().map(FactorKey::new).collect();
+        Self { from_outside, of_store: FactorKey::new(of_store) }
+    }
+
+    /// The one that seals.
+    fn current(&self) -> &FactorKey {
+        self.from_outside.first().unwrap_or(&self.of_store)
     }
 
     fn all(&self) -> impl Iterator<Item = &FactorKey> {
-        std::iter::once(&self.current).chain(&self.others)
+        self.from_outside.iter().chain([&self.of_store])
     }
 
     /// Whether what was sealed under this key can be opened.
@@ -153,8 +195,8 @@ impl FactorKeys {
         entropy.fill(&mut nonce)?;
         let payload = Payload { msg: secret.as_bytes(), aad: &bound_to(user) };
         // It fails for messages of 256 GiB alone.
-        let encrypted = self.current.cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| NoEntropy)?;
-        Ok(SealedSecret([&self.current.id.0[..], &nonce, &encrypted].concat()))
+        let encrypted = self.current().cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| NoEntropy)?;
+        Ok(SealedSecret([&self.current().id.0[..], &nonce, &encrypted].concat()))
     }
 
     /// Decrypts a user's secret. `None` for one of another user or under a key that is not here, and for what was
@@ -167,15 +209,55 @@ impl FactorKeys {
         TotpSecret::from_bytes(key.cipher.decrypt(&XNonce::from(*nonce), payload).ok()?)
     }
 
+    /// What a user's secret is to be replaced by, so that it is sealed under the key that seals. One that cannot be opened
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// [`NoEntropy`] when the random source fails.
+    pub fn seal_anew(
+        &self,
+        sealed: &SealedSecret,
+        user: UserId,
+        entropy: &dyn Entropy,
+    ) -> Result<Anew<SealedSecret>, NoEntropy> {
+        if sealed.key() == Some(self.current().id) {
+            return Ok(Anew::Current);
+        }
+        let Some(secret) = self.open(sealed, user) else { return Ok(Anew::Stuck) };
+        self.seal(&secret, user, entropy).map(Anew::By)
+    }
+
     /// The hash that a new recovery code of a user is kept as.
     pub fn recovery_hash(&self, code: &RecoveryCode, user: UserId) -> RecoveryHash {
-        self.current.recovery_hash(code, user)
+        let hash = self.recovery_hash_of_store(code, user);
+        self.from_outside.first().map_or_else(|| hash.clone(), |key| under(key, &hash))
     }
 
     /// Every hash that a recovery code of a user may be kept as: one for each key.
     pub fn recovery_hashes(&self, code: &RecoveryCode, user: UserId) -> Vec<RecoveryHash> {
-        self.all().map(|key| key.recovery_hash(code, user)).collect()
+        let hash = self.recovery_hash_of_store(code, user);
+        self.from_outside.iter().map(|key| under(key, &hash)).chain([hash.clone()]).collect()
     }
+
+    fn recovery_hash_of_store(&self, code: &RecoveryCode, user: UserId) -> RecoveryHash {
+        RecoveryHash(self.of_store.hash([user.as_str().as_bytes(), code.as_bytes()]))
+    }
+
+    /// What the hash of a recovery code is to be replaced by, so that it is one under the key that seals. One under another
+    /// key from outside stays as it is, since the code is not there to be hashed again.
+    pub fn recovery_hash_anew(&self, hash: &RecoveryHash) -> Anew<RecoveryHash> {
+        match (hash.key_digits(), self.from_outside.first()) {
+            (None, None) => Anew::Current,
+            (None, Some(key)) => Anew::By(under(key, hash)),
+            (Some(name), Some(key)) if name == digits(&key.id.0) => Anew::Current,
+            (Some(_), Some(_) | None) => Anew::Stuck,
+        }
+    }
+}
+
+/// The hash under a key from outside the store of what is kept under the store's.
+fn under(key: &FactorKey, hash: &RecoveryHash) -> RecoveryHash {
+    RecoveryHash(digits(&key.id.0) + &key.hash([hash.as_str().as_bytes(), &[]]))
 }
 
 impl fmt::Debug for FactorKeys {
@@ -248,12 +330,50 @@ mod tests {
         let (one, other) = (RecoveryCode::random(&SystemEntropy), RecoveryCode::random(&SystemEntropy));
         let (one, other) = (one.expect("entropy"), other.expect("entropy"));
         let hash = keys.recovery_hash(&one, ann);
-        assert_eq!(hash.as_str().len(), 64);
+        assert_eq!(hash.as_str().len(), 80);
         assert_ne!(hash, keys.recovery_hash(&other, ann));
         assert_ne!(hash, keys.recovery_hash(&one, user()));
         let all = keys.recovery_hashes(&one, ann);
         assert_eq!(all.first(), Some(&hash));
         assert_eq!(all.get(1), Some(&FactorKeys::new([1; 32], None).recovery_hash(&one, ann)), "the store's key");
+        assert_ne!(hash, FactorKeys::new([9; 32], Some([2; 32])).recovery_hash(&one, ann), "it needs both keys");
+    }
+
+    #[test]
+    fn of_several_keys_from_outside_the_first_seals_and_all_open() {
+        let [old, both, new] = [&[[2; 32]][..], &[[3; 32], [2; 32]], &[[3; 32]]]
+            .map(|outside| FactorKeys::new([1; 32], outside.iter().copied()));
+        let (ann, secret) = (user(), secret());
+        let sealed = old.seal(&secret, ann, &SystemEntropy).expect("entropy");
+        assert_eq!(old.seal_anew(&sealed, ann, &SystemEntropy).expect("entropy"), Anew::Current);
+        assert_eq!(new.seal_anew(&sealed, ann, &SystemEntropy).expect("entropy"), Anew::Stuck);
+        assert_eq!(both.seal_anew(&sealed, user(), &SystemEntropy).expect("entropy"), Anew::Stuck, "another user's");
+        let anew = both.seal_anew(&sealed, ann, &SystemEntropy).expect("entropy");
+        let Anew::By(anew) = anew else { panic!("{anew:?}") };
+        assert!(new.open(&anew, ann).is_some_and(|opened| opened.as_bytes() == secret.as_bytes()));
+        assert!(old.open(&anew, ann).is_none());
+        assert_eq!(both.seal_anew(&anew, ann, &SystemEntropy).expect("entropy"), Anew::Current);
+    }
+
+    #[test]
+    fn a_recovery_hash_moves_from_the_stores_key_to_one_from_outside_and_no_further() {
+        let [store, old, both] =
+            [&[][..], &[[2; 32]], &[[3; 32], [2; 32]]].map(|outside| FactorKeys::new([1; 32], outside.iter().copied()));
+        let (ann, code) = (user(), RecoveryCode::random(&SystemEntropy).expect("entropy"));
+        let hash = store.recovery_hash(&code, ann);
+        assert_eq!(store.recovery_hash_anew(&hash), Anew::Current);
+        let moved = old.recovery_hash(&code, ann);
+        assert_eq!(old.recovery_hash_anew(&hash), Anew::By(moved.clone()));
+        assert_eq!(old.recovery_hash_anew(&moved), Anew::Current);
+        assert_eq!(store.recovery_hash_anew(&moved), Anew::Stuck);
+        assert_eq!(both.recovery_hash_anew(&moved), Anew::Stuck);
+        assert!(both.recovery_hashes(&code, ann).contains(&moved), "it is good still");
+        assert!(!store.recovery_hashes(&code, ann).contains(&moved));
+        for hash in [&hash, &moved] {
+            assert_eq!(RecoveryHash::stored(hash.as_str()).expect("one"), *hash);
+            assert!(RecoveryHash::stored(&hash.as_str()[1..]).is_err());
+            assert!(RecoveryHash::stored(&hash.as_str().replace(|_| true, "A")).is_err());
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use data_encoding::BASE32_NOPAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 use subtle::ConstantTimeEq as _;
-use zeroize::ZeroizeOnDrop;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::SecretText;
 use crate::domain::clock::Timestamp;
@@ -22,6 +22,8 @@ const BOUND: u32 = 1_000_000;
 const BYTES: usize = 20;
 /// How many bytes a secret from elsewhere may have: from the 80 bits that old authenticators used to SHA-1's block.
 const LENGTHS: std::ops::RangeInclusive<usize> = 10..=64;
+/// The longest text that is read as a secret, in bytes: the longest secret with much between its letters.
+const LONGEST_TEXT: usize = 512;
 
 /// The number of a step since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +73,20 @@ impl TotpSecret {
     pub fn from_bytes(bytes: Vec<u8>) -> Option<Self> {
         let secret = Self(bytes);
         LENGTHS.contains(&secret.0.len()).then_some(secret)
+    }
+
+    /// Reads a secret as programs write it: base32 in any case, in which blanks, dashes and padding mean nothing. Bits that
+    /// are left over make no byte, as in authenticators. `None` for what has too few or too many bytes to be a secret.
+    pub fn from_base32(text: &str) -> Option<Self> {
+        if text.len() > LONGEST_TEXT {
+            return None;
+        }
+        let mut letters = Zeroizing::new(String::with_capacity(text.len()));
+        letters.extend(text.trim_end().trim_end_matches('=').chars().filter(|c| !c.is_whitespace() && *c != '-'));
+        letters.make_ascii_uppercase();
+        let mut lenient = BASE32_NOPAD.specification();
+        lenient.check_trailing_bits = false;
+        Self::from_bytes(lenient.encoding().ok()?.decode(letters.as_bytes()).ok()?)
     }
 
     /// Its bytes.
@@ -187,6 +203,38 @@ mod tests {
         assert_eq!(rfc_secret().base32().reveal(), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
         let random = TotpSecret::random(&crate::domain::entropy::SystemEntropy).expect("entropy");
         assert_eq!(random.base32().reveal().len(), 32);
+    }
+
+    #[test]
+    fn a_secret_is_read_in_any_case_with_blanks_and_padding() {
+        for text in [
+            "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+            "gezd gnbv gy3t qojq gezd gnbv gy3t qojq",
+            "\tGEZDGNBV-gy3tqojq\u{a0}GEZDGNBVGY3TQOJQ==\n",
+        ] {
+            let read = TotpSecret::from_base32(text).expect(text);
+            assert_eq!(read.as_bytes(), rfc_secret().as_bytes(), "{text}");
+        }
+        // 26 letters are 130 bits, of which programs that draw letters set the last two as well.
+        let (with, without) = ("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "ABCDEFGHIJKLMNOPQRSTUVWXYY");
+        let [with, without] = [with, without].map(|text| TotpSecret::from_base32(text).expect(text));
+        assert_eq!(with.as_bytes(), without.as_bytes());
+        assert_eq!(with.as_bytes().len(), 16);
+        for length in [10, 20, 32, 64] {
+            let secret = TotpSecret::from_bytes(vec![0xa5; length]).expect("fit");
+            let again = TotpSecret::from_base32(secret.base32().reveal()).expect("base32");
+            assert_eq!(again.as_bytes(), secret.as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_is_no_base32_or_of_another_length_is_no_secret() {
+        let (short, long) = (BASE32_NOPAD.encode(&[1; 9]), BASE32_NOPAD.encode(&[1; 65]));
+        let bad =
+            ["", "=", "0EZDGNBVGY3TQOJQ", "GEZDGNBV=GY3TQOJQ", "GEZDGNBVGY3TQOJQG", "ＧEZDGNBVGY3TQOJQ", &short, &long];
+        for text in bad.map(str::to_owned).into_iter().chain([" ".repeat(600) + "GEZDGNBVGY3TQOJQ"]) {
+            assert!(TotpSecret::from_base32(&text).is_none(), "{text}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, FromRow, query, query_as, query_as_with};
 
-use super::super::{Renewal, Result};
+use super::super::{EventNumber, Renewal, Result};
 use super::audit;
 use super::connection::{Connection, failed};
 use super::deadline::{with_deadline, with_deadline_of};
@@ -217,6 +217,39 @@ impl Change<'_> {
     /// Writes a line of the audit.
     pub(super) fn event(&mut self, event: Event) {
         self.ended.events.push(event);
+    }
+
+    /// Adds the count of `more` to the event of the act that it is a part of, which is written with the first part that
+    /// changes something. Neither is about one user.
+    pub(super) async fn count_in_event(
+        &mut self,
+        event: Option<EventNumber>,
+        more: Event,
+    ) -> Result<Option<EventNumber>> {
+        let Event { at, kind, actor, ip, detail, actor_name, user_agent, request_id, count, .. } = more;
+        if let Some(EventNumber(number)) = event {
+            let add = query("UPDATE events SET count = count + $2 WHERE number = $1").bind(number).bind(count);
+            self.connection().execute(add).await?;
+            return Ok(event);
+        }
+        if count == 0 {
+            return Ok(None);
+        }
+        let insert = query_as(
+            "INSERT INTO events (at, kind, actor, ip, detail, actor_name, user_agent, request_id, count)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING number",
+        )
+        .bind(at)
+        .bind(kind.as_str())
+        .bind(actor.as_str().to_owned())
+        .bind(ip)
+        .bind(detail.map(Cow::into_owned))
+        .bind(actor_name)
+        .bind(user_agent)
+        .bind(request_id)
+        .bind(count);
+        let (number,) = self.connection().one(insert, "an event has no number").await?;
+        Ok(Some(EventNumber(number)))
     }
 
     /// Asks every replica to store when it saw these sessions.

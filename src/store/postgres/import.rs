@@ -25,6 +25,7 @@ impl Operation for Import {
         let now = change.now();
         for page in self.users.chunks(PAGE) {
             self.add(change, page, now).await?;
+            self.add_second_factors(change, page, now).await?;
         }
         let count = i64::try_from(self.users.len()).unwrap_or(i64::MAX);
         change.event(Event { count, ..Event::new(EventKind::UsersImported, self.by, now).from(&self.origin) });
@@ -84,6 +85,29 @@ impl Import {
         Err(StoreError::unreachable(
             "one of the names was taken while users were imported, so that none was; try again",
         ))
+    }
+
+    /// Brings the second factors of these into force, and says so in the audit.
+    async fn add_second_factors(&self, change: &mut Change<'_>, page: &[ImportedUser], now: Timestamp) -> Result<()> {
+        let secrets = page.iter().filter_map(|user| Some((user.id, user.totp_secret.clone()?)));
+        let (users, secrets): (Vec<_>, Vec<_>) = secrets.unzip();
+        if users.is_empty() {
+            return Ok(());
+        }
+        let insert = query(
+            "WITH made AS (
+                 INSERT INTO second_factors (user_id, secret, last_step, confirmed_at)
+                 SELECT w.*, 0, $3 FROM unnest($1::text[], $2::bytea[]) AS w
+                 RETURNING user_id)
+             INSERT INTO events (at, kind, user_id, actor, actor_name) SELECT $3, $4, user_id, $5, $6 FROM made",
+        )
+        .bind(users)
+        .bind(secrets)
+        .bind(now)
+        .bind(EventKind::SecondFactorSet.as_str())
+        .bind(self.by.as_str().to_owned())
+        .bind(self.origin.actor_name.clone());
+        change.connection().execute(insert).await.map(drop)
     }
 }
 

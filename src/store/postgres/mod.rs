@@ -58,8 +58,9 @@ use super::opening::{ConnectError, Opening, PATIENCE, Role, Timing};
 use super::rows::{ListedRow, ReplicaRow};
 use super::{
     Added, Addition, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber,
-    EventStretch, Factor, FactorChange, FactorChanged, Import, Listing, Logout, Lookup, NewSession, PasswordChange,
-    PendingLogin, Replica, Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
+    EventStretch, ExportedUser, Factor, FactorChange, FactorChanged, Import, Listing, Logout, Lookup, NewSession,
+    PasswordChange, PendingLogin, Replica, Replicas, Reseal, Resealed, Result, Revoked, SecretsOf, Selected,
+    SelectedEnd, SessionStretch, Store, StoreError, Target,
 };
 use crate::config::DatabaseUrl;
 use crate::domain::clock::{Clock, Timestamp};
@@ -68,7 +69,7 @@ use crate::domain::event::Event;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Reason;
-use crate::domain::second_factor::sealed::KeyId;
+use crate::domain::second_factor::sealed::{KeyId, RecoveryHash, SealedSecret};
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::throttle::{Counter, ThrottleKey};
@@ -211,8 +212,8 @@ impl Store for Postgres {
         commit_patiently(&self.writers, &self.time, import).await
     }
 
-    async fn credentials_after(&self, user: Option<UserId>, limit: u32) -> Result<Vec<Credentials>> {
-        users::credentials_after(&self.readers, user, limit).await
+    async fn users_to_export(&self, after: Option<UserId>, limit: u32) -> Result<Vec<ExportedUser>> {
+        users::to_export(&self.readers, after, limit).await
     }
 
     async fn foreign_hash(&self, from: &str) -> Result<Option<PasswordHash>> {
@@ -266,7 +267,7 @@ impl Store for Postgres {
     }
 
     async fn second_factor(&self, user: UserId) -> Result<Option<Factor>> {
-        second_factors::factor(&self.readers, user).await
+        second_factors::in_force(&self.readers, user).await
     }
 
     async fn enrolment(&self, user: UserId) -> Result<Option<Enrolment>> {
@@ -278,7 +279,24 @@ impl Store for Postgres {
     }
 
     async fn pending_login(&self, token: &TokenHash) -> Result<Option<PendingLogin>> {
-        second_factors::pending_login(&self.readers, token).await
+        second_factors::pending_login(&self.readers, *token).await
+    }
+
+    async fn sealed_secrets(
+        &self,
+        of: SecretsOf,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> Result<Vec<(UserId, SealedSecret)>> {
+        second_factors::secrets(&self.readers, of, after, limit).await
+    }
+
+    async fn recovery_hashes(&self, after: Option<RecoveryHash>, limit: u32) -> Result<Vec<(UserId, RecoveryHash)>> {
+        second_factors::recovery_hashes(&self.readers, after, limit).await
+    }
+
+    async fn reseal(&self, reseal: Reseal) -> Result<Resealed> {
+        commit(&self.writers, &self.time, reseal).await
     }
 
     async fn change_second_factor(&self, change: FactorChange, reason: Reason) -> Result<FactorChanged> {

@@ -1,10 +1,13 @@
-//! Second factors: looking one up, and the operations by which one is set up, proven, removed, and waited for.
+//! Operations on second factors: one is set up, proven, removed, and waited for; and many are put under another key.
 
 use sqlx::{query, query_as};
 
 use super::super::rows::{EnrolmentRow, FactorRow, PendingLoginRow};
 use super::super::second_factor::PENDING_LOGINS;
-use super::super::{Enrolment, Factor, FactorAct, FactorChange, FactorChanged, PendingLogin, Result, Revoked};
+use super::super::{
+    Enrolment, Factor, FactorAct, FactorChange, FactorChanged, PendingLogin, Replacement, Replacements, Reseal,
+    Resealed, Result, Revoked, SecretsOf,
+};
 use super::change::{Change, GivenSeq, Operation};
 use super::pool::Pool;
 use crate::domain::clock::Timestamp;
@@ -12,7 +15,7 @@ use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::revocation::Reason;
 use crate::domain::second_factor::proof::Proof;
-use crate::domain::second_factor::sealed::{KeyId, RecoveryHash};
+use crate::domain::second_factor::sealed::{KeyId, RecoveryHash, SealedSecret};
 use crate::domain::token::TokenHash;
 
 /// Judges a proof and uses it up, under the lock of the user. If it does not hold, nothing is changed.
@@ -25,7 +28,7 @@ pub(super) async fn prove(change: &mut Change<'_>, user: UserId, proof: &Proof) 
         }
         Proof::Recovery(hashes) => {
             let used = query("DELETE FROM recovery_codes WHERE user_id = $1 AND hash = ANY ($2)");
-            Ok(change.connection().execute(used.bind(user).bind(listed(hashes))).await? > 0)
+            Ok(change.connection().execute(used.bind(user).bind(hashes.clone())).await? > 0)
         }
         Proof::UsedUp => Ok(true),
     }
@@ -133,6 +136,11 @@ async fn missing(change: &mut Change<'_>, user: UserId, act: &FactorAct) -> Resu
         FactorAct::RenewRecoveryCodes(_) | FactorAct::Remove => {
             (has_factor(change, user).await?, FactorChanged::NoFactor)
         }
+        FactorAct::RemoveIfSealed(secret) => {
+            let found = query_as("SELECT 1 FROM second_factors WHERE user_id = $1 AND secret = $2");
+            let found: Option<(i32,)> = change.connection().row(found.bind(user).bind(secret.clone())).await?;
+            (found.is_some(), FactorChanged::NoFactor)
+        }
     };
     Ok(if found { None } else { Some(otherwise) })
 }
@@ -162,7 +170,7 @@ async fn make(change: &mut Change<'_>, user: UserId, act: &FactorAct) -> Result<
             replace_recovery_codes(change, user, recovery).await?;
         }
         FactorAct::RenewRecoveryCodes(recovery) => replace_recovery_codes(change, user, recovery).await?,
-        FactorAct::Remove => remove(change, user).await?,
+        FactorAct::Remove | FactorAct::RemoveIfSealed(_) => remove(change, user).await?,
     }
     Ok(())
 }
@@ -184,11 +192,7 @@ async fn replace_recovery_codes(change: &mut Change<'_>, user: UserId, hashes: &
     let old = query("DELETE FROM recovery_codes WHERE user_id = $1").bind(user);
     change.connection().execute(old).await?;
     let new = query("INSERT INTO recovery_codes (hash, user_id) SELECT unnest($2::text[]), $1");
-    change.connection().execute(new.bind(user).bind(listed(hashes))).await.map(drop)
-}
-
-fn listed(hashes: &[RecoveryHash]) -> Vec<String> {
-    hashes.iter().map(|hash| hash.as_str().to_owned()).collect()
+    change.connection().execute(new.bind(user).bind(hashes.to_vec())).await.map(drop)
 }
 
 /// Keeps a login that waits for a code.
@@ -220,8 +224,56 @@ impl Operation for AddPendingLogin {
     }
 }
 
-/// A user's second factor in force.
-pub(super) async fn factor(readers: &Pool, user: UserId) -> Result<Option<Factor>> {
+/// Puts secrets or recovery codes under another key.
+impl Operation for Reseal {
+    type Outcome = Resealed;
+
+    async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Resealed>> {
+        // What is under way for one of them is over then: no confirmation brings a secret into force as it was before.
+        let lock = query("SELECT 1 FROM users WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE");
+        change.connection().execute(lock.bind(self.what.users())).await?;
+        let replaced = match &self.what {
+            Replacements::Secrets(SecretsOf::Enrolments, secrets) => {
+                let (users, old, new) = columns(secrets);
+                let replace = query(
+                    "UPDATE second_factor_enrolments AS e SET secret = w.new
+                     FROM unnest($1::text[], $2::bytea[], $3::bytea[]) AS w (user_id, old, new)
+                     WHERE e.user_id = w.user_id AND e.secret = w.old",
+                );
+                change.connection().execute(replace.bind(users).bind(old).bind(new)).await?
+            }
+            Replacements::Secrets(SecretsOf::Factors, secrets) => {
+                let (users, old, new) = columns(secrets);
+                let replace = query(
+                    "UPDATE second_factors AS f SET secret = w.new
+                     FROM unnest($1::text[], $2::bytea[], $3::bytea[]) AS w (user_id, old, new)
+                     WHERE f.user_id = w.user_id AND f.secret = w.old",
+                );
+                change.connection().execute(replace.bind(users).bind(old).bind(new)).await?
+            }
+            Replacements::RecoveryCodes(codes) => {
+                let (users, old, new) = columns(codes);
+                let replace = query(
+                    "UPDATE recovery_codes AS c SET hash = w.new
+                     FROM unnest($1::text[], $2::text[], $3::text[]) AS w (user_id, old, new)
+                     WHERE c.user_id = w.user_id AND c.hash = w.old",
+                );
+                change.connection().execute(replace.bind(users).bind(old).bind(new)).await?
+            }
+        };
+        let event = change.count_in_event(self.event, self.event(replaced, change.now())).await?;
+        Ok(Box::new(move |_| Resealed { replaced, event }))
+    }
+}
+
+/// Replacements, column by column.
+fn columns<T: Clone>(them: &[Replacement<T>]) -> (Vec<UserId>, Vec<T>, Vec<T>) {
+    let (old, new) = them.iter().map(|one| (one.old.clone(), one.new.clone())).unzip();
+    (them.iter().map(|one| one.user).collect(), old, new)
+}
+
+/// A user's second factor, if one is in force.
+pub(super) async fn in_force(readers: &Pool, user: UserId) -> Result<Option<Factor>> {
     let factor = query_as(
         "SELECT secret, last_step, confirmed_at,
              (SELECT count(*) FROM recovery_codes WHERE user_id = $1) AS recovery_codes
@@ -231,24 +283,52 @@ pub(super) async fn factor(readers: &Pool, user: UserId) -> Result<Option<Factor
     Ok(found.map(Factor::from))
 }
 
-/// A user's second factor that waits for its first code.
+/// The second factor that a user has begun to set up.
 pub(super) async fn enrolment(readers: &Pool, user: UserId) -> Result<Option<Enrolment>> {
     let enrolment = query_as("SELECT id, secret, started_at FROM second_factor_enrolments WHERE user_id = $1");
     let found: Option<EnrolmentRow> = readers.row(enrolment.bind(user)).await?;
     Ok(found.map(Enrolment::from))
 }
 
-/// The keys under which secrets are encrypted.
+/// The names of the keys of those in force.
 pub(super) async fn keys(readers: &Pool) -> Result<Vec<KeyId>> {
     let keys = query_as("SELECT DISTINCT substr(secret, 1, 8) FROM second_factors");
     let keys: Vec<(KeyId,)> = readers.rows(keys).await?;
     Ok(keys.into_iter().map(|(key,)| key).collect())
 }
 
-/// The login that waits for its code under a token.
-pub(super) async fn pending_login(readers: &Pool, token: &TokenHash) -> Result<Option<PendingLogin>> {
+/// The login that waits for a code, by its token.
+pub(super) async fn pending_login(readers: &Pool, token: TokenHash) -> Result<Option<PendingLogin>> {
     let login =
         query_as("SELECT user_id, auth_epoch, remembered, expires_at FROM pending_logins WHERE token_hash = $1");
-    let found: Option<PendingLoginRow> = readers.row(login.bind(*token)).await?;
+    let found: Option<PendingLoginRow> = readers.row(login.bind(token)).await?;
     Ok(found.map(PendingLogin::from))
+}
+
+/// A page of secrets.
+pub(super) async fn secrets(
+    readers: &Pool,
+    of: SecretsOf,
+    after: Option<UserId>,
+    limit: u32,
+) -> Result<Vec<(UserId, SealedSecret)>> {
+    let sql = match of {
+        SecretsOf::Enrolments => {
+            "SELECT user_id, secret FROM second_factor_enrolments WHERE user_id > coalesce($1, '') ORDER BY user_id LIMIT $2"
+        }
+        SecretsOf::Factors => {
+            "SELECT user_id, secret FROM second_factors WHERE user_id > coalesce($1, '') ORDER BY user_id LIMIT $2"
+        }
+    };
+    readers.rows(query_as(sql).bind(after).bind(i64::from(limit))).await
+}
+
+/// A page of recovery codes.
+pub(super) async fn recovery_hashes(
+    readers: &Pool,
+    after: Option<RecoveryHash>,
+    limit: u32,
+) -> Result<Vec<(UserId, RecoveryHash)>> {
+    let hashes = "SELECT user_id, hash FROM recovery_codes WHERE hash > coalesce($1, '') ORDER BY hash LIMIT $2";
+    readers.rows(query_as(hashes).bind(after).bind(i64::from(limit))).await
 }

@@ -3,7 +3,7 @@
 use sqlx::{FromRow, query, query_as};
 
 use super::super::room::{Room, make_room};
-use super::super::{Changed, Created, EventNumber, NewSession, Result, Revoked, Selected, SelectedEnd, Target};
+use super::super::{Changed, Created, NewSession, Result, Revoked, Selected, SelectedEnd, Target, selected_end};
 use super::change::{Change, GivenSeq, Live, Operation, Time};
 use super::deadline::with_deadline;
 use super::pool::Pool;
@@ -175,43 +175,9 @@ impl Operation for RevokeSelected {
         }
         let wanted: Vec<_> = live.into_iter().filter(|session| sessions.contains(&session.id)).collect();
         let ended = change.end_selected(&wanted, reason);
-        let event = count_in_event(change, event, ended.len(), reason).await?;
+        let event = change.count_in_event(event, selected_end(reason, ended.len(), change.now())).await?;
         Ok(Box::new(move |seq| SelectedEnd { changed: Changed::Yes(Revoked { sessions: ended, seq }), event }))
     }
-}
-
-/// Adds `ended` sessions to the event of the act that ends them, which is written with the first of them.
-async fn count_in_event(
-    change: &mut Change<'_>,
-    event: Option<EventNumber>,
-    ended: usize,
-    reason: &Reason,
-) -> Result<Option<EventNumber>> {
-    let ended = i64::try_from(ended).unwrap_or(i64::MAX);
-    if let Some(EventNumber(number)) = event {
-        let count = query("UPDATE events SET count = count + $2 WHERE number = $1").bind(number).bind(ended);
-        change.connection().execute(count).await?;
-        return Ok(event);
-    }
-    if ended == 0 {
-        return Ok(None);
-    }
-    let Reason { by, requested_by: _, as_administrator: _, why, origin } = reason;
-    let insert = query_as(
-        "INSERT INTO events (at, kind, actor, ip, detail, actor_name, user_agent, request_id, count)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING number",
-    )
-    .bind(change.now())
-    .bind(why.event().as_str())
-    .bind(by.as_str().to_owned())
-    .bind(origin.ip.clone())
-    .bind(why.as_str())
-    .bind(origin.actor_name.clone())
-    .bind(origin.user_agent.clone())
-    .bind(origin.request_id.clone())
-    .bind(ended);
-    let (number,) = change.connection().one(insert, "an event has no number").await?;
-    Ok(Some(EventNumber(number)))
 }
 
 /// The outcome of a change that was made and ended these sessions.

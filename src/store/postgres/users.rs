@@ -2,8 +2,8 @@
 
 use sqlx::query_as;
 
-use super::super::Result;
-use super::super::rows::{AccountRow, CredentialsRow, UserRow};
+use super::super::rows::{AccountRow, CredentialsRow, ExportedUserRow, UserRow};
+use super::super::{ExportedUser, Result};
 use super::pool::Pool;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::UserId;
@@ -44,16 +44,17 @@ pub(super) async fn credentials_of(readers: &Pool, user: UserId) -> Result<Optio
     Ok(found.map(Credentials::from))
 }
 
-/// The same of some users, by their ids.
-pub(super) async fn credentials_after(readers: &Pool, user: Option<UserId>, limit: u32) -> Result<Vec<Credentials>> {
-    let credentials = query_as(
-        "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-             updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
-         FROM users WHERE deleted_at IS NULL AND id > coalesce($1, '') ORDER BY id LIMIT $2",
+/// At most `limit` users with their hashes and second factors, in the order of their ids.
+pub(super) async fn to_export(readers: &Pool, after: Option<UserId>, limit: u32) -> Result<Vec<ExportedUser>> {
+    let users = query_as(
+        "SELECT u.id AS user_id, u.username, u.email, u.name, u.admin, u.disabled_at, u.created_at AS user_created_at,
+             u.updated_at AS user_updated_at, u.password_hash, u.auth_epoch, u.must_change_password,
+             u.password_expires_at, f.secret AS totp_secret
+         FROM users AS u LEFT JOIN second_factors AS f ON f.user_id = u.id
+         WHERE u.deleted_at IS NULL AND u.id > coalesce($1, '') ORDER BY u.id LIMIT $2",
     );
-    let credentials = credentials.bind(user).bind(i64::from(limit));
-    let found: Vec<CredentialsRow> = readers.rows(credentials).await?;
-    Ok(found.into_iter().map(Credentials::from).collect())
+    let found: Vec<ExportedUserRow> = readers.rows(users.bind(after).bind(i64::from(limit))).await?;
+    Ok(found.into_iter().map(ExportedUser::from).collect())
 }
 
 /// The first hash of the kinds that were made elsewhere, from a text on.

@@ -16,7 +16,7 @@ pub(super) const BUSY: Duration = Duration::from_millis(800);
 
 /// Opens the one connection that writes, and asserts that what it commits survives a power cut.
 pub(super) async fn writer(path: &Path) -> Result<SqliteConnection> {
-    let mut connection = write_ahead(path).await.map_err(failed)?;
+    let mut connection = write_ahead(options(path)).await.map_err(failed)?;
     let pragmas = "SELECT journal_mode, synchronous FROM pragma_journal_mode, pragma_synchronous";
     let (journal, synchronous): (String, i64) =
         sqlx::query_as(pragmas).fetch_one(&mut connection).await.map_err(failed)?;
@@ -29,10 +29,16 @@ pub(super) async fn writer(path: &Path) -> Result<SqliteConnection> {
     Ok(connection)
 }
 
+/// Opens a connection that writes as durably, beside the writer, and on which foreign keys are the caller's to keep: where one
+/// statement inserts many users, SQLite would go through all sessions for each of them.
+pub(super) async fn for_imports(path: &Path) -> sqlx::Result<SqliteConnection> {
+    write_ahead(options(path).foreign_keys(false)).await
+}
+
 /// Opens a connection that asks for a write-ahead log. Of two that do so at once in a new file, SQLite refuses one
 /// without waiting, since neither could go on.
-async fn write_ahead(path: &Path) -> sqlx::Result<SqliteConnection> {
-    let options = options(path)
+async fn write_ahead(options: SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
+    let options = options
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("wal_autocheckpoint", wal::WRITERS_SHARE.to_string())

@@ -55,11 +55,12 @@ impl Source {
             .fetch_one(&mut self.connection)
             .await?;
         let row = sqlx::query(
-            "SELECT (SELECT count(*) FROM users) AS users, count(*) AS sessions, (SELECT count(*) FROM events) AS events,
+            "SELECT (SELECT count(*) FROM users WHERE deleted_at IS NOT -1) AS users, count(*) AS sessions, (SELECT count(*) FROM events) AS events,
                  (SELECT count(*) FROM revocations) AS revocations, (SELECT count(*) FROM throttles) AS throttles,
                  (SELECT coalesce(sum(failures), 0) FROM throttles) AS failures,
                  (SELECT coalesce(max(forget_at), 0) FROM throttles) AS forgotten,
-                 (SELECT count(*) FROM second_factors) AS second_factors,
+                 (SELECT count(*) FROM second_factors WHERE user_id NOT IN (SELECT id FROM users WHERE deleted_at = -1))
+                     AS second_factors,
                  (SELECT count(*) FROM recovery_codes) AS recovery_codes,
                  (SELECT coalesce(max(seq), 0) FROM revocations) AS head,
                  coalesce(sum(last_seen_at - created_at), 0) AS seen, coalesce(sum(idle_expires_at - created_at), 0) AS idle
@@ -83,17 +84,19 @@ impl Source {
 
     /// The next rows of a table after a key, which SQLite takes for a number where it compares it with one.
     pub(in super::super) async fn page(&mut self, table: Table, after: String) -> Result<Page> {
-        // Keys are texts; bytes and lists are written as PostgreSQL reads them: 92 is a backslash, 120 an x, 123 and 125
+        // Rows of an import that is not done, which are marked by -1, are no users. Keys are texts; bytes and lists are written as PostgreSQL reads them: 92 is a backslash, 120 an x, 123 and 125
         // are braces.
         let sql = match table {
             Table::Users => {
                 "SELECT id, username, username_key, email, email_key, name, admin, password_hash, auth_epoch, disabled_at,
                      created_at, updated_at, must_change_password, password_expires_at, last_login_at, deleted_at
-                 FROM users WHERE id > ?1 ORDER BY id LIMIT ?2"
+                 FROM users WHERE id > ?1 AND deleted_at IS NOT -1 ORDER BY id LIMIT ?2"
             }
             Table::SecondFactors => {
                 "SELECT user_id, char(92, 120) || hex(secret), last_step, confirmed_at
-                 FROM second_factors WHERE user_id > ?1 ORDER BY user_id LIMIT ?2"
+                 FROM second_factors AS f WHERE user_id > ?1
+                     AND NOT EXISTS (SELECT 1 FROM users AS u WHERE u.id = f.user_id AND u.deleted_at = -1)
+                 ORDER BY user_id LIMIT ?2"
             }
             Table::RecoveryCodes => {
                 "SELECT hash, user_id FROM recovery_codes WHERE hash > ?1 ORDER BY hash LIMIT ?2"

@@ -5,7 +5,7 @@
 //! mark in its header, `migrate` makes its tables, and `checkpoint` folds the write-ahead log into it. `readers` answer
 //! what changes nothing. `revocations` is the log of what ended, with an entry in which a `transaction` ends; `operations` are
 //! what happens in one, and `logouts` is a batch of logouts. `users` and `second_factors` look them up, and `stretches` are
-//! lists over all users. The `writer` commits what is queued together. `copy` reads the whole file, and `backup` saves and
+//! lists over all users. The `writer` commits what is queued together, and `import` makes many users beside it. `copy` reads the whole file, and `backup` saves and
 //! restores it. `start` is about the first connection. Each of these imports only from those named before it.
 
 mod backup;
@@ -13,6 +13,7 @@ mod checkpoint;
 mod connection;
 mod copy;
 mod files;
+mod import;
 mod lock;
 mod logouts;
 mod mark;
@@ -56,8 +57,9 @@ use super::opening::{ConnectError, Opening, Role};
 use super::rows::{ListedRow, LookupRow, ReplicaRow, Secret};
 use super::{
     Added, Addition, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber,
-    EventStretch, Factor, FactorChange, FactorChanged, Import, Listing, Logout, Lookup, NewSession, PasswordChange,
-    PendingLogin, Replica, Replicas, Result, Revoked, Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
+    EventStretch, ExportedUser, Factor, FactorChange, FactorChanged, Import, Listing, Logout, Lookup, NewSession,
+    PasswordChange, PendingLogin, Replica, Replicas, Reseal, Resealed, Result, Revoked, SecretsOf, Selected,
+    SelectedEnd, SessionStretch, Store, StoreError, Target,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::{Entropy, NoEntropy};
@@ -65,7 +67,7 @@ use crate::domain::event::Event;
 use crate::domain::id::{ReplicaId, SessionId, UserId};
 use crate::domain::password::PasswordHash;
 use crate::domain::revocation::Reason;
-use crate::domain::second_factor::sealed::KeyId;
+use crate::domain::second_factor::sealed::{KeyId, RecoveryHash, SealedSecret};
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
 use crate::domain::throttle::{Counter, ThrottleKey};
@@ -78,6 +80,7 @@ pub(super) struct Sqlite {
     writer: Writer,
     readers: Readers,
     token_key: TokenKey,
+    clock: Arc<dyn Clock>,
     /// Held while serving; the operating system lets go of it however the process ends.
     lock: Option<ServeLock>,
     /// Whether the lock says that the database has users.
@@ -106,10 +109,14 @@ impl Sqlite {
         let lock_file = lock.as_ref().map(|_| beside(&path, LOCK));
         let watched: Vec<_> = [Some(&path), lock_file.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
         let files = Arc::new(Files::remember(&watched)?);
-        let parts = WriterParts { path: path.clone(), files: Arc::clone(&files), replica, clock, sink };
+        let parts =
+            WriterParts { path: path.clone(), files: Arc::clone(&files), replica, clock: Arc::clone(&clock), sink };
         let start::Started { writer, token_key, used } = start::prepare(parts, fresh_key, opening).await?;
+        if lock.is_some() {
+            import::remove_unfinished(&path).await?;
+        }
         let readers = Readers::new(path.clone(), files);
-        let this = Self { path, writer, readers, token_key, lock, noted: AtomicBool::new(false) };
+        let this = Self { path, writer, readers, token_key, clock, lock, noted: AtomicBool::new(false) };
         if used {
             this.note(Note::InUse)?;
         }
@@ -214,11 +221,11 @@ impl Store for Sqlite {
     }
 
     async fn import_users(&self, import: Import) -> Result<Vec<Clash>> {
-        self.writer.commit_patiently(import).await
+        import::import(&self.path, &*self.clock, &import).await
     }
 
-    async fn credentials_after(&self, user: Option<UserId>, limit: u32) -> Result<Vec<Credentials>> {
-        users::credentials_after(&self.readers, user, limit).await
+    async fn users_to_export(&self, after: Option<UserId>, limit: u32) -> Result<Vec<ExportedUser>> {
+        users::to_export(&self.readers, after, limit).await
     }
 
     async fn foreign_hash(&self, from: &str) -> Result<Option<PasswordHash>> {
@@ -272,7 +279,7 @@ impl Store for Sqlite {
     }
 
     async fn second_factor(&self, user: UserId) -> Result<Option<Factor>> {
-        second_factors::factor(&self.readers, user).await
+        second_factors::in_force(&self.readers, user).await
     }
 
     async fn enrolment(&self, user: UserId) -> Result<Option<Enrolment>> {
@@ -285,6 +292,23 @@ impl Store for Sqlite {
 
     async fn pending_login(&self, token: &TokenHash) -> Result<Option<PendingLogin>> {
         second_factors::pending_login(&self.readers, token).await
+    }
+
+    async fn sealed_secrets(
+        &self,
+        of: SecretsOf,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> Result<Vec<(UserId, SealedSecret)>> {
+        second_factors::secrets(&self.readers, of, after, limit).await
+    }
+
+    async fn recovery_hashes(&self, after: Option<RecoveryHash>, limit: u32) -> Result<Vec<(UserId, RecoveryHash)>> {
+        second_factors::recovery_hashes(&self.readers, after, limit).await
+    }
+
+    async fn reseal(&self, reseal: Reseal) -> Result<Resealed> {
+        self.writer.commit(reseal).await
     }
 
     async fn change_second_factor(&self, change: FactorChange, reason: Reason) -> Result<FactorChanged> {

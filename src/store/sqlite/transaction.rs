@@ -76,36 +76,35 @@ impl<'c> Transaction<'c> {
         .map(drop)
     }
 
-    /// Adds `ended` sessions to the event of the act that ends them, which is written with the first of them.
+    /// Adds the count of `more` to the event of the act that it is a part of, which is written with the first part that
+    /// changes something. Neither is about one user.
     pub(super) async fn count_in_event(
         &mut self,
         event: Option<EventNumber>,
-        ended: usize,
-        reason: &Reason,
+        more: &Event,
     ) -> Result<Option<EventNumber>> {
-        let ended = i64::try_from(ended).unwrap_or(i64::MAX);
+        let Event { at, kind, actor, ip, detail, actor_name, user_agent, request_id, count, .. } = more;
         if let Some(EventNumber(number)) = event {
-            let count = sqlx::query("UPDATE events SET count = count + ?2 WHERE number = ?1").bind(number).bind(ended);
-            count.execute(&mut *self.connection).await?;
+            let add = sqlx::query("UPDATE events SET count = count + ?2 WHERE number = ?1").bind(number).bind(count);
+            add.execute(&mut *self.connection).await?;
             return Ok(event);
         }
-        if ended == 0 {
+        if *count == 0 {
             return Ok(None);
         }
-        let Reason { by, requested_by: _, as_administrator: _, why, origin } = reason;
         let number = sqlx::query_scalar(
             "INSERT INTO events (at, kind, actor, ip, detail, actor_name, user_agent, request_id, count)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING number",
         )
-        .bind(self.now)
-        .bind(why.event().as_str())
-        .bind(by.as_str())
-        .bind(&origin.ip)
-        .bind(why.as_str())
-        .bind(&origin.actor_name)
-        .bind(&origin.user_agent)
-        .bind(&origin.request_id)
-        .bind(ended)
+        .bind(at)
+        .bind(kind.as_str())
+        .bind(actor.as_str())
+        .bind(ip)
+        .bind(detail.as_deref())
+        .bind(actor_name)
+        .bind(user_agent)
+        .bind(request_id)
+        .bind(count)
         .fetch_one(&mut *self.connection)
         .await?;
         Ok(Some(EventNumber(number)))

@@ -1,7 +1,7 @@
 //! Looks users up: what they log in with, and what is known of them.
 
-use super::super::Result;
-use super::super::rows::{AccountRow, CredentialsRow, UserRow};
+use super::super::rows::{AccountRow, CredentialsRow, ExportedUserRow, UserRow};
+use super::super::{ExportedUser, Result};
 use super::operations::accounts::ACCOUNT;
 use super::readers::Readers;
 use crate::domain::clock::Timestamp;
@@ -10,8 +10,8 @@ use crate::domain::password::PasswordHash;
 use crate::domain::text::LoginName;
 use crate::domain::user::{Account, Credentials, User};
 
-/// Whether there is any user, also one who was deleted.
-pub(super) const HAS_USERS: &str = "SELECT EXISTS (SELECT 1 FROM users)";
+/// Whether there is any user, also one who was deleted. Rows of an import that is not done are none.
+pub(super) const HAS_USERS: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE deleted_at IS NOT -1)";
 
 /// What a name that was typed logs in with, if a user has it.
 pub(super) async fn credentials(readers: &Readers, name: &LoginName) -> Result<Option<Credentials>> {
@@ -23,7 +23,7 @@ pub(super) async fn credentials(readers: &Readers, name: &LoginName) -> Result<O
     let credentials = sqlx::query_as(
         "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
              updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
-         FROM users WHERE username_key = ?1 OR email_key = ?2",
+         FROM users WHERE (username_key = ?1 OR email_key = ?2) AND deleted_at IS NULL",
     );
     let found: Option<CredentialsRow> = readers.one(credentials.bind(username).bind(email)).await?;
     Ok(found.map(Credentials::from))
@@ -40,15 +40,17 @@ pub(super) async fn credentials_of(readers: &Readers, user: UserId) -> Result<Op
     Ok(found.map(Credentials::from))
 }
 
-/// The same of some users, by their ids.
-pub(super) async fn credentials_after(readers: &Readers, user: Option<UserId>, limit: u32) -> Result<Vec<Credentials>> {
-    let credentials = sqlx::query_as(
-        "SELECT id AS user_id, username, email, name, admin, disabled_at, created_at AS user_created_at,
-             updated_at AS user_updated_at, password_hash, auth_epoch, must_change_password, password_expires_at
-         FROM users WHERE deleted_at IS NULL AND id > coalesce(?1, '') ORDER BY id LIMIT ?2",
+/// At most `limit` users with their hashes and second factors, in the order of their ids.
+pub(super) async fn to_export(readers: &Readers, after: Option<UserId>, limit: u32) -> Result<Vec<ExportedUser>> {
+    let users = sqlx::query_as(
+        "SELECT u.id AS user_id, u.username, u.email, u.name, u.admin, u.disabled_at, u.created_at AS user_created_at,
+             u.updated_at AS user_updated_at, u.password_hash, u.auth_epoch, u.must_change_password,
+             u.password_expires_at, f.secret AS totp_secret
+         FROM users AS u LEFT JOIN second_factors AS f ON f.user_id = u.id
+         WHERE u.deleted_at IS NULL AND u.id > coalesce(?1, '') ORDER BY u.id LIMIT ?2",
     );
-    let found: Vec<CredentialsRow> = readers.all(credentials.bind(user).bind(limit)).await?;
-    Ok(found.into_iter().map(Credentials::from).collect())
+    let found: Vec<ExportedUserRow> = readers.all(users.bind(after).bind(limit)).await?;
+    Ok(found.into_iter().map(ExportedUser::from).collect())
 }
 
 /// The first hash of the kinds that were made elsewhere, from a text on.

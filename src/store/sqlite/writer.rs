@@ -114,12 +114,6 @@ impl Writer {
         with_deadline(self.0.ask(operation, queued)).await
     }
 
-    /// The same for an operation that may take long: a command waits for it, and nothing else of this process is to be
-    /// written meanwhile.
-    pub(super) async fn commit_patiently<O: Operation>(&self, operation: O) -> Result<O::Outcome> {
-        self.0.ask(operation, |pending| Work::Other(Box::new(Job { pending, outcome: None }))).await
-    }
-
     /// Commits what is queued, deregisters this process and closes the connection.
     pub(super) async fn close(&self) {
         self.0.close().await;

@@ -4,11 +4,14 @@ use futures_util::future::join_all;
 use sessiond::domain::entropy::SystemEntropy;
 use sessiond::domain::event::{Actor, Origin};
 use sessiond::domain::id::UserId;
+use sessiond::domain::second_factor::sealed::FactorKeys;
+use sessiond::domain::second_factor::totp::{Step, TotpSecret};
 use sessiond::domain::text::{Email, LoginName, Name, Username};
 use sessiond::domain::user::{NewUser, OneTime};
 use sessiond::password::{FIRST_FOREIGN, after_its_kind};
 use sessiond::store::{Clash, Common, Import, ImportedUser, Initial};
 use sessiond_needs::on_both_stores;
+use sessiond_support::wait::until;
 
 use crate::harness::fresh::{Fresh, hash, later, on_a_fresh_store};
 use crate::harness::{BEGIN, StoreKind};
@@ -27,6 +30,7 @@ fn user(username: &str, email: Option<&str>, stored: &str) -> ImportedUser {
         password: Initial { hash: hash(stored), one_time: None },
         disabled: false,
         created_at: None,
+        totp_secret: None,
     }
 }
 
@@ -54,6 +58,30 @@ async fn users_are_imported_as_they_are(store: StoreKind) {
         assert_eq!((bob.user.created_at, bob.user.disabled_at, bob.one_time), (BEGIN, None, None));
         assert_eq!(fresh.audit().await["user_created"], 2);
         assert_eq!(fresh.audit().await["users_imported"], 1);
+    })
+    .await;
+}
+
+#[on_both_stores]
+async fn a_second_factor_is_in_force_at_once_and_has_no_recovery_codes(store: StoreKind) {
+    on_a_fresh_store(store, async |fresh| {
+        let (mut ann, bob) = (user("ann", None, BCRYPT), user("bob", None, BCRYPT));
+        let (secret, keys) = (TotpSecret::from_bytes(vec![7; 10]).expect("fit"), FactorKeys::new([7; 32], None));
+        let sealed = keys.seal(&secret, ann.id, &SystemEntropy).expect("entropy");
+        ann.totp_secret = Some(sealed.clone());
+        let (with, without) = (ann.id, bob.id);
+        let dry = Import { dry_run: true, ..import_of(vec![ann.clone()]) };
+        assert_eq!(fresh.store.import_users(dry).await.expect("a store"), []);
+        assert!(fresh.store.second_factor(with).await.expect("a store").is_none());
+        assert_eq!(import(fresh, vec![ann, bob]).await, []);
+        let factor = fresh.store.second_factor(with).await.expect("a store").expect("in force");
+        assert_eq!((&factor.secret, factor.last_step, factor.confirmed_at), (&sealed, Step(0), BEGIN));
+        assert_eq!(factor.recovery_codes, 0);
+        assert!(fresh.store.second_factor(without).await.expect("a store").is_none());
+        let exported = fresh.store.users_to_export(None, 5).await.expect("a store");
+        let secrets: Vec<_> = exported.iter().filter_map(|user| user.totp_secret.as_ref()).collect();
+        assert_eq!((exported.len(), secrets), (2, vec![&sealed]));
+        assert_eq!(fresh.audit().await["second_factor_set"], 1);
     })
     .await;
 }
@@ -117,10 +145,32 @@ async fn every_kind_of_hash_from_elsewhere_is_found_and_none_of_ours(store: Stor
         ];
         assert_eq!(kinds, expected);
 
-        let first = fresh.store.credentials_after(None, 5).await.expect("a store");
-        let rest = fresh.store.credentials_after(first.last().map(|known| known.user.id), 5).await.expect("a store");
-        let all: Vec<_> = first.iter().chain(&rest).map(|known| known.user.id).collect();
+        let first = fresh.store.users_to_export(None, 5).await.expect("a store");
+        let last = first.last().map(|user| user.known.user.id);
+        let rest = fresh.store.users_to_export(last, 5).await.expect("a store");
+        let all: Vec<_> = first.iter().chain(&rest).map(|user| user.known.user.id).collect();
         assert!(first.len() == 5 && all.len() == stored.len() && all.is_sorted(), "{all:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_imports_into_a_file_at_once_the_earlier_makes_nobody() {
+    on_a_fresh_store(StoreKind::Sqlite, async |fresh| {
+        let many = (0..5_000).map(|number| user(&format!("early{number}"), None, BCRYPT)).collect();
+        let later = async {
+            until("the earlier one has begun", async || {
+                fresh.database.number("SELECT count(*) FROM users WHERE deleted_at = -1").await > 0
+            })
+            .await;
+            import(fresh, vec![user("late", None, BCRYPT)]).await
+        };
+        let (earlier, later) = tokio::join!(fresh.store.import_users(import_of(many)), later);
+        let refused = earlier.expect_err("nobody").to_string();
+        assert!(refused.contains("another import") && refused.contains("nobody was imported"), "{refused}");
+        assert_eq!(later, []);
+        assert_eq!(fresh.database.number("SELECT count(*) FROM users").await, 1, "and nothing is left of the other");
+        assert_eq!(fresh.audit().await["user_created"], 1);
     })
     .await;
 }

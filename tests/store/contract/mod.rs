@@ -27,6 +27,7 @@ use crate::harness::{BEGIN, Database, StoreKind};
 mod endings;
 mod imports;
 mod logins;
+mod resealing;
 mod second_factors;
 mod throttles;
 mod upkeep;

@@ -10,11 +10,11 @@ use sessiond_needs::on_both_stores;
 
 use super::*;
 
-fn keys() -> FactorKeys {
+pub(super) fn keys() -> FactorKeys {
     FactorKeys::new([7; 32], None)
 }
 
-fn sealed(user: UserId) -> SealedSecret {
+pub(super) fn sealed(user: UserId) -> SealedSecret {
     keys().seal(&TotpSecret::random(&SystemEntropy).expect("entropy"), user, &SystemEntropy).expect("entropy")
 }
 
@@ -23,16 +23,16 @@ fn recovery(user: UserId) -> Vec<RecoveryHash> {
     set.iter().map(|code| keys().recovery_hash(code, user)).collect()
 }
 
-fn enrolment() -> EnrolmentId {
+pub(super) fn enrolment() -> EnrolmentId {
     EnrolmentId::random(&SystemEntropy).expect("entropy")
 }
 
 /// A change that is made without a proof and ends every session, as an operator's is.
-fn change_of(user: UserId, act: FactorAct) -> FactorChange {
+pub(super) fn change_of(user: UserId, act: FactorAct) -> FactorChange {
     FactorChange { user, auth_epoch: None, proof: None, keep: None, act }
 }
 
-fn confirmation(enrolment: EnrolmentId, step: i64, recovery: Vec<RecoveryHash>) -> FactorAct {
+pub(super) fn confirmation(enrolment: EnrolmentId, step: i64, recovery: Vec<RecoveryHash>) -> FactorAct {
     FactorAct::Confirm { enrolment, begun_after: BEGIN.before(IDLE), step: Step(step), recovery }
 }
 
@@ -40,7 +40,7 @@ fn through(number: u64) -> Reason {
     Reason { requested_by: Some(token(number)), ..because(Why::SecondFactor) }
 }
 
-fn yes(changed: FactorChanged) -> Revoked {
+pub(super) fn yes(changed: FactorChanged) -> Revoked {
     match changed {
         FactorChanged::Yes(revoked) => revoked,
         refused => panic!("{refused:?}"),
@@ -49,21 +49,21 @@ fn yes(changed: FactorChanged) -> Revoked {
 
 /// Short functions for second factors.
 impl Fresh {
-    async fn change(&self, change: FactorChange) -> FactorChanged {
+    pub(super) async fn change(&self, change: FactorChange) -> FactorChanged {
         let changed = self.store.change_second_factor(change, because(Why::SecondFactor)).await;
         changed.expect("a store")
     }
 
-    async fn factor(&self, user: UserId) -> Option<Factor> {
+    pub(super) async fn factor(&self, user: UserId) -> Option<Factor> {
         self.store.second_factor(user).await.expect("a store")
     }
 
-    async fn begun(&self, user: UserId) -> Option<Enrolment> {
+    pub(super) async fn begun(&self, user: UserId) -> Option<Enrolment> {
         self.store.enrolment(user).await.expect("a store")
     }
 
     /// Sets a second factor up, of which a code of this step was used. Returns its recovery codes.
-    async fn set_up(&self, user: UserId, step: i64) -> Vec<RecoveryHash> {
+    pub(super) async fn set_up(&self, user: UserId, step: i64) -> Vec<RecoveryHash> {
         let (id, codes) = (enrolment(), recovery(user));
         yes(self.change(change_of(user, FactorAct::Start(id, sealed(user)))).await);
         yes(self.change(change_of(user, confirmation(id, step, codes.clone()))).await);
@@ -71,7 +71,7 @@ impl Fresh {
     }
 
     /// A login that is up to date, with a proof.
-    async fn proven(&self, user: UserId, number: u64, proof: Proof) -> NewSession {
+    pub(super) async fn proven(&self, user: UserId, number: u64, proof: Proof) -> NewSession {
         let auth_epoch = self.credentials(user).await.auth_epoch;
         NewSession { proof, auth_epoch, ..login_of(user, number) }
     }
@@ -371,6 +371,30 @@ async fn a_login_that_waits_for_a_code_is_good_once_and_not_for_long(store: Stor
         fresh.store.add_pending_login(token(200), others).await.expect("a store");
         assert_eq!(fresh.database.number("SELECT count(*) FROM pending_logins").await, 9, "eight of hers, one of his");
         assert!(fresh.store.pending_login(&token(129)).await.expect("a store").is_some(), "the newest");
+    })
+    .await;
+}
+
+#[on_both_stores]
+async fn of_many_right_codes_for_one_login_that_waits_one_is_used_up(store: StoreKind) {
+    on_a_fresh_store(store, async |fresh| {
+        let ann = fresh.user("ann").await;
+        let codes = fresh.set_up(ann, 70).await;
+        let beside = fresh.beside().await;
+        let waiting = PendingLogin { user: ann, auth_epoch: 1, remembered: false, expires_at: later(300) };
+        fresh.store.add_pending_login(token(50), waiting).await.expect("a store");
+        let mut logins = Vec::new();
+        for (number, code) in (1..).zip(&codes) {
+            let login = fresh.proven(ann, number, Proof::Recovery(vec![code.clone()])).await;
+            logins.push(NewSession { pending: Some(token(50)), ..login });
+        }
+        let stores = [&fresh.store, &beside].into_iter().cycle();
+        let created = join_all(logins.into_iter().zip(stores).map(|(login, store)| store.create_session(login))).await;
+        let created: Vec<_> = created.into_iter().map(|created| created.expect("a store")).collect();
+        assert_eq!(created.iter().filter(|created| matches!(created, Created::Yes(_))).count(), 1, "{created:?}");
+        assert_eq!(created.iter().filter(|created| **created == Created::Superseded).count(), 9, "{created:?}");
+        assert_eq!(fresh.factor(ann).await.expect("in force").recovery_codes, 9);
+        beside.close().await;
     })
     .await;
 }

@@ -456,3 +456,17 @@ async fn a_hundred_thousand_sessions_are_copied_or_as_many_as_are_asked_for() {
     server.env("SESSIOND_DATABASE_URL", url);
     Process::start(server).await.log_in(ALICE).await;
 }
+
+#[needs(postgres)]
+#[tokio::test]
+async fn what_an_import_that_was_killed_has_left_is_not_copied() {
+    let home = Home::new(StoreKind::Postgres);
+    let left = "INSERT INTO users (id, username, username_key, name, password_hash, created_at, updated_at, deleted_at)
+                VALUES ('23456789ABCDEFGHJ', 'left', 'left', 'left', '!', 1, 1, -1);
+                INSERT INTO second_factors VALUES ('23456789ABCDEFGHJ', x'00', 0, 1)";
+    let old = Old::with(&home, left).await;
+    let copied = finish(copying(&home, &old), "").await.done().unwrap();
+    assert!(copied.starts_with("copied 1 users, "), "{copied}");
+    let left = "SELECT (SELECT count(*) FROM users WHERE username = 'left') + (SELECT count(*) FROM second_factors)";
+    assert_eq!(home.database.number(left).await, 0);
+}

@@ -21,7 +21,7 @@ async fn every_hot_statement_uses_an_index() {
         ("SET archived = 1", "SEARCH sessions USING INDEX sessions_live"),
         ("WHERE id = ?1 AND (?2 IS NULL", "SEARCH sessions USING INDEX sqlite_autoindex_sessions_1"),
         ("DELETE FROM sessions", "SEARCH sessions USING COVERING INDEX sessions_expiry"),
-        ("WHERE username_key = ?1 OR email_key = ?2", "SEARCH users USING INDEX sqlite_autoindex_users_3"),
+        ("(username_key = ?1 OR email_key = ?2) AND deleted_at", "SEARCH users USING INDEX sqlite_autoindex_users_3"),
         ("SELECT 1 FROM users WHERE id = ?1", "SEARCH users USING PRIMARY KEY"),
         ("password_hash >= ?1", "SEARCH users USING COVERING INDEX users_foreign_hash"),
         ("SELECT coalesce(max(seq), 0) FROM revocations", "SEARCH revocations"),
@@ -32,12 +32,17 @@ async fn every_hot_statement_uses_an_index() {
 
 #[tokio::test]
 async fn only_the_lists_of_everybody_and_the_counts_of_a_copy_scan_a_table() {
+    // What an import runs on a connection that does not look after foreign keys, for which these would go through sessions.
+    const UNCHECKED: [&str; 2] = ["FROM jsonb_each(?1)", "DELETE FROM users WHERE deleted_at = ?2"];
     let (_database, mut connection) = planner().await;
     for sql in statements(StoreKind::Sqlite) {
+        let unchecked = sql.contains("users") && UNCHECKED.iter().any(|words| sql.contains(words));
+        connection.execute(&format!("PRAGMA foreign_keys = {}", !unchecked)).await.expect("set");
         let everybody = [
             "FROM users WHERE deleted_at IS NULL ORDER BY username_key",
             "FROM users ORDER BY username_key",
-            "EXISTS (SELECT 1 FROM users)",
+            "EXISTS (SELECT 1 FROM users WHERE deleted_at IS NOT -1)",
+            "SELECT id FROM users WHERE deleted_at = ?1",
             "count(*) FROM users",
         ];
         let everybody = everybody.iter().any(|words| sql.contains(words));

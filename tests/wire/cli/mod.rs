@@ -11,6 +11,7 @@ use crate::harness::{ALICE, BOB, BOB_EMAIL, PASSWORD, StoreKind, get};
 
 mod accounts;
 mod configuration;
+mod second_factors;
 
 const NEXT: &str = "another good password";
 

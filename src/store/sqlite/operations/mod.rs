@@ -1,8 +1,7 @@
-//! The operations other than logouts: those on `sessions`, those on `accounts`, the `import` of many accounts, those on
-//! `second_factors` and those on `throttles`.
+//! The operations other than logouts: those on `sessions`, those on `accounts`, those on `second_factors` and those on
+//! `throttles`.
 
 pub(super) mod accounts;
-mod import;
 pub(super) mod second_factors;
 pub(super) mod sessions;
 pub(super) mod throttles;

@@ -1,9 +1,12 @@
-//! Operations on second factors: one is set up, proven, removed, and waited for.
+//! Operations on second factors: one is set up, proven, removed, and waited for; and many are put under another key.
 
-use sqlx::Result;
+use sqlx::{Encode, Result, Sqlite, Type};
 
 use super::super::super::second_factor::PENDING_LOGINS;
-use super::super::super::{FactorAct, FactorChange, FactorChanged, PendingLogin, Revoked};
+use super::super::super::{
+    FactorAct, FactorChange, FactorChanged, PendingLogin, Replacement, Replacements, Reseal, Resealed, Revoked,
+    SecretsOf,
+};
 use super::super::revocations::json;
 use super::super::transaction::Transaction;
 use super::Operation;
@@ -137,6 +140,11 @@ async fn missing(transaction: &mut Transaction<'_>, user: UserId, act: &FactorAc
             let found = sqlx::query_scalar("SELECT 1 FROM second_factors WHERE user_id = ?1").bind(user);
             (found.fetch_optional(transaction.connection()).await?, FactorChanged::NoFactor)
         }
+        FactorAct::RemoveIfSealed(secret) => {
+            let found = sqlx::query_scalar("SELECT 1 FROM second_factors WHERE user_id = ?1 AND secret = ?2");
+            let found = found.bind(user).bind(secret);
+            (found.fetch_optional(transaction.connection()).await?, FactorChanged::NoFactor)
+        }
     };
     Ok(if found.is_some() { None } else { Some(otherwise) })
 }
@@ -174,7 +182,7 @@ async fn make(transaction: &mut Transaction<'_>, user: UserId, act: &FactorAct) 
             replace_recovery_codes(transaction, user, recovery).await?;
         }
         FactorAct::RenewRecoveryCodes(recovery) => replace_recovery_codes(transaction, user, recovery).await?,
-        FactorAct::Remove => remove(transaction, user).await?,
+        FactorAct::Remove | FactorAct::RemoveIfSealed(_) => remove(transaction, user).await?,
     }
     Ok(())
 }
@@ -239,4 +247,41 @@ impl Operation for AddPendingLogin {
         .await
         .map(drop)
     }
+}
+
+/// Puts secrets or recovery codes under another key.
+impl Operation for Reseal {
+    type Outcome = Resealed;
+
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Resealed> {
+        let replaced = match &self.what {
+            Replacements::Secrets(SecretsOf::Enrolments, secrets) => {
+                let sql = "UPDATE second_factor_enrolments SET secret = ?3 WHERE user_id = ?1 AND secret = ?2";
+                replace(transaction, sql, secrets).await?
+            }
+            Replacements::Secrets(SecretsOf::Factors, secrets) => {
+                let sql = "UPDATE second_factors SET secret = ?3 WHERE user_id = ?1 AND secret = ?2";
+                replace(transaction, sql, secrets).await?
+            }
+            Replacements::RecoveryCodes(codes) => {
+                let sql = "UPDATE recovery_codes SET hash = ?3 WHERE user_id = ?1 AND hash = ?2";
+                replace(transaction, sql, codes).await?
+            }
+        };
+        let event = self.event(replaced, transaction.now());
+        Ok(Resealed { replaced, event: transaction.count_in_event(self.event, &event).await? })
+    }
+}
+
+/// Replaces those that are what they were. Returns how many.
+async fn replace<T>(transaction: &mut Transaction<'_>, sql: &'static str, them: &[Replacement<T>]) -> Result<u64>
+where
+    T: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + Sync,
+{
+    let mut replaced = 0;
+    for Replacement { user, old, new } in them {
+        let update = sqlx::query(sql).bind(user).bind(old).bind(new);
+        replaced += update.execute(transaction.connection()).await?.rows_affected();
+    }
+    Ok(replaced)
 }

@@ -3,7 +3,7 @@
 use sqlx::Result;
 
 use super::super::super::room::{Room, make_room};
-use super::super::super::{Changed, Created, NewSession, Selected, SelectedEnd, Target};
+use super::super::super::{Changed, Created, NewSession, Selected, SelectedEnd, Target, selected_end};
 use super::super::revocations::json;
 use super::super::transaction::Transaction;
 use super::Operation;
@@ -162,7 +162,8 @@ impl Operation for RevokeSelected {
         }
         let live = transaction.live_by_ids(sessions).await?;
         let revoked = transaction.end_selected(&live, reason).await?;
-        let event = transaction.count_in_event(*event, revoked.sessions.len(), reason).await?;
+        let ended = selected_end(reason, revoked.sessions.len(), transaction.now());
+        let event = transaction.count_in_event(*event, &ended).await?;
         Ok(SelectedEnd { changed: Changed::Yes(revoked), event })
     }
 }

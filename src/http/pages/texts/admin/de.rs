@@ -143,6 +143,7 @@ fn event(kind: EventKind) -> &'static str {
         EventKind::SecondFactorRemoved => "Zweiter Faktor entfernt",
         EventKind::RecoveryCodesRenewed => "Neue Wiederherstellungscodes",
         EventKind::RecoveryCodeUsed => "Wiederherstellungscode benutzt",
+        EventKind::SecondFactorsResealed => "Zweite Faktoren neu verschlüsselt",
         EventKind::ActRefused => "Verwaltung verweigert",
     }
 }
