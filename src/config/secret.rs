@@ -41,8 +41,23 @@ impl DatabaseUrl {
         Self(url)
     }
 
-    /// Whether some part of it may be a secret.
+    /// Whether some part of it may be a secret: not where nothing but the user and the query cannot be shown, the user comes
+    /// without a password, and the query names none.
     pub(super) fn is_secret(&self) -> bool {
+        let Some((scheme @ ("postgres" | "postgresql"), rest)) = self.0.split_once("://") else {
+            return self.is_hidden();
+        };
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        // A name may be written with escapes.
+        let names_password = query.contains(['%', '#']) || query.to_ascii_lowercase().contains("password");
+        let place = match place.split_once('@') {
+            Some((user, place)) if !user.contains([':', '/', '#']) => place,
+            Some(_) | None => place,
+        };
+        names_password || Self(format!("{scheme}://{place}")).is_hidden()
+    }
+
+    fn is_hidden(&self) -> bool {
         self.to_string() != self.0
     }
 
@@ -130,6 +145,35 @@ mod tests {
         ] {
             let url = DatabaseUrl::new(url.into());
             assert_eq!((url.to_string(), format!("{url:?}")), (shown.into(), shown.into()));
+        }
+    }
+
+    #[test]
+    fn a_database_url_without_a_password_is_no_secret() {
+        for open in [
+            "sqlite://sessiond.db",
+            "postgres://sess@127.0.0.1/s",
+            "postgresql://sess@db.example:5432,other:5433/s?sslmode=disable",
+            "postgres:///s?host=/run/postgresql&user=sess",
+            "postgres://db/s?user=me&sslkey=/etc/key",
+        ] {
+            assert!(!DatabaseUrl::new(open.into()).is_secret(), "{open}");
+        }
+        for secret in [
+            "postgres://me:s3cret@db/x",
+            "postgres://me:s3cret#pw@db/x",
+            "postgres://me:12/s3cret@db/x",
+            "postgres://me:12?s3cret@db/x",
+            "postgres://me:s3cret/x",
+            "postgres://me:a@b@db/x",
+            "postgres://db/x?user=me&password=s3cret",
+            "postgres://me@db/x?Password=s3cret",
+            "postgres://db/x?user=me&p%61ssword=s3cret",
+            "postgresql://db/x?sslpassword=s3cret",
+            "sqlite://x.db?key=s3cret",
+            "me:s3cret@db",
+        ] {
+            assert!(DatabaseUrl::new(secret.into()).is_secret(), "{secret}");
         }
     }
 

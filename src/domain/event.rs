@@ -59,6 +59,8 @@ pub enum EventKind {
     RecoveryCodeUsed,
     /// Secrets and recovery codes were put under another key.
     SecondFactorsResealed,
+    /// Something was refused that administrators may do. The detail is why, and what was asked for.
+    ActRefused,
 }
 
 impl EventKind {
@@ -87,6 +89,7 @@ impl EventKind {
         Self::RecoveryCodesRenewed,
         Self::RecoveryCodeUsed,
         Self::SecondFactorsResealed,
+        Self::ActRefused,
     ];
 
     /// The kind of that word, if this release knows it.
@@ -120,6 +123,7 @@ impl EventKind {
             Self::RecoveryCodesRenewed => "recovery_codes_renewed",
             Self::RecoveryCodeUsed => "recovery_code_used",
             Self::SecondFactorsResealed => "second_factors_resealed",
+            Self::ActRefused => "act_refused",
         }
     }
 }
@@ -135,6 +139,15 @@ pub struct Origin {
     pub request_id: Option<String>,
     /// The name of the actor: a username, or the operating system's user of a command.
     pub actor_name: Option<String>,
+}
+
+/// What a request asked for, in words of ours: the audit names it where it is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The method and the route, with `{parameters}` in place of what the client wrote.
+    pub what: String,
+    /// Whether it only reads.
+    pub reads: bool,
 }
 
 /// The actor of an event.

@@ -188,12 +188,14 @@ impl Wait {
     }
 }
 
+/// The random bytes in a number, and the HMAC over them.
+const RANDOM: usize = 8;
 const NONCE: usize = 16;
 const MARK: usize = 16;
 const LETTERS: usize = 43;
 
-/// What a browser keeps that has logged in to an account: a number of its own, and an HMAC over it and the account. It
-/// is no credential; it gives the browser a counter of its own.
+/// What a browser keeps that has logged in to an account: a number of its own, by which it can be told that the mark was made
+/// here, and an HMAC over it and the account. It is no credential; it gives the browser a counter of its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct BrowserMark {
     nonce: [u8; NONCE],
@@ -284,9 +286,24 @@ impl ThrottleSecret {
     /// # Errors
     /// [`NoEntropy`] when the random source fails.
     pub fn mark(&self, user: UserId, entropy: &dyn Entropy) -> Result<BrowserMark, NoEntropy> {
-        let mut nonce = [0; NONCE];
-        entropy.fill(&mut nonce)?;
+        let mut random = [0; RANDOM];
+        entropy.fill(&mut random)?;
+        let nonce = self.nonce(random);
         Ok(BrowserMark { nonce, mac: self.mac(user, &nonce) })
+    }
+
+    /// Whether a mark was made here, for whichever account. It takes the same time whether or not there is such a user.
+    pub fn made(&self, browser: &BrowserMark) -> bool {
+        let random = browser.nonce.first_chunk();
+        random.is_some_and(|random| self.nonce(*random).ct_eq(&browser.nonce).into())
+    }
+
+    /// The number that begins with these bytes.
+    fn nonce(&self, random: [u8; RANDOM]) -> [u8; NONCE] {
+        let ThrottleKey(key) = self.key(b"number", &[&random]);
+        let mut nonce = [0; NONCE];
+        nonce.iter_mut().zip(random.into_iter().chain(key)).for_each(|(to, from)| *to = from);
+        nonce
     }
 
     /// Whether a browser has logged in to an account.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::record::{Read, Refused, shown};
+use crate::domain::id::UserId;
 use crate::domain::text::{Email, Username};
 use crate::store::{Clash, Common};
 
@@ -31,7 +32,20 @@ pub fn refuse_collisions(read: Read, clashes: Vec<Clash>) -> Read {
             group.of_store.push(with);
         }
     }
-    groups.retain(|_, group| group.of_file.len() > 1 || !group.of_store.is_empty());
+    groups.retain(|(common, key), Group { of_file, of_store }| {
+        let records = || of_file.iter().filter_map(|place| records.get(*place));
+        let one_of_file = of_file.len() < 2;
+        !of_store.is_empty()
+            || match common {
+                Common::Username | Common::Email | Common::Id => !one_of_file,
+                Common::UsernameIsId => {
+                    let by_name = records().any(|record| record.user.username.as_str() == key);
+                    !one_of_file && by_name && records().any(|record| record.id.is_some_and(|id| id.as_str() == key))
+                }
+                // In a file that is the same as the one above.
+                Common::IdIsUsername => false,
+            }
+    });
 
     let line = |place: usize| match records.get(place) {
         Some(record) => (record.line, record.user.username.as_str()),
@@ -53,6 +67,8 @@ pub fn refuse_collisions(read: Read, clashes: Vec<Clash>) -> Read {
                 Common::Username => format!("it is the same username as {others}"),
                 Common::Email => format!("it has the same e-mail address as {others}"),
                 Common::Id => format!("it has the same id as {others}"),
+                Common::UsernameIsId => format!("the username of one is the id of another: this one and {others}"),
+                Common::IdIsUsername => format!("its id is the username of {others}"),
             };
             whys.entry(*place).or_default().push(why);
             let with = together.entry(*place).or_insert(first);
@@ -90,6 +106,11 @@ fn groups(records: &[super::Record], refused: &[Refused]) -> (Groups, Keys) {
         found.push((place, Common::Username, record.user.username.key()));
         found.extend(record.user.email.as_ref().map(|email| (place, Common::Email, Email::key(email))));
         found.extend(record.id.map(|id| (place, Common::Id, id.to_string())));
+        // Commands name a user by either.
+        found.extend(record.id.map(|id| (place, Common::IdIsUsername, id.to_string())));
+        let as_id = record.user.username.as_str().parse::<UserId>().ok();
+        let ids = record.id.filter(|id| Some(*id) != as_id).into_iter().chain(as_id);
+        found.extend(ids.map(|id| (place, Common::UsernameIsId, id.to_string())));
     }
     for (place, refused) in (records.len()..).zip(refused) {
         let username = Username::new(&refused.username).ok();

@@ -247,7 +247,10 @@ fn users_who_would_be_one_are_refused_together() {
 {"username":"dave","scheme":"none","email":"c@EXAMPLE.com"}
 {"username":"strasse","scheme":"none"}
 {"username":"erin","scheme":"none","id":"23456789ABCDEFGHJ"}
-{"username":"frank","scheme":"none","id":"23456789ABCDEFGHJ"}"#;
+{"username":"frank","scheme":"none","id":"23456789ABCDEFGHJ"}
+{"username":"mnpqrstuvwxyzABCD","scheme":"none"}
+{"username":"gus","scheme":"none","id":"mnpqrstuvwxyzABCD"}
+{"username":"mnpqrstuvwxyzABCE","scheme":"none","id":"mnpqrstuvwxyzABCE"}"#;
     let read = of(Format::Jsonl, file);
     let place = |name: &str| read.records.iter().position(|record| record.user.username.as_str() == name).expect(name);
     let clash = |name, common, with: &str| Clash { place: place(name), common, with: with.into() };
@@ -267,10 +270,12 @@ fn users_who_would_be_one_are_refused_together() {
             "line 9: strasse: it is the same username as Strasse (there already)",
             "line 10: erin: it has the same id as frank (line 11)",
             "line 11: frank: it has the same id as erin (line 10)",
+            "line 12: mnpqrstuvwxyzABCD: the username of one is the id of another: this one and gus (line 13)",
+            "line 13: gus: the username of one is the id of another: this one and mnpqrstuvwxyzABCD (line 12)",
         ]
     );
     let kept: Vec<_> = read.records.iter().map(|record| record.user.username.as_str()).collect();
-    assert_eq!(kept, ["straße"], "which is not strasse");
+    assert_eq!(kept, ["straße", "mnpqrstuvwxyzABCE"], "which is not strasse; and an id of one's own");
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 //! Where all hashes were made here, every refusal is the same work, and nothing waits. Once there are others, a refusal
 //! waits outside the workers, so that unknown users, and hashes that cost less, cannot be told from the slowest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -29,6 +29,16 @@ impl Deadline {
     /// Whether it was measured how long hashes of this kind take.
     pub(super) fn knows(&self, kind: &str) -> bool {
         self.kinds.lock().contains_key(kind)
+    }
+
+    /// The kinds that were made elsewhere.
+    pub(super) fn foreign(&self) -> HashSet<String> {
+        self.kinds.lock().keys().filter(|kind| *kind != OURS).cloned().collect()
+    }
+
+    /// Forgets kinds, of which no user has a hash any more.
+    pub(super) fn forget(&self, gone: &HashSet<String>) {
+        self.kinds.lock().retain(|kind, _| !gone.contains(kind));
     }
 
     /// Takes down how long the computation of one hash of this kind took.
@@ -103,6 +113,21 @@ mod tests {
         assert!(deadline.refusal(1).expect("known") < ms(91));
         (0..10_000).for_each(|kind| deadline.measured(&kind.to_string(), ms(1)));
         assert_eq!(deadline.kinds.lock().len(), KINDS);
+    }
+
+    #[test]
+    fn nothing_waits_any_more_once_the_last_slow_kind_is_gone() {
+        let deadline = Deadline::default();
+        deadline.measured(OURS, ms(16));
+        deadline.measured("bcrypt:$2b$10$", ms(80));
+        deadline.measured("bcrypt:$2b$12$", ms(320));
+        assert_eq!(deadline.foreign().len(), 2, "and ours is always there");
+        deadline.forget(&HashSet::from([String::from("bcrypt:$2b$12$")]));
+        assert_eq!(deadline.refusal(1), Some(ms(90)));
+        deadline.forget(&deadline.foreign());
+        assert_eq!(deadline.refusal(1), None);
+        deadline.measured("bcrypt:$2b$12$", ms(320));
+        assert_eq!(deadline.refusal(1), Some(ms(360)), "it came back");
     }
 
     #[tokio::test(start_paused = true)]

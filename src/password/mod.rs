@@ -3,6 +3,7 @@
 //! A `job` is handed to a `worker` by the `queue`; those that need much memory take `turns`. `schemes` computes hashes,
 //! `stored` is how they are kept, and `sources` reads those of other programs. The `deadline` makes all refusals alike.
 
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,7 @@ mod worker;
 pub use self::error::HashError;
 pub use self::job::Verdict;
 pub use self::sources::Scheme;
-pub use self::stored::{FIRST_FOREIGN, after_its_kind, exported};
+pub use self::stored::{FIRST_FOREIGN, after_its_kind, exported, foreign_kind};
 
 /// How long the allocator keeps what is freed, and as long again.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -121,6 +122,16 @@ impl Hasher {
             Ok(Stored::Foreign(hash)) => self.deadline.knows(&hash.kind()),
             Ok(Stored::Ours(_) | Stored::None) | Err(_) => true,
         }
+    }
+
+    /// The kinds made elsewhere that refusals take into account.
+    pub fn foreign_kinds(&self) -> HashSet<String> {
+        self.deadline.foreign()
+    }
+
+    /// Has refusals take kinds into account no more, of which no user has a hash.
+    pub fn forget(&self, gone: &HashSet<String>) {
+        self.deadline.forget(gone);
     }
 
     /// Measures how long a hash of this kind takes.

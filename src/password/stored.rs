@@ -51,12 +51,17 @@ pub(super) fn foreign(hash: &Hash) -> PasswordHash {
 /// made here begin with a sign.
 pub const FIRST_FOREIGN: &str = "a";
 
+/// The kind of a hash that was made elsewhere and may be computed.
+pub fn foreign_kind(hash: &PasswordHash) -> Option<String> {
+    match Stored::parse(hash) {
+        Ok(Stored::Foreign(hash)) => Some(hash.kind()),
+        Ok(Stored::Ours(_) | Stored::None) | Err(_) => None,
+    }
+}
+
 /// Where the stored hashes go on that are of another kind than this one, and come after it.
 pub fn after_its_kind(hash: &PasswordHash) -> String {
-    let kind = match Stored::parse(hash) {
-        Ok(Stored::Foreign(hash)) => hash.kind(),
-        Ok(Stored::Ours(_) | Stored::None) | Err(_) => String::new(),
-    };
+    let kind = foreign_kind(hash).unwrap_or_default();
     match kind.strip_suffix('$') {
         // The sign after the dollar.
         Some(kind) => format!("{kind}%"),

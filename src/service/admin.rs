@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::accounts::{AccountEdit, Authority, NewAccount};
+use super::acts::{Acts, Needs};
 use super::audit::EventPage;
 use super::error::Conflict;
 use super::selection::{Meant, SessionFilter, SessionPage, WrittenFilter};
 use super::{Error, Result, Service};
 use crate::domain::clock::Timestamp;
-use crate::domain::event::{Actor, Origin};
+use crate::domain::event::{Actor, Asked, Origin};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::one_time::OneTimePassword;
 use crate::domain::principal::Principal;
@@ -27,13 +28,16 @@ const USERS: u32 = 1_000;
 /// How many times a page of users reads as many: a search that finds little ends early, and the next page goes on.
 const READS: usize = 20;
 
+/// What has to hold before sessions are ended that are named by themselves.
+const SESSIONS: Needs = Needs { about: None, another: false, fresh: false };
+
 /// The place of a user in the list of all: when it was made, and its id.
 pub type UserPlace = (Timestamp, UserId);
 
 /// The powers of an administrator, in the session of one who was checked.
 pub struct Admin<'s> {
     service: &'s Service,
-    authority: Authority,
+    acts: Acts<'s>,
     principal: &'s Principal,
 }
 
@@ -50,15 +54,19 @@ impl Service {
     /// The powers of the administrator that a request comes from.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] where the user is none.
-    pub fn admin<'s>(&'s self, principal: &'s Principal, client: &Client) -> Result<Admin<'s>> {
-        if !principal.identity.admin() {
-            return Err(Error::Forbidden);
-        }
+    /// [`Error::Forbidden`] where the user is none; that they `asked` is noted.
+    pub fn admin<'s>(&'s self, principal: &'s Principal, client: &Client, asked: &Asked) -> Result<Admin<'s>> {
         let origin = Origin { actor_name: Some(principal.identity.username().to_owned()), ..client.origin() };
+        if !principal.identity.admin() {
+            let error = Error::Forbidden;
+            if let Some(why) = error.refused_administration() {
+                self.refusals.act(principal, &origin, None, asked, why, self.parts.clock.now());
+            }
+            return Err(error);
+        }
         let authority =
             Authority { by: Actor::User(principal.user_id()), requested_by: Some(principal.token_hash), origin };
-        Ok(Admin { service: self, authority, principal })
+        Ok(Admin { service: self, acts: Acts::new(self, authority, principal, asked.clone()), principal })
     }
 
     /// Whether the session is of a login a short while ago. What happened in it since does not count.
@@ -76,23 +84,6 @@ impl Service {
 }
 
 impl Admin<'_> {
-    /// What gives power away asks for a password that was given a short while ago.
-    async fn fresh(&self) -> Result<()> {
-        self.still_administrator().await?;
-        self.service.require_fresh(self.principal).await
-    }
-
-    /// A request whose body took its time may have begun before its administrator was demoted.
-    async fn still_administrator(&self) -> Result<()> {
-        let known = self.service.parts.store.credentials_of(self.principal.user_id()).await?;
-        if known.is_some_and(|known| known.user.admin) { Ok(()) } else { Err(Error::Forbidden) }
-    }
-
-    /// Administrators cannot lock themselves out.
-    fn not_oneself(&self, user: UserId) -> Result<()> {
-        if user == self.principal.user_id() { Err(Error::Conflict(Conflict::Oneself)) } else { Ok(()) }
-    }
-
     /// A page of at most `limit` users whose username, name or e-mail address `part` is a part of, after a place.
     ///
     /// # Errors
@@ -151,8 +142,8 @@ impl Admin<'_> {
     /// # Errors
     /// [`Error::Invalid`] and [`Error::Conflict`], with the field; [`Error::ReauthenticationRequired`].
     pub async fn add(&self, new: NewAccount) -> Result<(Account, Option<OneTimePassword>)> {
-        self.fresh().await?;
-        let (user, made_up) = self.authority.add(self.service, new).await?;
+        let needs = Needs { about: None, another: false, fresh: true };
+        let (user, made_up) = self.acts.act(needs, |authority| authority.add(self.service, new)).await?;
         Ok((self.user(user.id).await?, made_up))
     }
 
@@ -162,17 +153,14 @@ impl Admin<'_> {
     /// [`Error::Invalid`], [`Error::NotFound`]; [`Error::Conflict`] for a name that is taken, for the last administrator,
     /// and for disabling or demoting oneself; [`Error::ReauthenticationRequired`] for all that gives power away.
     pub async fn edit(&self, user: UserId, edit: AccountEdit) -> Result<Account> {
-        if edit.disabled == Some(true) || edit.admin == Some(false) {
-            self.not_oneself(user)?;
-        }
         // To disable a user, or to demote one, takes power away, and may be urgent.
         let AccountEdit { username, email, name: _, admin, disabled } = &edit;
-        if username.is_some() || email.is_some() || *admin == Some(true) || *disabled == Some(false) {
-            self.fresh().await?;
-        } else {
-            self.still_administrator().await?;
-        }
-        let (account, revoked) = self.authority.edit(self.service, user, edit).await?;
+        let needs = Needs {
+            about: Some(user),
+            another: *disabled == Some(true) || *admin == Some(false),
+            fresh: username.is_some() || email.is_some() || *admin == Some(true) || *disabled == Some(false),
+        };
+        let (account, revoked) = self.acts.act(needs, |authority| authority.edit(self.service, user, edit)).await?;
         // Other replicas know the user by their new name from then on, too.
         self.service.settled(revoked.seq).await?;
         Ok(account)
@@ -183,9 +171,8 @@ impl Admin<'_> {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] for oneself and the last administrator; [`Error::ReauthenticationRequired`].
     pub async fn delete(&self, user: UserId) -> Result<usize> {
-        self.not_oneself(user)?;
-        self.fresh().await?;
-        let revoked = self.authority.delete(self.service, user).await?;
+        let needs = Needs { about: Some(user), another: true, fresh: true };
+        let revoked = self.acts.act(needs, |authority| authority.delete(self.service, user)).await?;
         self.service.settled_revoked(&revoked).await
     }
 
@@ -195,9 +182,8 @@ impl Admin<'_> {
     /// # Errors
     /// [`Error::NotFound`] where there is none; [`Error::Conflict`] for oneself; [`Error::ReauthenticationRequired`].
     pub async fn reset_second_factor(&self, user: UserId) -> Result<usize> {
-        self.not_oneself(user)?;
-        self.fresh().await?;
-        let revoked = self.authority.reset_second_factor(self.service, user).await?;
+        let needs = Needs { about: Some(user), another: true, fresh: true };
+        let revoked = self.acts.act(needs, |authority| authority.reset_second_factor(self.service, user)).await?;
         self.service.settled_revoked(&revoked).await
     }
 
@@ -211,9 +197,9 @@ impl Admin<'_> {
         user: UserId,
         password: Option<String>,
     ) -> Result<(usize, Option<OneTimePassword>)> {
-        self.not_oneself(user)?;
-        self.fresh().await?;
-        let (revoked, made_up) = self.authority.set_password(self.service, user, password).await?;
+        let needs = Needs { about: Some(user), another: true, fresh: true };
+        let (revoked, made_up) =
+            self.acts.act(needs, |authority| authority.set_password(self.service, user, password)).await?;
         Ok((self.service.settled_revoked(&revoked).await?, made_up))
     }
 
@@ -232,9 +218,13 @@ impl Admin<'_> {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::ReauthenticationRequired`].
     pub async fn unlock(&self, user: UserId) -> Result<bool> {
-        self.fresh().await?;
-        let account = self.user(user).await?;
-        self.authority.unlock(self.service, &account.user).await
+        let needs = Needs { about: Some(user), another: false, fresh: true };
+        self.acts
+            .act(needs, |authority| async move {
+                let account = self.user(user).await?;
+                authority.unlock(self.service, &account.user).await
+            })
+            .await
     }
 
     /// A user's live sessions, newest login first.
@@ -253,9 +243,14 @@ impl Admin<'_> {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn revoke_sessions_of(&self, user: UserId) -> Result<usize> {
-        self.still_administrator().await?;
-        self.user(user).await?;
-        let revoked = self.authority.revoke(self.service, Target::All(user)).await?;
+        let needs = Needs { about: Some(user), another: false, fresh: false };
+        let revoked = self
+            .acts
+            .act(needs, |authority| async move {
+                self.user(user).await?;
+                authority.revoke(self.service, Target::All(user)).await
+            })
+            .await?;
         self.service.settled_revoked(&revoked).await
     }
 
@@ -264,8 +259,8 @@ impl Admin<'_> {
     /// # Errors
     /// [`Error::NotFound`] when it does not exist or has ended.
     pub async fn revoke_session(&self, session: SessionId) -> Result<()> {
-        self.still_administrator().await?;
-        let revoked = self.authority.revoke(self.service, Target::Id(session, None)).await?;
+        let target = Target::Id(session, None);
+        let revoked = self.acts.act(SESSIONS, |authority| authority.revoke(self.service, target)).await?;
         match self.service.settled_revoked(&revoked).await? {
             0 => Err(Error::NotFound),
             _ => Ok(()),
@@ -336,13 +331,16 @@ impl Admin<'_> {
     /// # Errors
     /// [`Error::Conflict`] where there are more.
     pub async fn revoke_fitting(&self, filter: &SessionFilter, expected: Option<usize>) -> Result<usize> {
-        self.still_administrator().await?;
-        let selection = self.service.select(filter, Some(self.principal.session_id())).await?;
-        if expected.is_some_and(|expected| selection.sessions.len() > expected) {
-            return Err(Error::Conflict(Conflict::MoreThanExpected));
-        }
-        let read = selection.seq;
-        let revoked = self.authority.revoke_selection(self.service, selection).await?;
+        let (read, revoked) = self
+            .acts
+            .act(SESSIONS, |authority| async move {
+                let selection = self.service.select(filter, Some(self.principal.session_id())).await?;
+                if expected.is_some_and(|expected| selection.sessions.len() > expected) {
+                    return Err(Error::Conflict(Conflict::MoreThanExpected));
+                }
+                Ok((selection.seq, authority.revoke_selection(self.service, selection).await?))
+            })
+            .await?;
         self.service.settled_as_read(read).await?;
         self.service.settled_revoked(&revoked).await
     }

@@ -88,6 +88,20 @@ pub enum Conflict {
     MoreThanExpected,
 }
 
+impl Conflict {
+    /// The word for it in the audit.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::UsernameTaken => "username_taken",
+            Self::EmailTaken => "email_taken",
+            Self::LastAdmin => "last_admin",
+            Self::Oneself => "oneself",
+            Self::EnrolmentReplaced => "enrolment_replaced",
+            Self::MoreThanExpected => "more_than_expected",
+        }
+    }
+}
+
 /// Why a field's value cannot be used. As text, it is a sentence that goes behind the field's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
@@ -141,6 +155,26 @@ impl Error {
         match self.blame() {
             Blame::Store(_) | Blame::Bug => Some(Causes(self).to_string()),
             Blame::Request => None,
+        }
+    }
+
+    /// The word of the audit for an act of an administrator that was refused: not for what was mistyped, or failed.
+    pub(super) const fn refused_administration(&self) -> Option<&'static str> {
+        match self {
+            Self::Forbidden => Some("forbidden"),
+            Self::ReauthenticationRequired => Some("reauthentication_required"),
+            Self::Conflict(conflict) => Some(conflict.word()),
+            Self::BadCredentials
+            | Self::SecondFactorRequired { .. }
+            | Self::NoSession
+            | Self::NotFound
+            | Self::PasswordChangeRequired
+            | Self::Invalid { .. }
+            | Self::Throttled(_)
+            | Self::Overloaded
+            | Self::StoreUnreachable(_)
+            | Self::StoreTooSlow(_)
+            | Self::Bug(_) => None,
         }
     }
 

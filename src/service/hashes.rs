@@ -1,5 +1,5 @@
 //! Which kinds of hashes users have that were made elsewhere: it is measured how long each takes, so that every refusal
-//! takes as long as the slowest.
+//! takes as long as the slowest, until the last of them is gone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Result, Service};
-use crate::password::{FIRST_FOREIGN, Hasher, RefusalsWait, after_its_kind};
+use crate::password::{FIRST_FOREIGN, Hasher, RefusalsWait, after_its_kind, foreign_kind};
 use crate::store::Store;
 
-/// How often it is looked for kinds that came with an import. Each is known at the latest when a password is first checked
-/// against one.
+/// How often it is looked for kinds that came with an import, or of which none is left. A new one is known at the latest when a
+/// password is first checked against one.
 const LOOK: Duration = Duration::from_secs(10);
 /// How many kinds are looked at.
 const KINDS: usize = 256;
@@ -37,12 +37,20 @@ impl Service {
     }
 }
 
-/// Measures the kinds that are not known yet; refusals wait meanwhile.
+/// Measures the kinds that are not known yet, while refusals wait; and forgets those that are gone, if all were seen.
 async fn measure(store: &dyn Store, hasher: &Hasher, mut wait: Option<RefusalsWait>) -> Result<()> {
+    // One that is measured from now on may have come behind where it has been looked already.
+    let mut gone = hasher.foreign_kinds();
     let mut from = String::from(FIRST_FOREIGN);
     for _ in 0..KINDS {
-        let Some(hash) = store.foreign_hash(&from).await? else { break };
+        let Some(hash) = store.foreign_hash(&from).await? else {
+            hasher.forget(&gone);
+            break;
+        };
         from = after_its_kind(&hash);
+        if let Some(kind) = foreign_kind(&hash) {
+            gone.remove(&kind);
+        }
         if !hasher.knows(&hash) {
             if wait.is_none() {
                 wait = Some(hasher.refusals_wait().await);

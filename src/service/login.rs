@@ -52,7 +52,7 @@ pub struct LoggedIn {
     /// Whether a recovery code was used up.
     pub by_recovery_code: bool,
     /// For a browser to keep: from now on, its tries are counted apart from those of strangers.
-    pub browser: BrowserMark,
+    pub browser: Vec<BrowserMark>,
 }
 
 /// What came of a login on a page.
@@ -150,7 +150,7 @@ impl Service {
         let rehashed = rehashed.filter(|_| changed.is_none());
         let known = changed.as_ref().unwrap_or(known);
         let token = self.token_key.issue(&*self.parts.entropy)?;
-        let browser = self.limits.browser_mark(known.user.id, &from, &*self.parts.entropy)?;
+        let browser = self.limits.browser_marks(known.user.id, &from, &*self.parts.entropy)?;
         let mut new = self.session_for(known, &token, remembered, client)?;
         new.replaces = self.replaced(&replaces);
         new.rehashed = rehashed;

@@ -76,7 +76,7 @@ impl Service {
         let proven = self.login_proof(&known.user, Some(&code), &client, &from).await?;
         let by_recovery_code = matches!(proven.proof, Some(Proof::Recovery(_)));
         let token = self.token_key.issue(&*self.parts.entropy)?;
-        let browser = self.limits.browser_mark(known.user.id, &from, &*self.parts.entropy)?;
+        let browser = self.limits.browser_marks(known.user.id, &from, &*self.parts.entropy)?;
         let mut new = self.session_for(&known, &token, waiting.remembered, client)?;
         new.replaces = self.replaced(&replaces);
         new.pending = Some(pending);

@@ -4,11 +4,11 @@
 //! request presents, and `sessions` lists a user's and ends any of them. `password_change` sets one's own password, and
 //! `second_factor` is about what a login needs beside it, `reseal` about the keys that it is kept under, and `unreadable` about
 //! those that are lost; `own_password` checks the password that changes of both ask for first. `accounts` is what may be done to
-//! any account, by the `operator` and by an `admin`, and `transfer` takes users over from elsewhere; `selection` is about the
-//! sessions of all users, and `audit` about reading what happened. `first_password` is about the password that was made up for
-//! the first user, and `replicas` about the processes that serve. `health` says whether this one can serve, `hashes` finds out
-//! how long refusals have to take, `refusals` records in the log and the audit who was refused, `throttle` checks passwords
-//! within the `limits` on tries, and `error` is all that can go wrong.
+//! any account, by the `operator` and, through `acts`, by an `admin`, and `transfer` takes users over from elsewhere; `selection`
+//! is about the sessions of all users, and `audit` about reading what happened. `first_password` is about the password that was
+//! made up for the first user, and `replicas` about the processes that serve. `health` says whether this one can serve, `hashes`
+//! finds out how long refusals have to take, `refusals` records in the log and the audit who was refused, `throttle` checks
+//! passwords within the `limits` on tries, and `error` is all that can go wrong.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -38,6 +38,7 @@ use crate::store::{Revoked, SharedStore};
 use crate::telemetry::Metrics;
 
 pub mod accounts;
+mod acts;
 pub mod admin;
 pub mod audit;
 pub mod error;

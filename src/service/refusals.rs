@@ -1,4 +1,5 @@
-//! Records refused logins in the log and the audit: the first few of a kind one by one, and the others as a count.
+//! Records refused logins, and refused acts of administration, in the log and the audit: the first few of a kind one by
+//! one, and the others as a count.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -8,9 +9,10 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::event::{Actor, Event, EventKind, WRONG_CODE, WRONG_PASSWORD};
+use crate::domain::event::{Actor, Asked, Event, EventKind, Origin, WRONG_CODE, WRONG_PASSWORD};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::name_hash::NameKey;
+use crate::domain::principal::Principal;
 use crate::domain::session::Client;
 use crate::domain::text::LoginName;
 use crate::domain::user::User;
@@ -42,8 +44,32 @@ enum Kind {
     PasswordChange { user: UserId },
     /// Codes of the same user's second factor, at a login or in a session.
     Code { user: UserId, in_session: bool },
+    /// Acts of administration that the same user asked for.
+    Act { asker: UserId },
+    /// The same of those that only read, of which one is enough.
+    Reading { asker: UserId },
     /// All refusals for which there was no room as a kind of their own.
     Others,
+}
+
+impl Kind {
+    /// How many of it are recorded one by one in a window.
+    const fn one_by_one(&self) -> u32 {
+        match self {
+            Self::Reading { .. } => 1,
+            Self::Login { .. }
+            | Self::UnknownNames { .. }
+            | Self::Impossible
+            | Self::PasswordChange { .. }
+            | Self::Code { .. }
+            | Self::Act { .. }
+            | Self::Others => ONE_BY_ONE,
+        }
+    }
+
+    const fn is_of_administration(&self) -> bool {
+        matches!(self, Self::Act { .. } | Self::Reading { .. })
+    }
 }
 
 /// One kind, since it was first refused.
@@ -56,11 +82,15 @@ struct Window {
     like: Event,
 }
 
-/// Every kind that was refused lately, of users and of names that no user has.
+/// Every kind that was refused lately.
 #[derive(Debug, Default)]
 struct Windows {
     users: HashMap<Kind, Window>,
     unknown: HashMap<Kind, Window>,
+    /// Refused acts of administration, apart from the others, so that neither hides the other.
+    acts: HashMap<Kind, Window>,
+    /// Those to be recorded one by one.
+    acts_to_record: Vec<Event>,
 }
 
 impl Windows {
@@ -70,7 +100,11 @@ impl Windows {
         // the same address.
         let is_new_login = matches!(kind, Kind::Login { .. }) && !self.users.contains_key(&kind);
         let folded = event.user.is_some() && is_new_login && !self.would_record_unknown(&kind);
-        let kinds = if event.user.is_some() { &mut self.users } else { &mut self.unknown };
+        let kinds = match (kind.is_of_administration(), event.user) {
+            (true, _) => &mut self.acts,
+            (false, Some(_)) => &mut self.users,
+            (false, None) => &mut self.unknown,
+        };
         let kind = if kinds.contains_key(&kind) {
             kind
         } else {
@@ -82,6 +116,16 @@ impl Windows {
             Kind::PasswordChange { .. } | Kind::Code { .. } => {
                 Event { session: None, ip: None, user_agent: None, request_id: None, ..event.clone() }
             }
+            Kind::Act { asker } | Kind::Reading { asker } => Event {
+                user: Some(asker),
+                session: None,
+                ip: None,
+                detail: None,
+                name: event.actor_name.clone(),
+                user_agent: None,
+                request_id: None,
+                ..event.clone()
+            },
             Kind::UnknownNames { .. } => {
                 Event { name: None, session: None, user_agent: None, request_id: None, ..event.clone() }
             }
@@ -92,17 +136,19 @@ impl Windows {
                 ip: None,
                 detail: None,
                 name: None,
+                actor_name: None,
                 user_agent: None,
                 request_id: None,
                 ..event.clone()
             },
         };
+        let one_by_one = kind.one_by_one();
         let window =
             kinds.entry(kind.clone()).or_insert_with(|| Window { begun: event.at, recorded: 0, more: 0, like: like() });
         if folded {
-            window.recorded = ONE_BY_ONE;
+            window.recorded = one_by_one;
         }
-        if window.recorded < ONE_BY_ONE {
+        if window.recorded < one_by_one {
             window.recorded += 1;
             return true;
         }
@@ -123,10 +169,10 @@ impl Windows {
         // A clock that was set back must not make a window longer.
         let is_over = |window: &Window| all || now < window.begun || now >= window.begun.after(WINDOW);
         let users = self.users.extract_if(|_, window| is_over(window));
-        let over = users.chain(self.unknown.extract_if(|_, window| is_over(window))).map(|(_, window)| window);
-        over.filter(|window| window.more > 0)
-            .map(|window| Event { at: now, count: window.more, ..window.like })
-            .collect()
+        let unknown = self.unknown.extract_if(|_, window| is_over(window));
+        let acts = self.acts.extract_if(|_, window| is_over(window));
+        let over = users.chain(unknown).chain(acts).map(|(_, window)| window).filter(|window| window.more > 0);
+        over.map(|window| Event { at: now, count: window.more, ..window.like }).collect()
     }
 }
 
@@ -223,6 +269,34 @@ impl Refusals {
         self.record(Kind::Code { user: user.id, in_session: session.is_some() }, event).await
     }
 
+    /// What an administrator may do was refused, because of `why`. It is recorded a moment later, and nothing waits for
+    /// that, so that what is refused costs its user as little as it costs the store.
+    pub(super) fn act(
+        &self,
+        asker: &Principal,
+        origin: &Origin,
+        about: Option<UserId>,
+        asked: &Asked,
+        why: &'static str,
+        at: Timestamp,
+    ) {
+        let by = asker.user_id();
+        let name = about.is_none_or(|about| about == by).then(|| asker.identity.username().to_owned());
+        let event = Event {
+            session: Some(asker.session_id()),
+            detail: Some(Cow::Owned(format!("{why}: {}", asked.what))),
+            name,
+            ..Event::about(about.unwrap_or(by), EventKind::ActRefused, Actor::User(by), at)
+        };
+        let event = event.from(origin);
+        let kind = if asked.reads { Kind::Reading { asker: by } } else { Kind::Act { asker: by } };
+        let mut windows = self.windows.lock();
+        if windows.count(kind, &event) {
+            log(&event, None);
+            windows.acts_to_record.push(event);
+        }
+    }
+
     fn refused_login(
         &self,
         typed: &LoginName,
@@ -258,7 +332,7 @@ impl Refusals {
         self.store.record(vec![event]).await
     }
 
-    /// Records the counts of windows that have ended, until it is stopped, and then those of all others.
+    /// Records acts, and the counts of windows that have ended, until it is stopped, and then those of all others.
     pub(super) async fn run(&self, clock: &dyn Clock, stop: CancellationToken) {
         let mut tick = tokio::time::interval(LOOK);
         loop {
@@ -266,14 +340,18 @@ impl Refusals {
                 () = stop.cancelled() => true,
                 _ = tick.tick() => false,
             };
-            let events = self.windows.lock().over(clock.now(), stopping);
-            for event in &events {
+            let (mut events, counts) = {
+                let mut windows = self.windows.lock();
+                (std::mem::take(&mut windows.acts_to_record), windows.over(clock.now(), stopping))
+            };
+            for event in &counts {
                 log(event, Some(event.count));
             }
+            events.extend(counts);
             if !events.is_empty()
                 && let Err(error) = self.store.record(events).await
             {
-                tracing::warn!(%error, "cannot store how many more were refused");
+                tracing::warn!(%error, "cannot store what was refused");
             }
             if stopping {
                 return;
@@ -284,7 +362,13 @@ impl Refusals {
 
 /// Writes a log line about one refusal, or about `more` of them. Text from clients is escaped, as all fields are.
 fn log(event: &Event, more: Option<i64>) {
-    let Event { user, ip, detail, name, user_agent, .. } = event;
+    let Event { kind, user, ip, detail, name, actor_name, user_agent, .. } = event;
+    if *kind == EventKind::ActRefused {
+        let what = if more.is_some() { "more acts refused" } else { "act refused" };
+        let (by, ip, why) = (actor_name.as_deref(), ip.as_deref(), detail.as_deref());
+        tracing::info!(target: "sessiond::admin", by, ip, why, more, "{what}");
+        return;
+    }
     let (ip, name, user_agent) = (ip.as_deref(), name.as_deref(), user_agent.as_deref());
     let (username, name_hash) = if user.is_some() { (name, None) } else { (None, name) };
     let what = match (detail.as_deref(), more) {
@@ -414,6 +498,29 @@ mod tests {
         assert_eq!(windows.users.len(), 2);
         let over = windows.over(BEGIN.after(WINDOW), false);
         assert!(over.iter().all(|event| event.user == Some(user) && event.ip.is_none()), "{over:?}");
+    }
+
+    #[test]
+    fn acts_that_were_refused_are_counted_for_each_user_and_hide_no_login() {
+        use crate::domain::entropy::SystemEntropy;
+        let asker = UserId::random(&SystemEntropy).expect("entropy");
+        let act = |number: usize| Event {
+            ip: Some(number.to_string()),
+            actor_name: Some(String::from("bob")),
+            ..Event::about(asker, EventKind::ActRefused, Actor::User(asker), BEGIN)
+        };
+        let mut windows = Windows::default();
+        let count = |windows: &mut Windows, kind: &Kind| {
+            (0..2 * KINDS).filter(|number| windows.count(kind.clone(), &act(*number))).count()
+        };
+        assert_eq!(count(&mut windows, &Kind::Act { asker }), 10);
+        assert_eq!(count(&mut windows, &Kind::Reading { asker }), 1);
+        assert!(refuse_from(&mut windows, "bob", 1, Some(asker)), "and a login has its own count");
+        let mut counts: Vec<_> =
+            windows.over(BEGIN.after(WINDOW), false).into_iter().map(|event| event.count).collect();
+        counts.sort_unstable();
+        let all = i64::try_from(2 * KINDS).expect("few");
+        assert_eq!(counts, [all - 10, all - 1]);
     }
 
     #[test]

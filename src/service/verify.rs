@@ -14,6 +14,7 @@ use crate::cache;
 use crate::domain::id::UserId;
 use crate::domain::principal::{Identity, Principal};
 use crate::domain::session::{Expiry, Seen, Session};
+use crate::domain::throttle::BrowserMark;
 use crate::domain::token::{Token, TokenHash};
 use crate::domain::user::User;
 use crate::store::Lookup;
@@ -125,6 +126,11 @@ impl Service {
     /// Whether a token was ever issued. Looks at nothing but the token.
     pub fn issued(&self, token: &Token) -> bool {
         self.token_key.issued(token)
+    }
+
+    /// Whether a browser's mark was made here, for whichever account.
+    pub fn marked(&self, mark: &BrowserMark) -> bool {
+        self.limits.made(mark)
     }
 
     /// Decides about a credential without reading the store, if possible. Its token is hashed here and nowhere else.

@@ -194,6 +194,13 @@ pub struct ImportedUser {
     pub totp_secret: Option<SealedSecret>,
 }
 
+impl ImportedUser {
+    /// The key of a username that is written as the id.
+    pub(super) fn key_of_id(&self) -> Option<String> {
+        Username::new(self.id.as_str()).ok().map(|username| username.key())
+    }
+}
+
 /// A user to be given away.
 #[derive(Clone, Debug)]
 pub struct ExportedUser {
@@ -225,6 +232,24 @@ pub enum Common {
     Email,
     /// The id.
     Id,
+    /// The one's username is the other's id.
+    UsernameIsId,
+    /// The one's id is the other's username.
+    IdIsUsername,
+}
+
+impl Common {
+    /// What the statements of the stores call by a number.
+    pub(super) const fn from_number(number: i64) -> Option<Self> {
+        match number {
+            0 => Some(Self::Username),
+            1 => Some(Self::Email),
+            2 => Some(Self::Id),
+            3 => Some(Self::UsernameIsId),
+            4 => Some(Self::IdIsUsername),
+            _ => None,
+        }
+    }
 }
 
 /// A user to be imported who cannot be made.

@@ -184,8 +184,9 @@ impl Document {
                 reply.all(name).into_iter().partition(|value| is_known_browser(value));
             for value in known {
                 let (_, rest) = value.split_once('=').ok_or("a cookie without a value")?;
-                let (mark, rest) = rest.split_once(';').ok_or("a cookie without attributes")?;
-                if mark.len() != 43 || !rest.ends_with("Max-Age=31536000") {
+                let (marks, rest) = rest.split_once(';').ok_or("a cookie without attributes")?;
+                let marks: Vec<_> = marks.split('.').collect();
+                if marks.len() > 4 || marks.iter().any(|mark| mark.len() != 43) || !rest.ends_with("Max-Age=31536000") {
                     return Err(format!("Set-Cookie: {value}"));
                 }
             }

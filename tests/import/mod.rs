@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::{Value, json};
 use sessiond_needs::on_both_stores;
 use sessiond_support::database;
+use sessiond_support::wait::until;
+use tokio::time::Instant;
 
 use crate::harness::process::{Home, Process, login};
 use crate::harness::{ALICE, PASSWORD, StoreKind};
@@ -84,6 +86,31 @@ async fn every_vector_logs_in_and_has_a_hash_of_ours_from_then_on(store: StoreKi
     // All that counts is what is typed: the tail that bcrypt does not see does from the first login on.
     let long = vectors().into_iter().find(|it| text(it, "username") == "bcrypt_72_plus").expect("there");
     assert_eq!(status(&server, "bcrypt_72_plus", &text(&long, "password")[..72]).await, 401);
+    server.stop().await;
+}
+
+#[on_both_stores]
+async fn refusals_are_quick_again_once_nobody_has_a_slow_hash(store: StoreKind) {
+    let home = Home::new(store);
+    let slow = vectors().into_iter().find(|it| text(it, "username") == "django_bcrypt_sha256").expect("there");
+    let (username, password) = (text(&slow, "username"), text(&slow, "password"));
+    let line = json!({"username": username, "scheme": slow["scheme"], "hash": slow["hash"]}).to_string();
+    import(&home, &[], &line).await.done().unwrap();
+    let server = home.serve().await;
+    let mut number = 0;
+    let mut refusal = async || {
+        number += 1;
+        let begin = Instant::now();
+        assert_eq!(status(&server, &format!("nobody{number}"), password).await, 401);
+        begin.elapsed()
+    };
+    let mut before = refusal().await;
+    for _ in 0..3 {
+        before = before.min(refusal().await);
+    }
+    assert_eq!(status(&server, username, password).await, 200);
+    // What is slow is bcrypt of cost 12, which takes many times as long as a hash of ours.
+    until("refusals take less than half as long", async || refusal().await < before / 2).await;
     server.stop().await;
 }
 

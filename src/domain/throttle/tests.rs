@@ -96,7 +96,13 @@ fn a_browser_is_known_to_the_account_that_it_logged_in_to_and_no_other() {
     let mark = secret.mark(ann, &SystemEntropy).expect("entropy");
     let read = BrowserMark::parse(mark.text().as_bytes()).expect("our own form");
     assert!(secret.knows(ann, &read) && !secret.knows(bob, &read));
-    assert!(!TokenKey::new([8; 32]).throttle_secret().knows(ann, &read));
+    let elsewhere = TokenKey::new([8; 32]).throttle_secret();
+    assert!(!elsewhere.knows(ann, &read));
+    assert!(secret.made(&read) && !elsewhere.made(&read));
+    assert!(
+        !secret
+            .made(&BrowserMark::parse(&[b'x'; 42].iter().chain(b"A").copied().collect::<Vec<_>>()).expect("the form"))
+    );
     for odd in ["", "x", &mark.text()[1..], &format!("{}A", mark.text()), &"=".repeat(LETTERS)] {
         assert!(BrowserMark::parse(odd.as_bytes()).is_none(), "{odd}");
     }

@@ -4,6 +4,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use serde::Serialize;
 
+use crate::domain::event::Asked;
 use crate::domain::principal::Principal;
 use crate::domain::session::Client;
 use crate::http::dialect::canonical::Canonical;
@@ -20,6 +21,7 @@ pub struct Administrator {
     /// The user and session that the request is made by.
     pub principal: Principal,
     client: Client,
+    asked: Asked,
 }
 
 impl Administrator {
@@ -28,7 +30,7 @@ impl Administrator {
     /// # Errors
     /// [`Error::Forbidden`].
     pub fn powers<'a>(&'a self, app: &'a App) -> Result<Admin<'a>, Error> {
-        app.service.admin(&self.principal, &self.client)
+        app.service.admin(&self.principal, &self.client, &self.asked)
     }
 }
 
@@ -38,7 +40,8 @@ impl FromRequestParts<App> for Administrator {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused<Canonical>> {
         let Caller { principal, .. } = Caller::<Canonical>::from_request_parts(parts, app).await?;
         let Ok(Sender(client)) = Sender::from_request_parts(parts, app).await;
-        let administrator = Self { principal, client };
+        let Ok(asked) = Asked::from_request_parts(parts, app).await;
+        let administrator = Self { principal, client, asked };
         administrator.powers(app)?;
         Ok(administrator)
     }

@@ -209,11 +209,11 @@ impl Cookies {
         &self,
         token: &Token,
         remember: Option<Duration>,
-        mark: &BrowserMark,
+        marks: &[BrowserMark],
         app: &App,
     ) -> Vec<HeaderValue> {
         let mut lines = self.set(token, remember, app);
-        lines.push(app.cookie.set_known(mark));
+        lines.push(app.cookie.set_known(marks));
         lines
     }
 

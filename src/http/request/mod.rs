@@ -1,5 +1,6 @@
 //! What a request says: who calls, from where, and what is asked for; and what its handlers share.
 
+mod asked;
 pub mod body;
 pub mod client_address;
 pub mod cookie;

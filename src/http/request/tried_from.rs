@@ -25,6 +25,7 @@ impl FromRequestParts<App> for TriedFrom {
                 client => Address::known(client),
             },
         };
-        Ok(Self { address, browser: app.cookie.known_browser(&parts.headers) })
+        let browser = app.cookie.known_browser(&parts.headers, |mark| app.service.marked(mark));
+        Ok(Self { address, browser })
     }
 }

@@ -19,6 +19,9 @@ use crate::domain::user::User;
 mod addresses;
 pub(super) mod in_flight;
 
+/// How many marks a browser keeps: people who share one are known in it.
+pub const MOST_MARKS: usize = 4;
+
 /// Where a password or a code is tried from.
 #[derive(Clone, Debug, Default)]
 pub struct TriedFrom {
@@ -152,20 +155,32 @@ impl Limits {
         }
     }
 
-    /// What a browser that has just logged in to an account keeps: what it has already, or a new mark.
+    /// Whether a mark was made here.
+    pub(super) fn made(&self, mark: &BrowserMark) -> bool {
+        self.secret.made(mark)
+    }
+
+    /// What a browser that has just logged in to an account keeps: the mark of that account, which it has already or is new, and
+    /// behind it those of other accounts.
     ///
     /// # Errors
     /// [`NoEntropy`] when the random source fails.
-    pub(super) fn browser_mark(
+    pub(super) fn browser_marks(
         &self,
         user: UserId,
         from: &TriedFrom,
         entropy: &dyn Entropy,
-    ) -> Result<BrowserMark, NoEntropy> {
-        match self.known_browser(Some(user), from) {
-            Some((_, mark)) => Ok(*mark),
-            None => self.secret.mark(user, entropy),
+    ) -> Result<Vec<BrowserMark>, NoEntropy> {
+        let mut marks = match self.known_browser(Some(user), from) {
+            Some((_, mark)) => vec![*mark],
+            None => vec![self.secret.mark(user, entropy)?],
+        };
+        for other in from.browser.iter().filter(|mark| !self.secret.knows(user, mark)) {
+            if marks.len() < MOST_MARKS && !marks.contains(other) {
+                marks.push(*other);
+            }
         }
+        Ok(marks)
     }
 
     /// The key of an account.

@@ -38,6 +38,9 @@ impl Operation for AddUser {
         if !change.allows(&asker, reason).await? {
             return Ok(Box::new(Added::NoSession));
         }
+        if is_taken(change, BY_ID, username.as_str().to_owned(), *id).await? {
+            return Ok(Box::new(|_| Added::UsernameTaken));
+        }
         let insert = query(
             "INSERT INTO users (id, username, username_key, email, email_key, name, admin, password_hash, created_at, updated_at,
                  must_change_password, password_expires_at)
@@ -146,6 +149,9 @@ async fn is_taken(change: &mut Change<'_>, sql: &'static str, key: String, but: 
     Ok(taken.is_some())
 }
 
+/// Whether a username is the id of another user, by which commands and filters name them, too.
+const BY_ID: &str = "SELECT 1 FROM users WHERE id = $1 AND id <> $2";
+
 /// Changes what is known of a user.
 pub(super) struct EditUser {
     pub(super) user: UserId,
@@ -170,7 +176,9 @@ impl Operation for EditUser {
         let User { username, email, name, admin, disabled_at, updated_at, .. } = plan.after.clone();
         let (username_key, email_key) = (username.key(), email.as_ref().map(Email::key));
         let by_name = "SELECT 1 FROM users WHERE username_key = $1 AND id <> $2";
-        if is_taken(change, by_name, username_key.clone(), *user).await? {
+        if is_taken(change, by_name, username_key.clone(), *user).await?
+            || is_taken(change, BY_ID, username.as_str().to_owned(), *user).await?
+        {
             return Ok(Box::new(|_| Edited::UsernameTaken));
         }
         if let Some(key) = &email_key {

@@ -37,15 +37,20 @@ impl Operation for Import {
 /// username.
 async fn taken(change: &mut Change<'_>, page: &[ImportedUser]) -> Result<Vec<(i64, i32, String)>> {
     let taken = query_as(
-        "WITH w AS (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS them (username_key, email_key, id, place))
+        "WITH w AS (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY
+             AS them (username_key, email_key, id, username, key_of_id, place))
          SELECT w.place, 0, u.username FROM w JOIN users AS u ON u.username_key = w.username_key
          UNION ALL SELECT w.place, 1, u.username FROM w JOIN users AS u ON u.email_key = w.email_key
          UNION ALL SELECT w.place, 2, u.username FROM w JOIN users AS u ON u.id = w.id
+         UNION ALL SELECT w.place, 3, u.username FROM w JOIN users AS u ON u.id = w.username
+         UNION ALL SELECT w.place, 4, u.username FROM w JOIN users AS u ON u.username_key = w.key_of_id
          ORDER BY 1, 2",
     )
     .bind(page.iter().map(|user| user.user.username.key()).collect::<Vec<_>>())
     .bind(page.iter().map(email_key).collect::<Vec<_>>())
-    .bind(page.iter().map(|user| user.id).collect::<Vec<_>>());
+    .bind(page.iter().map(|user| user.id).collect::<Vec<_>>())
+    .bind(page.iter().map(|user| user.user.username.clone()).collect::<Vec<_>>())
+    .bind(page.iter().map(ImportedUser::key_of_id).collect::<Vec<_>>());
     change.connection().rows(taken).await
 }
 
@@ -116,10 +121,6 @@ fn email_key(user: &ImportedUser) -> Option<String> {
 }
 
 fn clash(before: usize, (place, common, with): (i64, i32, String)) -> Option<Clash> {
-    let common = match common {
-        0 => Common::Username,
-        1 => Common::Email,
-        _ => Common::Id,
-    };
+    let common = Common::from_number(common.into())?;
     Some(Clash { place: before + usize::try_from(place).ok()?.checked_sub(1)?, common, with })
 }

@@ -81,6 +81,8 @@ async fn clashes(connection: &mut SqliteConnection, users: &[ImportedUser]) -> s
     let usernames: Vec<_> = users.iter().map(|user| user.user.username.key()).collect();
     let emails: Vec<_> = users.iter().map(|user| user.user.email.as_ref().map(Email::key)).collect();
     let ids: Vec<_> = users.iter().map(|user| user.id.as_str()).collect();
+    let written: Vec<_> = users.iter().map(|user| user.user.username.as_str()).collect();
+    let keys_of_ids: Vec<_> = users.iter().map(ImportedUser::key_of_id).collect();
     let taken: Vec<(i64, i64, String)> = sqlx::query_as(
         "SELECT w.key, 0, u.username FROM json_each(?1) AS w CROSS JOIN users AS u ON u.username_key = w.value
          WHERE u.deleted_at IS NOT ?4
@@ -88,24 +90,25 @@ async fn clashes(connection: &mut SqliteConnection, users: &[ImportedUser]) -> s
          WHERE u.deleted_at IS NOT ?4
          UNION ALL SELECT w.key, 2, u.username FROM json_each(?3) AS w CROSS JOIN users AS u ON u.id = w.value
          WHERE u.deleted_at IS NOT ?4
+         UNION ALL SELECT w.key, 3, u.username FROM json_each(?5) AS w CROSS JOIN users AS u ON u.id = w.value
+         WHERE u.deleted_at IS NOT ?4
+         UNION ALL SELECT w.key, 4, u.username FROM json_each(?6) AS w CROSS JOIN users AS u ON u.username_key = w.value
+         WHERE u.deleted_at IS NOT ?4
          ORDER BY 1, 2",
     )
     .bind(json(&usernames)?)
     .bind(json(&emails)?)
     .bind(json(&ids)?)
     .bind(MARK)
+    .bind(json(&written)?)
+    .bind(json(&keys_of_ids)?)
     .fetch_all(connection)
     .await?;
     Ok(taken.into_iter().filter_map(clash).collect())
 }
 
 fn clash((place, common, with): (i64, i64, String)) -> Option<Clash> {
-    let common = match common {
-        0 => Common::Username,
-        1 => Common::Email,
-        _ => Common::Id,
-    };
-    Some(Clash { place: usize::try_from(place).ok()?, common, with })
+    Some(Clash { place: usize::try_from(place).ok()?, common: Common::from_number(common)?, with })
 }
 
 /// Adds all rows and takes their marks off. False where some of them were removed meanwhile: then none is a user.

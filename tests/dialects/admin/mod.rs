@@ -9,6 +9,7 @@ use sessiond_needs::on_both_stores;
 use crate::harness::{ALICE, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, ask, delete, get, post};
 
 mod events;
+mod refused;
 mod sessions;
 mod users;
 

@@ -114,12 +114,13 @@ async fn names_and_addresses_that_are_taken_are_409(store: StoreKind) {
         json!({"username": "BOB"}),
         json!({"username": "ｂｏｂ"}),
         json!({"username": "x", "email": "BOB@example.com"}),
+        json!({"username": bob.user}),
     ] {
         let reply = server.send(post(USERS).bearer(&alice.token).json(&body)).await;
         assert_refused(&reply, 409, "already_exists_error");
     }
     let id = add(&server, &alice, "carol").await;
-    for body in [json!({"username": "Bob"}), json!({"email": "bob@EXAMPLE.com"})] {
+    for body in [json!({"username": "Bob"}), json!({"email": "bob@EXAMPLE.com"}), json!({"username": bob.user})] {
         assert_refused(&server.send(patch(&user(&id), &body).bearer(&alice.token)).await, 409, "already_exists_error");
     }
     // A name may change in its case alone.

@@ -106,11 +106,22 @@ async fn of_users_of_whom_one_clashes_none_is_made(store: StoreKind) {
         assert_eq!(fresh.store.users().await.expect("a store").len(), 1);
         assert_eq!(fresh.lines().await.len(), before, "nor is there an event");
 
+        // Whatever names a user by id or username must not mean another.
+        let (by_id, mut by_name) = (user(id.as_str(), None, "!"), user("grace", None, "!"));
+        let named_so = user("23456789ABCDEFGHJ", None, "!");
+        by_name.id = "23456789ABCDEFGHJ".parse().expect("an id");
+        let clash = |place, common, with: &str| Clash { place, common, with: with.into() };
+        assert_eq!(import(fresh, vec![named_so.clone(), by_id]).await, [clash(1, Common::UsernameIsId, "dave")]);
+        assert_eq!(import(fresh, vec![named_so]).await, []);
+        let clashes = [clash(0, Common::IdIsUsername, "23456789ABCDEFGHJ")];
+        assert_eq!(import(fresh, vec![by_name]).await, clashes);
+        assert_eq!(fresh.store.users().await.expect("a store").len(), 2);
+
         // Of imports at once of the same name, exactly one makes it.
         let at_once = (0..4).map(|_| fresh.store.import_users(import_of(vec![user("twin", None, "!")])));
         let made = join_all(at_once).await.into_iter().filter(|made| matches!(made, Ok(clashes) if clashes.is_empty()));
         assert_eq!(made.count(), 1);
-        assert_eq!(fresh.store.users().await.expect("a store").len(), 2);
+        assert_eq!(fresh.store.users().await.expect("a store").len(), 3);
     })
     .await;
 }

@@ -72,6 +72,48 @@ async fn a_known_browser_has_a_count_of_its_own(store: StoreKind) {
 }
 
 #[on_both_stores]
+async fn people_who_share_a_browser_are_both_known_in_it(store: StoreKind) {
+    let server = Server::with(store, BEHIND_A_PROXY).await;
+    let with = |cookies: &str, ask: TestRequest| ask.header("Cookie", cookies);
+    let bob = server.send(in_browser(BOB, PASSWORD)).await.known_browser().expect("a cookie");
+    let both = format!("_me_sess_known={bob}");
+    let both = server.send(with(&both, in_browser(ALICE, PASSWORD))).await.known_browser().expect("a cookie");
+    assert_eq!(both.split('.').nth(1), Some(&*bob), "the newest is the first");
+    besiege(&server).await;
+    assert_eq!(wait(&server.send(in_browser(BOB, PASSWORD)).await), 1, "a browser that is not known");
+    // Neither what a neighbouring host has set hides it, nor a browser's older cookies of other accounts.
+    let forged = format!("_me_sess_known={}A; ", "x".repeat(42)).repeat(60);
+    for cookies in [format!("_me_sess_known={both}"), format!("{forged}_me_sess_known={both}")] {
+        let reply = server.send(with(&cookies, in_browser(BOB, PASSWORD))).await;
+        assert_eq!(reply.status, 200);
+        let marks = reply.known_browser().expect("a cookie");
+        assert_eq!(marks.split('.').next(), Some(&*bob), "who has logged in last is the first");
+        assert_eq!(marks.split('.').count(), 2, "{marks}");
+    }
+    server.stop().await;
+}
+
+#[on_both_stores]
+async fn of_those_who_share_a_browser_it_keeps_the_last_four(store: StoreKind) {
+    let server = Server::with(store, BEHIND_A_PROXY).await;
+    let alice = server.log_in(ALICE).await;
+    let mut marks = String::from("x");
+    let mut first = Vec::new();
+    for number in 0..5 {
+        let name = format!("user{number}");
+        let new =
+            post("/api/v1/admin/users").bearer(&alice.token).json(&json!({"username": name, "password": PASSWORD}));
+        assert_eq!(server.send(new).await.status, 201);
+        let login = in_browser(&name, PASSWORD).header("Cookie", &format!("_me_sess_known={marks}"));
+        marks = server.send(login).await.known_browser().expect("a cookie");
+        first.insert(0, marks.split('.').next().expect("one").to_owned());
+    }
+    first.truncate(4);
+    assert_eq!(marks.split('.').collect::<Vec<_>>(), first);
+    server.stop().await;
+}
+
+#[on_both_stores]
 async fn the_cookie_of_a_known_browser_is_no_credential_and_only_cookie_logins_set_it(store: StoreKind) {
     for (settings, attributes) in [
         ("", "Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=31536000"),

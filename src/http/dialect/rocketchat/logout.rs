@@ -5,6 +5,7 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 
 use super::words::RocketChat;
+use crate::domain::event::Asked;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::token::Token;
 use crate::http::logout::{ClearCookie, log_out, revoke_all_of, revoke_any, revoke_many, revoke_one};
@@ -59,10 +60,11 @@ pub async fn logout_any(
     State(app): State<App>,
     caller: Caller<RocketChat>,
     Sender(client): Sender,
+    asked: Asked,
     cookies: Cookies,
     body: Payload<RocketChat>,
 ) -> Answer<RocketChat> {
-    let admin = app.service.admin(&caller.principal, &client)?;
+    let admin = app.service.admin(&caller.principal, &client, &asked)?;
     let session = session_id(&body)?;
     let cookies = revoke_any(&app, &admin, session, &cookies).await?;
     Ok(with_cookies(json(StatusCode::OK, &SessionLoggedOut::new(&session)), cookies))
@@ -103,6 +105,7 @@ pub async fn users_logout(
     State(app): State<App>,
     caller: Caller<RocketChat>,
     Sender(client): Sender,
+    asked: Asked,
     cookies: Cookies,
     body: Payload<RocketChat>,
 ) -> Answer<RocketChat> {
@@ -118,7 +121,7 @@ pub async fn users_logout(
     let (user, (_, cookies)) = match wanted.filter(|wanted| wanted != own.as_str()) {
         None => (own, revoke_many(&app, &caller.principal, Scope::All, &client, &cookies).await?),
         Some(other) => {
-            let admin = app.service.admin(&caller.principal, &client)?;
+            let admin = app.service.admin(&caller.principal, &client, &asked)?;
             let unknown = || Refusal::BadRequest("User not found");
             let other: UserId = other.parse().map_err(|_| unknown())?;
             let revoked = revoke_all_of(&app, &admin, other, &cookies).await;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::words::RocketChat;
 use crate::domain::device::Device;
+use crate::domain::event::Asked;
 use crate::domain::id::SessionId;
 use crate::domain::session::{Client, Session};
 use crate::domain::text::{Name, Username};
@@ -97,9 +98,10 @@ pub async fn list_all(
     State(app): State<App>,
     caller: Caller<RocketChat>,
     Sender(client): Sender,
+    asked: Asked,
     uri: Uri,
 ) -> Answer<RocketChat> {
-    let admin = app.service.admin(&caller.principal, &client)?;
+    let admin = app.service.admin(&caller.principal, &client, &asked)?;
     let mut found = Found::new(Wanted::read(&uri)?);
     admin
         .visit_sessions(|ListedSession { session, username, name, .. }| found.add(session, Some((username, name))))
@@ -239,9 +241,10 @@ pub async fn info_admin(
     State(app): State<App>,
     caller: Caller<RocketChat>,
     Sender(client): Sender,
+    asked: Asked,
     uri: Uri,
 ) -> Answer<RocketChat> {
-    let admin = app.service.admin(&caller.principal, &client)?;
+    let admin = app.service.admin(&caller.principal, &client, &asked)?;
     let ListedSession { session, username, name, .. } = admin.session(id_of(&uri)?).await?;
     Ok(one(session, Some((username, name)), caller.principal.session_id()))
 }

@@ -196,6 +196,7 @@ pub async fn act(
     _: Payload<Pages>,
 ) -> Answer<Pages> {
     let (id, act) = named(path)?;
+    let administrator = administrator.asking_for(act.word());
     let t = reader.t;
     let user = administrator.powers(&app)?.user(id).await?.user;
     match done(&app, t, &administrator, &user, act, &cookies).await {

@@ -4,6 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
 
+use crate::domain::event::Asked;
 use crate::domain::principal::Principal;
 use crate::domain::session::Client;
 use crate::http::pages::dialect::Pages;
@@ -21,15 +22,23 @@ pub struct Administrator {
     /// The user and session that the request is made by.
     pub principal: Principal,
     client: Client,
+    asked: Asked,
 }
 
 impl Administrator {
+    /// The same administrator, who asks for an act that the path names.
+    #[must_use]
+    pub fn asking_for(mut self, act: &str) -> Self {
+        self.asked.what = self.asked.what.replace("{act}", act);
+        self
+    }
+
     /// What they may do.
     ///
     /// # Errors
     /// [`Error::NotFound`] for one who is none.
     pub fn powers<'a>(&'a self, app: &'a App) -> Result<Admin<'a>, Error> {
-        app.service.admin(&self.principal, &self.client).map_err(|_| Error::NotFound)
+        app.service.admin(&self.principal, &self.client, &self.asked).map_err(|_| Error::NotFound)
     }
 }
 
@@ -46,7 +55,8 @@ impl FromRequestParts<App> for Administrator {
             Err(refused) => return Err(refused.into_response()),
         };
         let Ok(Sender(client)) = Sender::from_request_parts(parts, app).await;
-        let administrator = Self { principal, client };
+        let Ok(asked) = Asked::from_request_parts(parts, app).await;
+        let administrator = Self { principal, client, asked };
         match administrator.powers(app) {
             Ok(_) => Ok(administrator),
             Err(error) => Err(Refused::<Pages>::from(error).into_response()),

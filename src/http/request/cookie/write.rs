@@ -10,6 +10,7 @@ use super::read::values;
 use crate::config;
 use crate::domain::throttle::BrowserMark;
 use crate::domain::token::Token;
+use crate::service::limits::MOST_MARKS;
 use crate::service::login_code::PATIENCE;
 
 /// Writes the cookie, and beside it the one by which a browser is known that has logged in.
@@ -72,16 +73,22 @@ impl SessionCookie {
         HeaderValue::try_from(cookie.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
-    /// The `Set-Cookie` value after which the browser is known to have logged in. It authenticates nobody, and outlives
-    /// the session.
-    pub fn set_known(&self, mark: &BrowserMark) -> HeaderValue {
+    /// The `Set-Cookie` value after which the browser is known to have logged in, to as many accounts as there are marks. It
+    /// authenticates nobody, and outlives the session.
+    pub fn set_known(&self, marks: &[BrowserMark]) -> HeaderValue {
         let Self { settings, known, .. } = self;
-        write(settings, known, (settings.domain.as_deref(), "/"), &mark.text(), &Life::Remembered(KNOWN))
+        let marks = marks.iter().map(BrowserMark::text).collect::<Vec<_>>().join(".");
+        write(settings, known, (settings.domain.as_deref(), "/"), &marks, &Life::Remembered(KNOWN))
     }
 
-    /// What a browser keeps of earlier logins. It may have several such cookies, as it may have several of a session.
-    pub fn known_browser(&self, headers: &HeaderMap) -> Vec<BrowserMark> {
-        values(headers, &self.known).filter_map(BrowserMark::parse).take(MOST_KNOWN).collect()
+    /// What a browser keeps of earlier logins. It may have several such cookies, as it may have several of a session: those
+    /// count whose marks were `made` here, so that one set by a neighbouring host hides none.
+    pub fn known_browser(&self, headers: &HeaderMap, made: impl Fn(&BrowserMark) -> bool) -> Vec<BrowserMark> {
+        let marks = |value: &[u8]| -> Vec<BrowserMark> {
+            let marks = value.split(|&byte| byte == b'.').filter_map(BrowserMark::parse);
+            marks.filter(|mark| made(mark)).take(MOST_MARKS).collect()
+        };
+        values(headers, &self.known).map(marks).filter(|marks| !marks.is_empty()).take(MOST_KNOWN).flatten().collect()
     }
 
     /// The `Set-Cookie` values after which the browser has no cookie of that name.

@@ -11,7 +11,7 @@ use super::{Operation, second_factors};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::UserId;
 use crate::domain::revocation::Reason;
-use crate::domain::text::Email;
+use crate::domain::text::{Email, Username};
 use crate::domain::throttle::ThrottleKey;
 use crate::domain::user::{Account, NewUser, User, UserEdit};
 
@@ -32,7 +32,7 @@ impl Operation for AddUser {
         let Initial { hash, one_time } = password;
         let NewUser { username, email, name, admin } = user;
         let (username_key, email_key) = (username.key(), email.as_ref().map(Email::key));
-        match taken(transaction, &username_key, email_key.as_deref(), None).await? {
+        match taken(transaction, username, email_key.as_deref(), None).await? {
             Some(Taken::Username) => return Ok(Added::UsernameTaken),
             Some(Taken::Email) => return Ok(Added::EmailTaken),
             None => {}
@@ -143,18 +143,27 @@ async fn another_admin(transaction: &mut Transaction<'_>, user: UserId) -> Resul
     .await
 }
 
-/// Which of a username and an address another user has.
+/// Which of a username and an address another user has. Nor may a username be the id of another user, by which commands and
+/// filters name them, too.
 async fn taken(
     transaction: &mut Transaction<'_>,
-    username_key: &str,
+    username: &Username,
     email_key: Option<&str>,
     but: Option<UserId>,
 ) -> Result<Option<Taken>> {
+    let id: Option<i64> = sqlx::query_scalar("SELECT 1 FROM users WHERE id = ?1 AND id IS NOT ?2")
+        .bind(username)
+        .bind(but)
+        .fetch_optional(transaction.connection())
+        .await?;
+    if id.is_some() {
+        return Ok(Some(Taken::Username));
+    }
     let username: Option<bool> = sqlx::query_scalar(
         "SELECT username_key = ?1 FROM users WHERE (username_key = ?1 OR email_key = ?2) AND id IS NOT ?3
          ORDER BY username_key = ?1 DESC LIMIT 1",
     )
-    .bind(username_key)
+    .bind(username.key())
     .bind(email_key)
     .bind(but)
     .fetch_optional(transaction.connection())
@@ -188,7 +197,7 @@ impl Operation for EditUser {
         let plan = Plan::new(&before.user, edit, now);
         let User { username, email, name, admin, disabled_at, updated_at, .. } = &plan.after;
         let (username_key, email_key) = (username.key(), email.as_ref().map(Email::key));
-        match taken(transaction, &username_key, email_key.as_deref(), Some(*user)).await? {
+        match taken(transaction, username, email_key.as_deref(), Some(*user)).await? {
             Some(Taken::Username) => return Ok(Edited::UsernameTaken),
             Some(Taken::Email) => return Ok(Edited::EmailTaken),
             None => {}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sessiond_needs::on_both_stores;
+use sessiond_support::wait::until;
 
 use super::{form, to};
 use crate::harness::{ALICE, BOB, LoggedIn, PASSWORD, Reply, Server, StoreKind, TestRequest, get, post};
@@ -77,7 +78,9 @@ fn every_route(user: &str) -> Vec<TestRequest> {
 async fn to_others_there_is_nothing_here(store: StoreKind) {
     let server = Server::start(store).await;
     let (alice, bob) = (server.log_in(ALICE).await, server.log_in(BOB).await);
+    let mut asked = 0;
     for request in every_route(&alice.user) {
+        asked += 1;
         let name = format!("{} {}", request.method, request.target);
         let back: String = form_urlencoded::byte_serialize(request.target.as_bytes()).collect();
         let reply = server.send(request.clone()).await;
@@ -87,6 +90,9 @@ async fn to_others_there_is_nothing_here(store: StoreKind) {
         assert!(reply.text().contains("There is nothing here"), "{name}: {}", reply.text());
     }
     assert_eq!(server.check(&alice.token).await, 200, "nothing was done");
+    server.advance(MINUTE);
+    let refused = "SELECT CAST(coalesce(sum(count), 0) AS bigint) FROM events WHERE kind = 'act_refused'";
+    until("each is on record", async || server.database.number(refused).await == asked).await;
     assert!(!read(&server, &bob, "/sessions").await.contains("/admin"));
     assert_eq!(links(&read(&server, &alice, "/sessions").await, "/admin"), [USERS]);
     assert_eq!(to(&server.send(get("/admin").cookie(&alice.token)).await), (303, Some(USERS)));

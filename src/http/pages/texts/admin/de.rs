@@ -151,6 +151,7 @@ fn event(kind: EventKind) -> &'static str {
         EventKind::RecoveryCodesRenewed => "Neue Wiederherstellungscodes",
         EventKind::RecoveryCodeUsed => "Wiederherstellungscode benutzt",
         EventKind::SecondFactorsResealed => "Zweite Faktoren neu verschlüsselt",
+        EventKind::ActRefused => "Verwaltung verweigert",
     }
 }
 

@@ -151,6 +151,7 @@ fn event(kind: EventKind) -> &'static str {
         EventKind::RecoveryCodesRenewed => "New recovery codes",
         EventKind::RecoveryCodeUsed => "Recovery code used",
         EventKind::SecondFactorsResealed => "Second factors put under another key",
+        EventKind::ActRefused => "Act of administration refused",
     }
 }
 
