@@ -1,32 +1,14 @@
 // An authenticator app: time-based one-time passwords (RFC 6238) with SHA-1, six digits and steps of 30 seconds.
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
-
-const PERIOD = 30_000;
-const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
-
-const stepAt = (time) => Math.floor(time / PERIOD);
-
-function fromBase32(text) {
-  const bits = [...text].map((letter) => BASE32.indexOf(letter).toString(2).padStart(5, '0')).join('');
-  return Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
-}
+import { PERIOD, stepAt, totp } from '../../clients/js/test/servers.js';
 
 /** The authenticator that a secret was scanned into, or typed with blanks between its letters. */
 export function authenticator(secret) {
   const letters = secret.replaceAll(' ', '');
   assert.match(letters, /^[A-Z2-7]{32}$/);
-  const key = fromBase32(letters);
+  const codeOf = (step) => totp(letters, step);
   let last = 0;
-
-  function codeOf(step) {
-    const counter = Buffer.alloc(8);
-    counter.writeBigInt64BE(BigInt(step));
-    const mac = createHmac('sha1', key).update(counter).digest();
-    const chosen = mac.readUInt32BE(mac.at(-1) & 15) & 0x7fff_ffff;
-    return String(chosen % 1_000_000).padStart(6, '0');
-  }
 
   return {
     /**

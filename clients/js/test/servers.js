@@ -75,12 +75,18 @@ export async function setSecondFactor(url, { username, password }) {
   return codes;
 }
 
-/** The code of a secret in base32 at this time (RFC 6238), `steps` later. */
-export function totp(secret, steps = 0) {
+/** How long a code is the present one, in milliseconds. */
+export const PERIOD = 30_000;
+
+/** The number of the step at a time. */
+export const stepAt = (time) => Math.floor(time / PERIOD);
+
+/** The code of a secret in base32 (RFC 6238, with SHA-1, six digits and steps of 30 seconds): the present one, or of another step. */
+export function totp(secret, step = stepAt(Date.now())) {
   const bits = [...secret].map((letter) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0'));
   const key = Buffer.from(bits.join('').match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
   const counter = Buffer.alloc(8);
-  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + steps));
+  counter.writeBigUInt64BE(BigInt(step));
   const mac = createHmac('sha1', key).update(counter).digest();
   const offset = mac.at(-1) & 15;
   return String((mac.readUInt32BE(offset) & 0x7fffffff) % 1_000_000).padStart(6, '0');
