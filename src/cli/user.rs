@@ -221,8 +221,8 @@ pub(super) async fn run(command: Command, core: &Core) -> Result<(), Failed> {
         }
         Command::Unlock(who) => {
             let user = who.find(core).await?;
-            operator.unlock(&user).await?;
-            say("unlocked")
+            let lifted = operator.unlock(&user).await?;
+            say(if lifted { "unlocked" } else { "nothing was locked" })
         }
         Command::Import(args) => transfer::import(args, core).await,
         Command::Export(args) => transfer::export(args, core).await,

@@ -5,6 +5,11 @@ use std::borrow::Cow;
 use super::clock::Timestamp;
 use super::id::{SessionId, UserId};
 
+/// The detail of a refusal where a change that needs the password was refused, and not a login.
+pub const WRONG_PASSWORD: &str = "password";
+/// The detail of a refusal where a code of the second factor was wrong.
+pub const WRONG_CODE: &str = "code";
+
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {

@@ -1,4 +1,4 @@
-//! What the pages look like: the stylesheet, a script, the icon and the operator's logo, under names made of their content, so that
+//! What the pages look like: the stylesheet, the scripts, the icon and the operator's logo, under names made of their content, so that
 //! browsers may keep them for a year.
 
 use base64::Engine as _;
@@ -10,6 +10,8 @@ use crate::config::{self, Accent, LogoKind};
 
 const STYLE: &str = include_str!("pages/style.css");
 const STRENGTH: &str = include_str!("pages/strength.js");
+const ONCE: &str = include_str!("pages/once.js");
+const COPY: &str = include_str!("pages/copy.js");
 const ICON: &[u8] = include_bytes!("pages/icon.svg");
 
 /// The operator's name for the service, and the files that pages are shown with.
@@ -21,6 +23,10 @@ pub struct Brand {
     pub style: Asset,
     /// The script that says how easily a new password is guessed.
     pub strength: Asset,
+    /// The script that sends a form once.
+    pub once: Asset,
+    /// The script that copies recovery codes.
+    pub copy: Asset,
     /// The icon in the browser's tab.
     pub icon: Asset,
     /// The picture that stands above the pages instead of the name.
@@ -53,7 +59,9 @@ impl Brand {
         Self {
             name: brand.name.clone(),
             style: Asset::new("style", "css", "text/css; charset=utf-8", style),
-            strength: Asset::new("strength", "js", "text/javascript; charset=utf-8", STRENGTH),
+            strength: Asset::new("strength", "js", SCRIPT, STRENGTH),
+            once: Asset::new("once", "js", SCRIPT, ONCE),
+            copy: Asset::new("copy", "js", SCRIPT, COPY),
             icon: Asset::new("icon", "svg", SVG, ICON),
             logo,
         }
@@ -61,10 +69,12 @@ impl Brand {
 
     /// The file at a path.
     pub fn asset(&self, path: &str) -> Option<&Asset> {
-        [&self.style, &self.strength, &self.icon].into_iter().chain(&self.logo).find(|asset| asset.path == path)
+        let files = [&self.style, &self.strength, &self.once, &self.copy, &self.icon];
+        files.into_iter().chain(&self.logo).find(|asset| asset.path == path)
     }
 }
 
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 impl Asset {

@@ -189,8 +189,8 @@ impl Authority {
         Ok((revoked, made_up))
     }
 
-    /// Lifts whatever keeps a user from logging in after too many wrong passwords.
-    pub(super) async fn unlock(&self, service: &Service, user: &User) -> Result<()> {
+    /// Lifts whatever keeps a user from logging in after too many wrong passwords. Returns whether there was anything.
+    pub(super) async fn unlock(&self, service: &Service, user: &User) -> Result<bool> {
         let event = Event::about(user.id, EventKind::UserUnlocked, self.by, service.parts.clock.now());
         let event = Event { name: Some(user.username.as_str().to_owned()), ..event.from(&self.origin) };
         Ok(service.parts.store.lift(service.limits.about(user), event).await?)

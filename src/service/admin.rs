@@ -15,6 +15,7 @@ use crate::domain::one_time::OneTimePassword;
 use crate::domain::principal::Principal;
 use crate::domain::session::{Client, Session};
 use crate::domain::text::{Email, folded};
+use crate::domain::throttle::Tally;
 use crate::domain::user::{Account, User};
 use crate::store::{EventFilter, EventNumber, ListedSession, Target};
 
@@ -202,12 +203,21 @@ impl Admin<'_> {
         Ok((self.service.settled_revoked(&revoked).await?, made_up))
     }
 
-    /// Lifts whatever keeps a user from logging in after too many wrong passwords. That allows more tries, of one's own
-    /// password and of codes too.
+    /// Until when logins by one of a user's names are refused, and after how many failures in a row: the longest wait of them.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn longest_wait(&self, user: &User) -> Result<Option<Tally>> {
+        let Service { parts, limits, .. } = self.service;
+        Ok(parts.store.longest_wait(&limits.about(user), parts.clock.now()).await?)
+    }
+
+    /// Lifts whatever keeps a user from logging in after too many wrong passwords, and returns whether there was anything. That
+    /// allows more tries, of one's own password and of codes too.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::ReauthenticationRequired`].
-    pub async fn unlock(&self, user: UserId) -> Result<()> {
+    pub async fn unlock(&self, user: UserId) -> Result<bool> {
         let needs = Needs { about: Some(user), another: false, fresh: true };
         self.acts
             .act(needs, |authority| async move {

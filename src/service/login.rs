@@ -49,6 +49,8 @@ pub struct LoggedIn {
     pub session: Session,
     /// The user who logged in.
     pub user: User,
+    /// Whether a recovery code was used up.
+    pub by_recovery_code: bool,
     /// For a browser to keep: from now on, its tries are counted apart from those of strangers.
     pub browser: Vec<BrowserMark>,
 }
@@ -130,6 +132,7 @@ impl Service {
             }
         };
         let proof = proven.proof.clone();
+        let by_recovery_code = matches!(proof, Some(Proof::Recovery(_)));
         let changed = match self.change_at_first_use(known, typed.as_ref(), new_password, &client, &tried, proof).await
         {
             Ok(changed) => changed,
@@ -155,7 +158,8 @@ impl Service {
             Some(seq) => {
                 self.settled(seq).await?;
                 let user = known.user.clone();
-                Ok(FirstStep::LoggedIn(Box::new(LoggedIn { token, session: new.session, user, browser })))
+                let logged_in = LoggedIn { token, session: new.session, user, by_recovery_code, browser };
+                Ok(FirstStep::LoggedIn(Box::new(logged_in)))
             }
             None => {
                 let now = new.session.created_at;
@@ -224,7 +228,7 @@ impl Service {
             }
             Ok(Created::Superseded) => Ok(None),
             // The code was used meanwhile.
-            Ok(Created::Unproven) => self.wrong_code(user, &new.session.client).await,
+            Ok(Created::Unproven) => self.wrong_code(user, None, &new.session.client).await,
             Ok(Created::Unflushed { .. }) => Err(Error::Bug("flushed, and still not decided".into())),
             Err(error) => {
                 for tried in tries {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::limits::TriedFrom;
 use super::login::LoggedIn;
 use super::{Error, Result, Service};
+use crate::domain::second_factor::proof::Proof;
 use crate::domain::session::Client;
 use crate::domain::token::{Token, TokenHash};
 use crate::domain::user::Credentials;
@@ -73,6 +74,7 @@ impl Service {
         let LoginCode { waiting, code, replaces, client, from } = login;
         let (pending, waiting, known) = self.waiting(&waiting).await?.ok_or(Error::NoSession)?;
         let proven = self.login_proof(&known.user, Some(&code), &client, &from).await?;
+        let by_recovery_code = matches!(proven.proof, Some(Proof::Recovery(_)));
         let token = self.token_key.issue(&*self.parts.entropy)?;
         let browser = self.limits.browser_marks(known.user.id, &from, &*self.parts.entropy)?;
         let mut new = self.session_for(&known, &token, waiting.remembered, client)?;
@@ -81,6 +83,6 @@ impl Service {
         new.resets = self.limits.of_step_before(&known.user, &from);
         let seq = self.complete(&mut new, &known.user, None, proven).await?.ok_or(Error::NoSession)?;
         self.settled(seq).await?;
-        Ok(LoggedIn { token, session: new.session, user: known.user, browser })
+        Ok(LoggedIn { token, session: new.session, user: known.user, by_recovery_code, browser })
     }
 }

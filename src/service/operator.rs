@@ -180,11 +180,11 @@ impl Operator<'_> {
         self.authority.set_password(self.service, user, None).await
     }
 
-    /// Lifts whatever keeps a user from logging in after too many wrong passwords.
+    /// Lifts whatever keeps a user from logging in after too many wrong passwords. Returns whether there was anything.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn unlock(&self, user: &User) -> Result<()> {
+    pub async fn unlock(&self, user: &User) -> Result<bool> {
         self.authority.unlock(self.service, user).await
     }
 

@@ -130,7 +130,7 @@ impl Service {
         };
         let changed = self.parts.store.change_password(change, reason).await?;
         if matches!(changed, Changed::Unproven) {
-            return self.wrong_code(&known.user, client).await;
+            return self.wrong_code(&known.user, None, client).await;
         }
         self.done(changed).await?;
         self.parts.store.credentials_of(user).await.map_err(Error::from)?.ok_or(Error::BadCredentials).map(Some)

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::event::{Actor, Asked, Event, EventKind, Origin};
+use crate::domain::event::{Actor, Asked, Event, EventKind, Origin, WRONG_CODE, WRONG_PASSWORD};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::name_hash::NameKey;
 use crate::domain::principal::Principal;
@@ -29,10 +29,6 @@ const KINDS: usize = 1024;
 const UNKNOWN_NAMES: usize = 20;
 /// How often windows that have ended are looked for.
 const LOOK: Duration = Duration::from_secs(1);
-/// The word in the event where a change that needs the password was refused, and not a login.
-const PASSWORD: &str = "password";
-/// The word in the event where a code of the second factor was wrong.
-const CODE: &str = "code";
 
 /// The refusals that share one count. They are grouped by what was typed and not by the user it belongs to, or the
 /// answer would take longer for a new name than for another name of the same user.
@@ -46,8 +42,8 @@ enum Kind {
     Impossible,
     /// Changes of the same user's password. Not by address, or one user with many of them would leave no room for others.
     PasswordChange { user: UserId },
-    /// Codes of the same user's second factor.
-    Code { user: UserId },
+    /// Codes of the same user's second factor, at a login or in a session.
+    Code { user: UserId, in_session: bool },
     /// Acts of administration that the same user asked for.
     Act { asker: UserId },
     /// The same of those that only read, of which one is enough.
@@ -243,7 +239,7 @@ impl Refusals {
     ) -> Result<()> {
         let event = Event {
             session: Some(session),
-            detail: Some(Cow::Borrowed(PASSWORD)),
+            detail: Some(Cow::Borrowed(WRONG_PASSWORD)),
             name: Some(user.username.as_str().to_owned()),
             ..Event::about(user.id, EventKind::LoginFailed, Actor::User(user.id), at)
         };
@@ -251,19 +247,26 @@ impl Refusals {
         self.record(Kind::PasswordChange { user: user.id }, event).await
     }
 
-    /// A code of a user's second factor was wrong.
+    /// A code of a user's second factor was wrong: at a login, or in the user's own `session`.
     ///
     /// # Errors
     /// When the store fails.
-    pub(super) async fn code(&self, user: &User, client: &Client, at: Timestamp) -> Result<()> {
+    pub(super) async fn code(
+        &self,
+        user: &User,
+        session: Option<SessionId>,
+        client: &Client,
+        at: Timestamp,
+    ) -> Result<()> {
+        let actor = session.map_or(Actor::Anonymous, |_| Actor::User(user.id));
+        let event = Event::about(user.id, EventKind::LoginFailed, actor, at).from(&client.origin());
         let event = Event {
-            ip: Some(client.ip.clone()),
-            detail: Some(Cow::Borrowed(CODE)),
+            session,
+            detail: Some(Cow::Borrowed(WRONG_CODE)),
             name: Some(user.username.as_str().to_owned()),
-            user_agent: Some(client.user_agent.clone()),
-            ..Event::about(user.id, EventKind::LoginFailed, Actor::Anonymous, at)
+            ..event
         };
-        self.record(Kind::Code { user: user.id }, event).await
+        self.record(Kind::Code { user: user.id, in_session: session.is_some() }, event).await
     }
 
     /// What an administrator may do was refused, because of `why`. It is recorded a moment later, and nothing waits for
@@ -371,8 +374,8 @@ fn log(event: &Event, more: Option<i64>) {
     let what = match (detail.as_deref(), more) {
         (None, None) => "login refused",
         (None, Some(_)) => "more logins refused",
-        (Some(CODE), None) => "code refused",
-        (Some(CODE), Some(_)) => "more codes refused",
+        (Some(WRONG_CODE), None) => "code refused",
+        (Some(WRONG_CODE), Some(_)) => "more codes refused",
         (Some(_), None) => "password refused",
         (Some(_), Some(_)) => "more changes of a password refused",
     };

@@ -10,7 +10,7 @@ use super::sessions::principal_reason;
 use super::throttle::Try;
 use super::{Error, Result, Service};
 use crate::domain::clock::Timestamp;
-use crate::domain::id::{EnrolmentId, UserId};
+use crate::domain::id::{EnrolmentId, SessionId, UserId};
 use crate::domain::password::Typed;
 use crate::domain::principal::Principal;
 use crate::domain::revocation::Why;
@@ -109,7 +109,8 @@ impl Service {
         let (user, entropy) = (principal.user_id(), &*self.parts.entropy);
         let known = self.own_password(principal, present.password, client, from).await?;
         let factor = self.parts.store.second_factor(user).await?;
-        let proven = self.proof(&known.user, factor.as_ref(), present.code.as_deref(), client, from).await?;
+        let session = Some(principal.session_id());
+        let proven = self.proof(&known.user, session, factor.as_ref(), present.code.as_deref(), client, from).await?;
         let secret = TotpSecret::random(entropy)?;
         let enrolment = EnrolmentId::random(entropy)?;
         let sealed = self.parts.factor_keys.seal(&secret, user, entropy)?;
@@ -145,7 +146,9 @@ impl Service {
             TypedCode::Authenticator(code) => secret.matching(code, now, None),
             TypedCode::Recovery(_) | TypedCode::Neither => None,
         };
-        let Some(step) = step else { return self.wrong_code(&known.user, client).await };
+        let Some(step) = step else {
+            return self.wrong_code(&known.user, Some(principal.session_id()), client).await;
+        };
         let proven = Proven { proof: None, tried: Some(tried) };
         let (codes, recovery) = self.new_recovery_codes(user)?;
         let NewToken { token, session, left, renewal } = self.new_token(principal).await?;
@@ -199,7 +202,8 @@ impl Service {
     ) -> Result<(Credentials, Proven<'_>)> {
         let known = self.own_password(principal, present.password, client, from).await?;
         let factor = self.parts.store.second_factor(principal.user_id()).await?.ok_or(Error::NotFound)?;
-        let proven = self.proof(&known.user, Some(&factor), present.code.as_deref(), client, from).await?;
+        let (session, code) = (Some(principal.session_id()), present.code.as_deref());
+        let proven = self.proof(&known.user, session, Some(&factor), code, client, from).await?;
         Ok((known, proven))
     }
 
@@ -215,14 +219,15 @@ impl Service {
         from: &TriedFrom,
     ) -> Result<Proven<'_>> {
         let factor = self.parts.store.second_factor(user.id).await?;
-        self.proof(user, factor.as_ref(), code, client, from).await
+        self.proof(user, None, factor.as_ref(), code, client, from).await
     }
 
-    /// Reads a code as proof of the factor in force. Whether it was used meanwhile is judged where it is used up. It counts as a
-    /// failed try until then.
+    /// Reads a code as proof of the factor in force, at a login or in the user's own `session`. Whether it was used meanwhile is
+    /// judged where it is used up. It counts as a failed try until then.
     async fn proof(
         &self,
         user: &User,
+        session: Option<SessionId>,
         factor: Option<&Factor>,
         code: Option<&str>,
         client: &Client,
@@ -238,18 +243,18 @@ impl Service {
                 let secret = self.parts.factor_keys.open(&factor.secret, user.id).ok_or_else(unreadable)?;
                 match secret.matching(code, self.parts.clock.now(), Some(factor.last_step)) {
                     Some(step) => Proof::Step(step),
-                    None => return self.wrong_code(user, client).await,
+                    None => return self.wrong_code(user, session, client).await,
                 }
             }
             TypedCode::Recovery(code) => Proof::Recovery(self.parts.factor_keys.recovery_hashes(&code, user.id)),
-            TypedCode::Neither => return self.wrong_code(user, client).await,
+            TypedCode::Neither => return self.wrong_code(user, session, client).await,
         };
         Ok(Proven { proof: Some(proof), tried: Some(tried) })
     }
 
-    /// Records that a code was wrong, and refuses it.
-    pub(super) async fn wrong_code<T>(&self, user: &User, client: &Client) -> Result<T> {
-        self.refusals.code(user, client, self.parts.clock.now()).await?;
+    /// Records that a code was wrong, at a login or in the user's own `session`, and refuses it.
+    pub(super) async fn wrong_code<T>(&self, user: &User, session: Option<SessionId>, client: &Client) -> Result<T> {
+        self.refusals.code(user, session, client, self.parts.clock.now()).await?;
         Err(Error::SecondFactorRequired { wrong: true })
     }
 
@@ -287,7 +292,9 @@ impl Service {
         let reason = principal_reason(principal, Why::SecondFactor, client);
         let changed = match self.parts.store.change_second_factor(change, reason).await {
             // What was tried has failed.
-            Ok(FactorChanged::Unproven) => return self.wrong_code(&known.user, client).await,
+            Ok(FactorChanged::Unproven) => {
+                return self.wrong_code(&known.user, Some(principal.session_id()), client).await;
+            }
             changed => changed,
         };
         proven.give_back().await;

@@ -16,7 +16,7 @@ use crate::domain::revocation::{Reason, Revocation};
 use crate::domain::second_factor::sealed::{KeyId, RecoveryHash, SealedSecret};
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
-use crate::domain::throttle::{Counter, ThrottleKey};
+use crate::domain::throttle::{Counter, Tally, ThrottleKey};
 use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Account, Credentials, User, UserEdit};
 
@@ -212,8 +212,11 @@ pub trait Store: Send + Sync + 'static {
     /// Takes a try back that was booked `at` a time and did not fail.
     async fn give_back(&self, counters: Vec<Counter>, at: Timestamp) -> Result<()>;
 
-    /// Deletes every counter about names and accounts.
-    async fn lift(&self, about: Vec<ThrottleKey>, event: Event) -> Result<()>;
+    /// The counter whose wait ends last, of those under these keys that have one.
+    async fn longest_wait(&self, keys: &[ThrottleKey], now: Timestamp) -> Result<Option<Tally>>;
+
+    /// Deletes every counter about names and accounts. Returns whether there was one.
+    async fn lift(&self, about: Vec<ThrottleKey>, event: Event) -> Result<bool>;
 
     /// When the counters will be forgotten that are more than the `most` which are forgotten last; the latest of them. Those
     /// of accounts and of codes are not counted: there are no more of either than accounts.

@@ -155,7 +155,7 @@ for (const [width, height] of [
     assert.ok(await isAnnounced());
     await type(page, /^code$/, paper.toLowerCase());
     await press(page, 'Enter');
-    isAt(page, `${service.url}/sessions`);
+    isAt(page, `${service.url}/sessions?recovery_code_used=1`);
 
     await page.goto(`${service.url}/second-factor`);
     await type(page, /^current_password$/, user.password);

@@ -1,5 +1,6 @@
 // The second step of signing in, where a second factor is set.
 import assert from 'node:assert/strict';
+import { authenticator } from './authenticator.js';
 import {
   FIREFOX,
   USER_AGENTS,
@@ -114,7 +115,11 @@ scenario('a recovery code signs in once, however it is written', async (open) =>
       assert.match(await error(person.page), /used before/);
     }
     await enter(person.page, write(recoveryCodes[index]));
-    isAt(person.page, `${service.url}/sessions`);
+    isAt(person.page, `${service.url}/sessions?recovery_code_used=1`);
+    const left = recoveryCodes.length - index - 1;
+    assert.match(await person.page.getByRole('status').innerText(), new RegExp(`${left} recovery codes are left`));
+    await loads(person.page, link(person.page, 'Get new recovery codes').click());
+    isAt(person.page, `${service.url}/second-factor`);
   }
 });
 
@@ -143,7 +148,7 @@ scenario('a person returns to where they came from', async (open) => {
   for (const [returnTo, end] of [
     [ours, service.url + ours],
     [theirs, theirs],
-    ['https://hostile.example/', `${service.url}/sessions`],
+    ['https://hostile.example/', `${service.url}/sessions?recovery_code_used=1`],
   ]) {
     await page.goto(loginPage(returnTo));
     await sendLogin(page, user);
@@ -204,6 +209,50 @@ scenario('two tabs ask for a code, and both end up signed in', async (open) => {
   assert.equal((await person.cookie(service.url)).value, value, 'there was nothing left to sign in');
 });
 
+scenario('a form that uses up a code is sent once, however often its button is pressed', { scripts: [true] }, async (open) => {
+  const { user, app, recoveryCodes } = await addUser();
+  const { page } = await open();
+  const pressTwice = async (name) => {
+    let posts = 0;
+    let answer;
+    const pressed = new Promise((resolve) => {
+      answer = resolve;
+    });
+    await page.route('**', async (route) => {
+      if (route.request().method() === 'POST') {
+        posts += 1;
+        await pressed;
+      }
+      await route.continue();
+    });
+    await button(page, name).scrollIntoViewIfNeeded();
+    const { x, y } = await button(page, name).boundingBox();
+    const press = async () => {
+      for (let times = 0; times < 2; times += 1) await page.mouse.click(x + 8, y + 8);
+      await until('it is sent', () => posts > 0);
+      answer();
+    };
+    await loads(page, press());
+    await page.unrouteAll();
+    assert.equal(posts, 1, name);
+  };
+  await takeFirstStep({ page }, user);
+  await field(page, 'code').fill(await app.code());
+  await pressTwice('Sign in');
+  isAt(page, `${service.url}/sessions`);
+
+  const ask = async () => {
+    await page.goto(`${service.url}/second-factor`);
+    await field(page, 'current_password').fill(user.password);
+    await field(page, 'code').fill(recoveryCodes.pop());
+  };
+  await ask();
+  await pressTwice('Use another authenticator');
+  await field(page, 'code').fill(await authenticator(await page.locator('.secret').innerText()).code());
+  await pressTwice('Switch on');
+  assert.equal(await page.locator('.codes li').count(), 10, 'the recovery codes are not lost');
+});
+
 scenario('a wrong code ends no session that the browser has', async (open) => {
   const { user, app } = await addUser();
   const other = service.addUser();
@@ -223,33 +272,28 @@ scenario('a wrong code ends no session that the browser has', async (open) => {
   assert.equal(await service.isLive(value), false, 'the new session takes its place');
 });
 
-scenario('a one-time password is changed after the second factor was shown', async (open) => {
+scenario('a one-time password is changed together with a code, and entered twice at most', async (open) => {
   const { user, app, recoveryCodes } = await addUser();
   const token = await service.logIn({ ...user, code: recoveryCodes[0] }, USER_AGENTS[FIREFOX]);
   const oneTime = { ...user, password: service.resetPassword(user) };
   assert.equal(await service.isLive(token), false);
   const person = await open();
   const { page } = person;
-  person.expect(/status of 40[13]/);
+  person.expect(/status of 401/);
   await page.goto(loginPage('/password'));
   await sendLogin(page, oneTime);
-  assert.equal(await error(page), 'Enter a code of your second factor.');
-  assert.equal(await field(page, 'new_password').count(), 0, 'the factor comes first');
+  assert.match(await error(page), /^This password works once\. Enter it again together with a code/);
 
-  const again = async (code, newPassword) => {
+  const again = async (code) => {
     await field(page, 'password').fill(oneTime.password);
+    await field(page, 'new_password').fill('a wholly new passphrase');
     await field(page, 'code').fill(code);
-    if (newPassword) await field(page, 'new_password').fill(newPassword);
     await pressButton(page, 'Sign in');
   };
   await again(app.wrongCode());
   assert.match(await error(page), /code is not right/);
-  assert.equal(await field(page, 'new_password').count(), 0);
-  const code = await app.code();
-  await again(code);
-  assert.match(await error(page), /This password works once/);
   assert.equal(await person.cookie(service.url), undefined);
-  await again(code, 'a wholly new passphrase');
+  await again(await app.code());
   isAt(page, `${service.url}/password`);
   assert.ok(await service.isLive((await person.cookie(service.url)).value));
 
@@ -272,6 +316,6 @@ scenario('too many wrong codes are refused for a while, and say for how long', a
   assert.equal(await person.cookie(service.url), undefined);
   await until('the wait is over', async () => {
     await enter(page, recoveryCodes[0]);
-    return page.url() === `${service.url}/sessions`;
+    return page.url() === `${service.url}/sessions?recovery_code_used=1`;
   });
 });

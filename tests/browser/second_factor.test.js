@@ -144,6 +144,35 @@ scenario('the secret can be scanned and typed, and password managers know the fi
   assert.deepEqual(await attributes('code', 'inputmode', 'autocomplete', 'autocapitalize'), [null, 'one-time-code', 'none']);
 });
 
+/** Gets as far as the recovery codes. */
+async function getCodes(person) {
+  const user = service.addUser();
+  await signIn(person, service, user);
+  await ask(person.page, SET_UP, user);
+  await enter(person.page, await authenticator(await secret(person.page)).code(), 'Switch on');
+}
+
+scenario('there is no button without the script that it needs', { scripts: [false] }, async (open) => {
+  const person = await open();
+  await getCodes(person);
+  assert.equal(await button(person.page, 'Copy').count(), 0);
+});
+
+scenario('recovery codes are copied by a button, which says whether that worked', { scripts: [true] }, async (open) => {
+  const person = await open({ permissions: ['clipboard-read', 'clipboard-write'] });
+  const { page } = person;
+  await getCodes(person);
+  await button(page, 'Copy').click();
+  await page.getByText('Copied.', { exact: true }).waitFor();
+  const copied = await page.evaluate(() => navigator.clipboard.readText());
+  assert.deepEqual(copied.trimEnd().split('\n'), await recoveryCodes(page));
+  await page.evaluate(() => {
+    navigator.clipboard.writeText = () => Promise.reject(new Error('not allowed'));
+  });
+  await button(page, 'Copy').click();
+  await page.getByText('This browser does not copy them.').waitFor();
+});
+
 scenario('recovery codes are printed dark on light, and a secret is not printed', { scripts: [true] }, async (open) => {
   const user = service.addUser();
   const person = await open({ colorScheme: 'dark' });
@@ -215,7 +244,7 @@ scenario('the last start is the one that counts, and the second factor in force 
   await enter(third.page, paper[0], 'Sign in');
   await isRefused(third.page, /code is not right/);
   await enter(third.page, fresh, 'Sign in');
-  isAt(third.page, `${service.url}/sessions`);
+  isAt(third.page, `${service.url}/sessions?recovery_code_used=1`);
 });
 
 scenario('new recovery codes take the place of the old ones, and no session ends', async (open) => {
@@ -240,7 +269,7 @@ scenario('new recovery codes take the place of the old ones, and no session ends
   await signInWith(other, user, paper[1]);
   await isRefused(other.page, /code is not right/);
   await enter(other.page, codes[1], 'Sign in');
-  isAt(other.page, `${service.url}/sessions`);
+  isAt(other.page, `${service.url}/sessions?recovery_code_used=1`);
   assert.ok(await service.isLive(token));
 });
 

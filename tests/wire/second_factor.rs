@@ -9,6 +9,7 @@ use crate::harness::authenticator::{Authenticator, STEP, code};
 use crate::harness::fleet::home_at;
 use crate::harness::process::{Home, Process};
 use crate::harness::{ALICE, BOB, BOB_EMAIL, PASSWORD, Reply, Server, StoreKind, TestRequest, get, post};
+use crate::wire::outage::send_all;
 
 /// A form as it is sent from the page that it stands on.
 fn form(path: &str, pairs: &[(&str, &str)]) -> TestRequest {
@@ -135,10 +136,40 @@ async fn a_login_in_two_steps_resets_what_went_wrong_before_it(store: StoreKind)
         assert_ne!(server.database.number(counters).await, 0, "a right password alone resets nothing");
         let cookies = format!("_me_sess_code={pending}; {known}");
         let done = server.send(form("/login/code", &[("code", code)]).header("Cookie", &cookies)).await;
-        assert_eq!(to(&done), (303, Some("/sessions")));
+        assert_eq!(to(&done), (303, Some("/sessions?recovery_code_used=1")));
         assert_eq!(server.database.number(counters).await, 0, "{known}");
         known = format!("_me_sess_known={}", done.known_browser().expect("a cookie"));
     }
+    server.stop().await;
+}
+
+#[on_both_stores]
+async fn one_who_signs_in_with_a_recovery_code_is_told_how_many_are_left(store: StoreKind) {
+    const TOLD: &str = "/sessions?recovery_code_used=1";
+    let server = Server::start(store).await;
+    let (authenticator, _) = set_up(&server).await;
+    let signed_in = async |code: &str, return_to: &str| {
+        let pending = waiting(&server.send(sign_in("")).await);
+        let code = form("/login/code", &[("code", code), ("return_to", return_to)]);
+        server.send(code.header("Cookie", &format!("_me_sess_code={pending}"))).await
+    };
+    let [first, second, third, ..] = &authenticator.recovery[..] else { panic!("too few") };
+    for (code, return_to, wanted) in
+        [(first, "", TOLD), (second, "/sessions", TOLD), (third, "/sessions?ask=all", "/sessions?ask=all")]
+    {
+        assert_eq!(to(&signed_in(code, return_to).await), (303, Some(wanted)), "{return_to}");
+    }
+    let done = signed_in(&authenticator.code(server.now()), "").await;
+    assert_eq!(to(&done), (303, Some("/sessions")), "no recovery code was used");
+    let cookie = done.cookie().expect("a session");
+    let page = server.send(get(TOLD).cookie(&cookie)).await.text();
+    let notice = between(&page, "<p class=\"notice\" role=\"status\">", "</p>");
+    assert!(notice.starts_with("You signed in with a recovery code"), "{notice}");
+    assert!(notice.contains("7 recovery codes are left. <a href=\"/second-factor\">"), "{notice}");
+    assert!(!server.send(get("/sessions").cookie(&cookie)).await.text().contains("class=\"notice\""));
+    let alice = server.log_in(ALICE).await.token;
+    let page = server.send(get(TOLD).cookie(&alice)).await.text();
+    assert!(!page.contains("class=\"notice\""), "one without a second factor has none left: {page}");
     server.stop().await;
 }
 
@@ -210,6 +241,58 @@ async fn of_codes_sent_at_once_to_two_replicas_one_completes_the_login_that_wait
 }
 
 #[on_both_stores]
+async fn a_one_time_password_is_changed_with_a_code_in_one_form(store: StoreKind) {
+    let server = Server::start(store).await;
+    let (authenticator, _) = set_up(&server).await;
+    let alice = server.log_in(ALICE).await;
+    let bob = server.database.rows("SELECT id FROM users WHERE username = 'bob'").await.remove(0).remove(0);
+    let path = format!("/admin/users/{}/password", bob.expect("an id"));
+    let page = server.send(form(&path, &[]).cookie(&alice.token)).await.text();
+    let one_time = between(&page, "<p class=\"secret\"><code>", "</code>").to_owned();
+    let login =
+        |more: &[(&str, &str)]| form("/login", &[&[("username", BOB), ("password", one_time.as_str())], more].concat());
+    let asked = server.send(login(&[])).await;
+    let page = asked.text();
+    assert_eq!((asked.status, asked.all("set-cookie").len()), (401, 0), "{page}");
+    assert!(page.contains("Enter it again together with a code of your second factor"), "{page}");
+    let new = ("new_password", "another-horse-battery");
+    let refused = server.send(login(&[new, ("code", "no code")])).await;
+    assert_eq!((refused.status, refused.cookie()), (401, None));
+    for page in [page, refused.text()] {
+        assert!(page.contains("name=\"new_password\"") && page.contains("name=\"code\""), "{page}");
+    }
+    server.forget_failures().await;
+    let code = authenticator.code(server.now());
+    assert!(server.send(login(&[new, ("code", &code)])).await.cookie().is_some());
+    server.stop().await;
+}
+
+#[on_both_stores]
+async fn too_many_passwords_at_once_leave_a_person_the_form_for_the_code(store: StoreKind) {
+    let server = Server::with(store, "password_workers = 1\npassword_queue = 1").await;
+    set_up(&server).await;
+    let pending = waiting(&server.send(sign_in("")).await);
+    let mut refused = Vec::new();
+    while refused.is_empty() {
+        // One password is hashed and one waits, so that there is no place while the codes come.
+        let asks = std::array::from_fn::<_, 24, _>(|number| {
+            let login = form("/login", &[("username", ALICE), ("password", PASSWORD)]);
+            if number % 2 == 0 { login } else { with_code(&pending, "no code") }
+        });
+        let replies = send_all(&server, asks).await.into_iter().skip(1).step_by(2);
+        refused = replies.filter(|reply| reply.status == 503).collect();
+        server.forget_failures().await;
+    }
+    for reply in refused {
+        assert!(reply.header("retry-after").is_some(), "{reply:?}");
+        let page = reply.text();
+        assert!(page.contains("Too many people are signing in") && page.contains("name=\"code\""), "{page}");
+        assert!(reply.all("set-cookie").is_empty(), "the login goes on waiting");
+    }
+    server.stop().await;
+}
+
+#[on_both_stores]
 async fn the_pages_refuse_what_the_service_refuses_in_words(store: StoreKind) {
     let server = Server::start(store).await;
     let alice = server.log_in(ALICE).await.token;
@@ -220,7 +303,8 @@ async fn the_pages_refuse_what_the_service_refuses_in_words(store: StoreKind) {
         (&[("act", "start")], 401, "current password is not right"),
         (&[("act", "confirm"), ("enrolment", "x"), ("code", "123456")], 409, "Start again"),
         (&[("act", "odd")], 422, ""),
-        (&[("act", "remove"), ("current_password", PASSWORD), ("code", "123456")], 404, ""),
+        (&[("act", "remove"), ("current_password", PASSWORD), ("code", "123456")], 404, "Set up a second factor"),
+        (&[("act", "codes"), ("current_password", PASSWORD), ("code", "1")], 404, "was switched off in the meantime"),
     ] {
         let refused = server.send(ask(pairs).header("Accept", "text/html")).await;
         assert_eq!(refused.status, status, "{pairs:?}: {}", refused.text());
@@ -228,6 +312,35 @@ async fn the_pages_refuse_what_the_service_refuses_in_words(store: StoreKind) {
     }
     let german = server.send(get("/second-factor").cookie(&alice).header("Accept-Language", "de")).await.text();
     assert!(german.contains("Zweiter Faktor") && german.contains("Zweiten Faktor einrichten"), "{german}");
+    server.stop().await;
+}
+
+#[on_both_stores]
+async fn a_wrong_code_is_on_record_with_who_entered_it(store: StoreKind) {
+    let server = Server::start(store).await;
+    let (_, mine) = set_up(&server).await;
+    let remove = [("act", "remove"), ("current_password", PASSWORD), ("code", "no code")];
+    assert_eq!(server.send(form("/second-factor", &remove).cookie(&mine)).await.status, 401);
+    server.forget_failures().await;
+    let body = serde_json::json!({"current_password": PASSWORD, "code": "no code"});
+    let renewal = post("/api/v1/auth/second-factor/recovery-codes").bearer(&mine).json(&body);
+    assert_eq!(server.send(renewal).await.status, 401);
+    server.forget_failures().await;
+    let pending = waiting(&server.send(sign_in("")).await);
+    assert_eq!(server.send(with_code(&pending, "no code")).await.status, 401);
+
+    let bob = server.database.rows("SELECT id FROM users WHERE username = 'bob'").await.remove(0);
+    let session = server.database.rows("SELECT session_id FROM events WHERE kind = 'login_ok'").await.remove(0);
+    let events = "SELECT actor, user_id, session_id, request_id, ip, detail FROM events WHERE kind = 'login_failed'
+         ORDER BY number";
+    let events = server.database.rows(events).await;
+    assert_eq!(events.len(), 4, "{events:?}");
+    for (number, event) in events.iter().enumerate() {
+        let [actor, user, in_session, request, ip, detail] = &event[..] else { panic!("{event:?}") };
+        let (by, at) = if number < 3 { (&bob[0], &session[0]) } else { (&Some(String::from("anonymous")), &None) };
+        assert_eq!((actor, user, in_session), (by, &bob[0], at), "{number}");
+        assert!(request.is_some() && ip.is_some() && detail.as_deref() == Some("code"), "{event:?}");
+    }
     server.stop().await;
 }
 

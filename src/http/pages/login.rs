@@ -156,14 +156,14 @@ pub async fn sign_in(
             let code = see_other(&with_return_to("/login/code", &return_to));
             return Ok(with_cookies(code, vec![app.cookie.set_waiting(Some(&token))]));
         }
-        // The password has to be changed at this login, so the code is asked for beside it.
-        Err(Error::SecondFactorRequired { wrong }) => {
-            let words = if wrong { reader.t.wrong_code } else { reader.t.code_required };
-            return Ok(again_with(
-                StatusCode::UNAUTHORIZED,
-                words.into(),
-                Beside { new_password: changing, code: true },
-            ));
+        Err(Error::SecondFactorRequired { wrong: true }) => {
+            let beside = Beside { new_password: changing, code: true };
+            return Ok(again_with(StatusCode::UNAUTHORIZED, reader.t.wrong_code.into(), beside));
+        }
+        // The password has to be changed at this login: what is needed for that is asked for at once.
+        Err(Error::SecondFactorRequired { wrong: false }) => {
+            let beside = Beside { new_password: true, code: true };
+            return Ok(again_with(StatusCode::UNAUTHORIZED, reader.t.one_time_with_code.into(), beside));
         }
         Err(Error::BadCredentials) => return Ok(again(StatusCode::UNAUTHORIZED, reader.t.no_match.into(), changing)),
         Err(Error::PasswordChangeRequired) => {
@@ -186,11 +186,14 @@ pub(super) fn go_on(
     reader: &Reader,
     app: &App,
 ) -> Response {
-    let LoggedIn { token, session, browser, .. } = logged_in;
+    let LoggedIn { token, session, by_recovery_code, browser, .. } = logged_in;
     let until = session.expiry.absolute.since(session.created_at);
     lines.extend(cookies.set_at_login(token, session.remembered.then_some(until), browser, app));
     let onward = match ReturnTo::read(return_to, &reader.headers, app) {
-        to @ (ReturnTo::Sessions | ReturnTo::Ours(_)) => see_other(to.location()),
+        to @ (ReturnTo::Sessions | ReturnTo::Ours(_)) => {
+            let is_told = *by_recovery_code && to.location() == ReturnTo::Sessions.location();
+            see_other(if is_told { "/sessions?recovery_code_used=1" } else { to.location() })
+        }
         ReturnTo::Listed(url) => page(StatusCode::OK, &Onward { t: reader.t, brand: &app.brand, url: &url }),
     };
     with_cookies(onward, lines)

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use super::dialect::Pages;
 use super::form_refusal::FormRefusal;
 use super::login::{go_on, with_return_to};
-use super::render::{Reader, page, see_other};
+use super::render::{Reader, page_with_script, see_other};
 use super::texts::Texts;
 use crate::http::brand::Brand;
 use crate::http::refusal::{Answer, with_cookies};
@@ -46,7 +46,7 @@ pub async fn form(State(app): State<App>, reader: Reader, headers: HeaderMap, ur
     if !app.service.waits_for_code(&app.cookie.waiting(&headers)).await? {
         return Ok(see_other(&with_return_to("/login", &return_to)));
     }
-    Ok(page(StatusCode::OK, &Form::new(&reader, &app, None, &return_to)))
+    Ok(page_with_script(StatusCode::OK, &Form::new(&reader, &app, None, &return_to)))
 }
 
 /// `POST /login/code`.
@@ -62,12 +62,13 @@ pub async fn sign_in(
     let mut fields = body.form()?;
     let code = fields.optional_text("code")?.unwrap_or_default();
     let return_to = said(fields.optional_text("return_to")?);
-    let again = |status, error: Cow<'static, str>| page(status, &Form::new(&reader, &app, Some(error), &return_to));
+    let again =
+        |status, error: Cow<'static, str>| page_with_script(status, &Form::new(&reader, &app, Some(error), &return_to));
     let waiting = app.cookie.waiting(&headers);
     let login = LoginCode { waiting, code, replaces: cookies.tokens(), client, from };
     match app.service.complete_login(login).await {
         Ok(logged_in) => Ok(go_on(&logged_in, &return_to, &cookies, vec![app.cookie.set_waiting(None)], &reader, &app)),
-        Err(error @ (Error::SecondFactorRequired { .. } | Error::Throttled(_))) => {
+        Err(error @ (Error::SecondFactorRequired { .. } | Error::Throttled(_) | Error::Overloaded)) => {
             let FormRefusal { status, words, retry } = FormRefusal::new(error, reader.t)?;
             Ok(retry.on(again(status, words)))
         }

@@ -11,7 +11,7 @@ use http::StatusCode;
 use super::dialect::Pages;
 use super::form_refusal::FormRefusal;
 use super::qr::{self, Drawing};
-use super::render::{Reader, page, see_other};
+use super::render::{Reader, page_with_script, see_other};
 use super::signed_in::SignedIn;
 use super::texts::Texts;
 use crate::domain::principal::Principal;
@@ -86,7 +86,7 @@ async fn overview(
     };
     let in_force = app.service.second_factor(caller).await?.map(shown);
     let username = caller.identity.username();
-    Ok(page(status, &Overview { t, brand: &app.brand, error, username, in_force }))
+    Ok(page_with_script(status, &Overview { t, brand: &app.brand, error, username, in_force }))
 }
 
 /// `POST /second-factor`: what its button says.
@@ -139,7 +139,7 @@ impl Asked<'_> {
             enrolment: started.enrolment.as_str(),
             secret: Some((qr::draw(started.uri.reveal()), letters.join(" "))),
         };
-        Ok(page(StatusCode::OK, &set_up))
+        Ok(page_with_script(StatusCode::OK, &set_up))
     }
 
     async fn confirm(self, enrolment: &str, code: &str) -> Answer<Pages> {
@@ -154,7 +154,7 @@ impl Asked<'_> {
             Err(Error::SecondFactorRequired { .. }) => {
                 let brand = &self.app.brand;
                 let set_up = SetUp { t, brand, error: Some(t.wrong_first_code.into()), enrolment, secret: None };
-                Ok(page(StatusCode::UNAUTHORIZED, &set_up))
+                Ok(page_with_script(StatusCode::UNAUTHORIZED, &set_up))
             }
             Err(error) => self.refused(error).await,
         }
@@ -179,12 +179,17 @@ impl Asked<'_> {
 
     fn codes(&self, notice: Option<String>, codes: &[SecretText]) -> Response {
         let codes = codes.iter().map(SecretText::reveal).collect();
-        page(StatusCode::OK, &RecoveryCodes { t: self.reader.t, brand: &self.app.brand, notice, codes })
+        page_with_script(StatusCode::OK, &RecoveryCodes { t: self.reader.t, brand: &self.app.brand, notice, codes })
     }
 
     /// Says what is wrong beside the fields.
     async fn refused(&self, error: Error) -> Answer<Pages> {
+        let overview = |status, words| overview(self.app, self.reader, self.caller, status, Some(words));
+        if matches!(error, Error::NotFound) {
+            // It was switched off in another tab.
+            return overview(StatusCode::NOT_FOUND, self.reader.t.second_factor_is_off.into()).await;
+        }
         let FormRefusal { status, words, retry } = FormRefusal::new(error, self.reader.t)?;
-        overview(self.app, self.reader, self.caller, status, Some(words)).await.map(|page| retry.on(page))
+        overview(status, words).await.map(|page| retry.on(page))
     }
 }

@@ -31,6 +31,8 @@ struct List<'l> {
     username: &'l str,
     admin: bool,
     notice: Option<String>,
+    /// Whether the notice is about recovery codes.
+    about_codes: bool,
     cards: Vec<Card<'l>>,
 }
 
@@ -57,10 +59,17 @@ pub async fn list(State(app): State<App>, reader: Reader, SignedIn(caller): Sign
     let changed = changed.or(removed);
     let ended = ended.map(|count: usize| t.sessions_ended(u64::try_from(count).unwrap_or(u64::MAX)));
     let notice = ended.map(|ended| changed.map_or_else(|| ended.clone(), |changed| format!("{changed} {ended}")));
+    let codes = match query.optional_text("recovery_code_used")? {
+        Some(_) => app.service.second_factor(&caller).await?.map(|factor| factor.recovery_codes),
+        None => None,
+    };
+    let left = |codes| t.recovery_codes_left(u64::try_from(codes).unwrap_or_default());
+    let used = codes.map(|codes| format!("{} {}", t.recovery_code_used, left(codes)));
+    let (about_codes, notice) = (used.is_some(), used.or(notice));
     let mut sessions = app.service.sessions(&caller).await?;
     let cards = cards(&mut sessions, caller.session_id(), app.service.now(), t);
     let (username, admin) = (caller.identity.username(), caller.identity.admin());
-    Ok(page(StatusCode::OK, &List { t, brand: &app.brand, username, admin, notice, cards }))
+    Ok(page(StatusCode::OK, &List { t, brand: &app.brand, username, admin, notice, about_codes, cards }))
 }
 
 /// The sessions that a button is about.

@@ -105,7 +105,7 @@ fn refused_changes_from_many_addresses_are_one_kind_for_each_user() {
     let mut windows = Windows::default();
     let user = UserId::random(&SystemEntropy).expect("entropy");
     let (_, event) = login("own", BEGIN);
-    for kind in [Kind::PasswordChange { user }, Kind::Code { user }] {
+    for kind in [Kind::PasswordChange { user }, Kind::Code { user, in_session: false }] {
         let from = |address: usize| Event { user: Some(user), ip: Some(address.to_string()), ..event.clone() };
         let recorded = (0..2 * KINDS).filter(|address| windows.count(kind.clone(), &from(*address))).count();
         assert_eq!(recorded, 10);

@@ -72,7 +72,7 @@ use crate::domain::revocation::Reason;
 use crate::domain::second_factor::sealed::{KeyId, RecoveryHash, SealedSecret};
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
-use crate::domain::throttle::{Counter, ThrottleKey};
+use crate::domain::throttle::{Counter, Tally, ThrottleKey};
 use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Account, Credentials, User, UserEdit};
 
@@ -345,7 +345,11 @@ impl Store for Postgres {
         throttles::give_back(&self.writers, &counters, at).await
     }
 
-    async fn lift(&self, about: Vec<ThrottleKey>, event: Event) -> Result<()> {
+    async fn longest_wait(&self, keys: &[ThrottleKey], now: Timestamp) -> Result<Option<Tally>> {
+        throttles::longest_wait(&self.readers, keys, now).await
+    }
+
+    async fn lift(&self, about: Vec<ThrottleKey>, event: Event) -> Result<bool> {
         commit(&self.writers, &self.time, Lift { about, event }).await
     }
 

@@ -14,7 +14,7 @@ use super::connection::Connection;
 use super::pool::Pool;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
-use crate::domain::throttle::{Counted, Counter, MEMORY, STOP, ThrottleKey};
+use crate::domain::throttle::{Counted, Counter, MEMORY, STOP, Tally, ThrottleKey};
 
 /// The wait in milliseconds after each number of failures up to the stop, if there is one, of one kind of counter after the other
 /// in the order of their numbers: the statement looks up what `domain` has decided.
@@ -120,6 +120,15 @@ pub(super) async fn waiting(pool: &Pool, counters: &[Counter], now: Timestamp) -
     Ok(until.and_then(|(until,)| until))
 }
 
+/// The counter whose wait ends last, of those under these keys that have one.
+pub(super) async fn longest_wait(pool: &Pool, keys: &[ThrottleKey], now: Timestamp) -> Result<Option<Tally>> {
+    let longest = query_as(
+        "SELECT failures, until, forget_at FROM throttles WHERE key = ANY ($1) AND until > $2 ORDER BY until DESC LIMIT 1",
+    );
+    let longest: Option<(i64, Timestamp, Timestamp)> = pool.row(longest.bind(keys.to_vec()).bind(now)).await?;
+    Ok(longest.map(|(failures, until, forget_at)| Tally { failures, until, forget_at }))
+}
+
 /// Takes a try back that was booked at a time and did not fail.
 pub(super) async fn give_back(pool: &Pool, counters: &[Counter], at: Timestamp) -> Result<()> {
     pool.execute(taking_back(keys(counters), at)).await.map(drop)
@@ -150,26 +159,26 @@ pub(super) struct Lift {
 }
 
 impl Operation for Lift {
-    type Outcome = ();
+    type Outcome = bool;
 
-    async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<()>> {
-        lift(change, &self.about).await?;
+    async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<bool>> {
+        let lifted = lift(change, &self.about).await?;
         change.event(Event { at: change.now(), ..self.event.clone() });
-        Ok(Box::new(|_| ()))
+        Ok(Box::new(move |_| lifted))
     }
 }
 
-/// The same as part of a change.
-pub(super) async fn lift(change: &mut Change<'_>, about: &[ThrottleKey]) -> Result<()> {
+/// The same as part of a change. Returns whether there was one.
+pub(super) async fn lift(change: &mut Change<'_>, about: &[ThrottleKey]) -> Result<bool> {
     if about.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let lift = query(
         "WITH locked AS MATERIALIZED (
              SELECT key FROM throttles WHERE about = ANY ($1) ORDER BY counted, key FOR UPDATE)
          DELETE FROM throttles AS t USING locked AS l WHERE t.key = l.key",
     );
-    change.connection().execute(lift.bind(about.to_vec())).await.map(drop)
+    Ok(change.connection().execute(lift.bind(about.to_vec())).await? > 0)
 }
 
 /// Deletes counters that are not needed any more. Every replica purges, and skips what another one is deleting.

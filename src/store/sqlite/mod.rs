@@ -47,7 +47,7 @@ use self::lock::{Note, ServeLock};
 use self::operations::accounts::{AddUser, ChangePassword, DeleteUser, EditUser};
 use self::operations::second_factors::{AddPendingLogin, ChangeSecondFactor};
 use self::operations::sessions::{Purge, PurgeEvents, Revoke, RevokeSelected, Touch};
-use self::operations::throttles::{Book, GiveBack, Lift, PurgeThrottles};
+use self::operations::throttles::{Book, GiveBack, Lift, PurgeThrottles, TallyRow};
 use self::operations::{Beat, KeepSecret, MarkInUse};
 pub(super) use self::paths::is_missing;
 use self::paths::{LOCK, beside, unreachable_file};
@@ -70,7 +70,7 @@ use crate::domain::revocation::Reason;
 use crate::domain::second_factor::sealed::{KeyId, RecoveryHash, SealedSecret};
 use crate::domain::session::Seen;
 use crate::domain::text::LoginName;
-use crate::domain::throttle::{Counter, ThrottleKey};
+use crate::domain::throttle::{Counter, Tally, ThrottleKey};
 use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Account, Credentials, User, UserEdit};
 
@@ -358,7 +358,18 @@ impl Store for Sqlite {
         self.writer.commit(GiveBack { counters, at }).await
     }
 
-    async fn lift(&self, about: Vec<ThrottleKey>, event: Event) -> Result<()> {
+    async fn longest_wait(&self, keys: &[ThrottleKey], now: Timestamp) -> Result<Option<Tally>> {
+        let mut longest: Option<Tally> = None;
+        for key in keys {
+            let waiting =
+                sqlx::query_as("SELECT failures, until, forget_at FROM throttles WHERE key = ?1 AND until > ?2");
+            let found: Option<TallyRow> = self.readers.one(waiting.bind(*key).bind(now)).await?;
+            longest = longest.into_iter().chain(found.map(Tally::from)).max_by_key(|tally| tally.until);
+        }
+        Ok(longest)
+    }
+
+    async fn lift(&self, about: Vec<ThrottleKey>, event: Event) -> Result<bool> {
         self.writer.commit(Lift { about, event }).await
     }
 

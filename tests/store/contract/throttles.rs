@@ -223,9 +223,11 @@ async fn lifting_leaves_nothing_about_a_user_and_is_audited(store: StoreKind) {
         };
         let about: Vec<ThrottleKey> = counters("ann", Some(ann), 1)[1..].iter().map(|counter| counter.key).collect();
         lift(fresh).await;
-        fresh.store.lift(about.clone(), event()).await.expect("a store");
+        assert!(fresh.store.lift(about.clone(), event()).await.expect("a store"));
         assert_eq!(fresh.counted().await, [(0, 1), (2, 1)], "another name's");
         assert_eq!(fresh.audit().await.get("user_unlocked"), Some(&1));
+        assert!(!fresh.store.lift(about.clone(), event()).await.expect("a store"), "there is none any more");
+        assert_eq!(fresh.audit().await.get("user_unlocked"), Some(&2));
         lift(fresh).await;
         let change = PasswordChange {
             user: ann,

@@ -102,8 +102,8 @@ impl Act {
     /// Whether it takes something away that does not come back by itself.
     pub const fn takes(self) -> bool {
         match self {
-            Self::Disable | Self::Delete => true,
-            Self::Reset | Self::SignOut | Self::Enable | Self::Unlock | Self::ResetFactor => false,
+            Self::Disable | Self::ResetFactor | Self::Delete => true,
+            Self::Reset | Self::SignOut | Self::Enable | Self::Unlock => false,
         }
     }
 }
@@ -245,8 +245,8 @@ async fn done(
             Ok(back(&[("done", "factor_reset"), ("ended", &ended)]))
         }
         Act::Unlock => {
-            powers.unlock(id).await?;
-            Ok(back(&[("done", "unlocked")]))
+            let lifted = powers.unlock(id).await?;
+            Ok(back(&[("done", if lifted { "unlocked" } else { "nothing_locked" })]))
         }
         Act::Delete => {
             let ended = powers.delete(id).await?;

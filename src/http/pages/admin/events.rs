@@ -7,7 +7,7 @@ use http::{StatusCode, Uri};
 use super::administrator::Administrator;
 use super::lists::{self, NoTime, Ways, address, local, text, time};
 use crate::domain::clock::Timestamp;
-use crate::domain::event::EventKind;
+use crate::domain::event::{EventKind, WRONG_CODE, WRONG_PASSWORD};
 use crate::domain::id::UserId;
 use crate::domain::text::visible;
 use crate::http::brand::Brand;
@@ -85,13 +85,22 @@ impl Row {
             at: Time::new(event.at, now, t),
             what: known.map_or_else(|| visible(&event.kind), |kind| (t.admin.event)(kind).to_owned()),
             times: (event.count > 1).then(|| t.admin.times.replace("{}", &event.count.to_string())),
-            detail: event.detail.as_deref().map(visible),
+            detail: event.detail.as_deref().map(|detail| said(known, detail, t)),
             user: Person::new(event.user_id.as_deref(), event.name.as_deref()),
             by,
             ip: event.ip.as_deref().map_or_else(|| String::from("–"), visible),
             user_agent: event.user_agent.as_deref().map(visible),
             request_id: event.request_id.as_deref().map(visible),
         }
+    }
+}
+
+/// A detail, in words where it is a word of ours and not what somebody chose.
+fn said(kind: Option<EventKind>, detail: &str, t: &Texts) -> String {
+    match (kind, detail) {
+        (Some(EventKind::LoginFailed), WRONG_PASSWORD) => t.admin.wrong_password.to_owned(),
+        (Some(EventKind::LoginFailed), WRONG_CODE) => t.admin.wrong_code.to_owned(),
+        (Some(_) | None, detail) => visible(detail),
     }
 }
 

@@ -49,6 +49,8 @@ struct Shown<'s> {
     disabled: Option<Time>,
     created: Time,
     last_login: Option<Time>,
+    /// Until when sign-ins wait, in words.
+    waits: Option<String>,
     acts: Vec<Act>,
     cards: Vec<Card<'s>>,
 }
@@ -148,6 +150,10 @@ async fn shown(
 ) -> Result<Response, Error> {
     let user = &account.user;
     let mut sessions = administrator.powers(app)?.sessions_of(user.id).await?;
+    let waits = administrator.powers(app)?.longest_wait(user).await?.map(|wait| {
+        let failures = u64::try_from(wait.failures).unwrap_or_default();
+        t.admin.waits.of(failures).replace("{until}", &t.date(wait.until))
+    });
     let (current, now) = (administrator.principal.session_id(), app.service.now());
     let Said { error, notice, unsaved } = said;
     let shown = Shown {
@@ -166,6 +172,7 @@ async fn shown(
         disabled: user.disabled_at.map(|at| Time::new(at, now, t)),
         created: Time::new(user.created_at, now, t),
         last_login: account.last_login_at.map(|at| Time::new(at, now, t)),
+        waits,
         acts: Act::fitting(account),
         cards: cards(&mut sessions, current, now, t),
     };

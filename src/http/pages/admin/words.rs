@@ -49,6 +49,7 @@ pub fn notice(query: &mut Fields, t: &Texts) -> Result<Option<String>, FieldErro
         Some("enabled") => Some(t.admin.was_enabled),
         Some("factor_reset") => Some(t.admin.was_factor_reset),
         Some("unlocked") => Some(t.admin.was_unlocked),
+        Some("nothing_locked") => Some(t.admin.nothing_locked),
         Some("deleted") => Some(t.admin.was_deleted),
         Some(_) | None => None,
     };

@@ -62,12 +62,13 @@ pub(crate) struct Lift {
 }
 
 impl Operation for Lift {
-    type Outcome = ();
+    type Outcome = bool;
 
-    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<()> {
-        lift(transaction, &self.about).await?;
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<bool> {
+        let lifted = lift(transaction, &self.about).await?;
         let at = transaction.now();
-        transaction.record(&[Event { at, ..self.event.clone() }]).await
+        transaction.record(&[Event { at, ..self.event.clone() }]).await?;
+        Ok(lifted)
     }
 }
 
@@ -97,13 +98,14 @@ impl Operation for PurgeThrottles {
     }
 }
 
-/// Deletes every counter about names and accounts, as part of a change.
-pub(super) async fn lift(transaction: &mut Transaction<'_>, about: &[ThrottleKey]) -> Result<()> {
+/// Deletes every counter about names and accounts, as part of a change. Returns whether there was one.
+pub(super) async fn lift(transaction: &mut Transaction<'_>, about: &[ThrottleKey]) -> Result<bool> {
+    let mut lifted = false;
     for about in about {
-        let lifted = sqlx::query("DELETE FROM throttles WHERE about = ?1").bind(about);
-        lifted.execute(transaction.connection()).await?;
+        let lift = sqlx::query("DELETE FROM throttles WHERE about = ?1").bind(about);
+        lifted |= lift.execute(transaction.connection()).await?.rows_affected() > 0;
     }
-    Ok(())
+    Ok(lifted)
 }
 
 /// Deletes counters, as part of a change.
@@ -115,17 +117,24 @@ pub(super) async fn reset(transaction: &mut Transaction<'_>, keys: &[ThrottleKey
     Ok(())
 }
 
+/// A counter as it is stored.
 #[derive(FromRow)]
-struct TallyRow {
+pub(crate) struct TallyRow {
     failures: i64,
     until: Timestamp,
     forget_at: Timestamp,
 }
 
+impl From<TallyRow> for Tally {
+    fn from(TallyRow { failures, until, forget_at }: TallyRow) -> Self {
+        Self { failures, until, forget_at }
+    }
+}
+
 async fn tally(transaction: &mut Transaction<'_>, key: ThrottleKey) -> Result<Option<Tally>> {
     let row = sqlx::query_as("SELECT failures, until, forget_at FROM throttles WHERE key = ?1").bind(key);
     let row: Option<TallyRow> = row.fetch_optional(transaction.connection()).await?;
-    Ok(row.map(|TallyRow { failures, until, forget_at }| Tally { failures, until, forget_at }))
+    Ok(row.map(Tally::from))
 }
 
 async fn keep(transaction: &mut Transaction<'_>, counter: &Counter, tally: Tally) -> Result<()> {

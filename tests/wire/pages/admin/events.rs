@@ -57,6 +57,33 @@ async fn the_audit_is_filtered_and_shown_page_by_page(store: StoreKind) {
 }
 
 #[on_both_stores]
+async fn what_was_wrong_is_said_in_the_language_of_the_reader(store: StoreKind) {
+    let server = Server::start(store).await;
+    let alice = server.log_in(ALICE).await;
+    let change = form("/password", &[("current_password", "wrong"), ("new_password", "another-horse-battery")]);
+    assert_eq!(server.send(change.cookie(&alice.token)).await.status, 401);
+    let code = add(&server, &alice, "code").await;
+    let renamed = form(&page_of(&code, ""), &[("username", "other"), ("name", "code")]).cookie(&alice.token);
+    assert_eq!(server.send(renamed).await.status, 303);
+    let (_, token) = server.set_up(&alice.token).await;
+    let remove = [("act", "remove"), ("current_password", PASSWORD), ("code", "no code")];
+    assert_eq!(server.send(form("/second-factor", &remove).cookie(&token)).await.status, 401);
+    let details = async |kind: &str, language: &str| {
+        let asked = get(&format!("{LIST}?kind={kind}")).cookie(&token).header("Accept-Language", language);
+        let page = server.send(asked).await.text();
+        let hints = page.split("<span class=\"hint\">").skip(1).filter_map(|rest| rest.split("</span>").next());
+        hints.filter(|hint| !hint.contains("<code>")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (language, wanted) in
+        [("en", ["Wrong code", "Wrong current password"]), ("de", ["Falscher Code", "Falsches bisheriges Passwort"])]
+    {
+        assert_eq!(details("login_failed", language).await, wanted);
+        assert_eq!(details("user_renamed", language).await, ["code"], "a name is shown as it was");
+    }
+    server.stop().await;
+}
+
+#[on_both_stores]
 async fn what_a_client_chose_is_text_in_which_everything_can_be_seen(store: StoreKind) {
     let server = Server::start(store).await;
     let alice = server.log_in(ALICE).await;

@@ -59,6 +59,20 @@ async fn a_user_is_made_changed_disabled_and_deleted(store: StoreKind) {
 }
 
 #[on_both_stores]
+async fn every_hint_in_the_form_for_a_new_user_is_linked_to_its_field(store: StoreKind) {
+    let server = Server::start(store).await;
+    let alice = server.log_in(ALICE).await;
+    let wrong = form(NEW, &[("username", "a b"), ("password", PASSWORD)]).cookie(&alice.token);
+    for page in [read(&server, &alice, NEW).await, server.send(wrong).await.text()] {
+        for hint in ["name-hint", "password-hint", "admin-hint"] {
+            let linked = page.contains(&format!("aria-describedby=\"{hint}"));
+            assert!(page.contains(&format!("id=\"{hint}\"")) && linked, "{hint}: {page}");
+        }
+    }
+    server.stop().await;
+}
+
+#[on_both_stores]
 async fn a_one_time_password_is_shown_once_and_has_to_be_changed(store: StoreKind) {
     let server = Server::start(store).await;
     let (alice, bob) = (server.log_in(ALICE).await, server.log_in(BOB).await);
@@ -221,6 +235,21 @@ async fn who_has_to_wait_can_be_let_in_at_once(store: StoreKind) {
     let done = server.send(form(&path, &[]).cookie(&alice.token)).await;
     assert_eq!(to(&done), (303, Some(&*format!("{}?done=unlocked", page_of(&bob.user, "")))));
     assert_eq!((login(PASSWORD).await, server.check(&bob.token).await), (303, 200));
+
+    let page = page_of(&bob.user, "");
+    let again = server.send(form(&path, &[]).cookie(&alice.token)).await;
+    assert_eq!(to(&again), (303, Some(&*format!("{page}?done=nothing_locked"))));
+    assert!(read(&server, &alice, &format!("{page}?done=nothing_locked")).await.contains("Nothing was locked."));
+    login("wrong horse battery staple").await;
+    assert!(!read(&server, &alice, &page).await.contains("Sign-ins wait"), "after one failure nothing waits");
+    let until = server.now().after(5 * MINUTE).millis();
+    for (counted, failures) in [(2, 30), (3, 100)] {
+        let waits = format!("UPDATE throttles SET failures = {failures}, until = {until} WHERE counted = {counted}");
+        server.database.execute(&waits).await;
+        let shown = read(&server, &alice, &page).await;
+        assert!(shown.contains(&format!(" UTC after {failures} failed tries.")), "{shown}");
+        server.database.execute(&format!("UPDATE throttles SET until = 0 WHERE counted = {counted}")).await;
+    }
     server.stop().await;
 }
 

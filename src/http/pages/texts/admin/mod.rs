@@ -81,6 +81,9 @@ pub struct AdminTexts {
     pub was_enabled: &'static str,
     pub was_factor_reset: &'static str,
     pub was_unlocked: &'static str,
+    pub nothing_locked: &'static str,
+    /// With `{until}` and `{}`, the number of failures.
+    pub waits: Counted,
     pub was_deleted: &'static str,
     pub ended_none: &'static str,
     pub device: &'static str,
@@ -107,6 +110,8 @@ pub struct AdminTexts {
     pub anonymous: &'static str,
     /// With `{}`, for events that are one line.
     pub times: &'static str,
+    pub wrong_password: &'static str,
+    pub wrong_code: &'static str,
     pub bad_network: &'static str,
     pub bad_time: &'static str,
     pub too_long: &'static str,
