@@ -42,6 +42,12 @@ impl FirstAdmin {
         let operator = core.service.operator();
         if !answered(async || operator.is_first_start().await).await? {
             Self::remind(core).await?;
+            if !answered(async || operator.has_administrator().await).await? {
+                tracing::warn!(
+                    "no administrator can log in: make one, with `sessiond user edit NAME --admin` or \
+                     `sessiond user add NAME --admin`"
+                );
+            }
             return Ok(None);
         }
         let username = config.first_admin.username.clone();
@@ -57,7 +63,7 @@ impl FirstAdmin {
                 (random, shown)
             }
         };
-        match operator.add_user(&username, None, None, true, password).await {
+        match operator.add_first_user(&username, password).await {
             Ok(user) => {
                 match &shown {
                     ShownPassword::Configured => {}
@@ -67,7 +73,8 @@ impl FirstAdmin {
                 }
                 Ok(Some(Self { username, password: shown }))
             }
-            // Of several servers that start at the same time on an empty database, one makes the first user.
+            // Of several servers that start at the same time on an empty database, one makes the first user, whatever the
+            // others would call theirs.
             Err(Error::Conflict(_)) => {
                 if let ShownPassword::InFile(path) = shown {
                     // The password in the file belongs to no user.

@@ -48,13 +48,13 @@ impl DatabaseUrl {
             return self.is_hidden();
         };
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-        // A name may be written with escapes.
-        let names_password = query.contains(['%', '#']) || query.to_ascii_lowercase().contains("password");
-        let place = match place.split_once('@') {
-            Some((user, place)) if !user.contains([':', '/', '#']) => place,
-            Some(_) | None => place,
+        // A name may be written with escapes, and a password may hold a question mark.
+        let names_password = query.contains(['%', '#', '@']) || query.to_ascii_lowercase().contains("password");
+        let in_place = match place.split_once('@') {
+            Some((user, hosts)) if !user.contains([':', '/', '#']) => hosts.contains(['@', '#']),
+            Some(_) | None => Self(format!("{scheme}://{place}")).is_hidden(),
         };
-        names_password || Self(format!("{scheme}://{place}")).is_hidden()
+        names_password || in_place
     }
 
     fn is_hidden(&self) -> bool {

@@ -47,6 +47,8 @@ pub enum EventKind {
     UserUnlocked,
     /// Users were made who come from elsewhere.
     UsersImported,
+    /// Users were given away with their hashes. The detail says where the secrets of second factors went along.
+    UsersExported,
     /// Setting up a second factor was begun.
     SecondFactorStarted,
     /// A second factor came into force.
@@ -83,6 +85,7 @@ impl EventKind {
         Self::PasswordReset,
         Self::UserUnlocked,
         Self::UsersImported,
+        Self::UsersExported,
         Self::SecondFactorStarted,
         Self::SecondFactorSet,
         Self::SecondFactorRemoved,
@@ -117,6 +120,7 @@ impl EventKind {
             Self::PasswordReset => "password_reset",
             Self::UserUnlocked => "user_unlocked",
             Self::UsersImported => "users_imported",
+            Self::UsersExported => "users_exported",
             Self::SecondFactorStarted => "second_factor_started",
             Self::SecondFactorSet => "second_factor_set",
             Self::SecondFactorRemoved => "second_factor_removed",

@@ -22,7 +22,7 @@ fn user(object: &mut Object) -> Result<Raw, BadLine> {
     let mut rest = || {
         // A model of one's own has another name, and these fields nonetheless.
         let hash = fields.text("password")?.ok_or("it is no user: it has no field `password`")?;
-        let active = fields.value("is_active").is_none_or(|active| active != false);
+        let active = fields.flag_or("is_active", true)?;
         let names = [fields.text("first_name")?, fields.text("last_name")?].map(Option::unwrap_or_default);
         Ok(Raw {
             email: fields.text("email")?,

@@ -29,8 +29,13 @@ impl Object {
 
     /// A member that is true or false; false where it is not there.
     pub(super) fn flag(&mut self, name: &str) -> Result<bool, String> {
+        self.flag_or(name, false)
+    }
+
+    /// A member that is true or false; `otherwise` where it is not there.
+    pub(super) fn flag_or(&mut self, name: &str, otherwise: bool) -> Result<bool, String> {
         match self.0.remove(name) {
-            None | Some(Value::Null) => Ok(false),
+            None | Some(Value::Null) => Ok(otherwise),
             Some(Value::Bool(flag)) => Ok(flag),
             Some(_) => Err(format!("its member `{name}` must be true or false")),
         }

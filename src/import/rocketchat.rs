@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::json::{Object, objects};
 use super::record::{BadLine, Raw, Read, past, time};
 use crate::domain::clock::Timestamp;
+use crate::domain::id::UserId;
 use crate::password::Scheme;
 
 /// Reads a file.
@@ -48,16 +49,22 @@ fn user(document: &mut Object) -> Result<(Raw, bool), BadLine> {
         let mut totp = services.object("totp")?;
         let by_email = services.object("email2fa")?.flag("enabled")?;
         let roles = document.list("roles")?;
-        let active = !matches!(document.value("active"), Some(Value::Bool(false)));
-        let emails = document.list("emails")?;
-        let address =
-            emails.into_iter().next().and_then(Object::of).and_then(|mut email| email.text("address").ok()?);
+        if !roles.iter().all(Value::is_string) {
+            return Err(String::from("its member `roles` must be a list of strings"));
+        }
+        let address = match document.list("emails")?.into_iter().next() {
+            None => None,
+            Some(first) => {
+                let mut first = Object::of(first).ok_or("its member `emails` must be a list of objects")?;
+                first.text("address")?
+            }
+        };
         let raw = Raw {
             email: address,
             name: document.text("name")?,
             admin: roles.iter().any(|role| role == "admin"),
-            disabled: !active,
-            id: document.text("_id").ok().flatten().and_then(|id| id.parse().ok()),
+            disabled: !document.flag_or("active", true)?,
+            id: id(document)?,
             created_at: document.value("createdAt").map(date).transpose()?,
             must_change_password: document.flag("requirePasswordChange")?,
             totp_secret: if totp.flag("enabled")? { Some(totp.text("secret")?.unwrap_or_default()) } else { None },
@@ -66,6 +73,18 @@ fn user(document: &mut Object) -> Result<(Raw, bool), BadLine> {
         Ok((raw, by_email))
     };
     rest().map_err(BadLine::of(&username))
+}
+
+/// The id, if it is one of ours; those of the database itself are none.
+fn id(document: &mut Object) -> Result<Option<UserId>, String> {
+    match document.value("_id") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(id)) => Ok(id.parse().ok()),
+        Some(of_mongodb) => {
+            let is_one = Object::of(of_mongodb).is_some_and(|mut id| id.text("$oid").is_ok_and(|id| id.is_some()));
+            if is_one { Ok(None) } else { Err(String::from("its member `_id` must be a string")) }
+        }
+    }
 }
 
 /// A date in extended JSON: as text, as milliseconds, or as milliseconds in text.

@@ -217,6 +217,30 @@ fn rocket_chats_documents_keep_their_ids_and_need_no_password() {
 }
 
 #[test]
+fn a_member_of_another_type_than_rocket_chats_refuses_the_line_by_name() {
+    for (member, named) in [
+        (r#""active":"false""#, "active"),
+        (r#""active":0"#, "active"),
+        (r#""roles":"admin""#, "roles"),
+        (r#""roles":[{"name":"admin"}]"#, "roles"),
+        (r#""emails":["a@x.org"]"#, "emails"),
+        (r#""emails":[{"address":5}]"#, "address"),
+        (r#""_id":5"#, "_id"),
+        (r#""name":5"#, "name"),
+        (r#""services":[]"#, "services"),
+        (r#""services":{"totp":{"enabled":"true"}}"#, "enabled"),
+        (r#""requirePasswordChange":"no""#, "requirePasswordChange"),
+    ] {
+        let read = of(Format::RocketChat, &format!(r#"{{"username":"ann",{member}}}"#));
+        assert!(read.records.is_empty(), "{member}");
+        let refused = refused(&read);
+        assert!(refused[0].starts_with(&format!("line 1: ann: its member `{named}` must be ")), "{refused:?}");
+    }
+    let of_mongodb = only(of(Format::RocketChat, r#"{"username":"ann","_id":{"$oid":"507f1f77bcf86cd799439011"}}"#));
+    assert!(of_mongodb.id.is_none() && !of_mongodb.disabled);
+}
+
+#[test]
 fn djangos_dumps_are_read_from_an_array_and_from_lines() {
     let user = |username: &str, more: &str| {
         format!(

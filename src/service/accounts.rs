@@ -104,6 +104,16 @@ impl Authority {
 
     /// Makes a user.
     pub(super) async fn add(&self, service: &Service, new: NewAccount) -> Result<(User, Option<OneTimePassword>)> {
+        self.add_if(service, new, false).await
+    }
+
+    /// Makes a user, or only the `first`: where there is one already, every name counts as taken.
+    pub(super) async fn add_if(
+        &self,
+        service: &Service,
+        new: NewAccount,
+        first: bool,
+    ) -> Result<(User, Option<OneTimePassword>)> {
         let NewAccount { username, email, name, admin, password } = new;
         let user = NewUser {
             username: Username::new(&username).map_err(invalid("username"))?,
@@ -117,11 +127,11 @@ impl Authority {
         let one_time = made_up.as_ref().map(|_| service.one_time());
         let id = UserId::random(&*service.parts.entropy)?;
         let lifts = service.limits.about_names(Some(&user.username), user.email.as_ref());
-        let addition = Addition { id, user, password: Initial { hash, one_time }, lifts };
+        let addition = Addition { id, user, password: Initial { hash, one_time }, lifts, first };
         match service.parts.store.add_user(addition, self.because(self.why_ended())).await? {
             Added::Yes(user) => Ok((user, made_up)),
             Added::NoSession(seq) => self.refused(service, seq).await,
-            Added::UsernameTaken => Err(Error::Conflict(Conflict::UsernameTaken)),
+            Added::UsernameTaken | Added::NotFirst => Err(Error::Conflict(Conflict::UsernameTaken)),
             Added::EmailTaken => Err(Error::Conflict(Conflict::EmailTaken)),
         }
     }

@@ -92,6 +92,29 @@ impl Operator<'_> {
         self.authority.add(self.service, new).await
     }
 
+    /// Makes the first user, an administrator.
+    ///
+    /// # Errors
+    /// As [`Self::add_user`]; [`Conflict`](super::Error::Conflict) where there is a user already.
+    pub async fn add_first_user(&self, username: &str, password: String) -> Result<User> {
+        let new = NewAccount {
+            username: username.to_owned(),
+            admin: true,
+            password: Some(password),
+            ..NewAccount::default()
+        };
+        let (user, _) = self.authority.add_if(self.service, new, true).await?;
+        Ok(user)
+    }
+
+    /// Whether there is an administrator who can log in, and not just until a password expires.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn has_administrator(&self) -> Result<bool> {
+        Ok(self.service.parts.store.has_administrator().await?)
+    }
+
     /// Whether there is no user yet.
     ///
     /// # Errors

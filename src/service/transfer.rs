@@ -1,8 +1,10 @@
 //! Taking over users from elsewhere, and giving users away.
 
+use std::borrow::Cow;
+
 use super::operator::Operator;
 use super::{Error, Result};
-use crate::domain::event::Actor;
+use crate::domain::event::{Actor, Event, EventKind};
 use crate::domain::id::UserId;
 use crate::domain::password::PasswordHash;
 use crate::domain::user::OneTime;
@@ -160,6 +162,13 @@ impl Operator<'_> {
         }
         if unreadable > 0 {
             return Err(TransferError::UnreadableSecondFactors(unreadable));
+        }
+        if let Ok(count @ 1..) = i64::try_from(users.len()) {
+            let parts = &self.service().parts;
+            let event =
+                Event::new(EventKind::UsersExported, Actor::CommandLine, parts.clock.now()).from(&self.origin());
+            let detail = second_factors.then_some(Cow::Borrowed("second_factors"));
+            parts.store.record(vec![Event { detail, count, ..event }]).await.map_err(Error::from)?;
         }
         let second_factors = users.iter().filter(|user| user.totp_secret.is_some()).count();
         Ok(Exported { lines, without_hash, second_factors })

@@ -92,6 +92,9 @@ pub trait Store: Send + Sync + 'static {
     /// Whether there is any user yet.
     async fn has_users(&self) -> Result<bool>;
 
+    /// Whether there is an administrator who can log in, and not just until a password expires.
+    async fn has_administrator(&self) -> Result<bool>;
+
     /// Every user, by username.
     async fn users(&self) -> Result<Vec<User>>;
 

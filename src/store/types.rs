@@ -161,6 +161,8 @@ pub struct Addition {
     pub password: Initial,
     /// What tries of their names have led to is lifted, which were somebody else's or nobody's until now.
     pub lifts: Vec<ThrottleKey>,
+    /// Whether they are made only where there is no user yet.
+    pub first: bool,
 }
 
 /// Whether a user was made.
@@ -172,6 +174,8 @@ pub enum Added {
     UsernameTaken,
     /// The e-mail address is taken.
     EmailTaken,
+    /// There is a user already.
+    NotFirst,
     /// They were not: the session that asked has ended meanwhile, or its user is no administrator any more, which is settled
     /// with this number.
     NoSession(Seq),

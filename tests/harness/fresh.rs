@@ -182,7 +182,7 @@ impl Fresh {
             admin: username == "Zoe",
         };
         let id = UserId::random(&SystemEntropy).expect("entropy");
-        let addition = Addition { id, user, password: initial("first"), lifts: Vec::new() };
+        let addition = Addition { id, user, password: initial("first"), lifts: Vec::new(), first: false };
         self.store.add_user(addition, because(Why::Operator)).await.expect("a store")
     }
 

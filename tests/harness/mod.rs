@@ -215,7 +215,7 @@ async fn add_users(url: &DatabaseUrl, clock: Arc<ManualClock>) {
             };
             let id = UserId::random(&SystemEntropy).expect("entropy");
             let password = Initial { hash: password_hash(), one_time: None };
-            let addition = Addition { id, user, password, lifts: Vec::new() };
+            let addition = Addition { id, user, password, lifts: Vec::new(), first: false };
             let added = store.add_user(addition, fresh::because(Why::Operator)).await.expect("a store");
             assert!(matches!(added, Added::Yes(_)), "{added:?}");
         }

@@ -39,7 +39,7 @@ pub async fn sessions<const EACH: usize>(url: &str, users: usize) -> Vec<[Logged
             admin: false,
         };
         let password = Initial { hash: hash("nobody's"), one_time: None };
-        let addition = Addition { id, user, password, lifts: Vec::new() };
+        let addition = Addition { id, user, password, lifts: Vec::new(), first: false };
         let added = store.add_user(addition, because(Why::Operator)).await.expect("a store");
         assert!(matches!(added, Added::Yes(_)), "{added:?}");
         let mut sessions = Vec::new();

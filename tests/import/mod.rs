@@ -175,6 +175,10 @@ async fn what_a_line_says_of_a_user_counts(store: StoreKind) {
     let disabled = line("gone", ",\"disabled\":true,\"created_at\":\"2020-01-02T03:04:05.678Z\"");
     let file = root.clone() + &disabled + &line("new", ",\"must_change_password\":true");
     import(&home, &["--allow-admins"], &file).await.done().unwrap();
+    let granted =
+        "SELECT count(*) FROM events WHERE kind = 'admin_granted' AND user_id = '23456789ABCDEFGHJ' AND name = 'root'";
+    assert_eq!(home.database.number(granted).await, 1);
+    assert_eq!(home.database.number("SELECT count(*) FROM events WHERE kind = 'admin_granted'").await, 1);
     let listed = home.run(&["user", "list"]).await.done().unwrap();
     assert!(listed.contains("23456789ABCDEFGHJ  admin  enabled   root  root@example.com  R. Oot\n"), "{listed}");
     assert!(listed.contains("  user   disabled  gone  -  gone\n"), "{listed}");
@@ -224,6 +228,13 @@ async fn what_is_exported_is_imported_and_exported_the_same(store: StoreKind) {
     assert_eq!(file.metadata().expect("there").permissions().mode() & 0o777, 0o600);
     let again = home.run(&["user", "export", "--output", path]).await.refused().unwrap();
     assert!(again.contains("exists"), "{again}");
+    home.run(&["user", "export", "--second-factors"]).await.done().unwrap();
+    let events = "SELECT actor, count, detail FROM events WHERE kind = 'users_exported' ORDER BY number";
+    let events = home.database.rows(events).await;
+    let everybody = exported.lines().count().to_string();
+    let event = |detail: Option<&str>| vec![Some("cli".to_owned()), Some(everybody.clone()), detail.map(str::to_owned)];
+    assert_eq!(events.first(), Some(&event(None)));
+    assert_eq!(events.last(), Some(&event(Some("second_factors"))));
 
     let other = Home::new(store);
     let all = format!("imported {}\n", exported.lines().count());

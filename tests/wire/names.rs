@@ -272,6 +272,24 @@ async fn a_first_password_is_reminded_of_at_each_start_until_it_is_changed_and_i
 }
 
 #[on_both_stores]
+async fn a_start_says_that_no_administrator_can_log_in(store: StoreKind) {
+    const NOBODY: &str = "no administrator can log in: make one, with `sessiond user edit NAME --admin`";
+    let home = Home::new(store);
+    home.add_user("bob").await;
+    for administrator in [false, true] {
+        if administrator {
+            home.run(&["user", "edit", "bob", "--admin"]).await.done().unwrap();
+        }
+        // It has logged all lines of a start once it answers.
+        let mut server = first(&home).await;
+        assert_eq!(server.send(get("/verify")).await.status, 401);
+        server.signal(rustix::process::Signal::TERM);
+        server.ended().await;
+        assert_eq!(server.log().contains(NOBODY), !administrator);
+    }
+}
+
+#[on_both_stores]
 async fn a_first_password_whose_file_was_deleted_is_still_reminded_of(store: StoreKind) {
     let home = Home::new(store);
     let (server, password) = made_up(&home).await;

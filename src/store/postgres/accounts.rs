@@ -11,6 +11,7 @@ use super::change::{Change, GivenSeq, Operation};
 use super::second_factors;
 use super::sessions::revoked;
 use super::throttles::lift;
+use super::users::HAS_USERS;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::UserId;
@@ -29,7 +30,7 @@ impl Operation for AddUser {
     type Outcome = Added;
 
     async fn apply(&self, change: &mut Change<'_>) -> Result<GivenSeq<Added>> {
-        let (Self { addition: Addition { id, user, password, lifts }, reason }, now) = (self, change.now());
+        let (Self { addition: Addition { id, user, password, lifts, first }, reason }, now) = (self, change.now());
         let Initial { hash, one_time } = password;
         let NewUser { username, email, name, admin } = user;
         let (username_key, email_key) = (username.key(), email.as_ref().map(Email::key));
@@ -37,6 +38,9 @@ impl Operation for AddUser {
         let asker = change.live_by_ids(Vec::new(), reason.requested_by).await?;
         if !change.allows(&asker, reason).await? {
             return Ok(Box::new(Added::NoSession));
+        }
+        if *first && change.connection().row(query_as(HAS_USERS)).await?.is_some_and(|(any,): (bool,)| any) {
+            return Ok(Box::new(|_| Added::NotFirst));
         }
         if is_taken(change, BY_ID, username.as_str().to_owned(), *id).await? {
             return Ok(Box::new(|_| Added::UsernameTaken));

@@ -58,33 +58,37 @@ impl Import {
     /// Makes these, and says so in the audit.
     async fn add(&self, change: &mut Change<'_>, page: &[ImportedUser], now: Timestamp) -> Result<()> {
         let insert = query(
-        "WITH made AS (
+            "WITH made AS (
              INSERT INTO users (id, username, username_key, email, email_key, name, admin, password_hash, disabled_at,
                  created_at, must_change_password, password_expires_at, updated_at)
              SELECT w.*, $13 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                  $7::boolean[], $8::text[], $9::bigint[], $10::bigint[], $11::boolean[], $12::bigint[]) AS w
              ON CONFLICT DO NOTHING
-             RETURNING id, username)
-         INSERT INTO events (at, kind, user_id, name, actor, actor_name) SELECT $13, $14, id, username, $15, $16 FROM made",
-    )
-    .bind(page.iter().map(|user| user.id).collect::<Vec<_>>())
-    .bind(page.iter().map(|user| user.user.username.clone()).collect::<Vec<_>>())
-    .bind(page.iter().map(|user| user.user.username.key()).collect::<Vec<_>>())
-    .bind(page.iter().map(|user| user.user.email.clone()).collect::<Vec<_>>())
-    .bind(page.iter().map(email_key).collect::<Vec<_>>())
-    .bind(page.iter().map(|user| user.user.name.clone()).collect::<Vec<_>>())
-    .bind(page.iter().map(|user| user.user.admin).collect::<Vec<_>>())
-    .bind(page.iter().map(|user| user.password.hash.clone()).collect::<Vec<_>>())
-    .bind(page.iter().map(|user| user.disabled.then_some(now)).collect::<Vec<_>>())
-    .bind(page.iter().map(|user| user.created_at.unwrap_or(now)).collect::<Vec<_>>())
-    .bind(page.iter().map(|user| user.password.one_time.is_some()).collect::<Vec<_>>())
-    .bind(page.iter().map(|user| user.password.one_time.and_then(|it| it.expires_at)).collect::<Vec<_>>())
-    .bind(now)
-    .bind(EventKind::UserCreated.as_str())
-    .bind(self.by.as_str().to_owned())
-    .bind(self.origin.actor_name.clone());
-        let made = change.connection().execute(insert).await?;
-        if usize::try_from(made) == Ok(page.len()) {
+             RETURNING id, username, admin)
+         INSERT INTO events (at, kind, user_id, name, actor, actor_name)
+         SELECT $13, $14, id, username, $15, $16 FROM made
+         UNION ALL SELECT $13, $17, id, username, $15, $16 FROM made WHERE admin",
+        )
+        .bind(page.iter().map(|user| user.id).collect::<Vec<_>>())
+        .bind(page.iter().map(|user| user.user.username.clone()).collect::<Vec<_>>())
+        .bind(page.iter().map(|user| user.user.username.key()).collect::<Vec<_>>())
+        .bind(page.iter().map(|user| user.user.email.clone()).collect::<Vec<_>>())
+        .bind(page.iter().map(email_key).collect::<Vec<_>>())
+        .bind(page.iter().map(|user| user.user.name.clone()).collect::<Vec<_>>())
+        .bind(page.iter().map(|user| user.user.admin).collect::<Vec<_>>())
+        .bind(page.iter().map(|user| user.password.hash.clone()).collect::<Vec<_>>())
+        .bind(page.iter().map(|user| user.disabled.then_some(now)).collect::<Vec<_>>())
+        .bind(page.iter().map(|user| user.created_at.unwrap_or(now)).collect::<Vec<_>>())
+        .bind(page.iter().map(|user| user.password.one_time.is_some()).collect::<Vec<_>>())
+        .bind(page.iter().map(|user| user.password.one_time.and_then(|it| it.expires_at)).collect::<Vec<_>>())
+        .bind(now)
+        .bind(EventKind::UserCreated.as_str())
+        .bind(self.by.as_str().to_owned())
+        .bind(self.origin.actor_name.clone())
+        .bind(EventKind::AdminGranted.as_str());
+        let said = change.connection().execute(insert).await?;
+        let admins = page.iter().filter(|user| user.user.admin).count();
+        if usize::try_from(said) == Ok(page.len() + admins) {
             return Ok(());
         }
         Err(StoreError::unreachable(

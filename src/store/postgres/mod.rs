@@ -192,6 +192,10 @@ impl Store for Postgres {
         users::has_users(&self.readers).await
     }
 
+    async fn has_administrator(&self) -> Result<bool> {
+        users::has_administrator(&self.readers).await
+    }
+
     async fn users(&self) -> Result<Vec<User>> {
         users::users(&self.readers).await
     }

@@ -69,8 +69,22 @@ pub(super) async fn foreign_hash(readers: &Pool, from: &str) -> Result<Option<Pa
 }
 
 /// Whether there is any user, also one who was deleted.
+pub(super) const HAS_USERS: &str = "SELECT EXISTS (SELECT 1 FROM users)";
+
+/// Whether there is any user, also one who was deleted.
 pub(super) async fn has_users(readers: &Pool) -> Result<bool> {
-    let any: Option<(bool,)> = readers.row(query_as("SELECT EXISTS (SELECT 1 FROM users)")).await?;
+    let any: Option<(bool,)> = readers.row(query_as(HAS_USERS)).await?;
+    Ok(any.is_some_and(|(any,)| any))
+}
+
+/// Whether there is an administrator who can log in, and not just until a password expires.
+pub(super) async fn has_administrator(readers: &Pool) -> Result<bool> {
+    let any = query_as(
+        "SELECT EXISTS (SELECT 1 FROM users
+             WHERE admin AND disabled_at IS NULL AND deleted_at IS NULL AND password_hash <> '!'
+                 AND password_expires_at IS NULL)",
+    );
+    let any: Option<(bool,)> = readers.row(any).await?;
     Ok(any.is_some_and(|(any,)| any))
 }
 

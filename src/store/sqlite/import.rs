@@ -162,11 +162,13 @@ fn hex(secret: &SealedSecret) -> String {
     data_encoding::HEXLOWER.encode(secret.as_bytes())
 }
 
-/// Takes the marks off and says in the audit who was made, who has a second factor, and that it was one import. False where
+/// Takes the marks off and says in the audit who was made, who is an administrator, who has a second factor, and that it was one import. False where
 /// a row is gone.
 async fn finish(connection: &mut SqliteConnection, now: Timestamp, import: &Import) -> sqlx::Result<bool> {
-    let rows =
-        import.users.iter().map(|user| (user.id.as_str(), user.user.username.as_str(), user.totp_secret.is_some()));
+    let rows = import.users.iter().map(|imported| {
+        let ImportedUser { id, user, totp_secret, .. } = imported;
+        (id.as_str(), user.username.as_str(), totp_secret.is_some(), user.admin)
+    });
     // It is parsed before the transaction, once for all statements.
     let parsed = sqlx::query_scalar("SELECT jsonb(?1)").bind(json(&rows.collect::<Vec<_>>())?);
     let rows: Vec<u8> = parsed.fetch_one(&mut *connection).await?;
@@ -182,6 +184,7 @@ async fn finish(connection: &mut SqliteConnection, now: Timestamp, import: &Impo
     }
     let events = "INSERT INTO events (at, kind, user_id, name, actor, actor_name)
                   SELECT ?2, ?3, value ->> 0, value ->> 1, ?5, ?6 FROM jsonb_each(?1)
+                  UNION ALL SELECT ?2, ?7, value ->> 0, value ->> 1, ?5, ?6 FROM jsonb_each(?1) WHERE value ->> 3
                   UNION ALL SELECT ?2, ?4, value ->> 0, NULL, ?5, ?6 FROM jsonb_each(?1) WHERE value ->> 2";
     sqlx::query(events)
         .bind(rows)
@@ -190,6 +193,7 @@ async fn finish(connection: &mut SqliteConnection, now: Timestamp, import: &Impo
         .bind(EventKind::SecondFactorSet.as_str())
         .bind(import.by.as_str())
         .bind(&import.origin.actor_name)
+        .bind(EventKind::AdminGranted.as_str())
         .execute(&mut *connection)
         .await?;
     sqlx::query("INSERT INTO events (at, kind, actor, actor_name, count) VALUES (?1, ?2, ?3, ?4, ?5)")

@@ -196,6 +196,10 @@ impl Store for Sqlite {
         users::has_users(&self.readers).await
     }
 
+    async fn has_administrator(&self) -> Result<bool> {
+        users::has_administrator(&self.readers).await
+    }
+
     async fn users(&self) -> Result<Vec<User>> {
         users::users(&self.readers).await
     }

@@ -2,16 +2,13 @@
 
 use super::super::rows::{AccountRow, CredentialsRow, ExportedUserRow, UserRow};
 use super::super::{ExportedUser, Result};
-use super::operations::accounts::ACCOUNT;
+use super::operations::accounts::{ACCOUNT, HAS_USERS};
 use super::readers::Readers;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::UserId;
 use crate::domain::password::PasswordHash;
 use crate::domain::text::LoginName;
 use crate::domain::user::{Account, Credentials, User};
-
-/// Whether there is any user, also one who was deleted. Rows of an import that is not done are none.
-pub(super) const HAS_USERS: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE deleted_at IS NOT -1)";
 
 /// What a name that was typed logs in with, if a user has it.
 pub(super) async fn credentials(readers: &Readers, name: &LoginName) -> Result<Option<Credentials>> {
@@ -60,6 +57,17 @@ pub(super) async fn foreign_hash(readers: &Readers, from: &str) -> Result<Option
         sqlx::query_as("SELECT min(password_hash) FROM users WHERE password_hash >= 'a' AND password_hash >= ?1");
     let found: Option<(Option<PasswordHash>,)> = readers.one(first.bind(from.to_owned())).await?;
     Ok(found.and_then(|(hash,)| hash))
+}
+
+/// Whether there is an administrator who can log in, and not just until a password expires.
+pub(super) async fn has_administrator(readers: &Readers) -> Result<bool> {
+    let any = sqlx::query_as(
+        "SELECT EXISTS (SELECT 1 FROM users
+             WHERE admin AND disabled_at IS NULL AND deleted_at IS NULL AND password_hash <> '!'
+                 AND password_expires_at IS NULL)",
+    );
+    let found: Option<(bool,)> = readers.one(any).await?;
+    Ok(found.is_some_and(|(any,)| any))
 }
 
 /// Whether there is any user, also one who was deleted.

@@ -434,7 +434,7 @@ async fn what_takes_an_administrator_is_not_done_once_its_user_is_none(store: St
             admin: true,
         };
         let id = UserId::random(&SystemEntropy).expect("entropy");
-        let addition = Addition { id, user, password: initial("theirs"), lifts: Vec::new() };
+        let addition = Addition { id, user, password: initial("theirs"), lifts: Vec::new(), first: false };
         let added = fresh.store.add_user(addition.clone(), through(Why::Admin)).await.expect("a store");
         assert!(matches!(added, Added::NoSession(_)), "{added:?}");
         let change = PasswordChange {

@@ -24,6 +24,7 @@ use crate::harness::fresh::{
 };
 use crate::harness::{BEGIN, Database, StoreKind};
 
+mod accounts;
 mod endings;
 mod imports;
 mod logins;

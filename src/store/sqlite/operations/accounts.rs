@@ -25,9 +25,12 @@ impl Operation for AddUser {
     type Outcome = Added;
 
     async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Added> {
-        let (Self { addition: Addition { id, user, password, lifts }, reason }, now) = (self, transaction.now());
+        let (Self { addition: Addition { id, user, password, lifts, first }, reason }, now) = (self, transaction.now());
         if !transaction.allows(reason).await? {
             return Ok(Added::NoSession(transaction.seq()));
+        }
+        if *first && sqlx::query_scalar(HAS_USERS).fetch_one(transaction.connection()).await? {
+            return Ok(Added::NotFirst);
         }
         let Initial { hash, one_time } = password;
         let NewUser { username, email, name, admin } = user;
@@ -118,6 +121,9 @@ impl Operation for ChangePassword {
         transaction.end_all(*user, session, reason).await.map(Changed::Yes)
     }
 }
+
+/// Whether there is any user, also one who was deleted. Rows of an import that is not done are none.
+pub(crate) const HAS_USERS: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE deleted_at IS NOT -1)";
 
 /// The columns of an account.
 pub(crate) const ACCOUNT: &str =

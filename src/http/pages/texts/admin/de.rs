@@ -145,6 +145,7 @@ fn event(kind: EventKind) -> &'static str {
         EventKind::PasswordReset => "Passwort zurückgesetzt",
         EventKind::UserUnlocked => "Benutzer entsperrt",
         EventKind::UsersImported => "Benutzer importiert",
+        EventKind::UsersExported => "Benutzer exportiert",
         EventKind::SecondFactorStarted => "Zweiter Faktor begonnen",
         EventKind::SecondFactorSet => "Zweiter Faktor eingerichtet",
         EventKind::SecondFactorRemoved => "Zweiter Faktor entfernt",

@@ -145,6 +145,7 @@ fn event(kind: EventKind) -> &'static str {
         EventKind::PasswordReset => "Password reset",
         EventKind::UserUnlocked => "User unlocked",
         EventKind::UsersImported => "Users imported",
+        EventKind::UsersExported => "Users exported",
         EventKind::SecondFactorStarted => "Second factor begun",
         EventKind::SecondFactorSet => "Second factor set up",
         EventKind::SecondFactorRemoved => "Second factor removed",
