@@ -43,11 +43,16 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// The handle of the workers, which end when it is dropped.
 pub struct Hasher {
     queue: Arc<Queue<Job>>,
+    /// Takes no jobs: its places are for requests that are looked up before they ask for a place among the jobs.
+    admitted: Queue<()>,
     turns: Arc<Turns<Job>>,
     deadline: Arc<Deadline>,
     /// Locked while it is being measured how long refusals have to take.
     measuring: Arc<RwLock<()>>,
 }
+
+/// How many requests are looked up at a time, before each of them has a place in the queue or is refused.
+const ADMITTED: usize = 128;
 
 /// While this is held, refusals wait.
 pub type RefusalsWait = OwnedRwLockWriteGuard<()>;
@@ -61,6 +66,7 @@ impl Hasher {
     pub fn start(workers: NonZeroUsize, capacity: usize, entropy: &Arc<dyn Entropy>) -> std::io::Result<Self> {
         let hasher = Self {
             queue: Arc::new(Queue::new(workers.get(), capacity)),
+            admitted: Queue::new(0, ADMITTED),
             turns: Arc::new(Turns::new(capacity)),
             deadline: Arc::default(),
             measuring: Arc::default(),
@@ -93,6 +99,18 @@ impl Hasher {
     /// As [`Self::verify`].
     pub async fn hash(&self, password: Password) -> Result<PasswordHash, HashError> {
         self.place(Share::default())?.hash(password).await
+    }
+
+    /// Admits a request to what is looked up before it has a place in the queue. Of a crowd that comes at the same moment, when
+    /// none has a place yet, the others are refused before they cost the store anything.
+    ///
+    /// # Errors
+    /// [`HashError::Overloaded`] at once when so many are being looked up, in all, or of the same client or name.
+    pub fn admit(&self, share: Share) -> Result<Admission<'_>, HashError> {
+        if self.queue.is_full_for(share) || !self.admitted.take_place(share) {
+            return Err(HashError::Overloaded);
+        }
+        Ok(Admission { admitted: &self.admitted, share })
     }
 
     /// Takes a place in the queue, of which only so many may be held under one share.
@@ -159,6 +177,18 @@ impl Hasher {
     /// How many jobs wait for a worker.
     pub fn waiting(&self) -> usize {
         self.queue.waiting() + self.turns.waiting()
+    }
+}
+
+/// A request that is being looked up. Another one is admitted when it is dropped.
+pub struct Admission<'h> {
+    admitted: &'h Queue<()>,
+    share: Share,
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        self.admitted.give_back(self.share);
     }
 }
 

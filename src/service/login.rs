@@ -91,6 +91,7 @@ impl Service {
     async fn first_step(&self, login: Login, may_wait: bool) -> Result<FirstStep> {
         let Login { name, password, code, remembered, replaces, new_password, client, from } = login;
         self.refuse_address(from.address)?;
+        let admission = self.admit(&name, &from)?;
         // A name that no user can have is not looked up, and costs the same as an unknown one.
         let known = match name {
             LoginName::Impossible(_) => None,
@@ -110,7 +111,7 @@ impl Service {
         let one_time = enabled.and_then(|known| known.one_time);
         let typed = one_time.map(|_| password.clone());
         let whose = Whose::Name(&name, user.map(|user| user.id));
-        let (verdict, tried) = self.check_password(whose, &from, password, hash).await?;
+        let (verdict, tried) = self.check_password(whose, &from, password, hash, Some(admission)).await?;
         self.log_unusable_hash(&verdict, user.map(|user| user.id));
         let now = self.parts.clock.now();
         let expired = one_time.is_some_and(|one_time| one_time.has_expired(now));

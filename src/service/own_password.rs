@@ -37,7 +37,7 @@ impl Service {
         self.refuse_address(from.address)?;
         let (user, session) = (principal.user_id(), principal.session_id());
         let hash = Some(known.password_hash.clone());
-        let (verdict, tried) = self.check_password(Whose::Session(user, session), from, password, hash).await?;
+        let (verdict, tried) = self.check_password(Whose::Session(user, session), from, password, hash, None).await?;
         self.log_unusable_hash(&verdict, Some(user));
         if !matches!(verdict, Verdict::Right { .. }) {
             return self.wrong_own_password(principal, known, client).await;

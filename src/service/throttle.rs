@@ -11,8 +11,9 @@ use super::{Error, Result, Service};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::UserId;
 use crate::domain::password::{PasswordHash, Typed};
+use crate::domain::text::LoginName;
 use crate::domain::throttle::{Counter, ThrottleKey, Wait};
-use crate::password::{HashError, Share, Verdict};
+use crate::password::{Admission, HashError, Share, Verdict};
 use crate::store::Booked;
 use crate::telemetry::ThrottledBy;
 
@@ -31,11 +32,12 @@ impl Service {
         from: &TriedFrom,
         typed: Typed,
         hash: Option<PasswordHash>,
+        admission: Option<Admission<'_>>,
     ) -> Result<(Verdict, Try<'_>)> {
         let counters = self.limits.counters(whose, from);
         // A place before the try is booked, so that what finds none costs the store no change.
         let share = share(&counters, from.address);
-        let mut place = None;
+        let (mut place, mut admission) = (None, admission);
         let waits_until = Instant::now() + LONGEST_WAIT;
         let tried = loop {
             let refused = match self.refuse_waiting(&counters).await {
@@ -43,6 +45,7 @@ impl Service {
                     if place.is_none() {
                         place = Some(self.hashed(self.parts.hasher.place(share))?);
                     }
+                    drop(admission.take());
                     match self.book(&counters, from.address, share).await {
                         Ok(tried) => break tried,
                         Err(refused) => refused,
@@ -50,6 +53,7 @@ impl Service {
                 }
                 Err(refused) => refused,
             };
+            drop(admission.take());
             // Those that are being checked count as failures, and may be none.
             let one_ended = timeout_at(waits_until, self.limits.in_flight.one_ends(&counters)).await;
             if !matches!((&refused, one_ended), (Error::Throttled(_), Ok(true))) {
@@ -84,6 +88,15 @@ impl Service {
             Err(refused) => Err(refused),
         };
         booked.map_err(|refused| self.counted_refusal(refused))
+    }
+
+    /// Admits a login to what is looked up before its password is checked.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] at once.
+    pub(super) fn admit(&self, name: &LoginName, from: &TriedFrom) -> Result<Admission<'_>> {
+        let counters = self.limits.counters(Whose::Name(name, None), from);
+        self.hashed(self.parts.hasher.admit(share(&counters, from.address)))
     }
 
     /// Refuses whatever comes from an address from which too much was wrong, or which holds as many places in the queue as it
