@@ -52,7 +52,7 @@ pub struct Hasher {
 }
 
 /// How many requests are looked up at a time, before each of them has a place in the queue or is refused.
-const ADMITTED: usize = 32;
+const ADMITTED: usize = 128;
 
 /// While this is held, refusals wait.
 pub type RefusalsWait = OwnedRwLockWriteGuard<()>;
