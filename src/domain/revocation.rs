@@ -103,3 +103,10 @@ pub struct Reason {
     /// Where it was asked for from.
     pub origin: Origin,
 }
+
+impl Reason {
+    /// The reason of what no session asked for.
+    pub const fn unasked(by: Actor, why: Why, origin: Origin) -> Self {
+        Self { by, requested_by: None, as_administrator: false, why, origin }
+    }
+}

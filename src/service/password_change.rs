@@ -121,13 +121,7 @@ impl Service {
         let hash = self.hashed(place.hash(new).await)?;
         let (auth_epoch, lifts) = (Some(known.auth_epoch), Vec::new());
         let change = PasswordChange { user, hash, auth_epoch, proof, one_time: None, lifts, keep: None };
-        let reason = Reason {
-            by: Actor::User(user),
-            requested_by: None,
-            as_administrator: false,
-            why: Why::Password,
-            origin: client.origin(),
-        };
+        let reason = Reason::unasked(Actor::User(user), Why::Password, client.origin());
         let changed = self.parts.store.change_password(change, reason).await?;
         if matches!(changed, Changed::Unproven) {
             return self.wrong_code(&known.user, None, client).await;

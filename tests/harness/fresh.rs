@@ -114,7 +114,7 @@ pub fn initial(text: &str) -> Initial {
 }
 
 pub fn because(why: Why) -> Reason {
-    Reason { by: Actor::CommandLine, requested_by: None, as_administrator: false, why, origin: Origin::default() }
+    Reason::unasked(Actor::CommandLine, why, Origin::default())
 }
 
 pub fn login_of(user: UserId, number: u64) -> NewSession {

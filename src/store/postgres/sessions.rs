@@ -62,19 +62,9 @@ impl Operation for NewSession {
             // The replaced sessions may be other users': presenting their tokens is enough.
             let mut live = change.live_by_token(doomed.clone()).await?;
             let replaced: Vec<_> = replaces.iter().filter_map(|token| live.remove(token)).collect();
-            change.end(
-                &replaced,
-                &Reason { by, requested_by: None, as_administrator: false, why: Why::Replaced, origin: origin.clone() },
-            );
+            change.end(&replaced, &Reason::unasked(by, Why::Replaced, origin.clone()));
             let over: Vec<_> = doomed.iter().filter_map(|token| live.remove(token)).collect();
-            let cap = Reason {
-                by: Actor::System,
-                requested_by: None,
-                as_administrator: false,
-                why: Why::Cap,
-                origin: Origin::default(),
-            };
-            change.end(&over, &cap);
+            change.end(&over, &Reason::unasked(Actor::System, Why::Cap, Origin::default()));
         }
         let Session { id, user_id, created_at, last_seen_at, expiry, remembered, client } = session;
         let Expiry { idle, absolute } = expiry;

@@ -162,8 +162,7 @@ async fn end_all(
         sqlx::query_scalar("SELECT id FROM users ORDER BY username_key").fetch_all(transaction.connection()).await?;
     // Another process may have been first.
     if Mark::inside(transaction.connection()).await? == Mark::Backup {
-        let reason =
-            Reason { by, requested_by: None, as_administrator: false, why: Why::Restored, origin: Origin::default() };
+        let reason = Reason::unasked(by, Why::Restored, Origin::default());
         for user in users.iter().filter(|_| !keep_sessions) {
             let raise = sqlx::query("UPDATE users SET auth_epoch = auth_epoch + 1 WHERE id = ?1").bind(user);
             raise.execute(transaction.connection()).await?;

@@ -56,12 +56,7 @@ impl Operation for NewSession {
         if let Some(token) = pending {
             end_pending(transaction, *token).await?;
         }
-        transaction
-            .end(
-                &replaced,
-                &Reason { by, requested_by: None, as_administrator: false, why: Why::Replaced, origin: origin.clone() },
-            )
-            .await?;
+        transaction.end(&replaced, &Reason::unasked(by, Why::Replaced, origin.clone())).await?;
         live.retain(|session| over.contains(&session.token_hash));
         transaction.end(&live, &over_the_cap()).await?;
         // Each dead session is archived once, so lists stay as short as the cap and a login costs no more for it.
@@ -113,7 +108,7 @@ async fn insert(transaction: &mut Transaction<'_>, session: &Session, token: &To
 
 /// Why the sessions over the cap end.
 fn over_the_cap() -> Reason {
-    Reason { by: Actor::System, requested_by: None, as_administrator: false, why: Why::Cap, origin: Origin::default() }
+    Reason::unasked(Actor::System, Why::Cap, Origin::default())
 }
 
 /// Ends sessions by id or by user.
