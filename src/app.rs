@@ -26,6 +26,7 @@ use crate::http::request::state::{App, Timeouts};
 use crate::http::{client_service, operations_service, starting};
 use crate::password::Hasher;
 use crate::service::health::Health;
+use crate::service::unreadable::can_open_all;
 use crate::service::{self, Parts, Service};
 use crate::store::SharedStore;
 use crate::store::connect::{ConnectError, Role, connect_saying};
@@ -117,7 +118,7 @@ pub async fn build_saying(
     let store = connect_saying(&config.database_url, role, TIMING, clock.clone(), &*entropy, opening).await?;
     let factor_keys = factor_keys(config, &store).await?;
     // A command that serves nobody can do without.
-    if serve && !can_read_second_factors(&factor_keys, &store).await? {
+    if serve && !can_open_all(&factor_keys, &*store).await? {
         store.close().await;
         return Err(StartError::SecondFactorKey);
     }
@@ -173,12 +174,6 @@ pub async fn build_saying(
 async fn factor_keys(config: &Config, store: &SharedStore) -> Result<FactorKeys, StartError> {
     let of_store = store.token_key().await.map_err(service::Error::from)?.second_factor_key();
     Ok(FactorKeys::new(of_store, config.secret_keys.iter().map(|key| *key.reveal())))
-}
-
-/// Whether each second factor in force is encrypted under one of these keys.
-async fn can_read_second_factors(keys: &FactorKeys, store: &SharedStore) -> Result<bool, StartError> {
-    let needed = store.second_factor_keys().await.map_err(service::Error::from)?;
-    Ok(needed.into_iter().all(|key| keys.has(key)))
 }
 
 impl Core {

@@ -59,6 +59,11 @@ impl<'s> Operator<'s> {
         self.service
     }
 
+    /// The right to do what the operator may.
+    pub(super) const fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
     /// Where what the operator does comes from.
     pub(super) fn origin(&self) -> Origin {
         self.authority.origin.clone()

@@ -320,14 +320,24 @@ impl Authority {
     /// # Errors
     /// [`Error::NotFound`] when the user is gone, or has no second factor.
     pub(super) async fn reset_second_factor(&self, service: &Service, user: UserId) -> Result<Revoked> {
-        let change = FactorChange { user, auth_epoch: None, proof: None, keep: None, act: FactorAct::Remove };
+        self.change_factor(service, user, FactorAct::Remove).await?.ok_or(Error::NotFound)
+    }
+
+    /// Changes a user's second factor without their password. `None`: the user, or what is to be changed, is gone.
+    pub(super) async fn change_factor(
+        &self,
+        service: &Service,
+        user: UserId,
+        act: FactorAct,
+    ) -> Result<Option<Revoked>> {
+        let change = FactorChange { user, auth_epoch: None, proof: None, keep: None, act };
         match service.parts.store.change_second_factor(change, self.because(Why::SecondFactor)).await? {
-            FactorChanged::Yes(revoked) => Ok(revoked),
+            FactorChanged::Yes(revoked) => Ok(Some(revoked)),
             FactorChanged::NoSession(seq) => self.refused(service, seq).await,
             FactorChanged::NoFactor
             | FactorChanged::Superseded
             | FactorChanged::Unproven
-            | FactorChanged::EnrolmentOver => Err(Error::NotFound),
+            | FactorChanged::EnrolmentOver => Ok(None),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::operator::Operator;
+use super::unreadable::can_open_all;
 use super::{Error, Result};
 use crate::domain::event::{Actor, Event, EventKind};
 use crate::domain::id::UserId;
@@ -89,7 +90,9 @@ impl Operator<'_> {
         }
         let second_factors = read.records.iter().filter(|record| record.totp_secret.is_some()).count();
         if second_factors > 0 {
-            if !self.has_keys_of_second_factors().await? {
+            // Then the servers, which can read the second factors that there are, can read those that are sealed here.
+            let parts = &self.service().parts;
+            if !can_open_all(&parts.factor_keys, &*parts.store).await? {
                 return Err(TransferError::SecondFactorKey);
             }
             read.notes.push(format!(
@@ -109,13 +112,6 @@ impl Operator<'_> {
         }
         let taken = "others took names while they were imported, so that nobody was; try again";
         Err(Error::StoreTooSlow(taken.into()).into())
-    }
-
-    /// Whether the servers, which can read the second factors that there are, can read one that is sealed here.
-    async fn has_keys_of_second_factors(&self) -> Result<bool> {
-        let parts = &self.service().parts;
-        let needed = parts.store.second_factor_keys().await?;
-        Ok(needed.into_iter().all(|key| parts.factor_keys.has(key)))
     }
 
     async fn store_import(&self, records: &[Record], dry_run: bool) -> Result<Vec<Clash>> {

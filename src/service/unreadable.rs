@@ -2,11 +2,17 @@
 
 use super::Result;
 use super::operator::Operator;
-use crate::domain::event::Actor;
 use crate::domain::id::UserId;
-use crate::domain::revocation::{Reason, Why};
-use crate::domain::second_factor::sealed::SealedSecret;
-use crate::store::{FactorAct, FactorChange, FactorChanged, Revoked, SecretsOf};
+use crate::domain::second_factor::sealed::{FactorKeys, SealedSecret};
+use crate::store::{FactorAct, Revoked, SecretsOf, Store};
+
+/// Whether each second factor in force is encrypted under one of these keys, by the names of the keys alone.
+///
+/// # Errors
+/// When the store fails.
+pub async fn can_open_all(keys: &FactorKeys, store: &dyn Store) -> Result<bool> {
+    Ok(store.second_factor_keys().await?.into_iter().all(|key| keys.has(key)))
+}
 
 /// A second factor in force that no key at hand opens.
 #[derive(Debug)]
@@ -41,21 +47,10 @@ impl Operator<'_> {
         let (mut removed, mut all) = (0, Revoked::default());
         for Unreadable { user, secret } in unreadable {
             let act = FactorAct::RemoveIfSealed(secret);
-            let change = FactorChange { user, auth_epoch: None, proof: None, keep: None, act };
-            let (by, why, origin) = (Actor::CommandLine, Why::SecondFactor, self.origin());
-            let reason = Reason { by, requested_by: None, as_administrator: false, why, origin };
-            match self.service().parts.store.change_second_factor(change, reason).await? {
-                FactorChanged::Yes(Revoked { sessions, seq }) => {
-                    removed += 1;
-                    all.seq = all.seq.max(seq);
-                    all.sessions.extend(sessions);
-                }
-                // It, or its user, is gone.
-                FactorChanged::NoFactor
-                | FactorChanged::Superseded
-                | FactorChanged::NoSession(_)
-                | FactorChanged::Unproven
-                | FactorChanged::EnrolmentOver => {}
+            if let Some(Revoked { sessions, seq }) = self.authority().change_factor(self.service(), user, act).await? {
+                removed += 1;
+                all.seq = all.seq.max(seq);
+                all.sessions.extend(sessions);
             }
         }
         Ok((removed, all))
