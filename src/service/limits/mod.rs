@@ -130,15 +130,12 @@ impl Limits {
 
     /// The keys about names that a user gets.
     pub(super) fn about_names(&self, username: Option<&Username>, email: Option<&Email>) -> Vec<ThrottleKey> {
-        let names =
-            [username.map(|name| LoginName::Username(name.key())), email.map(|email| LoginName::Email(email.key()))];
-        names.into_iter().flatten().map(|name| self.secret.name(&name).key).collect()
+        login_names(username, email).map(|name| self.secret.name(&name).key).collect()
     }
 
     /// The counters of a password that was right in a step before, by whichever of the user's names.
     pub(super) fn of_step_before(&self, user: &User, from: &TriedFrom) -> Vec<ThrottleKey> {
-        let email = user.email.as_ref().map(|email| LoginName::Email(Email::key(email)));
-        let names = [LoginName::Username(user.username.key())].into_iter().chain(email);
+        let names = login_names(Some(&user.username), user.email.as_ref());
         let counters = names.flat_map(|name| self.counters(Whose::Name(&name, Some(user.id)), from));
         counters.map(|counter| counter.key).collect()
     }
@@ -187,4 +184,10 @@ impl Limits {
     pub(super) fn account(&self, user: UserId) -> ThrottleKey {
         self.secret.account(user).key
     }
+}
+
+/// What can be typed to log in as who has this username and this address.
+fn login_names(username: Option<&Username>, email: Option<&Email>) -> impl Iterator<Item = LoginName> {
+    let username = username.map(|name| LoginName::Username(name.key()));
+    username.into_iter().chain(email.map(|email| LoginName::Email(email.key())))
 }
