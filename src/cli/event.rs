@@ -6,7 +6,7 @@ use std::io;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 
-use super::outcome::{Failed, say};
+use super::outcome::{Failed, note, say};
 use crate::app::Core;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::EventKind;
@@ -82,11 +82,7 @@ pub(super) async fn run(command: Command, core: &Core) -> Result<(), Failed> {
         }
     }
     if let Some(last) = last {
-        // Not among the lines, which a program may read.
-        let _ = io::Write::write_fmt(
-            &mut io::stderr(),
-            format_args!("sessiond: there are older ones: name a --limit, or --until {}\n", last.rfc3339()),
-        );
+        note(format_args!("there are older ones: name a --limit, or --until {}", last.rfc3339()));
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use self::outcome::{Failed, say};
+use self::outcome::{Failed, note, say};
 use crate::app::{Core, Environment, build};
 use crate::config::{Config, FILE, Flags};
 use crate::store::connect::{check, missing_file};
@@ -130,7 +130,7 @@ fn without_settings(command: clap::Command, settings: &[Arg]) -> clap::Command {
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
     if let Err(error) = seal() {
-        let _ = writeln!(io::stderr(), "sessiond: cores can be dumped, passwords and tokens with them: {error}");
+        note(format_args!("cores can be dumped, passwords and tokens with them: {error}"));
     }
     // Values are read by `config`, so that each is refused in its words; what clap answers is a wrong command line.
     let cli = match Cli::from_arg_matches(&command_line().get_matches()) {

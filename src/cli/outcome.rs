@@ -41,6 +41,11 @@ pub(super) async fn confirm(core: &Core, seq: Seq) -> Result<(), Failed> {
     }
 }
 
+/// Says something beside the output, which a program may read. The command goes on where nobody can be told.
+pub(super) fn note(sentence: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "sessiond: {sentence}");
+}
+
 /// Prints a line to standard output.
 pub(super) fn say(line: impl std::fmt::Display) -> Result<(), Failed> {
     Ok(writeln!(io::stdout(), "{line}")?)

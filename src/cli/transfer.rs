@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::outcome::{Failed, say};
+use super::outcome::{Failed, note, say};
 use crate::app::Core;
 use crate::import::{Format, MOST_BYTES, Read, read, read_medama, shown};
 use crate::service::transfer::{ImportRules, Imported};
@@ -66,10 +66,7 @@ pub(super) async fn import(args: ImportArgs, core: &Core) -> Result<(), Failed> 
     let Imported { users, refused, notes } = core.service.operator().import(users, rules).await?;
     say(format_args!("{} {users}", if dry_run { "would import" } else { "imported" }))?;
     refused.iter().try_for_each(say)?;
-    for note in notes {
-        // It went well all the same.
-        let _ = writeln!(io::stderr(), "sessiond: {note}");
-    }
+    notes.iter().for_each(note);
     match refused.len() {
         0 => Ok(()),
         bad if skip_bad => Err(Failed::Sentence(format!("{bad} users were not taken over"))),
@@ -125,10 +122,7 @@ pub(super) async fn export(ExportArgs { output, second_factors }: ExportArgs, co
     }
     for username in exported.without_hash {
         let username = shown(&username);
-        let _ = writeln!(
-            io::stderr(),
-            "sessiond: {username} was exported without a password: theirs expires, or cannot be checked"
-        );
+        note(format_args!("{username} was exported without a password: theirs expires, or cannot be checked"));
     }
     let with = exported.second_factors;
     if with > 0 {
@@ -140,7 +134,7 @@ pub(super) async fn export(ExportArgs { output, second_factors }: ExportArgs, co
                  alone (--second-factors writes the secrets too)"
             )
         };
-        let _ = writeln!(io::stderr(), "sessiond: {sentence}");
+        note(sentence);
     }
     Ok(())
 }
