@@ -4,7 +4,7 @@
 use super::accounts::Authority;
 use super::error::Conflict;
 use super::{Error, Result, Service};
-use crate::domain::event::Asked;
+use crate::domain::event::{Asked, Origin};
 use crate::domain::id::UserId;
 use crate::domain::principal::Principal;
 
@@ -51,12 +51,9 @@ impl<'s> Acts<'s> {
             Ok(()) => does(&self.authority).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = &done
-            && let Some(why) = error.refused_administration()
-        {
+        if let Err(error) = &done {
             let Self { service, authority, principal, asked } = self;
-            let now = service.parts.clock.now();
-            service.refusals.act(principal, &authority.origin, needs.about, asked, why, now);
+            service.note_refused_act(principal, &authority.origin, needs.about, asked, error);
         }
         done
     }
@@ -72,5 +69,21 @@ impl<'s> Acts<'s> {
             return Err(Error::Forbidden);
         }
         if needs.fresh { service.require_fresh(principal).await } else { Ok(()) }
+    }
+}
+
+impl Service {
+    /// Records that an act of administration was refused, if `error` means that.
+    pub(super) fn note_refused_act(
+        &self,
+        asker: &Principal,
+        origin: &Origin,
+        about: Option<UserId>,
+        asked: &Asked,
+        error: &Error,
+    ) {
+        if let Some(why) = error.refused_administration() {
+            self.refusals.act(asker, origin, about, asked, why, self.parts.clock.now());
+        }
     }
 }

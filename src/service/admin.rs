@@ -58,11 +58,8 @@ impl Service {
     pub fn admin<'s>(&'s self, principal: &'s Principal, client: &Client, asked: &Asked) -> Result<Admin<'s>> {
         let origin = Origin { actor_name: Some(principal.identity.username().to_owned()), ..client.origin() };
         if !principal.identity.admin() {
-            let error = Error::Forbidden;
-            if let Some(why) = error.refused_administration() {
-                self.refusals.act(principal, &origin, None, asked, why, self.parts.clock.now());
-            }
-            return Err(error);
+            self.note_refused_act(principal, &origin, None, asked, &Error::Forbidden);
+            return Err(Error::Forbidden);
         }
         let authority =
             Authority { by: Actor::User(principal.user_id()), requested_by: Some(principal.token_hash), origin };
