@@ -6,6 +6,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use data_encoding::HEXLOWER_PERMISSIVE;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::error::{BadConfig, bad};
@@ -29,18 +30,10 @@ impl SecretKey {
     /// Reads 64 hexadecimal digits, or base64 in either alphabet with or without padding.
     fn read(text: &str) -> Option<Self> {
         let text = text.trim();
-        let digits: Option<Zeroizing<Vec<u8>>> = text.is_ascii().then(|| {
-            let digit = |at| text.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
-            (0..text.len()).step_by(2).map_while(digit).collect::<Vec<_>>().into()
-        });
         let indifferent = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-        let bytes = match digits.filter(|digits| digits.len() * 2 == text.len()) {
-            Some(digits) => digits,
-            None => [&STANDARD, &URL_SAFE]
-                .into_iter()
-                .find_map(|alphabet| GeneralPurpose::new(alphabet, indifferent).decode(text).ok())?
-                .into(),
-        };
+        let base64 = |alphabet| GeneralPurpose::new(alphabet, indifferent).decode(text).ok();
+        let digits = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
+        let bytes = Zeroizing::new(digits.or_else(|| [&STANDARD, &URL_SAFE].into_iter().find_map(base64))?);
         bytes.as_slice().try_into().ok().map(Self)
     }
 }

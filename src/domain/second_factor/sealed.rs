@@ -7,6 +7,7 @@ use std::fmt;
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -130,14 +131,8 @@ impl FactorKey {
     /// The keyed hash of some bytes.
     fn hash(&self, parts: [&[u8]; 2]) -> String {
         let mac = parts.into_iter().fold(self.recovery.clone(), Hmac::chain_update);
-        digits(&mac.finalize().into_bytes())
+        HEXLOWER.encode(&mac.finalize().into_bytes())
     }
-}
-
-/// Bytes as hexadecimal digits.
-fn digits(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// HMAC-SHA-256 under a key of 32 bytes. RFC 2104: a key shorter than the block is padded with zeros.
@@ -249,7 +244,7 @@ impl FactorKeys {
         match (hash.key_digits(), self.from_outside.first()) {
             (None, None) => Anew::Current,
             (None, Some(key)) => Anew::By(under(key, hash)),
-            (Some(name), Some(key)) if name == digits(&key.id.0) => Anew::Current,
+            (Some(name), Some(key)) if name == HEXLOWER.encode(&key.id.0) => Anew::Current,
             (Some(_), Some(_) | None) => Anew::Stuck,
         }
     }
@@ -257,7 +252,7 @@ impl FactorKeys {
 
 /// The hash under a key from outside the store of what is kept under the store's.
 fn under(key: &FactorKey, hash: &RecoveryHash) -> RecoveryHash {
-    RecoveryHash(digits(&key.id.0) + &key.hash([hash.as_str().as_bytes(), &[]]))
+    RecoveryHash(HEXLOWER.encode(&key.id.0) + &key.hash([hash.as_str().as_bytes(), &[]]))
 }
 
 impl fmt::Debug for FactorKeys {
