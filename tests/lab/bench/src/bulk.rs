@@ -9,7 +9,7 @@ use sessiond_support::http::Connection;
 use crate::{
     load::Load,
     report::{self, Report, Target, as_milliseconds},
-    requests::{Checks, login},
+    requests::{Checks, login, post},
     server::{ADMIN, PASSWORD},
     stage::Stage,
 };
@@ -34,8 +34,10 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let revoke = async {
         tokio::time::sleep(LENGTH / 5).await;
         let begun = Instant::now();
-        let filter = json!({"filter": {"user_agent": PART}, "expect": SESSIONS});
-        let status = administrator.exchange(&request(&token, &filter)).await?;
+        let filter = json!({"filter": {"user_agent": PART}, "expect": SESSIONS}).to_string();
+        let headers = format!("authorization: Bearer {token}\r\n");
+        let revoke = post("/api/v1/admin/sessions/revoke", &headers, "application/json", filter.as_bytes());
+        let status = administrator.exchange(&revoke).await?;
         let answer: Value = serde_json::from_slice(administrator.body())?;
         ensure!(status == 200 && answer == json!({"revoked": SESSIONS}), "{status}: {answer}");
         Ok(begun.elapsed())
@@ -60,14 +62,4 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
         Target::AtMost(10.0),
     );
     Ok(())
-}
-
-fn request(token: &str, body: &Value) -> Vec<u8> {
-    let body = body.to_string();
-    format!(
-        "POST /api/v1/admin/sessions/revoke HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
 }

@@ -9,7 +9,7 @@ use sessiond_support::http::Connection;
 use crate::{
     cpu,
     report::{Report, Target},
-    requests,
+    requests::{self, post},
     server::{ADMIN, PASSWORD, Server},
     stage::{Scratch, Stage, Store},
 };
@@ -101,14 +101,6 @@ async fn cost(server: &Server, request: &[u8]) -> Result<(f64, u16)> {
 
 fn get(path: &str, headers: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{headers}\r\n").into_bytes()
-}
-
-fn post(path: &str, headers: &str, kind: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{headers}content-type: {kind}\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    [head.as_bytes(), body].concat()
 }
 
 /// As many copies of a piece as fit.

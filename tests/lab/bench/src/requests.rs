@@ -75,11 +75,16 @@ fn login_with(username: &str, password: &str, more: &str) -> Vec<u8> {
         "transport": "token",
     })
     .to_string();
-    format!(
-        "POST /api/v1/auth/login HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{more}\r\n{body}",
+    post("/api/v1/auth/login", more, "application/json", body.as_bytes())
+}
+
+/// A request with a body of a kind.
+pub fn post(path: &str, headers: &str, kind: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{headers}content-type: {kind}\r\ncontent-length: {}\r\n\r\n",
         body.len()
-    )
-    .into_bytes()
+    );
+    [head.as_bytes(), body].concat()
 }
 
 /// One request with each token of a range, once, shared among the connections.
