@@ -47,7 +47,7 @@ use self::lock::{Note, ServeLock};
 use self::operations::accounts::{AddUser, ChangePassword, DeleteUser, EditUser};
 use self::operations::second_factors::{AddPendingLogin, ChangeSecondFactor};
 use self::operations::sessions::{Purge, PurgeEvents, Revoke, RevokeSelected, Touch};
-use self::operations::throttles::{Book, GiveBack, Lift, PurgeThrottles, TallyRow};
+use self::operations::throttles::{Book, GiveBack, Lift, PurgeThrottles, TallyRow, listed};
 use self::operations::{Beat, KeepSecret, MarkInUse};
 pub(super) use self::paths::is_missing;
 use self::paths::{LOCK, beside, unreachable_file};
@@ -340,14 +340,12 @@ impl Store for Sqlite {
     }
 
     async fn waiting(&self, counters: &[Counter], now: Timestamp) -> Result<Option<Timestamp>> {
-        let mut latest = None;
-        for counter in counters {
-            let waiting =
-                sqlx::query_as("SELECT until FROM throttles WHERE key = ?1 AND until > ?2 AND counted IN (0, 1, 2, 5)");
-            let until = self.readers.one(waiting.bind(counter.key).bind(now)).await?;
-            latest = latest.max(until.map(|(until,)| until));
-        }
-        Ok(latest)
+        let waiting = sqlx::query_as(
+            "SELECT max(until) FROM throttles
+             WHERE key IN (SELECT unhex(value) FROM json_each(?1)) AND until > ?2 AND counted IN (0, 1, 2, 5)",
+        );
+        let keys = listed(counters.iter().map(|counter| counter.key)).map_err(failed)?;
+        Ok(self.readers.one(waiting.bind(keys).bind(now)).await?.and_then(|(until,)| until))
     }
 
     async fn book(&self, counters: Vec<Counter>) -> Result<Booked> {
@@ -359,14 +357,12 @@ impl Store for Sqlite {
     }
 
     async fn longest_wait(&self, keys: &[ThrottleKey], now: Timestamp) -> Result<Option<Tally>> {
-        let mut longest: Option<Tally> = None;
-        for key in keys {
-            let waiting =
-                sqlx::query_as("SELECT failures, until, forget_at FROM throttles WHERE key = ?1 AND until > ?2");
-            let found: Option<TallyRow> = self.readers.one(waiting.bind(*key).bind(now)).await?;
-            longest = longest.into_iter().chain(found.map(Tally::from)).max_by_key(|tally| tally.until);
-        }
-        Ok(longest)
+        let longest = sqlx::query_as(
+            "SELECT key, failures, until, forget_at FROM throttles
+             WHERE key IN (SELECT unhex(value) FROM json_each(?1)) AND until > ?2 ORDER BY until DESC LIMIT 1",
+        );
+        let longest: Option<TallyRow> = self.readers.one(longest.bind(listed(keys).map_err(failed)?).bind(now)).await?;
+        Ok(longest.map(|row| row.into_parts().1))
     }
 
     async fn lift(&self, about: Vec<ThrottleKey>, event: Event) -> Result<bool> {

@@ -8,7 +8,7 @@ use super::super::revocations::json;
 use super::super::transaction::Transaction;
 use super::Operation;
 use super::second_factors::{end_pending, is_pending, prove, record_recovery};
-use super::throttles::reset;
+use super::throttles::listed;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Actor, Event, EventKind, Origin};
 use crate::domain::revocation::{Reason, Why};
@@ -19,7 +19,18 @@ impl Operation for NewSession {
     type Outcome = Created;
 
     async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Created> {
-        let Self { session, token_hash, auth_epoch, cap, replaces, rehashed, proof, pending, resets, unflushed } = self;
+        let Self {
+            session,
+            token_hash: _,
+            auth_epoch,
+            cap,
+            replaces,
+            rehashed: _,
+            proof,
+            pending,
+            resets: _,
+            unflushed,
+        } = self;
         let (user, now) = (session.user_id, transaction.now());
         let as_checked: Option<i64> =
             sqlx::query_scalar("SELECT 1 FROM users WHERE id = ?1 AND auth_epoch = ?2 AND disabled_at IS NULL")
@@ -59,21 +70,7 @@ impl Operation for NewSession {
         transaction.end(&replaced, &Reason::unasked(by, Why::Replaced, origin.clone())).await?;
         live.retain(|session| over.contains(&session.token_hash));
         transaction.end(&live, &over_the_cap()).await?;
-        // Each dead session is archived once, so lists stay as short as the cap and a login costs no more for it.
-        sqlx::query(
-            "UPDATE sessions SET archived = 1
-             WHERE user_id = ?1 AND archived = 0
-                 AND (revoked_at IS NOT NULL OR idle_expires_at <= ?2 OR expires_at <= ?2)",
-        )
-        .bind(user)
-        .bind(now)
-        .execute(transaction.connection())
-        .await?;
-        insert(transaction, session, token_hash).await?;
-        let sql = "UPDATE users SET last_login_at = ?2, password_hash = coalesce(?3, password_hash) WHERE id = ?1";
-        let login = sqlx::query(sql).bind(user).bind(now).bind(rehashed);
-        login.execute(transaction.connection()).await?;
-        reset(transaction, resets).await?;
+        insert(transaction, self).await?;
         let event = Event::about(user, EventKind::LoginOk, by, now).from(&origin);
         transaction.record(&[Event { session: Some(session.id), ..event }]).await?;
         record_recovery(transaction, user, proof, Some(session.id), &origin).await?;
@@ -81,17 +78,25 @@ impl Operation for NewSession {
     }
 }
 
-async fn insert(transaction: &mut Transaction<'_>, session: &Session, token: &TokenHash) -> Result<()> {
-    let Session { id, user_id, created_at, last_seen_at, expiry, remembered, client } = session;
+/// Inserts the session, and notes the login with its user. What the tries that led to it counted is reset.
+async fn insert(transaction: &mut Transaction<'_>, new: &NewSession) -> Result<()> {
+    let Session { id, user_id, created_at, last_seen_at, expiry, remembered, client } = &new.session;
     let Expiry { idle, absolute } = expiry;
     let Client { ip, user_agent, host, request_id: _ } = client;
+    // Each dead session is archived once, so lists stay as short as the cap and a login costs no more for it. The parameters
+    // are called `$n`, since the driver (sqlx 0.9) leaves later ones unset where statements of one text skip numbers of `?n`.
     sqlx::query(
-        "INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
+        "UPDATE sessions SET archived = 1
+         WHERE user_id = $3 AND archived = 0
+             AND (revoked_at IS NOT NULL OR idle_expires_at <= $12 OR expires_at <= $12);
+         INSERT INTO sessions (id, token_hash, user_id, created_at, last_seen_at, idle_expires_at, expires_at,
              remembered, ip, user_agent, host)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
+         UPDATE users SET last_login_at = $12, password_hash = coalesce($13, password_hash) WHERE id = $3;
+         DELETE FROM throttles WHERE key IN (SELECT unhex(value) FROM json_each($14))",
     )
     .bind(id)
-    .bind(token)
+    .bind(new.token_hash)
     .bind(user_id)
     .bind(created_at)
     .bind(last_seen_at)
@@ -101,6 +106,9 @@ async fn insert(transaction: &mut Transaction<'_>, session: &Session, token: &To
     .bind(ip)
     .bind(user_agent)
     .bind(host)
+    .bind(transaction.now())
+    .bind(&new.rehashed)
+    .bind(listed(&new.resets)?)
     .execute(transaction.connection())
     .await
     .map(drop)

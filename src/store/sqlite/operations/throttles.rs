@@ -1,8 +1,13 @@
 //! Operations on the counters of failed tries: one try is booked on several, given back, or all about a name are lifted.
 
+use std::borrow::Borrow;
+use std::collections::HashMap;
+
+use data_encoding::HEXLOWER;
 use sqlx::{FromRow, Result};
 
 use super::super::super::Booked;
+use super::super::revocations::json;
 use super::super::transaction::Transaction;
 use super::Operation;
 use crate::domain::clock::Timestamp;
@@ -17,19 +22,16 @@ impl Operation for Book {
 
     async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Booked> {
         let (Self(counters), at) = (self, transaction.now());
-        let mut before = Vec::with_capacity(counters.len());
-        for counter in counters {
-            before.push((counter, tally(transaction, counter.key).await?));
-        }
+        let tallies = tallies(transaction, counters).await?;
+        let before: Vec<_> = counters.iter().map(|counter| (counter, tallies.get(&counter.key).copied())).collect();
         let waits = |tally: &Option<Tally>| tally.is_some_and(|tally| tally.until > at);
         let asked = before.iter().filter(|(counter, tally)| counter.counted.refuses() && waits(tally));
         if let Some(until) = asked.filter_map(|(_, tally)| tally.map(|tally| tally.until)).max() {
             return Ok(Booked::Waiting { until });
         }
         let stopped = before.iter().any(|(_, tally)| waits(tally));
-        for (counter, tally) in before.into_iter().filter(|(_, tally)| !waits(tally)) {
-            keep(transaction, counter, Tally::booked(tally, counter.counted, at)).await?;
-        }
+        let counted = before.into_iter().filter(|(_, tally)| !waits(tally));
+        keep(transaction, counted.map(|(counter, tally)| (counter, Tally::booked(tally, counter.counted, at)))).await?;
         Ok(Booked::Yes { at, stopped })
     }
 }
@@ -44,14 +46,17 @@ impl Operation for GiveBack {
     type Outcome = ();
 
     async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<()> {
+        let tallies = tallies(transaction, &self.counters).await?;
+        let (mut kept, mut gone) = (Vec::new(), Vec::new());
         for counter in &self.counters {
-            let Some(before) = tally(transaction, counter.key).await? else { continue };
-            match before.given_back(self.at) {
-                Some(tally) => keep(transaction, counter, tally).await?,
-                None => reset(transaction, &[counter.key]).await?,
+            match tallies.get(&counter.key).map(|before| before.given_back(self.at)) {
+                Some(Some(tally)) => kept.push((counter, tally)),
+                Some(None) => gone.push(counter.key),
+                None => {}
             }
         }
-        Ok(())
+        keep(transaction, kept).await?;
+        reset(transaction, &gone).await
     }
 }
 
@@ -109,46 +114,64 @@ pub(super) async fn lift(transaction: &mut Transaction<'_>, about: &[ThrottleKey
 }
 
 /// Deletes counters, as part of a change.
-pub(super) async fn reset(transaction: &mut Transaction<'_>, keys: &[ThrottleKey]) -> Result<()> {
-    for key in keys {
-        let reset = sqlx::query("DELETE FROM throttles WHERE key = ?1").bind(key);
-        reset.execute(transaction.connection()).await?;
-    }
-    Ok(())
+async fn reset(transaction: &mut Transaction<'_>, keys: &[ThrottleKey]) -> Result<()> {
+    let reset = sqlx::query("DELETE FROM throttles WHERE key IN (SELECT unhex(value) FROM json_each(?1))");
+    reset.bind(listed(keys)?).execute(transaction.connection()).await.map(drop)
+}
+
+/// Keys as a list for `json_each`, whose values are read with `unhex`.
+pub(crate) fn listed(keys: impl IntoIterator<Item = impl Borrow<ThrottleKey>>) -> Result<String> {
+    json(&keys.into_iter().map(|key| hex(key.borrow())).collect::<Vec<_>>())
+}
+
+fn hex(key: &ThrottleKey) -> String {
+    HEXLOWER.encode(key.as_bytes())
 }
 
 /// A counter as it is stored.
 #[derive(FromRow)]
 pub(crate) struct TallyRow {
+    key: ThrottleKey,
     failures: i64,
     until: Timestamp,
     forget_at: Timestamp,
 }
 
-impl From<TallyRow> for Tally {
-    fn from(TallyRow { failures, until, forget_at }: TallyRow) -> Self {
-        Self { failures, until, forget_at }
+impl TallyRow {
+    /// The counter's key, and its state.
+    pub(crate) const fn into_parts(self) -> (ThrottleKey, Tally) {
+        let Self { key, failures, until, forget_at } = self;
+        (key, Tally { failures, until, forget_at })
     }
 }
 
-async fn tally(transaction: &mut Transaction<'_>, key: ThrottleKey) -> Result<Option<Tally>> {
-    let row = sqlx::query_as("SELECT failures, until, forget_at FROM throttles WHERE key = ?1").bind(key);
-    let row: Option<TallyRow> = row.fetch_optional(transaction.connection()).await?;
-    Ok(row.map(Tally::from))
+/// What is stored of these counters, of each that has failures.
+async fn tallies(transaction: &mut Transaction<'_>, counters: &[Counter]) -> Result<HashMap<ThrottleKey, Tally>> {
+    let rows: Vec<TallyRow> = sqlx::query_as(
+        "SELECT key, failures, until, forget_at FROM throttles WHERE key IN (SELECT unhex(value) FROM json_each(?1))",
+    )
+    .bind(listed(counters.iter().map(|counter| counter.key))?)
+    .fetch_all(transaction.connection())
+    .await?;
+    Ok(rows.into_iter().map(TallyRow::into_parts).collect())
 }
 
-async fn keep(transaction: &mut Transaction<'_>, counter: &Counter, tally: Tally) -> Result<()> {
-    let Tally { failures, until, forget_at } = tally;
+/// Stores what each of these counters has come to.
+async fn keep<'c>(
+    transaction: &mut Transaction<'_>,
+    counted: impl IntoIterator<Item = (&'c Counter, Tally)>,
+) -> Result<()> {
+    let rows = counted.into_iter().map(|(Counter { key, about, counted }, Tally { failures, until, forget_at })| {
+        (hex(key), hex(about), counted.number(), failures, until.millis(), forget_at.millis())
+    });
     sqlx::query(
-        "INSERT INTO throttles (key, about, counted, failures, until, forget_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (key) DO UPDATE SET failures = ?4, until = ?5, forget_at = ?6",
+        "INSERT INTO throttles (key, about, counted, failures, until, forget_at)
+         SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5
+         FROM jsonb_each(?1) WHERE true
+         ON CONFLICT (key) DO UPDATE
+         SET failures = excluded.failures, until = excluded.until, forget_at = excluded.forget_at",
     )
-    .bind(counter.key)
-    .bind(counter.about)
-    .bind(counter.counted.number())
-    .bind(failures)
-    .bind(until)
-    .bind(forget_at)
+    .bind(json(&rows.collect::<Vec<_>>())?)
     .execute(transaction.connection())
     .await
     .map(drop)
