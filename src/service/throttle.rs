@@ -80,7 +80,7 @@ impl Service {
     /// # Errors
     /// [`Error::Throttled`] with the wait, at once.
     pub(super) async fn book_code(&self, user: UserId, from: &TriedFrom) -> Result<Try<'_>> {
-        self.refuse_address(from.address)?;
+        self.refuse_limited_address(from.address)?;
         let counters = self.limits.counters(Whose::Code(user), from);
         let share = share(&counters, from.address);
         let booked = match self.refuse_waiting(&counters).await {
@@ -99,21 +99,27 @@ impl Service {
         self.hashed(self.parts.hasher.admit(share(&counters, from.address)))
     }
 
-    /// Refuses whatever comes from an address from which too much was wrong, or which holds as many places in the queue as it
-    /// may, and everything while the queue is full, before it costs the store anything.
+    /// Refuses a password from an address from which too much was wrong, or which holds as many places in the queue as it
+    /// may, and every password while the queue is full, before it costs the store anything.
     ///
     /// # Errors
     /// [`Error::Throttled`] and [`Error::Overloaded`].
     pub(super) fn refuse_address(&self, address: Address) -> Result<()> {
-        let now = self.parts.clock.now();
-        if let Some(until) = self.limits.waiting(address, now) {
-            return Err(self.throttled(ThrottledBy::address, now, until));
-        }
+        self.refuse_limited_address(address)?;
         let share = share(&[], address);
         if self.parts.hasher.is_full_for(share) {
             return self.hashed(Err(HashError::Overloaded));
         }
         Ok(())
+    }
+
+    /// Refuses whatever comes from an address from which too much was wrong.
+    fn refuse_limited_address(&self, address: Address) -> Result<()> {
+        let now = self.parts.clock.now();
+        match self.limits.waiting(address, now) {
+            Some(until) => Err(self.throttled(ThrottledBy::address, now, until)),
+            None => Ok(()),
+        }
     }
 
     /// Refuses a try that must wait, and changes nothing.
