@@ -1,7 +1,7 @@
 //! The command line: `serve`, and what an operator does beside a running server.
 //!
 //! There is one file for each command. `outcome` is what commands return, `password` asks for a password,
-//! `first_admin` makes the first user, and `answer` reads what a server answers.
+//! `first_admin` makes the first user, `answer` reads what a server answers, and `supervisor` tells systemd how far a server is.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -28,6 +28,7 @@ mod replicas;
 mod second_factor;
 mod serve;
 mod session;
+mod supervisor;
 mod transfer;
 mod user;
 

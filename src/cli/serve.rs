@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::first_admin::FirstAdmin;
 use super::outcome::{Failed, say};
+use super::supervisor::Supervisor;
 use crate::app::{Environment, Listeners, STOPPING, build_saying, serve};
 use crate::config::Config;
 use crate::store::opening::Opening;
@@ -17,6 +18,7 @@ pub(super) async fn run(config: &Config, warnings: &[String]) -> Result<(), Fail
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     // A hang-up would otherwise kill it. There is nothing yet that is read again.
     let mut hang_up = signal(SignalKind::hangup())?;
+    let supervisor = Supervisor::find()?;
     let listeners = Listeners::bind(&config.http).await?;
     let opening = Opening::default();
     let start = async {
@@ -27,6 +29,7 @@ pub(super) async fn run(config: &Config, warnings: &[String]) -> Result<(), Fail
     };
     let (core, first_admin) = tokio::select! {
         started = listeners.during(start, &opening) => started?,
+        never = supervisor.while_starting(&opening) => match never {},
         // Nothing is served yet, so there is nothing to take down.
         () = async { tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () } } => {
             tracing::info!("stopped before the start was over");
@@ -40,15 +43,20 @@ pub(super) async fn run(config: &Config, warnings: &[String]) -> Result<(), Fail
     if let Some(first_admin) = first_admin {
         first_admin.announce(&format!("http://{}", running.listen), |line| say(line))?;
     }
+    supervisor.ready();
+    let watched = supervisor.watch();
+    tokio::pin!(watched);
     // At a keyboard there are no proxies that send clients here.
     let delay = loop {
         tokio::select! {
+            never = &mut watched => match never {},
             _ = terminate.recv() => break config.http.shutdown_delay,
             _ = interrupt.recv() => break Duration::ZERO,
             _ = hang_up.recv() => tracing::info!("SIGHUP changes nothing: settings are read at the start"),
         }
     };
     tracing::info!(?delay, "stopping");
+    supervisor.stopping();
     let deadline = Instant::now() + STOPPING;
     running.drain();
     let stopped = async {
@@ -56,6 +64,7 @@ pub(super) async fn run(config: &Config, warnings: &[String]) -> Result<(), Fail
         running.stop_by(deadline).await;
     };
     tokio::select! {
+        never = watched => match never {},
         () = stopped => tracing::info!("stopped"),
         _ = terminate.recv() => tracing::warn!("stopped at once, as asked twice"),
         _ = interrupt.recv() => tracing::warn!("stopped at once, as asked twice"),

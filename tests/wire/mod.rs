@@ -21,5 +21,6 @@ mod proxies;
 mod readiness;
 mod refused;
 mod second_factor;
+mod supervisor;
 mod throttles;
 mod verify;
