@@ -30,6 +30,12 @@ const SHORTEST_ROUND: Duration = Duration::from_secs(3);
 
 /// The rate of logins, and what 1,000 of them at the same moment do to memory.
 pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
+    rate(stage, report).await?;
+    crowd(stage, report).await
+}
+
+/// The rate of logins against that of bare hashes.
+pub async fn rate(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let population = stage.population(ACCOUNTS).await?;
     let server = stage.serve(&population).await?;
     let round = stage.round.max(SHORTEST_ROUND);
@@ -56,7 +62,7 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
         &Spread::of(rounds.iter().map(|(raw, logins)| logins / raw)),
         Target::AtLeast(0.95),
     );
-    crowd(stage, report).await
+    Ok(())
 }
 
 /// A thousand logins at the same moment, on a server that has not hashed anything yet, beside checks on schedule.

@@ -15,6 +15,7 @@ mod load;
 mod login;
 mod logout;
 mod memory;
+mod plot;
 mod purge;
 mod refusals;
 mod replicas;
@@ -23,6 +24,7 @@ mod requests;
 mod rounds;
 mod server;
 mod stage;
+mod table;
 mod throttle;
 mod verify;
 
@@ -102,6 +104,12 @@ enum Benchmark {
     DatabaseCost,
     /// Logouts on three replicas of one PostgreSQL, beside checks
     Replicas,
+    /// What the README shows, on both stores
+    Table {
+        /// A folder to draw plots in
+        #[arg(long)]
+        plots: Option<PathBuf>,
+    },
     /// Everything, and the whole table
     All,
     /// The binary of another commit against this one: the same rounds in turn, on copies of the same sessions
@@ -179,6 +187,12 @@ async fn run(benchmark: Benchmark, mut stage: Stage) -> Result<()> {
         Benchmark::Cost => cost::run(&mut stage, &mut report).await?,
         Benchmark::DatabaseCost => database_cost::run(&mut stage, &mut report).await?,
         Benchmark::Replicas => replicas::run(&mut stage, &mut report).await?,
+        Benchmark::Table { plots } => {
+            table::run(&mut stage, &mut report).await?;
+            if let Some(folder) = plots {
+                table::plots(&mut stage, &folder).await?;
+            }
+        }
         Benchmark::All => all(&mut stage, &mut report).await?,
         Benchmark::Compare { before, mut stages } => {
             if stages.is_empty() {

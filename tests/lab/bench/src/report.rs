@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 #[derive(Default)]
-pub struct Report(Vec<Row>);
+pub struct Report {
+    /// What stands before the name of each row.
+    under: Option<&'static str>,
+    rows: Vec<Row>,
+}
 
 struct Row {
     what: String,
@@ -89,11 +93,20 @@ impl Report {
         });
     }
 
-    fn add(&mut self, row: Row) {
-        println!("{}", row.line(&[0; 5]));
-        self.0.push(row);
+    /// From now on rows are about this.
+    pub fn under(&mut self, what: &'static str) {
+        self.under = Some(what);
     }
 
+    fn add(&mut self, mut row: Row) {
+        if let Some(under) = self.under {
+            row.what = format!("{under}: {}", row.what);
+        }
+        println!("{}", row.line(&[0; 5]));
+        self.rows.push(row);
+    }
+
+    /// Prints all of it as a table of Markdown.
     pub fn print(&self) {
         let title = Row {
             what: "what".to_owned(),
@@ -101,16 +114,16 @@ impl Report {
             limit: "beside".to_owned(),
             ratio: "ratio (min-max)".to_owned(),
             target: "target".to_owned(),
-            verdict: "",
+            verdict: "verdict",
         };
         let mut widths = [0; 5];
-        for row in self.0.iter().chain([&title]) {
+        for row in self.rows.iter().chain([&title]) {
             for (width, cell) in widths.iter_mut().zip(row.cells()) {
                 *width = (*width).max(cell.chars().count());
             }
         }
-        println!("\n{}", title.line(&widths));
-        for row in &self.0 {
+        println!("\n{}\n|{}", title.line(&widths), " --- |".repeat(6));
+        for row in &self.rows {
             println!("{}", row.line(&widths));
         }
     }
@@ -126,7 +139,7 @@ impl Row {
         for (cell, width) in self.cells().into_iter().zip(widths) {
             line.push_str(&format!(" {cell:<width$} |"));
         }
-        format!("{line} {}", self.verdict)
+        format!("{line} {} |", self.verdict)
     }
 }
 

@@ -73,8 +73,13 @@ impl Pairs {
         show: impl Fn(f64) -> String,
         target: Target,
     ) {
-        let median = |side: usize| show(Spread::of(self.pairs.iter().map(|pair| of(&pair[side]))).median);
+        let [other, server] = self.medians(&of).map(show);
         let ratios = Spread::of(self.pairs.iter().map(|[other, server]| of(server) / of(other)));
-        report.ratio(what, median(1), format!("{} {}", self.name, median(0)), &ratios, target);
+        report.ratio(what, server, format!("{} {other}", self.name), &ratios, target);
+    }
+
+    /// The medians of a figure: of the other measurement, and of the service.
+    pub fn medians(&self, of: impl Fn(&Measured) -> f64) -> [f64; 2] {
+        [0, 1].map(|side| Spread::of(self.pairs.iter().map(|pair| of(&pair[side]))).median)
     }
 }

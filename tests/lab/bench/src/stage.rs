@@ -66,6 +66,13 @@ impl Stage {
         Ok(Self { binary, store, rounds, round, million: None, cluster: None })
     }
 
+    /// Goes on with another store.
+    pub fn change_to(&mut self, store: Store) {
+        if self.store != store {
+            (self.store, self.million) = (store, None);
+        }
+    }
+
     /// The same with another binary. Both use one PostgreSQL.
     pub async fn with_binary(&mut self, binary: PathBuf) -> Result<Self> {
         let cluster = if self.store == Store::Postgres { Some(self.cluster().await?) } else { None };

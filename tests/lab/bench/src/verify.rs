@@ -6,7 +6,7 @@ use sessiond_support::token::Token;
 use crate::{
     hello::Hello,
     load::{Load, Measured, charged},
-    report::{self, Report, Target},
+    report::{self, Report, Target, as_milliseconds},
     requests::{Checks, Each, MadeUp, Requests, Template},
     rounds::{Pairs, alternate},
     server::Server,
@@ -22,21 +22,34 @@ const MADE_UP: Token = [b'A'; 43];
 /// Checks of live sessions, with few and with many of them, and beside a stream of logouts.
 pub async fn known(stage: &mut Stage, report: &mut Report) -> Result<()> {
     for size in [1_000, MILLION] {
-        let population = stage.population(size).await?;
-        let server = stage.serve(&population).await?;
-        population.warm(&server, population.all()).await?;
-        let hello = hello_like(&server, &population.tokens[0], 200).await?;
-        let checks = Checks::over(&population.tokens, population.all());
-        let pairs = beside_hello(stage, &hello, &checks, async || {
-            let load = Load::new(server.address, &[200]).closed(stage.round, &checks);
-            charged(server.pid, load).await
-        })
-        .await?;
+        let pairs = of_live(stage, size).await?;
         let what = format!("verify, {} live sessions", report::number(size as f64));
         pairs.report(report, &what, Target::AtLeast(0.80), Target::AtMost(1.25));
-        server.stop().await?;
     }
     beside_revocations(stage, report).await
+}
+
+/// Checks of all of so many live sessions, beside a hello.
+async fn of_live(stage: &mut Stage, size: usize) -> Result<Pairs> {
+    let population = stage.population(size).await?;
+    let server = stage.serve(&population).await?;
+    population.warm(&server, population.all()).await?;
+    let hello = hello_like(&server, &population.tokens[0], 200).await?;
+    let checks = Checks::over(&population.tokens, population.all());
+    let pairs = beside_hello(stage, &hello, &checks, async || {
+        let load = Load::new(server.address, &[200]).closed(stage.round, &checks);
+        charged(server.pid, load).await
+    })
+    .await?;
+    server.stop().await?;
+    Ok(pairs)
+}
+
+/// The rates of a hello and of checks among so many live sessions, a second, and the milliseconds that 99 of 100 of either take.
+pub async fn among(stage: &mut Stage, size: usize) -> Result<[[f64; 2]; 2]> {
+    let pairs = of_live(stage, size).await?;
+    let p99 = |measured: &Measured| as_milliseconds(measured.outcome.quantile(0.99));
+    Ok([pairs.medians(|measured| measured.outcome.rate()), pairs.medians(p99)])
 }
 
 /// The sessions that are ended are not the ones that are checked.
