@@ -32,7 +32,7 @@ impl Faults {
     }
 
     /// Waits for a random time. False once there is to be no more.
-    async fn pause(&self, random: &mut Random, least: usize, most: usize) -> bool {
+    pub async fn pause(&self, random: &mut Random, least: usize, most: usize) -> bool {
         let mut left = least + random.below(most - least);
         while left > 0 && !self.enough.load(Ordering::Acquire) {
             let step = left.min(50);

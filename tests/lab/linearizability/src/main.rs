@@ -12,6 +12,7 @@ mod least;
 mod pool;
 mod replica;
 mod report;
+mod upgrade;
 
 use std::{
     path::PathBuf,
@@ -37,6 +38,7 @@ use crate::{
     history::{History, Span},
     pool::{Fresh, Held, Pool, USERS},
     replica::Replica,
+    upgrade::Upgrades,
 };
 
 /// Checks that three servers on one database answer as one would.
@@ -52,6 +54,9 @@ struct Cli {
     /// Freeze and kill servers meanwhile, and have the database close connections and crash
     #[arg(long)]
     faults: bool,
+    /// Begin with servers of another release, its binary, and replace all of them by this one's and back meanwhile
+    #[arg(long, conflicts_with = "faults")]
+    previous: Option<PathBuf>,
     /// A PostgreSQL database, empty or used by no other program [default: one of our own, thrown away afterwards]
     #[arg(long)]
     database: Option<String>,
@@ -85,7 +90,10 @@ async fn run(cli: Cli) -> Result<()> {
     };
     let database =
         cli.database.or_else(|| cluster.as_ref().map(|cluster| cluster.url("postgres"))).context("no database")?;
-    let sessiond = Sessiond { binary, database: database.clone(), folder: folder.path().to_owned(), cpus: None };
+    let of = |binary| Sessiond { binary, database: database.clone(), folder: folder.path().to_owned(), cpus: None };
+    let new = of(binary);
+    let previous = cli.previous.map(|path| sessiond::binary(Some(path))).transpose()?.map(of);
+    let sessiond = previous.clone().unwrap_or_else(|| new.clone());
 
     let run: String = (0..8).map(|_| char::from(b'a' + random.below(26) as u8)).collect();
     let (first, password) = (format!("first-{run}"), format!("history-{run}-7Qp2"));
@@ -115,6 +123,11 @@ async fn run(cli: Cli) -> Result<()> {
     let faults = Arc::new(Faults::default());
     let mut of_replicas = JoinSet::new();
     let mut of_database = JoinSet::new();
+    let (upgrades, mut upgrading) = (Arc::new(Upgrades::default()), JoinSet::new());
+    if let Some(previous) = previous {
+        let (until, scene) = (Arc::clone(&faults), Arc::clone(&scene));
+        upgrading.spawn(Arc::clone(&upgrades).run(until, scene, std::mem::take(&mut replicas), [previous, new]));
+    }
     if cli.faults {
         for (number, replica) in replicas.drain(..).enumerate() {
             of_replicas.spawn(Arc::clone(&faults).of_replica(Arc::clone(&scene), number, replica));
@@ -135,6 +148,9 @@ async fn run(cli: Cli) -> Result<()> {
     faults.stop();
     while let Some(replica) = of_replicas.join_next().await {
         replicas.push(replica??);
+    }
+    while let Some(upgraded) = upgrading.join_next().await {
+        replicas.extend(upgraded??);
     }
     let cluster = of_database.join_next().await.context("no task")???;
     drop((feeding, reporting));
@@ -166,6 +182,14 @@ async fn run(cli: Cli) -> Result<()> {
             count(&faults.killed),
             count(&faults.disconnected),
             count(&faults.crashed)
+        );
+    }
+    let upgraded = [&upgrades.forth, &upgrades.back].map(|count| count.load(Ordering::Relaxed));
+    if let [forth, back] = upgraded
+        && forth > 0
+    {
+        println!(
+            "upgrades: {forth} times all servers were replaced by the new release, {back} times by the previous one"
         );
     }
     ensure!(!report::violations(&history, &verdict), "this cannot have happened one after the other");

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
 use sessiond_support::{
     process::Frozen,
     sessiond::{Server, Sessiond},
@@ -50,6 +51,14 @@ impl Replica {
         door.port.store(0, Ordering::Release);
         self.server.process.kill().await?;
         Self::start(&self.sessiond, door).await
+    }
+
+    /// Stops it in good order and starts one of another release in its place.
+    pub async fn upgrade(mut self, release: &Sessiond, door: &Door) -> Result<Self> {
+        door.port.store(0, Ordering::Release);
+        self.server.process.signal(Signal::TERM)?;
+        ensure!(self.server.process.ended().await?.success(), "a server did not stop: {}", self.server.process.log());
+        Self::start(release, door).await
     }
 }
 
