@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use sessiond_needs::on_both_stores;
 use sessiond_support::wait::until;
 
+use super::examples::alerts_about;
 use super::scrape::{Metric, OPEN_METRICS, metrics, scrape};
 use crate::harness::{ALICE, Server, StoreKind};
 
@@ -12,7 +13,7 @@ const LIST: &str = include_str!("metrics.txt");
 const DOCUMENT: &str = include_str!("../../docs/metrics.md");
 
 /// What is listed, and on which store: `both`, `sqlite` or `postgres`.
-fn listed() -> BTreeSet<(Metric, String)> {
+pub fn listed() -> BTreeSet<(Metric, String)> {
     let lines = LIST.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     lines.map(|line| listed_metric(&line.split_whitespace().collect::<Vec<_>>())).collect()
 }
@@ -50,11 +51,11 @@ async fn names_types_labels_and_units_are_those_that_are_listed(store: StoreKind
 }
 
 #[test]
-fn each_metric_is_documented() {
+fn each_metric_is_documented_with_the_alerts_that_use_it() {
     let mut documented = BTreeSet::new();
     for row in DOCUMENT.lines().filter(|line| line.starts_with("| `sessiond_") || line.starts_with("| `process_")) {
         let cells: Vec<_> = row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect();
-        let [name, kind, labels, unit, store, meaning, _] = &cells[..] else { panic!("not seven cells: {row}") };
+        let [name, kind, labels, unit, store, meaning, alerts] = &cells[..] else { panic!("not seven cells: {row}") };
         assert!(meaning.len() > 15 && meaning.ends_with('.') || meaning.ends_with("always 1."), "{name}: {meaning}");
         let mut labels: Vec<_> = labels.split(", ").collect();
         labels.sort_unstable();
@@ -65,6 +66,8 @@ fn each_metric_is_documented() {
             other => panic!("{name} is on {other}"),
         };
         documented.insert(listed_metric(&[name, kind, unit, &labels.join(","), store]));
+        let named: BTreeSet<_> = alerts.split(", ").filter(|alert| *alert != "-").map(str::to_owned).collect();
+        assert_eq!(named, alerts_about(name), "the alerts about {name}");
     }
     assert_eq!(documented, listed());
 }

@@ -5,7 +5,7 @@
 
 use proc_macro::{Delimiter, TokenStream, TokenTree};
 
-/// A test that needs something: `postgres`, `initdb`, `fail2ban`, `faketime`, `oathtool`, `zbarimg`, `mount`, `root`, a proxy
+/// A test that needs something: `postgres`, `initdb`, `fail2ban`, `faketime`, `oathtool`, `zbarimg`, `prometheus`, `mount`, `root`, a proxy
 /// such as `nginx`, or what makes hashes such as `htpasswd`, several separated by commas. It stands above the attribute that
 /// makes a test of the function.
 #[proc_macro_attribute]
@@ -82,6 +82,7 @@ fn look_up(word: &str) -> Option<(bool, &'static str)> {
         "envoy" => (cfg!(has_envoy), "envoy (tests/proxies/install)"),
         "oathtool" => (cfg!(has_oathtool), "oathtool"),
         "zbarimg" => (cfg!(has_zbarimg), "zbarimg (zbar-tools)"),
+        "prometheus" => (cfg!(has_prometheus), "prometheus and promtool"),
         "htpasswd" => (cfg!(has_htpasswd), "htpasswd (apache2-utils)"),
         "argon2" => (cfg!(has_argon2), "argon2"),
         "jq" => (cfg!(has_jq), "jq"),
