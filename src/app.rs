@@ -27,9 +27,9 @@ use crate::http::{client_service, operations_service, starting};
 use crate::password::Hasher;
 use crate::service::health::Health;
 use crate::service::unreadable::can_open_all;
-use crate::service::{self, Parts, Service};
+use crate::service::{self, Parts, Service, standbys};
 use crate::store::SharedStore;
-use crate::store::connect::{ConnectError, Role, connect_saying};
+use crate::store::connect::{self, ConnectError, Role, connect_saying};
 use crate::store::opening::Opening;
 use crate::telemetry::{COMMIT, Metrics};
 
@@ -112,10 +112,12 @@ pub async fn build_saying(
     // Without it, checks still note there what they have seen. A command checks nothing.
     let caching = sessions.cache == CacheMode::On;
     let cache = Arc::new(Cache::new(if serve { sessions.cache_entries } else { 1 }, sessions.lifetimes));
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new(connect::kind(&config.database_url)?));
     let embedded = Arc::new(Embedded::new(cache.clone(), caching, metrics.clone()));
     let role = if serve { Role::Serve(embedded.clone()) } else { Role::Command };
-    let store = connect_saying(&config.database_url, role, TIMING, clock.clone(), &*entropy, opening).await?;
+    let store =
+        connect_saying(&config.database_url, role, TIMING, clock.clone(), &*entropy, metrics.stores.clone(), opening)
+            .await?;
     let factor_keys = factor_keys(config, &store).await?;
     // A command that serves nobody can do without.
     if serve && !can_open_all(&factor_keys, &*store).await? {
@@ -140,16 +142,22 @@ pub async fn build_saying(
         let kept = purge::Kept { ended: config.ended_kept, events: config.events_kept };
         tasks.spawn(purge::run(store.clone(), clock.clone(), metrics.clone(), kept, stop.clone()));
         tasks.spawn(health.clone().run(stop.clone()));
+        let (stores, of_task, stop) = (metrics.stores.clone(), store.clone(), stop.clone());
+        tasks.spawn(async move { standbys::watch(of_task, &stores, stop).await });
     }
     if let Some(beats) = beats {
         tasks.spawn(beats.run(stop.clone()));
     }
+    let config::Passwords { workers, queue, .. } = &config.passwords;
+    let hasher = Hasher::start(*workers, *queue, &entropy, &metrics.passwords.times())?;
+    metrics.passwords.sized(workers.get(), *queue);
+    metrics.caches(if caching { cache.capacity() } else { 0 });
     let service = Service::new(Parts {
         store: store.clone(),
         health,
         cache,
         coherence,
-        hasher: Arc::new(Hasher::start(config.passwords.workers, config.passwords.queue, &entropy)?),
+        hasher: Arc::new(hasher),
         touches,
         clock,
         entropy,

@@ -19,6 +19,7 @@ mod harness;
 mod dialects;
 mod import;
 mod layering;
+mod monitoring;
 mod proxies;
 mod replicas;
 mod source;

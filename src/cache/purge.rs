@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::{Clock, Timestamp};
 use crate::store::{Result, SharedStore, Store, StoreError};
-use crate::telemetry::Metrics;
 use crate::telemetry::causes::Causes;
+use crate::telemetry::{Metrics, PurgedRows};
 
 const EVERY: Duration = Duration::from_mins(10);
 const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
@@ -42,31 +42,38 @@ pub async fn run(
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
+        let mut all_done = true;
         let (ended, old) = (before(clock.now(), kept.ended), before(clock.now(), kept.events));
         tokio::select! {
             () = stop.cancelled() => return,
-            () = in_batches(&metrics, || store.purge(ended, BATCH)) => {}
+            done = in_batches(&metrics, PurgedRows::sessions, || store.purge(ended, BATCH)) => all_done &= done,
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = in_batches(&metrics, || store.purge_events(old, BATCH)) => {}
+            done = in_batches(&metrics, PurgedRows::events, || store.purge_events(old, BATCH)) => all_done &= done,
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = counters(&*store, &*clock, &metrics) => {}
+            done = counters(&*store, &*clock, &metrics) => all_done &= done,
+        }
+        if all_done {
+            metrics.stores.purge_succeeded(clock.now());
         }
     }
 }
 
-/// Deletes the counters that are forgotten, and those beyond the most that are kept.
-async fn counters(store: &dyn Store, clock: &dyn Clock, metrics: &Metrics) {
+/// Deletes the counters that are forgotten, and those beyond the most that are kept. Returns whether that went well.
+async fn counters(store: &dyn Store, clock: &dyn Clock, metrics: &Metrics) -> bool {
     match store.surplus_throttles(MOST_COUNTERS).await {
         Ok(surplus) => {
             let now = clock.now();
             let before = surplus.map_or(now, |surplus| surplus.max(now));
-            in_batches(metrics, || store.purge_throttles(before, BATCH)).await;
+            in_batches(metrics, PurgedRows::counters, || store.purge_throttles(before, BATCH)).await
         }
-        Err(error) => failed(metrics, &error),
+        Err(error) => {
+            failed(metrics, &error);
+            false
+        }
     }
 }
 
@@ -79,14 +86,22 @@ fn before(now: Timestamp, span: Duration) -> Timestamp {
     Timestamp::from_millis(now.millis().saturating_sub(span))
 }
 
-async fn in_batches<F: Future<Output = Result<u64>>>(metrics: &Metrics, delete: impl Fn() -> F) {
+/// Deletes rows until there are none left. Returns whether that went well.
+async fn in_batches<F>(metrics: &Metrics, rows: PurgedRows, delete: impl Fn() -> F) -> bool
+where
+    F: Future<Output = Result<u64>>,
+{
     loop {
         match delete().await {
-            Ok(deleted) if deleted < u64::from(BATCH) => return,
-            Ok(_) => {}
+            Ok(deleted) => {
+                metrics.stores.purged(rows, deleted);
+                if deleted < u64::from(BATCH) {
+                    return true;
+                }
+            }
             Err(error) => {
                 failed(metrics, &error);
-                return;
+                return false;
             }
         }
         tokio::time::sleep(BETWEEN_BATCHES).await;

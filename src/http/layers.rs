@@ -17,6 +17,7 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONNECTION, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
 use tower::Service;
 use tower_http::request_id::RequestId;
 use tracing::Span;
@@ -165,10 +166,16 @@ pub fn allow_reading(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
 }
 
-/// Counts an answer by the route that axum found for its request.
-pub async fn count(State(app): State<App>, route: Option<MatchedPath>, request: Request, next: Next) -> Response {
+/// Counts an answer by the route that axum found for its request, and records how long it took.
+pub async fn count<D: Dialect>(
+    State(app): State<App>,
+    route: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let begun = Instant::now();
     let response = next.run(request).await;
     let route = route.as_ref().map_or("(none)", MatchedPath::as_str);
-    app.metrics.answered(route, response.status().as_u16());
+    app.metrics.requests.answered(D::NAME, route, response.status().as_u16(), begun.elapsed());
     response
 }

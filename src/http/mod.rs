@@ -149,7 +149,7 @@ fn stack<S: Answers<Request>>(app: &App, routers: S) -> impl Answers<Request> + 
 /// What goes around each route of a dialect, in its words.
 fn in_dialect<D: Dialect>(router: Router<App>, app: &App) -> Router {
     let around_each = ServiceBuilder::new()
-        .layer(from_fn_with_state(app.clone(), layers::count))
+        .layer(from_fn_with_state(app.clone(), layers::count::<D>))
         .layer(HandleErrorLayer::new(refusal::too_late::<D>))
         .layer(TimeoutLayer::new(app.timeouts.answer))
         .layer(CatchPanicLayer::custom(refusal::panicked::<D>))
@@ -185,7 +185,7 @@ impl Mounts {
         self.list.extend(routes.list_under(prefix));
         let mount = |app: &App| ByHead {
             good: in_dialect::<D>(routes.into_router(pages::errors::unknown_route::<D>), app),
-            bad: layers::refuse_bad_heads::<D>(),
+            bad: layers::refuse_bad_heads::<D>().layer(from_fn_with_state(app.clone(), layers::count::<D>)),
         };
         self.prefixes.push((prefix, Box::new(mount)));
         self
@@ -199,7 +199,9 @@ impl Mounts {
             let rendered = from_fn_with_state(app.clone(), pages::errors::render);
             ByHead {
                 good: in_dialect::<Pages>(routes.into_router_beside_another(), app).layer(rendered.clone()),
-                bad: layers::refuse_bad_heads_at::<Pages>(&paths).layer(rendered),
+                bad: layers::refuse_bad_heads_at::<Pages>(&paths)
+                    .layer(rendered)
+                    .layer(from_fn_with_state(app.clone(), layers::count::<Pages>)),
             }
         }));
         self

@@ -2,14 +2,15 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
 
 use super::dialect::medama::Medama;
 use super::refusal::{Dialect, Refusal};
 use super::request::state::App;
 use super::routes::Routes;
 use crate::service::Memory;
+use crate::telemetry::{DialectName, MetricsFormat};
 
 /// The dialect of the operations listener: plain text, and the words of [`Medama`] for refusals. It is not for pages,
 /// since some balancers use `OPTIONS /` to ask for a server's health.
@@ -17,6 +18,7 @@ use crate::service::Memory;
 pub struct Operations;
 
 impl Dialect for Operations {
+    const NAME: DialectName = DialectName::operations;
     const FOR_PAGES: bool = false;
 
     fn refuse(refusal: &Refusal) -> Response {
@@ -53,13 +55,12 @@ pub async fn readyz(State(app): State<App>) -> Response {
     text(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, lines)
 }
 
-/// `GET /metrics`: Prometheus text.
-pub async fn metrics(State(app): State<App>) -> Response {
-    let cached = app.service.cached_sessions().unwrap_or_default();
-    let trusted = app.service.memory() == Memory::Trusted;
-    let lines = app.metrics.render(app.service.passwords_waiting(), cached, trusted);
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, kind)], lines).into_response()
+/// `GET /metrics`: `OpenMetrics`, or the older text of Prometheus where that is asked for.
+pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let format = MetricsFormat::accepted(accept);
+    let lines = app.metrics.render(&app.service.readings(), format);
+    ([(CONTENT_TYPE, format.content_type())], lines).into_response()
 }
 
 fn text(status: StatusCode, lines: String) -> Response {

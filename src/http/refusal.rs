@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::domain::throttle::Wait;
 use crate::service;
+use crate::telemetry::DialectName;
 use crate::telemetry::outage::StoreCause;
 
 /// The value of `Retry-After` where the service is overloaded, in seconds.
@@ -21,6 +22,8 @@ pub const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// How one API spells every outcome.
 pub trait Dialect: Send + Sync + 'static {
+    /// What it is called in the metrics.
+    const NAME: DialectName;
     /// Whether pages of listed origins may call it. If so, OPTIONS is a preflight, on unknown paths too.
     const FOR_PAGES: bool = true;
     /// Whether it is refused over plain HTTP where the configuration asks for HTTPS. Proxies and probes come as they do.

@@ -33,6 +33,12 @@ pub(super) struct Checked {
 /// Where an answer goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, HashError>>;
 
+/// A job that waits for a worker, and since when.
+pub(super) struct Waiting {
+    pub(super) job: Job,
+    pub(super) since: Instant,
+}
+
 /// What a worker is asked.
 pub(super) enum Job {
     /// To check a password against a stored hash, or as if there were one.

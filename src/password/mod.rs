@@ -12,7 +12,7 @@ use tokio::sync::{OwnedRwLockWriteGuard, RwLock, oneshot};
 use tokio::time::Instant;
 
 use self::deadline::Deadline;
-use self::job::{Checked, Job, Reply};
+use self::job::{Checked, Job, Reply, Waiting};
 use self::queue::Queue;
 pub use self::queue::Share;
 use self::schemes::argon::Blocks;
@@ -21,6 +21,7 @@ use self::turns::Turns;
 use self::worker::Worker;
 use crate::domain::entropy::Entropy;
 use crate::domain::password::{Password, PasswordHash, Typed};
+use crate::telemetry::HashTimes;
 
 mod deadline;
 mod error;
@@ -42,10 +43,10 @@ const SETTLED: Duration = Duration::from_secs(2);
 
 /// The handle of the workers, which end when it is dropped.
 pub struct Hasher {
-    queue: Arc<Queue<Job>>,
+    queue: Arc<Queue<Waiting>>,
     /// Takes no jobs: its places are for requests that are looked up before they ask for a place among the jobs.
     admitted: Queue<()>,
-    turns: Arc<Turns<Job>>,
+    turns: Arc<Turns<Waiting>>,
     deadline: Arc<Deadline>,
     /// Locked while it is being measured how long refusals have to take.
     measuring: Arc<RwLock<()>>,
@@ -59,11 +60,16 @@ pub type RefusalsWait = OwnedRwLockWriteGuard<()>;
 
 impl Hasher {
     /// Starts `workers` threads. Beside the jobs that they work on, `capacity` jobs may wait, and as many again for their
-    /// turn with much memory.
+    /// turn with much memory. What they measure goes into `times`.
     ///
     /// # Errors
     /// When the operating system refuses a thread.
-    pub fn start(workers: NonZeroUsize, capacity: usize, entropy: &Arc<dyn Entropy>) -> std::io::Result<Self> {
+    pub fn start(
+        workers: NonZeroUsize,
+        capacity: usize,
+        entropy: &Arc<dyn Entropy>,
+        times: &HashTimes,
+    ) -> std::io::Result<Self> {
         let hasher = Self {
             queue: Arc::new(Queue::new(workers.get(), capacity)),
             admitted: Queue::new(0, ADMITTED),
@@ -77,6 +83,7 @@ impl Hasher {
                 turns: Arc::clone(&hasher.turns),
                 deadline: Arc::clone(&hasher.deadline),
                 blocks: Blocks::default(),
+                times: times.clone(),
             };
             let queue = Arc::clone(&hasher.queue);
             std::thread::Builder::new().name(format!("password-{number}")).spawn(move || worker.run(&queue))?;
@@ -230,7 +237,7 @@ impl Place<'_> {
     async fn ask<T>(mut self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, HashError> {
         let (reply, answer) = oneshot::channel();
         self.is_free = true;
-        self.hasher.queue.push(job(reply), self.share);
+        self.hasher.queue.push(Waiting { job: job(reply), since: Instant::now() }, self.share);
         answer.await.map_err(|_| HashError::impossible("the workers are gone"))?
     }
 }

@@ -17,6 +17,7 @@ pub(super) fn worker() -> Worker {
         turns: Arc::new(Turns::new(1)),
         deadline: Arc::default(),
         blocks: Blocks::default(),
+        times: HashTimes::default(),
     }
 }
 
@@ -86,7 +87,7 @@ fn a_hash_with_other_parameters_is_checked_and_replaced() {
 #[tokio::test]
 async fn a_refusal_takes_as_long_as_the_slowest_whatever_the_stored_hash() {
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let hasher = Hasher::start(NonZeroUsize::MIN, 1, &entropy).expect("started");
+    let hasher = Hasher::start(NonZeroUsize::MIN, 1, &entropy, &HashTimes::default()).expect("started");
     let usual = hasher.hash(set("open sesame")).await.expect("hashed");
     let (cheap, expensive) = (hash_of(8, 1, 1), hash_of(19_456, 16, 1));
     let too_expensive = PasswordHash::new(usual.as_str().replace("t=2", "t=20000"));
@@ -122,7 +123,7 @@ async fn a_refusal_takes_as_long_as_the_slowest_whatever_the_stored_hash() {
 #[tokio::test]
 async fn a_cheap_hash_from_elsewhere_takes_as_long_as_none_from_the_first_refusal_on() {
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let hasher = Hasher::start(NonZeroUsize::MIN, 1, &entropy).expect("started");
+    let hasher = Hasher::start(NonZeroUsize::MIN, 1, &entropy, &HashTimes::default()).expect("started");
     assert!(!hasher.knows(&bcrypt_of()));
     hasher.measure(bcrypt_of()).await.expect("measured");
     assert!(hasher.knows(&bcrypt_of()) && hasher.deadline.knows(OURS));
@@ -159,7 +160,7 @@ fn nothing_is_the_password_of_who_has_none() {
 async fn large_ones_take_turns_beside_others_and_no_more_wait_than_may() {
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let two = NonZeroUsize::MIN.saturating_add(1);
-    let hasher = Hasher::start(two, 2, &entropy).expect("started");
+    let hasher = Hasher::start(two, 2, &entropy, &HashTimes::default()).expect("started");
     let large = hash_of(65_536, 4, 1);
     // The first has the turn, two wait for it, and their worker refuses the fourth.
     let all: Vec<_> = (0..4).map(|_| hasher.verify(password("open sesami"), Some(large.clone()))).collect();
@@ -200,7 +201,7 @@ fn the_memory_of_a_dear_hash_is_given_back() {
 #[tokio::test]
 async fn a_full_queue_sheds_at_once() {
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let hasher = Arc::new(Hasher::start(NonZeroUsize::MIN, 1, &entropy).expect("started"));
+    let hasher = Arc::new(Hasher::start(NonZeroUsize::MIN, 1, &entropy, &HashTimes::default()).expect("started"));
     let flood = (0..16).map(|_| hasher.verify(password("open sesame"), None));
     let answers = futures_util::future::join_all(flood).await;
     let shed = answers.iter().filter(|a| matches!(a, Err(HashError::Overloaded))).count();
@@ -214,7 +215,7 @@ async fn a_full_queue_sheds_at_once() {
 async fn without_a_queue_each_idle_worker_takes_a_job() {
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let two = NonZeroUsize::MIN.saturating_add(1);
-    let hasher = Hasher::start(two, 0, &entropy).expect("started");
+    let hasher = Hasher::start(two, 0, &entropy, &HashTimes::default()).expect("started");
     for _ in 0..20 {
         // Asked for at the same moment, and again as soon as they are answered.
         let (one, other) = tokio::join!(hasher.verify(password("open sesame"), None), hasher.hash(set("open sesame")));

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::deadline::{Deadline, OURS};
 use super::error::HashError;
-use super::job::{Checked, Job, Verdict};
+use super::job::{Checked, Job, Verdict, Waiting};
 use super::queue::Queue;
 use super::schemes::argon::{Argon2Hash, Blocks, MEMORY_KIB, SALT};
 use super::schemes::sha_crypt::PASSWORD_MOST;
@@ -14,6 +14,7 @@ use super::stored::{Stored, ours};
 use super::turns::{Turn, Turns};
 use crate::domain::entropy::Entropy;
 use crate::domain::password::{Password, PasswordHash, Typed};
+use crate::telemetry::{HashKind, HashTimes};
 
 /// Lowered priority, so that a flood of logins does not slow checks down, but not so low that checks at full load starve
 /// logins: Linux weighs a thread with 1.25 to the power of its niceness, so that at 2 a worker has 39 % of a core that it
@@ -27,28 +28,29 @@ type Answer = Box<dyn FnOnce()>;
 /// A worker, before its thread runs.
 pub(super) struct Worker {
     pub(super) entropy: Arc<dyn Entropy>,
-    pub(super) turns: Arc<Turns<Job>>,
+    pub(super) turns: Arc<Turns<Waiting>>,
     pub(super) deadline: Arc<Deadline>,
     pub(super) blocks: Blocks,
+    pub(super) times: HashTimes,
 }
 
 impl Worker {
     /// Works until the queue is closed and empty.
-    pub(super) fn run(mut self, queue: &Queue<Job>) {
+    pub(super) fn run(mut self, queue: &Queue<Waiting>) {
         // On Linux this acts on the calling thread only; elsewhere it is refused or harmless.
         #[cfg(target_os = "linux")]
         if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
             tracing::warn!(%error, "cannot lower the priority of a password worker");
         }
-        queue.serve(|job| {
-            if !is_large(&job) {
-                return self.work(job);
+        queue.serve(|waiting| {
+            if !is_large(&waiting.job) {
+                return self.work(waiting);
             }
-            match self.turns.take(job) {
+            match self.turns.take(waiting) {
                 Turn::Waits => Box::new(|| ()),
-                Turn::Full(job) => Box::new(|| job.shed()),
-                Turn::Yours(job) => {
-                    let mut answer = self.work(job);
+                Turn::Full(Waiting { job, .. }) => Box::new(|| job.shed()),
+                Turn::Yours(waiting) => {
+                    let mut answer = self.work(waiting);
                     while let Some(next) = self.turns.next() {
                         answer();
                         answer = self.work(next);
@@ -59,7 +61,8 @@ impl Worker {
         });
     }
 
-    fn work(&mut self, job: Job) -> Answer {
+    fn work(&mut self, Waiting { job, since }: Waiting) -> Answer {
+        self.times.waited(since.elapsed());
         if job.is_given_up() {
             return Box::new(|| ());
         }
@@ -121,7 +124,10 @@ impl Worker {
     pub(super) fn hash(&mut self, password: &Password) -> Result<PasswordHash, HashError> {
         let mut salt = vec![0; SALT];
         self.entropy.fill(&mut salt).map_err(HashError::impossible)?;
-        Argon2Hash::make(password.expose(), salt, &mut self.blocks).map(|hash| ours(&hash))
+        let begun = Instant::now();
+        let made = Argon2Hash::make(password.expose(), salt, &mut self.blocks);
+        self.times.hashed(HashKind::current, begun.elapsed());
+        made.map(|hash| ours(&hash))
     }
 
     /// Measures how long a hash of this kind takes.
@@ -150,7 +156,9 @@ impl Worker {
         }
         let begun = Instant::now();
         let computed = compute(&mut self.blocks);
-        self.deadline.measured(kind, begun.elapsed());
+        let took = begun.elapsed();
+        self.deadline.measured(kind, took);
+        self.times.hashed(if kind == OURS { HashKind::current } else { HashKind::other }, took);
         computed
     }
 }

@@ -18,6 +18,7 @@ use crate::domain::token::{Token, TokenHash};
 use crate::domain::user::{Credentials, User};
 use crate::password::{HashError, Verdict};
 use crate::store::{Created, NewSession};
+use crate::telemetry::LoginResult;
 
 /// A request to log in.
 #[derive(Debug)]
@@ -89,6 +90,16 @@ impl Service {
     }
 
     async fn first_step(&self, login: Login, may_wait: bool) -> Result<FirstStep> {
+        let step = self.try_first_step(login, may_wait).await;
+        self.parts.metrics.passwords.login(match &step {
+            Ok(FirstStep::LoggedIn(_)) => LoginResult::accepted,
+            Ok(FirstStep::CodeNeeded(_)) => LoginResult::incomplete,
+            Err(error) => login_result(error),
+        });
+        step
+    }
+
+    async fn try_first_step(&self, login: Login, may_wait: bool) -> Result<FirstStep> {
         let Login { name, password, code, remembered, replaces, new_password, client, from } = login;
         self.refuse_address(from.address)?;
         let admission = self.admit(&name, &from)?;
@@ -281,9 +292,28 @@ impl Service {
     pub(super) fn hashed<T>(&self, result: std::result::Result<T, HashError>) -> Result<T> {
         result.map_err(|error| {
             if matches!(error, HashError::Overloaded) {
-                self.parts.metrics.shed();
+                self.parts.metrics.passwords.shed();
             }
             error.into()
         })
+    }
+}
+
+/// What came of a login that did not begin a session, for the metrics.
+pub(super) const fn login_result(error: &Error) -> LoginResult {
+    match error {
+        Error::BadCredentials | Error::NoSession | Error::SecondFactorRequired { wrong: true } => LoginResult::refused,
+        Error::SecondFactorRequired { wrong: false } | Error::PasswordChangeRequired | Error::Invalid { .. } => {
+            LoginResult::incomplete
+        }
+        Error::Throttled(_) => LoginResult::throttled,
+        Error::Overloaded => LoginResult::shed,
+        Error::Forbidden
+        | Error::NotFound
+        | Error::ReauthenticationRequired
+        | Error::Conflict(_)
+        | Error::StoreUnreachable(_)
+        | Error::StoreTooSlow(_)
+        | Error::Bug(_) => LoginResult::failed,
     }
 }

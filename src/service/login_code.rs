@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::limits::TriedFrom;
-use super::login::LoggedIn;
+use super::login::{LoggedIn, login_result};
 use super::{Error, Result, Service};
 use crate::domain::second_factor::proof::Proof;
 use crate::domain::session::Client;
 use crate::domain::token::{Token, TokenHash};
 use crate::domain::user::Credentials;
 use crate::store::PendingLogin;
+use crate::telemetry::LoginResult;
 
 /// How long a login waits for its code.
 pub const PATIENCE: Duration = Duration::from_mins(5);
@@ -71,6 +72,13 @@ impl Service {
     /// [`Error::SecondFactorRequired`] for a code that is missing or wrong: the login goes on waiting.
     /// [`Error::NoSession`] when none waits any more, and [`Error::Throttled`] after too many wrong ones.
     pub async fn complete_login(&self, login: LoginCode) -> Result<LoggedIn> {
+        let completed = self.try_to_complete_login(login).await;
+        let result = completed.as_ref().map_or_else(login_result, |_| LoginResult::accepted);
+        self.parts.metrics.passwords.login(result);
+        completed
+    }
+
+    async fn try_to_complete_login(&self, login: LoginCode) -> Result<LoggedIn> {
         let LoginCode { waiting, code, replaces, client, from } = login;
         let (pending, waiting, known) = self.waiting(&waiting).await?.ok_or(Error::NoSession)?;
         let proven = self.login_proof(&known.user, Some(&code), &client, &from).await?;

@@ -6,7 +6,7 @@
 //! those that are lost; `own_password` checks the password that changes of both ask for first. `accounts` is what may be done to
 //! any account, by the `operator` and, through `acts`, by an `admin`, and `transfer` takes users over from elsewhere; `selection`
 //! is about the sessions of all users, and `audit` about reading what happened. `first_password` is about the password that was
-//! made up for the first user, and `replicas` about the processes that serve. `health` says whether this one can serve, `hashes`
+//! made up for the first user, and `replicas` about the processes that serve. `standbys` watches what protects commits, `health` says whether this one can serve, `hashes`
 //! finds out how long refusals have to take, `refusals` records in the log and the audit who was refused, `throttle` checks
 //! passwords within the `limits` on tries, and `error` is all that can go wrong.
 
@@ -35,7 +35,7 @@ use crate::domain::session::Lifetimes;
 use crate::domain::token::TokenKey;
 use crate::password::Hasher;
 use crate::store::{Revoked, SharedStore};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Readings};
 
 pub mod accounts;
 mod acts;
@@ -58,6 +58,7 @@ pub mod reseal;
 pub mod second_factor;
 pub mod selection;
 pub mod sessions;
+pub mod standbys;
 mod throttle;
 pub mod transfer;
 pub mod unreadable;
@@ -174,14 +175,18 @@ impl Service {
         self.parts.password_rules.shortest()
     }
 
-    /// How many passwords wait for a worker.
-    pub fn passwords_waiting(&self) -> usize {
-        self.parts.hasher.waiting()
-    }
-
-    /// How many sessions are kept in memory; none when the cache is off.
-    pub fn cached_sessions(&self) -> Option<usize> {
-        self.parts.coherence.is_caching().then(|| self.parts.cache.len())
+    /// What the metrics show that is not counted all the time. It takes no lock that a check waits for, and its cost does not
+    /// depend on how many sessions there are.
+    pub fn readings(&self) -> Readings {
+        let Parts { cache, coherence, hasher, store, .. } = &self.parts;
+        Readings {
+            passwords_waiting: hasher.waiting(),
+            // With the cache off, what is in it only notes last-seen times.
+            cached_sessions: if coherence.is_caching() { cache.len() } else { 0 },
+            evicted_sessions: cache.evicted(),
+            trusted: coherence.trusted(),
+            store: store.in_use(),
+        }
     }
 
     /// What checks are answered from now.

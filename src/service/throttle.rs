@@ -62,7 +62,7 @@ impl Service {
         };
         let Some(place) = place else { return Err(Error::Bug("a try without a place in the queue".into())) };
         if tried.stopped {
-            self.parts.metrics.throttled(ThrottledBy::account);
+            self.parts.metrics.passwords.throttled(ThrottledBy::account);
         }
         // Against no hash nothing is right, and it takes as long.
         let hash = hash.filter(|_| !tried.stopped);
@@ -134,7 +134,7 @@ impl Service {
     /// Counts a refusal that is for the name, if it is one.
     fn counted_refusal(&self, refused: Error) -> Error {
         if matches!(refused, Error::Throttled(_)) {
-            self.parts.metrics.throttled(ThrottledBy::name);
+            self.parts.metrics.passwords.throttled(ThrottledBy::name);
         }
         refused
     }
@@ -152,7 +152,7 @@ impl Service {
     }
 
     fn throttled(&self, by: ThrottledBy, now: Timestamp, until: Timestamp) -> Error {
-        self.parts.metrics.throttled(by);
+        self.parts.metrics.passwords.throttled(by);
         Error::Throttled(Wait::new(now, until))
     }
 

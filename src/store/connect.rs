@@ -11,6 +11,7 @@ use super::sqlite::{self, Sqlite};
 use crate::config::DatabaseUrl;
 use crate::domain::clock::Clock;
 use crate::domain::entropy::Entropy;
+use crate::telemetry::{StoreKind, StoreMetrics};
 
 /// Says whether a store answers to `url`, without opening it, and what is unsafe about it.
 ///
@@ -21,6 +22,17 @@ pub fn check(url: &DatabaseUrl) -> Result<Vec<String>, ConnectError> {
         Scheme::Sqlite(path) => Ok(sqlite::warnings(&path)),
         Scheme::Postgres => Ok(postgres::check(url)?.map(String::from).into_iter().collect()),
     }
+}
+
+/// Which kind of store answers to `url`.
+///
+/// # Errors
+/// [`ConnectError::UnknownScheme`].
+pub fn kind(url: &DatabaseUrl) -> Result<StoreKind, ConnectError> {
+    Ok(match scheme(url)? {
+        Scheme::Sqlite(_) => StoreKind::Sqlite,
+        Scheme::Postgres => StoreKind::Postgres,
+    })
 }
 
 /// The file of an embedded store, if nothing of that store is there.
@@ -45,10 +57,11 @@ pub async fn connect(
     clock: Arc<dyn Clock>,
     entropy: &dyn Entropy,
 ) -> Result<SharedStore, ConnectError> {
-    connect_saying(url, role, timing, clock, entropy, &Opening::default()).await
+    connect_saying(url, role, timing, clock, entropy, Arc::default(), &Opening::default()).await
 }
 
-/// The same, and says meanwhile how far it is: a server waits for a database that is not up yet.
+/// The same, and says meanwhile how far it is: a server waits for a database that is not up yet. The store measures itself
+/// in `metrics`.
 ///
 /// # Errors
 /// [`ConnectError`]; nothing is left open.
@@ -58,12 +71,13 @@ pub async fn connect_saying(
     timing: Timing,
     clock: Arc<dyn Clock>,
     entropy: &dyn Entropy,
+    metrics: Arc<StoreMetrics>,
     opening: &Opening,
 ) -> Result<SharedStore, ConnectError> {
     match scheme(url)? {
-        Scheme::Sqlite(path) => Ok(Arc::new(Sqlite::open(path, role, clock, entropy, opening).await?)),
+        Scheme::Sqlite(path) => Ok(Arc::new(Sqlite::open(path, role, clock, entropy, metrics, opening).await?)),
         // Its revocation log is read by `coherence`, also for what this process revokes.
-        Scheme::Postgres => Ok(Arc::new(Postgres::open(url, &role, timing, clock, entropy, opening).await?)),
+        Scheme::Postgres => Ok(Arc::new(Postgres::open(url, &role, timing, clock, entropy, metrics, opening).await?)),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::domain::text::LoginName;
 use crate::domain::throttle::{Counter, Tally, ThrottleKey};
 use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Account, Credentials, User, UserEdit};
+use crate::telemetry::{Standbys, StoreUse};
 
 pub mod backup;
 mod batch;
@@ -228,6 +229,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Answers when the store can be read, and its writer lives and can change something.
     async fn ping(&self) -> Result<()>;
+
+    /// What the store uses now. Waits for nothing.
+    fn in_use(&self) -> StoreUse;
+
+    /// What protects commits from the loss of a server; `None` where there is only this machine.
+    async fn standbys(&self) -> Result<Option<Standbys>>;
 
     /// Whether a process serves from this store now, or has until lately.
     async fn is_served(&self) -> Result<bool>;

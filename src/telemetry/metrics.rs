@@ -1,16 +1,24 @@
-//! The metrics of requests, checks and passwords, and the registry that all metrics are in.
-
-use std::sync::atomic::AtomicU64;
+//! Every metric in one place, the registry that exposes them, and the metrics of checks and connections.
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::COMMIT;
 use super::coherence::Coherence;
+use super::exposition::MetricsFormat;
 use super::log;
 use super::outage::Outage;
+use super::passwords::Passwords;
+use super::process::Process;
+use super::requests::Requests;
+use super::stores::{StoreKind, StoreMetrics, StoreUse};
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -36,65 +44,66 @@ pub enum CheckSource {
     store,
 }
 
-/// What a try of a password or a code had to wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[expect(non_camel_case_types, reason = "the label's values as they are exposed")]
-pub enum ThrottledBy {
-    /// Too many failures from its address.
-    address,
-    /// Too many failures of its name, browser or session.
-    name,
-    /// Too many failures of its account, which is not published: it is checked, and refused as if it were wrong.
-    account,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ThrottledLabels {
-    by: ThrottledBy,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CheckLabels {
     result: CheckResult,
     source: CheckSource,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    route: String,
-    status: u16,
-}
-
-impl RequestLabels {
-    fn new(route: &str, status: u16) -> Self {
-        Self { route: route.to_owned(), status }
-    }
-}
-
 /// Every metric. The ones on the path of a check are resolved once.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: Family<RequestLabels, Counter>,
     checks: Family<CheckLabels, Counter>,
     accepted_from_memory: Counter,
     refused_by_tag: Counter,
-    password_queue: Gauge,
     cached_sessions: Gauge,
+    cache_capacity: Gauge,
+    evictions: Counter<u64, AtomicU64>,
     connections: Gauge<i64>,
-    shed: Counter<u64, AtomicU64>,
-    throttled: Family<ThrottledLabels, Counter>,
+    process: Process,
+    /// The metrics of requests.
+    pub requests: Requests,
     /// The metrics of coherence.
     pub coherence: Coherence,
+    /// The metrics of logins and passwords.
+    pub passwords: Passwords,
     /// Whether the store fails, and what failed because of it.
     pub store: Outage,
+    /// What the store measures.
+    pub stores: Arc<StoreMetrics>,
+}
+
+/// What is read for an exposition, and not counted all the time.
+#[derive(Clone, Debug, Default)]
+pub struct Readings {
+    /// How many passwords wait for a worker.
+    pub passwords_waiting: usize,
+    /// How many sessions are kept in memory.
+    pub cached_sessions: usize,
+    /// How many were dropped to make room, since the start.
+    pub evicted_sessions: u64,
+    /// Whether checks are answered from memory.
+    pub trusted: bool,
+    /// What the store uses.
+    pub store: StoreUse,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("sessiond");
-        let requests = Family::<RequestLabels, Counter>::default();
-        registry.register("http_requests", "Answers, by route template and status", requests.clone());
+        Self::new(StoreKind::default())
+    }
+}
+
+impl Metrics {
+    /// Registers those that a service on a store of this kind has.
+    pub fn new(kind: StoreKind) -> Self {
+        let mut all = Registry::default();
+        let process = Process::new(&mut all);
+        let registry = all.sub_registry_with_prefix("sessiond");
+        let build = [("version", env!("CARGO_PKG_VERSION")), ("commit", COMMIT), ("store", kind.as_str())];
+        registry.register("build", "What runs: version, commit, and kind of store", Info::new(build.to_vec()));
+        let requests = Requests::new(registry);
         let checks = Family::default();
         registry.register("checks", "Credentials checked, by result and by where it came from", checks.clone());
         let gauge = |registry: &mut Registry, name: &str, help: &str| {
@@ -102,50 +111,44 @@ impl Default for Metrics {
             registry.register(name, help, gauge.clone());
             gauge
         };
-        let password_queue = gauge(&mut registry, "password_queue", "Passwords waiting for a worker");
-        let cached_sessions = gauge(&mut registry, "cached_sessions", "Sessions kept in memory");
-        let connections = gauge(&mut registry, "connections", "Connections open now");
-        let shed = Counter::default();
-        registry.register("password_shed", "Passwords not checked because the queue was full", shed.clone());
-        let throttled = Family::<ThrottledLabels, Counter>::default();
-        registry.register(
-            "logins_throttled",
-            "Passwords and codes not checked because too many were wrong before, by what was counted",
-            throttled.clone(),
-        );
+        let passwords = Passwords::new(registry);
+        let cached_sessions = gauge(registry, "cached_sessions", "Sessions kept in memory");
+        let cache_capacity = gauge(registry, "cache_capacity", "How many sessions are kept at most");
+        let evictions = Counter::default();
+        registry.register("cache_evictions", "Sessions dropped to make room for others", evictions.clone());
+        let connections = gauge(registry, "connections", "Connections open now");
         registry.register("log_dropped", "Log lines that could not be written", log::dropped());
+        let coherence = Coherence::new(registry, kind);
+        let store = Outage::new(registry);
+        let stores = Arc::new(StoreMetrics::new(registry, kind));
         let checked = |result, source| {
             let counter: &Family<CheckLabels, Counter> = &checks;
-            counter.get_or_create(&CheckLabels { result, source }).clone()
+            counter.get_or_create_owned(&CheckLabels { result, source })
         };
+        for (result, source) in [
+            (CheckResult::refused, CheckSource::memory),
+            (CheckResult::accepted, CheckSource::store),
+            (CheckResult::refused, CheckSource::store),
+            (CheckResult::failed, CheckSource::store),
+        ] {
+            let _ = checked(result, source);
+        }
         Self {
-            coherence: Coherence::new(&mut registry),
-            store: Outage::new(&mut registry),
             accepted_from_memory: checked(CheckResult::accepted, CheckSource::memory),
             refused_by_tag: checked(CheckResult::refused, CheckSource::tag),
-            registry,
-            requests,
+            registry: all,
             checks,
-            password_queue,
             cached_sessions,
+            cache_capacity,
+            evictions,
             connections,
-            shed,
-            throttled,
+            process,
+            requests,
+            coherence,
+            passwords,
+            store,
+            stores,
         }
-    }
-}
-
-impl Metrics {
-    /// Counts an answer of a route.
-    pub fn answered(&self, route: &str, status: u16) {
-        self.requests.get_or_create(&RequestLabels::new(route, status)).inc();
-    }
-
-    /// Counters for the answers of one route that gets so many requests that looking a counter up for each would cost
-    /// too much.
-    pub fn answers_of(&self, route: &'static str) -> RouteAnswers {
-        let with = |status| self.requests.get_or_create(&RequestLabels::new(route, status)).clone();
-        RouteAnswers { route, allowed: with(200), refused: with(401), requests: self.requests.clone() }
     }
 
     /// Counts a check.
@@ -160,14 +163,9 @@ impl Metrics {
         };
     }
 
-    /// Counts a password that was not checked.
-    pub fn shed(&self) {
-        self.shed.inc();
-    }
-
-    /// Counts a password or a code that was not checked since it must wait.
-    pub fn throttled(&self, by: ThrottledBy) {
-        self.throttled.get_or_create(&ThrottledLabels { by }).inc();
+    /// Sets how many sessions are kept in memory at most; none where checks are not answered from it.
+    pub fn caches(&self, capacity: usize) {
+        self.cache_capacity.set(number(capacity));
     }
 
     /// Counts a connection for as long as the result lives.
@@ -176,37 +174,24 @@ impl Metrics {
         Connected(self.connections.clone())
     }
 
-    /// Prometheus text, with the gauges that are read only now.
-    pub fn render(&self, password_queue: usize, cached_sessions: usize, trusted: bool) -> String {
-        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.password_queue.set(number(password_queue));
-        self.cached_sessions.set(number(cached_sessions));
-        self.coherence.trusted(trusted);
+    /// Exposes all of them.
+    pub fn render(&self, readings: &Readings, format: MetricsFormat) -> String {
+        let Readings { passwords_waiting, cached_sessions, evicted_sessions, trusted, store } = readings;
+        self.passwords.waiting(*passwords_waiting);
+        self.cached_sessions.set(number(*cached_sessions));
+        self.evictions.inner().fetch_max(*evicted_sessions, Ordering::Relaxed);
+        self.coherence.read(*trusted);
+        self.stores.used(store);
+        self.process.read();
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
-        text
+        format.written(text)
     }
 }
 
-/// The answers of one route, with the counters of its most common statuses resolved.
-#[derive(Clone, Debug)]
-pub struct RouteAnswers {
-    route: &'static str,
-    allowed: Counter,
-    refused: Counter,
-    requests: Family<RequestLabels, Counter>,
-}
-
-impl RouteAnswers {
-    /// Counts an answer.
-    pub fn count(&self, status: u16) {
-        match status {
-            200 => self.allowed.inc(),
-            401 => self.refused.inc(),
-            _ => self.requests.get_or_create(&RequestLabels::new(self.route, status)).inc(),
-        };
-    }
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// An open connection, in the gauge.

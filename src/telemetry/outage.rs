@@ -202,8 +202,11 @@ pub struct Outage {
 impl Outage {
     /// Begins without an outage.
     pub(super) fn new(registry: &mut Registry) -> Self {
-        let (failures, failing) = (Family::default(), Gauge::default());
+        let (failures, failing) = (Family::<FailureLabels, Counter>::default(), Gauge::default());
         registry.register("store_failures", "Requests that failed because of the store, by cause", failures.clone());
+        for cause in [StoreCause::unreachable, StoreCause::too_slow, StoreCause::inconsistent] {
+            let _ = failures.get_or_create(&FailureLabels { cause });
+        }
         registry.register("store_failing", "Whether the store fails: 1, or 0", failing.clone());
         let (begin, state, on) = (Instant::now(), Mutex::default(), watch::Sender::new(false));
         Self { begin, state, on, failures, failing }

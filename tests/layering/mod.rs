@@ -23,7 +23,7 @@ const FLOORS: [(&str, u8); 13] = [
     ("main", 8),
 ];
 /// Who may import from whom on the same floor.
-const SIBLINGS: [(&str, &str); 1] = [("config", "domain")];
+const SIBLINGS: [(&str, &str); 2] = [("config", "domain"), ("password", "telemetry")];
 /// Which modules may know which libraries.
 const LIBRARIES: [(&str, &[&str]); 7] = [
     ("sqlx", &["store", "import"]),

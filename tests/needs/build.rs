@@ -18,7 +18,7 @@ fn main() {
     println!("cargo::rerun-if-env-changed={}", machine::POSTGRES_URL);
     println!("cargo::rustc-check-cfg=cfg(has_nginx, has_haproxy, has_caddy, has_traefik, has_envoy)");
     println!("cargo::rustc-check-cfg=cfg(has_mount, has_root, has_initdb, has_postgres, has_fail2ban, has_faketime)");
-    println!("cargo::rustc-check-cfg=cfg(has_oathtool, has_zbarimg, has_systemd)");
+    println!("cargo::rustc-check-cfg=cfg(has_oathtool, has_zbarimg, has_systemd, has_prometheus)");
     println!("cargo::rustc-check-cfg=cfg(has_htpasswd, has_argon2, has_hashers, has_jq)");
 
     let files = [
@@ -27,6 +27,7 @@ fn main() {
         ("oathtool", machine::program("oathtool")),
         ("zbarimg", machine::program("zbarimg")),
         ("systemd", machine::program("systemd-analyze")),
+        ("prometheus", machine::program("prometheus").and(machine::program("promtool"))),
         ("fail2ban", machine::program("fail2ban-regex")),
         ("nginx", machine::proxy("nginx")),
         ("haproxy", machine::proxy("haproxy")),

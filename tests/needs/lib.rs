@@ -5,8 +5,8 @@
 
 use proc_macro::{Delimiter, TokenStream, TokenTree};
 
-/// A test that needs something: `postgres`, `initdb`, `fail2ban`, `faketime`, `oathtool`, `zbarimg`, `systemd`, `mount`, `root`, a proxy
-/// such as `nginx`, or what makes hashes such as `htpasswd`, several separated by commas. It stands above the attribute that
+/// A test that needs something: `postgres`, `initdb`, `fail2ban`, `faketime`, `oathtool`, `zbarimg`, `systemd`, `prometheus`,
+/// `mount`, `root`, a proxy such as `nginx`, or what makes hashes such as `htpasswd`, several separated by commas. It stands above the attribute that
 /// makes a test of the function.
 #[proc_macro_attribute]
 pub fn needs(what: TokenStream, test: TokenStream) -> TokenStream {
@@ -83,6 +83,7 @@ fn look_up(word: &str) -> Option<(bool, &'static str)> {
         "oathtool" => (cfg!(has_oathtool), "oathtool"),
         "zbarimg" => (cfg!(has_zbarimg), "zbarimg (zbar-tools)"),
         "systemd" => (cfg!(has_systemd), "systemd-analyze (systemd)"),
+        "prometheus" => (cfg!(has_prometheus), "prometheus and promtool"),
         "htpasswd" => (cfg!(has_htpasswd), "htpasswd (apache2-utils)"),
         "argon2" => (cfg!(has_argon2), "argon2"),
         "jq" => (cfg!(has_jq), "jq"),

@@ -12,7 +12,7 @@
 //! one is refused, whatever its number.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hashbrown::HashTable;
@@ -144,6 +144,9 @@ pub struct Cache {
     applied: AtomicI64,
     epoch: AtomicU64,
     per_shard: usize,
+    /// How many sessions are kept, so that they can be counted without a lock.
+    kept: AtomicUsize,
+    evicted: AtomicU64,
     lifetimes: Lifetimes,
 }
 
@@ -157,6 +160,8 @@ impl Cache {
             applied: AtomicI64::default(),
             epoch: AtomicU64::default(),
             per_shard: entries.div_ceil(SHARDS).max(1),
+            kept: AtomicUsize::default(),
+            evicted: AtomicU64::default(),
             lifetimes,
         }
     }
@@ -172,7 +177,7 @@ impl Cache {
         entry.loaded = entry.loaded.max(newest_mark);
         if outdated || entry.expiry.over(now) {
             // Only the stored deadline decides, and another process may have moved it: ask, do not refuse.
-            shard.remove(token);
+            self.remove(&mut shard, token);
             return Check::Ask;
         }
         entry.unstored = entry.unstored.saturating_add(elapsed(entry.seen_at, now));
@@ -219,10 +224,15 @@ impl Cache {
         if shard.epoch != ticket.epoch || shard.revoked > ticket.applied {
             return (identity, (entry.unstored > 0).then(|| entry.seen(&self.lifetimes)));
         }
+        let kept = shard.entries.len();
         shard.remove(&token);
         let evicted = if shard.entries.len() >= self.per_shard { shard.evict() } else { None };
         shard.push(entry);
+        self.recount(kept, shard.entries.len());
         drop(shard);
+        if evicted.is_some() {
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+        }
         (identity, evicted.filter(|entry| entry.is_due(&self.lifetimes)).map(|entry| entry.seen(&self.lifetimes)))
     }
 
@@ -233,7 +243,7 @@ impl Cache {
             if let Some(shard) = self.shard(token) {
                 let mut shard = shard.lock();
                 shard.revoked = *seq;
-                shard.remove(token);
+                self.remove(&mut shard, token);
             }
         }
         for user in users {
@@ -257,6 +267,7 @@ impl Cache {
         let epoch = self.epoch.load(Ordering::Acquire).wrapping_add(1);
         for shard in &self.shards {
             let old = std::mem::replace(&mut *shard.lock(), Shard { epoch, ..Shard::default() });
+            self.recount(old.entries.len(), 0);
             // A million entries are dropped outside the lock.
             drop(old);
         }
@@ -273,7 +284,8 @@ impl Cache {
     /// Drops every entry and keeps none from now on.
     pub fn abandon(&self) {
         for shard in &self.shards {
-            *shard.lock() = Shard { revoked: Seq(i64::MAX), ..Shard::default() };
+            let old = std::mem::replace(&mut *shard.lock(), Shard { revoked: Seq(i64::MAX), ..Shard::default() });
+            self.recount(old.entries.len(), 0);
         }
     }
 
@@ -316,9 +328,31 @@ impl Cache {
         due.map(|entry| entry.seen(&self.lifetimes)).collect()
     }
 
-    /// How many sessions are kept.
+    /// How many sessions are kept. Takes no lock.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().entries.len()).sum()
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// How many sessions are kept at most.
+    pub fn capacity(&self) -> usize {
+        self.per_shard.saturating_mul(SHARDS)
+    }
+
+    /// How many sessions were dropped to make room for others.
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    fn remove(&self, shard: &mut Shard, token: &TokenHash) {
+        if shard.remove(token).is_some() {
+            self.recount(1, 0);
+        }
+    }
+
+    /// Takes into account that of some sessions a different number is kept now.
+    fn recount(&self, before: usize, after: usize) {
+        // It wraps where there are fewer, which is what a subtraction is.
+        self.kept.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
     }
 
     /// Whether none is kept.

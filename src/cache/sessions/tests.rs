@@ -245,3 +245,46 @@ fn of_many_sessions_that_come_and_go_each_is_found_while_it_is_there() {
         assert_eq!(live(&cache, &token(n), NOW), n >= 5000 || n % 3 != 0, "{n}");
     }
 }
+
+/// How many there are, as counted and by looking.
+fn counts(cache: &Cache) -> (usize, usize) {
+    (cache.len(), cache.shards.iter().map(|shard| shard.lock().entries.len()).sum())
+}
+
+#[test]
+fn sessions_are_counted_without_a_lock_whatever_becomes_of_them() {
+    let (cache, user) = (cache(1 << 16), user());
+    let tokens: Vec<_> = (0..200).map(token).collect();
+    for token in &tokens {
+        keep(&cache, *token, &user);
+        keep(&cache, *token, &user);
+    }
+    assert_eq!(counts(&cache), (200, 200));
+    for (seq, ended) in [(1, 50), (2, 60)] {
+        let sessions = tokens.iter().take(ended).copied().collect();
+        cache.apply(&Revocation { seq: Seq(seq), sessions, ..Revocation::default() });
+    }
+    assert_eq!(counts(&cache), (140, 140));
+    assert!(!live(&cache, &tokens[100], NOW.after(LIFE.absolute)), "dropped when it is asked for");
+    assert_eq!(counts(&cache), (139, 139));
+    {
+        let _held: Vec<_> = cache.shards.iter().map(|shard| shard.lock()).collect();
+        assert_eq!(cache.len(), 139);
+    }
+    cache.clear(Seq(2));
+    assert_eq!(counts(&cache), (0, 0));
+    keep(&cache, tokens[0], &user);
+    cache.abandon();
+    assert_eq!(counts(&cache), (0, 0));
+}
+
+#[test]
+fn a_full_cache_counts_what_it_drops() {
+    let (cache, user) = (cache(SHARDS), user());
+    assert_eq!(cache.capacity(), SHARDS);
+    for number in 0..200 {
+        keep(&cache, token(number), &user);
+        assert_eq!(cache.len() as u64 + cache.evicted(), number + 1);
+    }
+    assert!(cache.len() <= SHARDS && counts(&cache).0 == counts(&cache).1);
+}

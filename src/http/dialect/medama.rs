@@ -17,6 +17,7 @@ use crate::http::routes::Routes;
 use crate::service::Error;
 use crate::service::limits::TriedFrom;
 use crate::service::login::Login;
+use crate::telemetry::DialectName;
 
 /// The dialect.
 #[derive(Debug)]
@@ -83,6 +84,7 @@ pub async fn user(State(app): State<App>, caller: Caller<Medama>) -> Answer<Meda
 }
 
 impl Dialect for Medama {
+    const NAME: DialectName = DialectName::medama;
     fn refuse(refusal: &Refusal) -> Response {
         use StatusCode as S;
         let (status, message): (_, &str) = match refusal {

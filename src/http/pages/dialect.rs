@@ -6,12 +6,14 @@ use http::StatusCode;
 use super::render::PageError;
 use crate::http::refusal::{Dialect, Refusal, with_retry, with_wait};
 use crate::service::Error;
+use crate::telemetry::DialectName;
 
 /// The pages as a dialect: a refusal is a page, which [`errors`](super::errors) renders in the language of the reader.
 #[derive(Debug)]
 pub struct Pages;
 
 impl Dialect for Pages {
+    const NAME: DialectName = DialectName::pages;
     const FOR_PAGES: bool = false;
     const FOR_BROWSERS: bool = true;
 

@@ -17,7 +17,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tower::Service;
 use tracing::{Instrument as _, Level, Span};
 
@@ -35,7 +35,7 @@ use super::trace;
 use crate::domain::principal::Principal;
 use crate::service::verify::Check;
 use crate::service::{Error, Result};
-use crate::telemetry::RouteAnswers;
+use crate::telemetry::{CheckTimes, RouteAnswers};
 
 mod caddy;
 mod denial;
@@ -66,13 +66,15 @@ pub struct Verify<S>(Arc<Shared<S>>);
 struct Shared<S> {
     /// For each family, in the order of [`families::ALL`].
     checks: [Checks; families::ALL.len()],
+    times: CheckTimes,
     rest: S,
 }
 
 impl<S> Verify<S> {
     /// Makes the service that hands what is not a check to `rest`.
     pub fn before(rest: S, app: &App) -> Self {
-        Self(Arc::new(Shared { checks: families::ALL.each_ref().map(|family| Checks::new(family, app.clone())), rest }))
+        let checks = families::ALL.each_ref().map(|family| Checks::new(family, app.clone()));
+        Self(Arc::new(Shared { checks, times: app.metrics.requests.check_times(), rest }))
     }
 }
 
@@ -98,17 +100,23 @@ where
     }
 
     fn call(&mut self, from: FromPeer<B>) -> Self::Future {
-        let Shared { checks, rest } = &*self.0;
+        let Shared { checks, times, rest } = &*self.0;
         let is_bad = from.request.extensions().get::<BadHead>().is_some();
         let checks = match families::at(from.request.uri().path()).and_then(|at| checks.get(at)) {
             Some(checks) if !is_bad => checks,
             Some(_) | None => return Either::Right(Either::Right(rest.clone().call(from))),
         };
+        let begun = times.begin();
         let context = checks.context(from);
         match catch_unwind(AssertUnwindSafe(|| checks.check(&context.head.headers))) {
-            Ok(Check::Decided(decision)) => Either::Left(ready(Ok(checks.answer(decision, context)))),
+            Ok(Check::Decided(decision)) => {
+                let answer = checks.answer(decision, context);
+                times.decided_by_memory(begun);
+                Either::Left(ready(Ok(answer)))
+            }
             Ok(Check::Undecided(undecided)) => {
-                let (checks, span) = (checks.clone(), checks.span(&context));
+                let begun = begun.unwrap_or_else(Instant::now);
+                let (checks, times, span) = (checks.clone(), times.clone(), checks.span(&context));
                 let answer = async move {
                     let looked_up = AssertUnwindSafe(checks.app.service.look_up(undecided)).catch_unwind();
                     let decision = match timeout(checks.app.timeouts.answer, looked_up).await {
@@ -116,7 +124,9 @@ where
                         Ok(Err(panic)) => Err(bug(panic)),
                         Err(elapsed) => Err(Error::StoreTooSlow(elapsed.to_string().into())),
                     };
-                    Ok(checks.answer(decision, context))
+                    let answer = checks.answer(decision, context);
+                    times.decided_by_store(begun);
+                    Ok(answer)
                 };
                 Either::Right(Either::Left(Box::pin(answer.instrument(span))))
             }
@@ -149,7 +159,7 @@ struct CheckContext {
 
 impl Checks {
     fn new(family: &'static Family, app: App) -> Self {
-        Self { family, answers: app.metrics.answers_of(family.path), app }
+        Self { family, answers: app.metrics.requests.checks_of(family.path), app }
     }
 
     fn context<B>(&self, FromPeer { peer, request }: FromPeer<B>) -> CheckContext {

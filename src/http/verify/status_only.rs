@@ -5,12 +5,14 @@ use http::StatusCode;
 
 use crate::http::refusal::{Dialect, Refusal, with_retry, with_wait};
 use crate::service::Error;
+use crate::telemetry::DialectName;
 
 /// The dialect. Any method is a check, OPTIONS too.
 #[derive(Debug)]
 pub struct StatusOnly;
 
 impl Dialect for StatusOnly {
+    const NAME: DialectName = DialectName::verify;
     const FOR_PAGES: bool = false;
 
     /// A check that cannot be decided is 503, which no proxy takes for "allowed".

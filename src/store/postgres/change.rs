@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, FromRow, query, query_as, query_as_with};
+use tokio::time::Instant;
 
 use super::super::{EventNumber, Renewal, Result};
 use super::audit;
@@ -18,6 +19,7 @@ use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::revocation::{Reason, Seq, Why};
 use crate::domain::token::TokenHash;
+use crate::telemetry::StoreWork;
 
 /// How long an operation of many statements may take.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -49,10 +51,15 @@ pub(super) async fn commit_patiently<O: Operation>(pool: &Pool, time: &Time, ope
 
 async fn run<O: Operation>(pool: &Pool, time: &Time, operation: O) -> Result<O::Outcome> {
     let mut lease = pool.take().await?;
+    let begun = Instant::now();
     lease.connection.run("BEGIN").await?;
     let mut change = Change { lease, now: time.now(), ended: Ended::default() };
     match operation.apply(&mut change).await {
-        Ok(outcome) => Ok(outcome(change.commit().await?)),
+        Ok(outcome) => {
+            let seq = change.commit().await?;
+            pool.metrics.committed(StoreWork::changes, 1, begun.elapsed());
+            Ok(outcome(seq))
+        }
         Err(error) => {
             change.lease.roll_back().await;
             Err(error)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::{FromRow, query_as};
+use tokio::time::Instant;
 
 use super::super::batch::{Batches, Commit, Pending, Queue, commit_and_answer};
 use super::super::{Logout, Result, Revoked};
@@ -11,6 +12,7 @@ use super::change::{NO_HEAD, Now, Time};
 use super::pool::Pool;
 use crate::domain::id::SessionId;
 use crate::domain::revocation::Seq;
+use crate::telemetry::StoreWork;
 
 /// A logout, and where what it ended goes.
 type Waiting = Pending<Logout, Revoked>;
@@ -32,7 +34,10 @@ struct Committer {
 #[async_trait]
 impl Commit<Logout, Revoked> for Committer {
     async fn commit(&mut self, batch: &[Waiting]) -> Result<Vec<Revoked>> {
-        end(&self.pool, &self.time, batch.iter().map(|waiting| &waiting.work)).await
+        let begun = Instant::now();
+        let revoked = end(&self.pool, &self.time, batch.iter().map(|waiting| &waiting.work)).await?;
+        self.pool.metrics.committed(StoreWork::logouts, batch.len(), begun.elapsed());
+        Ok(revoked)
     }
 }
 

@@ -14,6 +14,7 @@ use super::super::{Lookup, Result};
 use super::connection::failed;
 use super::pool::Pool;
 use crate::domain::token::TokenHash;
+use crate::telemetry::StoreWork;
 
 /// The most batches that are asked for at a time, each on a connection of its own. With one, a connection that hangs
 /// would hold up every check; the more there are, the fewer checks share a round trip.
@@ -51,6 +52,7 @@ async fn answer(pool: &Pool, mut batch: Vec<Waiting>) {
         return;
     }
     let tokens: Vec<_> = batch.iter().map(|waiting| waiting.work).collect();
+    pool.metrics.asked(StoreWork::lookups, tokens.len());
     match find(pool, tokens).await {
         Ok(found) => {
             for waiting in batch {

@@ -4,7 +4,7 @@
 //! them and `pool` is some of them, with a `deadline` on everything. `migrate` makes the tables, `copy` fills all of them at
 //! once, and `start` is about the first connection. `change` is a transaction and what it ends with, `audit` included:
 //! `throttles`, `second_factors`, `sessions`, `accounts` and `import` are the operations in it. `users` looks users up,
-//! `stretches` are lists over all of them, and `purge` deletes what is out of date. `lookups` and `logouts` put many into one
+//! `stretches` are lists over all of them, `purge` deletes what is out of date, and `standbys` asks what protects commits. `lookups` and `logouts` put many into one
 //! statement, and `replicas` is what keeps the caches of many processes coherent. Each of these imports only from those named
 //! before it; `copy` aside, all of them meet here.
 
@@ -26,6 +26,7 @@ mod purge;
 mod replicas;
 mod second_factors;
 mod sessions;
+mod standbys;
 mod start;
 mod stretches;
 mod throttles;
@@ -75,6 +76,7 @@ use crate::domain::text::LoginName;
 use crate::domain::throttle::{Counter, Tally, ThrottleKey};
 use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Account, Credentials, User, UserEdit};
+use crate::telemetry::{Standbys, StoreMetrics, StoreUse};
 
 /// The most connections that read, and that change something, at a time. Checks that must ask the store cannot keep a
 /// logout out, nor logins a check.
@@ -111,6 +113,7 @@ impl Postgres {
         timing: Timing,
         clock: Arc<dyn Clock>,
         entropy: &dyn Entropy,
+        metrics: Arc<StoreMetrics>,
         opening: &Opening,
     ) -> std::result::Result<Self, ConnectError> {
         let gate = Gate::new(address(url)?);
@@ -121,8 +124,8 @@ impl Postgres {
             Role::Command => Duration::ZERO,
         };
         let (first, token_key) = start::first(&gate, fresh_key, opening, patience).await?;
-        let readers = Arc::new(Pool::new(Arc::clone(&gate), READERS, None));
-        let writers = Arc::new(Pool::new(Arc::clone(&gate), WRITERS, Some(Arc::clone(&readers))));
+        let readers = Arc::new(Pool::new(Arc::clone(&gate), READERS, None, &metrics));
+        let writers = Arc::new(Pool::new(Arc::clone(&gate), WRITERS, Some(Arc::clone(&readers)), &metrics));
         writers.keep(first);
         let pools = [Arc::clone(&readers), Arc::clone(&writers)];
         let time = Time { clock, flush_interval: timing.flush_interval };
@@ -373,6 +376,15 @@ impl Store for Postgres {
             self.writers.execute(query("UPDATE coherence SET seq = seq WHERE false")).await
         };
         try_join(self.has_users(), write).await.map(drop)
+    }
+
+    fn in_use(&self) -> StoreUse {
+        let ((reads, oldest_read), (changes, _)) = (self.readers.in_use(), self.writers.in_use());
+        StoreUse { pools: vec![reads, changes], oldest_read, wal_bytes: None }
+    }
+
+    async fn standbys(&self) -> Result<Option<Standbys>> {
+        standbys::read(&self.readers).await.map(Some)
     }
 
     async fn is_served(&self) -> Result<bool> {

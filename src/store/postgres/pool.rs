@@ -8,6 +8,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use sqlx::postgres::{PgArguments, PgRow};
@@ -19,10 +20,14 @@ use super::super::{Result, StoreError};
 use super::connection::Connection;
 use super::deadline::with_deadline;
 use super::gate::Gate;
+use crate::telemetry::{Counted, Flight, InFlight, PoolName, PoolUse, StoreMetrics};
 
 /// The connections.
 pub(super) struct Pool {
     gate: Arc<Gate>,
+    /// What they are for, and how many there may be.
+    name: PoolName,
+    most: usize,
     turns: Arc<Semaphore>,
     /// What was abandoned, and the pool through which the database is asked about it. Without one it is not kept.
     abandoned: Mutex<Vec<Abandoned>>,
@@ -35,6 +40,10 @@ pub(super) struct Pool {
     returned: Notify,
     /// How often all connections were discarded.
     age: AtomicU64,
+    leases: InFlight,
+    waiting: AtomicUsize,
+    /// Where what is done on the connections is measured.
+    pub(super) metrics: Arc<StoreMetrics>,
 }
 
 /// A connection in exclusive use. It is closed when dropped, unless it was put back.
@@ -44,6 +53,7 @@ pub(super) struct Lease<'p> {
     pub(super) connection: Connection,
     _in_use: UseCount<'p>,
     turn: Turn<'p>,
+    _flight: Flight,
 }
 
 /// One of the bounded number, for as long as a connection uses it.
@@ -94,9 +104,14 @@ impl Drop for UseCount<'_> {
 impl Pool {
     /// At most `most`, none of them opened yet. Where they make changes, `readers` is the pool through which the database
     /// is asked about those that were abandoned.
-    pub(super) fn new(gate: Arc<Gate>, most: usize, readers: Option<Arc<Self>>) -> Self {
+    pub(super) fn new(gate: Arc<Gate>, most: usize, readers: Option<Arc<Self>>, metrics: &Arc<StoreMetrics>) -> Self {
         Self {
             gate,
+            name: if readers.is_some() { PoolName::changes } else { PoolName::reads },
+            most,
+            leases: InFlight::new(most),
+            waiting: AtomicUsize::new(0),
+            metrics: Arc::clone(metrics),
             turns: Arc::new(Semaphore::new(most)),
             abandoned: Mutex::default(),
             readers,
@@ -108,6 +123,18 @@ impl Pool {
         }
     }
 
+    /// What is used now, and for how long the oldest of it has been.
+    pub(super) fn in_use(&self) -> (PoolUse, Duration) {
+        let used = PoolUse {
+            pool: self.name,
+            most: self.most,
+            in_use: self.in_use.load(Ordering::Acquire),
+            idle: self.idle.lock().len(),
+            waiting: self.waiting.load(Ordering::Relaxed),
+        };
+        (used, self.leases.oldest())
+    }
+
     /// Puts a connection into the pool that was opened for something else.
     pub(super) fn keep(&self, connection: Connection) {
         self.idle.lock().push(connection);
@@ -116,6 +143,7 @@ impl Pool {
     /// Waits for a turn and takes a connection.
     pub(super) async fn take(&self) -> Result<Lease<'_>> {
         let closed = |_| StoreError::unreachable("the store is closed");
+        let waits = Counted::begin(&self.waiting);
         self.release_ended().await;
         let permit = Arc::clone(&self.turns).acquire_owned().await.map_err(closed)?;
         let age = self.age.load(Ordering::Acquire);
@@ -137,7 +165,8 @@ impl Pool {
             }
         };
         let turn = Turn { pool: self, backend: connection.backend(), permit: Some(permit), over: false };
-        Ok(Lease { pool: self, age, connection, _in_use: in_use, turn })
+        drop(waits);
+        Ok(Lease { pool: self, age, connection, _in_use: in_use, turn, _flight: self.leases.begin() })
     }
 
     /// Gives up the places of abandoned connections whose work has ended. Where the database cannot be asked, that is all

@@ -73,6 +73,7 @@ use crate::domain::text::LoginName;
 use crate::domain::throttle::{Counter, Tally, ThrottleKey};
 use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Account, Credentials, User, UserEdit};
+use crate::telemetry::{Standbys, StoreMetrics, StoreUse};
 
 /// The store in one file.
 pub(super) struct Sqlite {
@@ -94,6 +95,7 @@ impl Sqlite {
         role: Role,
         clock: Arc<dyn Clock>,
         entropy: &dyn Entropy,
+        metrics: Arc<StoreMetrics>,
         opening: &Opening,
     ) -> std::result::Result<Self, ConnectError> {
         start::refuse_remains(&path)?;
@@ -109,8 +111,14 @@ impl Sqlite {
         let lock_file = lock.as_ref().map(|_| beside(&path, LOCK));
         let watched: Vec<_> = [Some(&path), lock_file.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
         let files = Arc::new(Files::remember(&watched)?);
-        let parts =
-            WriterParts { path: path.clone(), files: Arc::clone(&files), replica, clock: Arc::clone(&clock), sink };
+        let parts = WriterParts {
+            path: path.clone(),
+            files: Arc::clone(&files),
+            replica,
+            clock: Arc::clone(&clock),
+            sink,
+            metrics,
+        };
         let start::Started { writer, token_key, used } = start::prepare(parts, fresh_key, opening).await?;
         if lock.is_some() {
             import::remove_unfinished(&path).await?;
@@ -384,6 +392,15 @@ impl Store for Sqlite {
         // A query of a table: SQLite answers one of constants without a look at the file. And a commit, since nothing less
         // shows that the writer lives, may write, and has a disk that takes it.
         try_join(self.has_users(), self.writer.commit(Beat)).await.map(drop)
+    }
+
+    fn in_use(&self) -> StoreUse {
+        let (reads, oldest_read) = self.readers.in_use();
+        StoreUse { pools: vec![reads], oldest_read, wal_bytes: Some(wal::size(&self.path)) }
+    }
+
+    async fn standbys(&self) -> Result<Option<Standbys>> {
+        Ok(None)
     }
 
     async fn is_served(&self) -> Result<bool> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::super::{Result, StoreError};
 use super::connection::{self, BUSY, failed};
 use super::files::Files;
+use crate::telemetry::{Counted, Flight, InFlight, PoolName, PoolUse};
 
 /// The most reads at a time.
 const MOST: u32 = 4;
@@ -34,6 +35,8 @@ struct Pool {
     files: Arc<Files>,
     turns: Arc<Semaphore>,
     idle: Mutex<Vec<Reader>>,
+    reads: InFlight,
+    waiting: AtomicUsize,
 }
 
 /// A connection that reads, and whether its read was cancelled.
@@ -46,12 +49,15 @@ struct Reader {
 struct Lease {
     reader: Option<Reader>,
     turn: Option<OwnedSemaphorePermit>,
+    read: Option<Flight>,
 }
 
 impl Readers {
     /// Makes the readers, without opening a connection yet.
     pub(super) fn new(path: PathBuf, files: Arc<Files>) -> Self {
-        Self(Arc::new(Pool { path, files, turns: Arc::new(Semaphore::new(MOST as usize)), idle: Mutex::default() }))
+        let turns = Arc::new(Semaphore::new(MOST as usize));
+        let (idle, reads, waiting) = (Mutex::default(), InFlight::new(MOST as usize), AtomicUsize::new(0));
+        Self(Arc::new(Pool { path, files, turns, idle, reads, waiting }))
     }
 
     /// Reads the one row that a statement finds, if it finds any.
@@ -80,6 +86,19 @@ impl Readers {
         .await
     }
 
+    /// What is used now, and for how long the oldest read has been under way.
+    pub(super) fn in_use(&self) -> (PoolUse, Duration) {
+        let Pool { idle, reads, waiting, .. } = &*self.0;
+        let used = PoolUse {
+            pool: PoolName::reads,
+            most: MOST as usize,
+            in_use: reads.count(),
+            idle: idle.lock().len(),
+            waiting: waiting.load(Ordering::Relaxed),
+        };
+        (used, reads.oldest())
+    }
+
     /// Lets reads under way finish, and closes the connections.
     pub(super) async fn close(&self) {
         // One that takes longer closes its connection itself.
@@ -101,7 +120,10 @@ async fn in_time<T>(read: impl Future<Output = Result<T>>) -> Result<T> {
 
 impl Pool {
     async fn lease(&self) -> Result<Lease> {
-        let turn = tokio::time::timeout(BUSY, Arc::clone(&self.turns).acquire_owned()).await;
+        let turn = {
+            let _waits = Counted::begin(&self.waiting);
+            tokio::time::timeout(BUSY, Arc::clone(&self.turns).acquire_owned()).await
+        };
         let turn = turn.map_err(|_| StoreError::too_slow(format!("no turn to read within {BUSY:?}")))?;
         let turn = turn.map_err(|_| StoreError::unreachable("the store is closed"))?;
         self.files.check()?;
@@ -110,7 +132,7 @@ impl Pool {
             Some(reader) => reader,
             None => self.open().await.map_err(failed)?,
         };
-        Ok(Lease { reader: Some(reader), turn: Some(turn) })
+        Ok(Lease { reader: Some(reader), turn: Some(turn), read: Some(self.reads.begin()) })
     }
 
     async fn open(&self) -> sqlx::Result<Reader> {
@@ -143,12 +165,12 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Some(Reader { connection, given_up }) = self.reader.take() else { return };
         given_up.store(true, Ordering::Relaxed);
-        let turn = self.turn.take();
+        let (turn, read) = (self.turn.take(), self.read.take());
         if let Ok(runtime) = Handle::try_current() {
             // The turn is free once the thread of the connection is.
             runtime.spawn(async move {
                 let _ = connection.close().await;
-                drop(turn);
+                drop((turn, read));
             });
         }
     }

@@ -24,6 +24,11 @@ pub(super) fn make_room(database: &Path) {
     }
 }
 
+/// The size of a database's log in bytes; nothing where there is none.
+pub(super) fn size(database: &Path) -> u64 {
+    fs::metadata(beside(database, "-wal")).map_or(0, |log| log.len())
+}
+
 fn fill(log: &Path, new: &Path) -> io::Result<()> {
     if log.exists() {
         return Ok(());

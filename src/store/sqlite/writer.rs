@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::super::batch::{Batches, Commit, Pending, Queue, commit_and_answer};
 use super::super::{Logout, Result, RevocationSink, Revoked, StoreError};
@@ -25,6 +25,7 @@ use crate::domain::clock::Clock;
 use crate::domain::id::ReplicaId;
 use crate::domain::revocation::{Revocation, Seq};
 use crate::telemetry::outage::LogThrottle;
+use crate::telemetry::{StoreMetrics, StoreWork};
 
 /// How often a server looks for changes made by commands beside it.
 const LOOK: Duration = Duration::from_millis(20);
@@ -43,6 +44,8 @@ pub(super) struct WriterParts {
     pub clock: Arc<dyn Clock>,
     /// Applies every revocation, where this is the serving process.
     pub sink: Option<Arc<dyn RevocationSink>>,
+    /// Where commits are measured.
+    pub metrics: Arc<StoreMetrics>,
 }
 
 /// A message in the queue.
@@ -130,8 +133,10 @@ impl Commit<Logout, Revoked> for Task {
     async fn commit(&mut self, batch: &[Pending<Logout, Revoked>]) -> Result<Vec<Revoked>> {
         let clock = Arc::clone(&self.parts.clock);
         let logouts: Vec<_> = batch.iter().map(|pending| &pending.work).collect();
+        let begun = Instant::now();
         let ended = logouts::commit(self.connection().await?, &*clock, &logouts).await;
         let (revoked, revocation) = self.rolled_back(ended).await?;
+        self.parts.metrics.committed(StoreWork::logouts, batch.len(), begun.elapsed());
         self.publish(batch.len(), revocation).await?;
         Ok(revoked)
     }
@@ -213,8 +218,10 @@ impl Task {
 
     async fn try_jobs(&mut self, jobs: &mut [Box<dyn Queued>]) -> Result<()> {
         let clock = Arc::clone(&self.parts.clock);
+        let begun = Instant::now();
         let committed = transact(self.connection().await?, &*clock, jobs).await;
         let revocation = self.rolled_back(committed).await?;
+        self.parts.metrics.committed(StoreWork::changes, jobs.len(), begun.elapsed());
         self.publish(jobs.len(), revocation).await
     }
 

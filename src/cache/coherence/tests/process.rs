@@ -15,6 +15,7 @@ use crate::cache::sessions::tests::{NOW, cache, keep, user};
 use crate::cache::{Cache, Check};
 use crate::domain::entropy::SystemEntropy;
 use crate::domain::token::TokenHash;
+use crate::telemetry::{MetricsFormat, Readings};
 
 /// tokio's paused time, plus the time for which the machine was suspended.
 pub(super) struct Boot {
@@ -78,7 +79,8 @@ impl Process {
 
     /// Whether a metric is shown with this value.
     pub(super) fn metric(&self, line: &str) -> bool {
-        self.coherence.metrics.render(0, 0, self.coherence.trusted()).lines().any(|shown| shown == line)
+        let readings = Readings { trusted: self.coherence.trusted(), ..Readings::default() };
+        self.coherence.metrics.render(&readings, MetricsFormat::Prometheus).lines().any(|shown| shown == line)
     }
 
     pub(super) async fn stop(mut self) {

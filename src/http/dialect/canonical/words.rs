@@ -8,6 +8,7 @@ use crate::domain::throttle::Wait;
 use crate::http::refusal::{Dialect, FieldError, Place, Problem, Refusal, json, with_retry, with_wait};
 use crate::service::Error;
 use crate::service::error::Conflict;
+use crate::telemetry::DialectName;
 
 /// The dialect.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ struct Wrong<'e> {
 }
 
 impl Dialect for Canonical {
+    const NAME: DialectName = DialectName::canonical;
     fn refuse(refusal: &Refusal) -> Response {
         use StatusCode as S;
         let (status, r#type, detail) = match refusal {

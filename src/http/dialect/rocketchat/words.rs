@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::domain::throttle::Wait;
 use crate::http::refusal::{Dialect, Problem, Refusal, json, with_retry, with_wait};
 use crate::service::Error;
+use crate::telemetry::DialectName;
 
 /// The dialect.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ struct Typed<'e> {
 }
 
 impl Dialect for RocketChat {
+    const NAME: DialectName = DialectName::rocketchat;
     fn refuse(refusal: &Refusal) -> Response {
         use StatusCode as S;
         let (status, error) = match refusal {
