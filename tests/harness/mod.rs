@@ -32,6 +32,7 @@ pub mod database;
 pub mod fleet;
 pub mod fresh;
 pub mod load;
+pub mod pgbouncer;
 pub mod process;
 pub mod proxy;
 pub mod reverse_proxy;

@@ -7,5 +7,6 @@ mod crowd;
 mod down;
 mod failover;
 mod faults;
+mod pooler;
 mod rolling;
 mod servers;

@@ -10,6 +10,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::guard::{Negotiation, guarded};
+use super::pooler::Processes;
 
 /// How long hosts that do not answer may delay one that does. Enough time is left to ask that one.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -31,6 +32,8 @@ pub(super) struct Host {
     options: PgConnectOptions,
     /// Set where the password could travel in clear, unless `guard` prevents it.
     guard: Option<Negotiation>,
+    /// Whether a pooler there was looked for.
+    pub(super) processes: Processes,
 }
 
 impl Host {
@@ -216,7 +219,7 @@ impl Url {
             ));
         }
         let options = if is_socket { options.socket(host) } else { options.host(host) };
-        Ok(Host { options: options.ssl_mode(ssl), guard })
+        Ok(Host { options: options.ssl_mode(ssl), guard, processes: Processes::default() })
     }
 
     /// Looks at the files once, so that a mistake is found before anything is served.
@@ -337,13 +340,13 @@ mod tests {
         ] {
             let address = Address::parse(&format!("{url}{root}")).expect(url);
             assert_eq!(address.warning.is_some(), warns, "{url}");
-            for Host { options, guard: guarded } in &address.hosts {
+            for Host { options, guard: guarded, .. } in &address.hosts {
                 assert_eq!(*guarded, guard, "{url}");
                 assert_eq!(format!("{:?}", options.get_ssl_mode()), format!("{ssl:?}"), "{url}");
             }
         }
         let socket = Address::parse("postgres://me:pw@%2Frun%2Fpostgresql/x?application_name=a%20b").expect("a socket");
-        let [Host { options, guard }] = &socket.hosts[..] else { panic!("one") };
+        let [Host { options, guard, .. }] = &socket.hosts[..] else { panic!("one") };
         assert!(matches!(options.get_ssl_mode(), PgSslMode::Disable), "no TLS");
         assert_eq!(options.get_socket(), Some(&"/run/postgresql".into()));
         assert_eq!((options.get_application_name(), *guard, socket.warning), (Some("a b"), None, None));

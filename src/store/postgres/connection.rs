@@ -120,9 +120,13 @@ impl Connection {
     }
 
     async fn open_plain(host: &Host, at: usize, warnings: &Arc<Warnings>) -> std::result::Result<Self, NotOpened> {
-        let options = host.options().await?;
-        let (driver, notices) = watch(options.connect()).await;
-        let connection = Self::of(Driver::Plain(driver?), at, warnings);
+        let connect = async || host.options().await?.connect().await;
+        let (driver, notices) = watch(connect()).await;
+        let mut driver = driver?;
+        if let Some(pooling) = host.processes.check(&mut driver, connect()).await? {
+            return Err(NotOpened { error: StoreError::unreachable(pooling.to_string()), may_pass: false });
+        }
+        let connection = Self::of(Driver::Plain(driver), at, warnings);
         connection.log(&notices);
         connection.proven().await
     }

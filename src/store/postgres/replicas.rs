@@ -79,8 +79,13 @@ impl Membership {
         with_deadline_of(self.deadline, async {
             self.needed.notify_one();
             let mut slot = self.open.lock().await;
-            let mut listener = match slot.take().filter(|listener| !listener.connection.is_old()) {
-                Some(listener) => listener,
+            let mut listener = match slot.take() {
+                Some(listener) if !listener.connection.is_old() => listener,
+                Some(_) => {
+                    // What is between here and the database may have changed in all that time.
+                    self.gate.distrust_poolers();
+                    self.opened().await?
+                }
                 None => self.opened().await?,
             };
             let done = work(&mut listener).await?;
