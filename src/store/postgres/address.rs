@@ -4,6 +4,7 @@
 //! environment. So a URL is read completely here, and every option of the driver is set.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
@@ -25,6 +26,8 @@ pub(super) struct Address {
     pub(super) patience: Option<Duration>,
     /// What is unsafe about it.
     pub(super) warning: Option<&'static str>,
+    /// The newest timeline of a primary that was connected to.
+    newest: AtomicU32,
 }
 
 /// One host, and how it is reached.
@@ -89,7 +92,14 @@ impl Address {
         let warning = (elsewhere && mode != Mode::VerifyFull).then_some(
             "database_url names another machine, and sslmode lets any machine pass for it: write sslmode=verify-full",
         );
-        Ok(Self { hosts, patience: url.connect_timeout.or_else(|| PATIENCE.checked_div(others)), warning })
+        let patience = url.connect_timeout.or_else(|| PATIENCE.checked_div(others));
+        Ok(Self { hosts, patience, warning, newest: AtomicU32::new(0) })
+    }
+
+    /// Whether the primary on this timeline was succeeded by another one, which was connected to before. It then goes on as a
+    /// primary only because it has not been stopped, and does not hold what was committed since.
+    pub(super) fn was_succeeded(&self, timeline: u32) -> bool {
+        self.newest.fetch_max(timeline, Ordering::AcqRel) > timeline
     }
 }
 

@@ -61,6 +61,9 @@ impl Listener {
         let timeline = query_as("SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)");
         let (timeline,): (String,) = connection.one(timeline, NO_TIMELINE).await?;
         let timeline = u32::from_str_radix(&timeline, 16).map_err(|_| StoreError::inconsistent(NO_TIMELINE))?;
+        if gate.address.was_succeeded(timeline) {
+            return Err(StoreError::unreachable("another server has taken over meanwhile"));
+        }
         Ok(Self { connection, timeline })
     }
 }
