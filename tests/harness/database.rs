@@ -228,7 +228,7 @@ fn server() -> &'static Url {
 
 /// A folder in memory with enough room for the databases of tests. Each has some 300 files, which a disk's file system takes
 /// longer to make and to remove than most tests take for the rest.
-fn memory() -> Option<PathBuf> {
+pub fn memory() -> Option<PathBuf> {
     const ENOUGH: u64 = 1 << 30;
     let folder = PathBuf::from("/dev/shm");
     let space = rustix::fs::statvfs(&folder).ok()?;

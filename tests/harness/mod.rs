@@ -32,6 +32,8 @@ pub mod database;
 pub mod fleet;
 pub mod fresh;
 pub mod load;
+pub mod patroni;
+pub mod pgbouncer;
 pub mod process;
 pub mod proxy;
 pub mod reverse_proxy;

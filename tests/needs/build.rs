@@ -19,10 +19,13 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(has_nginx, has_haproxy, has_caddy, has_traefik, has_envoy)");
     println!("cargo::rustc-check-cfg=cfg(has_mount, has_root, has_initdb, has_postgres, has_fail2ban, has_faketime)");
     println!("cargo::rustc-check-cfg=cfg(has_oathtool, has_zbarimg, has_systemd, has_prometheus)");
+    println!("cargo::rustc-check-cfg=cfg(has_pgbouncer, has_patroni)");
     println!("cargo::rustc-check-cfg=cfg(has_htpasswd, has_argon2, has_hashers, has_jq)");
 
     let files = [
         ("initdb", machine::postgres_programs().map(|folder| folder.join("initdb"))),
+        ("pgbouncer", machine::program("pgbouncer")),
+        ("patroni", machine::program("patronictl").and(machine::program("etcd")).and(machine::program("patroni"))),
         ("faketime", machine::faketime()),
         ("oathtool", machine::program("oathtool")),
         ("zbarimg", machine::program("zbarimg")),

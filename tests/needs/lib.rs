@@ -5,9 +5,9 @@
 
 use proc_macro::{Delimiter, TokenStream, TokenTree};
 
-/// A test that needs something: `postgres`, `initdb`, `fail2ban`, `faketime`, `oathtool`, `zbarimg`, `systemd`, `prometheus`,
-/// `mount`, `root`, a proxy such as `nginx`, or what makes hashes such as `htpasswd`, several separated by commas. It stands above the attribute that
-/// makes a test of the function.
+/// A test that needs something: `postgres`, `initdb`, `pgbouncer`, `patroni`, `fail2ban`, `faketime`, `oathtool`, `zbarimg`,
+/// `systemd`, `prometheus`, `mount`, `root`, a proxy such as `nginx`, or what makes hashes such as `htpasswd`, several
+/// separated by commas. It stands above the attribute that makes a test of the function.
 #[proc_macro_attribute]
 pub fn needs(what: TokenStream, test: TokenStream) -> TokenStream {
     let mut absent = Vec::new();
@@ -73,6 +73,8 @@ fn look_up(word: &str) -> Option<(bool, &'static str)> {
             (cfg!(has_postgres), "initdb and pg_ctl of PostgreSQL 15 or newer, or SESSIOND_TEST_POSTGRES_URL")
         }
         "initdb" => (cfg!(has_initdb), "initdb and pg_ctl of PostgreSQL 15 or newer"),
+        "pgbouncer" => (cfg!(has_pgbouncer), "pgbouncer"),
+        "patroni" => (cfg!(has_patroni), "patroni with its patronictl, and etcd (etcd-server)"),
         "fail2ban" => (cfg!(has_fail2ban), "fail2ban-regex"),
         "faketime" => (cfg!(has_faketime), "libfaketime"),
         "nginx" => (cfg!(has_nginx), "nginx"),

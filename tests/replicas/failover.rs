@@ -16,8 +16,7 @@ use url::Url;
 use crate::harness::fleet::{home_at, log_out, ops, serve_through, until_in_memory, until_trusted};
 use crate::harness::fresh::open;
 use crate::harness::load::Load;
-use crate::harness::process::Home;
-use crate::harness::process::login;
+use crate::harness::process::{Home, Process, login};
 use crate::harness::{ALICE, PASSWORD, post};
 use crate::harness::{Database, StoreKind, seed};
 
@@ -116,6 +115,44 @@ async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
         }
     }
     panic!("no warning was logged: {}", server.log());
+}
+
+#[needs(initdb)]
+#[tokio::test]
+async fn a_primary_that_was_overtaken_and_goes_on_is_not_asked_any_more() {
+    let (primary, standby) = with_a_standby().await;
+    let home = home_at(&primary.url("postgres"));
+    let both = format!("postgres://sessiond@127.0.0.1:{},127.0.0.1:{}/postgres", primary.port(), standby.port());
+    let mut server = home.server();
+    // Each check asks the database.
+    server.env("SESSIOND_DATABASE_URL", both).env("SESSIOND_CACHE", "off");
+    let server = Process::start(server).await;
+    let ended = server.log_in(ALICE).await;
+    assert_eq!(server.check(&ended.token).await, 200);
+    primary.freeze().unwrap();
+    standby.promote().await.unwrap();
+    until("it goes on with the other", async || server.check(&ended.token).await == 200).await;
+    until("changes are made", async || server.send(login(ALICE, PASSWORD)).await.status == 200).await;
+    let begun = server.log_in(ALICE).await;
+    log_out(&server, &ended.token).await;
+
+    // It is the first of the hosts, and answers as a primary does.
+    primary.thaw().unwrap();
+    let revoked = "SELECT pg_is_in_recovery(), count(revoked_at) FROM sessions";
+    let answer = ["f", "0"].map(|text| Some(String::from(text)));
+    until("it goes on", async || primary.rows("postgres", revoked).await.is_ok_and(|rows| rows == [answer.clone()]))
+        .await;
+    let disconnect =
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'sessiond'";
+    for _ in 0..10 {
+        standby.rows("postgres", disconnect).await.unwrap();
+        until("the database is back", async || {
+            let (ended, begun) = (server.check(&ended.token).await, server.check(&begun.token).await);
+            assert!(ended != 200 && begun != 401, "{ended} {begun}: the old one was asked");
+            (ended, begun) == (401, 200)
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

@@ -7,5 +7,7 @@ mod crowd;
 mod down;
 mod failover;
 mod faults;
+mod patroni;
+mod pooler;
 mod rolling;
 mod servers;

@@ -4,12 +4,14 @@
 //! environment. So a URL is read completely here, and every option of the driver is set.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::guard::{Negotiation, guarded};
+use super::pooler::Processes;
 
 /// How long hosts that do not answer may delay one that does. Enough time is left to ask that one.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -24,6 +26,8 @@ pub(super) struct Address {
     pub(super) patience: Option<Duration>,
     /// What is unsafe about it.
     pub(super) warning: Option<&'static str>,
+    /// The newest timeline of a primary that was connected to.
+    newest: AtomicU32,
 }
 
 /// One host, and how it is reached.
@@ -31,6 +35,8 @@ pub(super) struct Host {
     options: PgConnectOptions,
     /// Set where the password could travel in clear, unless `guard` prevents it.
     guard: Option<Negotiation>,
+    /// Whether a pooler there was looked for.
+    pub(super) processes: Processes,
 }
 
 impl Host {
@@ -86,7 +92,14 @@ impl Address {
         let warning = (elsewhere && mode != Mode::VerifyFull).then_some(
             "database_url names another machine, and sslmode lets any machine pass for it: write sslmode=verify-full",
         );
-        Ok(Self { hosts, patience: url.connect_timeout.or_else(|| PATIENCE.checked_div(others)), warning })
+        let patience = url.connect_timeout.or_else(|| PATIENCE.checked_div(others));
+        Ok(Self { hosts, patience, warning, newest: AtomicU32::new(0) })
+    }
+
+    /// Whether the primary on this timeline was succeeded by another one, which was connected to before. It then goes on as a
+    /// primary only because it has not been stopped, and does not hold what was committed since.
+    pub(super) fn was_succeeded(&self, timeline: u32) -> bool {
+        self.newest.fetch_max(timeline, Ordering::AcqRel) > timeline
     }
 }
 
@@ -216,7 +229,7 @@ impl Url {
             ));
         }
         let options = if is_socket { options.socket(host) } else { options.host(host) };
-        Ok(Host { options: options.ssl_mode(ssl), guard })
+        Ok(Host { options: options.ssl_mode(ssl), guard, processes: Processes::default() })
     }
 
     /// Looks at the files once, so that a mistake is found before anything is served.
@@ -337,13 +350,13 @@ mod tests {
         ] {
             let address = Address::parse(&format!("{url}{root}")).expect(url);
             assert_eq!(address.warning.is_some(), warns, "{url}");
-            for Host { options, guard: guarded } in &address.hosts {
+            for Host { options, guard: guarded, .. } in &address.hosts {
                 assert_eq!(*guarded, guard, "{url}");
                 assert_eq!(format!("{:?}", options.get_ssl_mode()), format!("{ssl:?}"), "{url}");
             }
         }
         let socket = Address::parse("postgres://me:pw@%2Frun%2Fpostgresql/x?application_name=a%20b").expect("a socket");
-        let [Host { options, guard }] = &socket.hosts[..] else { panic!("one") };
+        let [Host { options, guard, .. }] = &socket.hosts[..] else { panic!("one") };
         assert!(matches!(options.get_ssl_mode(), PgSslMode::Disable), "no TLS");
         assert_eq!(options.get_socket(), Some(&"/run/postgresql".into()));
         assert_eq!((options.get_application_name(), *guard, socket.warning), (Some("a b"), None, None));

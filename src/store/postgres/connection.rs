@@ -33,14 +33,22 @@ pub(super) struct Connection {
     /// The index of the host that it is connected to.
     host: usize,
     warnings: Arc<Warnings>,
-    /// See [`Self::backend`].
-    backend: Arc<str>,
+    proven: Proven,
     /// Whether it can be used again. It cannot while a statement is under way, so that one that was abandoned is never
     /// returned to the pool.
     sound: bool,
     /// When it last answered, and when it is old.
     answered: Instant,
     old: Instant,
+}
+
+/// What a server has said of itself.
+#[derive(Default)]
+struct Proven {
+    /// See [`Connection::backend`].
+    backend: Arc<str>,
+    /// The timeline that it writes.
+    timeline: u32,
 }
 
 enum Driver {
@@ -112,6 +120,10 @@ impl Connection {
                 .await
                 .unwrap_or_else(|passed| Err(late(passed)))
             {
+                Ok(connection) if address.was_succeeded(connection.proven.timeline) => {
+                    let why = "this server was the primary until another one took over, and was not stopped";
+                    not_opened = NotOpened { error: StoreError::unreachable(why), may_pass: true };
+                }
                 Ok(connection) => return Ok(connection),
                 Err(another) => not_opened = NotOpened { may_pass: another.may_pass || not_opened.may_pass, ..another },
             }
@@ -120,9 +132,13 @@ impl Connection {
     }
 
     async fn open_plain(host: &Host, at: usize, warnings: &Arc<Warnings>) -> std::result::Result<Self, NotOpened> {
-        let options = host.options().await?;
-        let (driver, notices) = watch(options.connect()).await;
-        let connection = Self::of(Driver::Plain(driver?), at, warnings);
+        let connect = async || host.options().await?.connect().await;
+        let (driver, notices) = watch(connect()).await;
+        let mut driver = driver?;
+        if let Some(pooling) = host.processes.check(&mut driver, connect()).await? {
+            return Err(NotOpened { error: StoreError::unreachable(pooling.to_string()), may_pass: false });
+        }
+        let connection = Self::of(Driver::Plain(driver), at, warnings);
         connection.log(&notices);
         connection.proven().await
     }
@@ -158,11 +174,19 @@ impl Connection {
         // Without randomness it is the whole of it.
         let part = SystemEntropy.fill(&mut random).map_or(u8::MAX, |()| u8::from_ne_bytes(random));
         let old = now + AGE + AGE * u32::from(part) / u32::from(u8::MAX);
-        Self { driver, host, warnings: Arc::clone(warnings), backend: Arc::default(), sound: true, answered: now, old }
+        Self {
+            driver,
+            host,
+            warnings: Arc::clone(warnings),
+            proven: Proven::default(),
+            sound: true,
+            answered: now,
+            old,
+        }
     }
 
     async fn proven(mut self) -> std::result::Result<Self, NotOpened> {
-        self.backend = prove(self.driver().await?).await?.into();
+        self.proven = prove(self.driver().await?).await?;
         Ok(self)
     }
 
@@ -176,7 +200,7 @@ impl Connection {
 
     /// The server process that it was opened to, by its id and the time of its start.
     pub(super) fn backend(&self) -> Arc<str> {
-        Arc::clone(&self.backend)
+        Arc::clone(&self.proven.backend)
     }
 
     /// Whether it can be used again after an error, once no transaction is open on it any more. The server has then merely
@@ -294,8 +318,8 @@ impl Connection {
 
 /// Sets our own limits, and makes sure that this server can be relied on and that its warnings are seen. Every
 /// statement that can use an index does so: a plan made while a table was small is kept, and would scan all of it when
-/// it has grown. Returns which server process it is.
-async fn prove(driver: &mut PgConnection) -> std::result::Result<String, NotOpened> {
+/// it has grown.
+async fn prove(driver: &mut PgConnection) -> std::result::Result<Proven, NotOpened> {
     // It is a notice and not a warning, which would be written to the server's log. A subscriber that lets the one
     // through lets the other through.
     let settings = sqlx::raw_sql(
@@ -307,7 +331,8 @@ async fn prove(driver: &mut PgConnection) -> std::result::Result<String, NotOpen
          SET default_transaction_isolation = 'read committed';
          SELECT (SELECT pid || ' ' || backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS backend,
              current_setting('server_version_num') AS version, current_setting('server_encoding') AS encoding,
-             pg_is_in_recovery()::text AS in_recovery, current_setting('synchronous_commit') AS commit",
+             pg_is_in_recovery()::text AS in_recovery, current_setting('synchronous_commit') AS commit,
+             CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END AS timeline",
     );
     let (rows, notices) = watch(driver.fetch_all(settings)).await;
     let rows = rows?;
@@ -317,6 +342,7 @@ async fn prove(driver: &mut PgConnection) -> std::result::Result<String, NotOpen
     let encoding: &str = row.try_get("encoding")?;
     let in_recovery: &str = row.try_get("in_recovery")?;
     let commit: &str = row.try_get("commit")?;
+    let timeline: Option<&str> = row.try_get("timeline")?;
     let unfit = |why: &str, may_pass| Err(NotOpened { error: StoreError::unreachable(why), may_pass });
     if version.parse::<u32>().is_ok_and(|version| version < OLDEST) {
         return unfit(&format!("PostgreSQL 15 or newer is needed, and this is {version}"), false);
@@ -327,6 +353,9 @@ async fn prove(driver: &mut PgConnection) -> std::result::Result<String, NotOpen
     if in_recovery != "false" {
         return unfit("this server is a standby, and a primary is needed", true);
     }
+    let Some(Ok(timeline)) = timeline.map(|timeline| u32::from_str_radix(timeline, 16)) else {
+        return unfit("the timeline of the database cannot be read", false);
+    };
     if !notices.iter().any(|notice| notice.words == PROOF) {
         return unfit(
             "the database's warnings would be missed, among them that a commit is not on its standby: \
@@ -338,7 +367,7 @@ async fn prove(driver: &mut PgConnection) -> std::result::Result<String, NotOpen
     if !matches!(commit, "on" | "remote_apply") {
         driver.execute(sqlx::raw_sql("SET synchronous_commit = on")).await?;
     }
-    Ok(backend)
+    Ok(Proven { backend: backend.into(), timeline })
 }
 
 /// The server's own error, if it is one.

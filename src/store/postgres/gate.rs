@@ -112,6 +112,12 @@ impl Gate {
     /// Drops the connection that is kept, since another server is the primary now.
     pub(super) fn forget(&self) {
         self.state.lock().spare = None;
+        self.distrust_poolers();
+    }
+
+    /// Has the next connection to each host checked for a pooler again.
+    pub(super) fn distrust_poolers(&self) {
+        self.address.hosts.iter().for_each(|host| host.processes.forget());
     }
 
     /// Opens nothing any more.

@@ -1,12 +1,13 @@
 //! The store that many processes share: PostgreSQL, 15 or newer.
 //!
-//! `address` reads the URL, `guard` keeps the password from servers without TLS, `connection` is one connection, `gate` opens
-//! them and `pool` is some of them, with a `deadline` on everything. `migrate` makes the tables, `copy` fills all of them at
-//! once, and `start` is about the first connection. `change` is a transaction and what it ends with, `audit` included:
-//! `throttles`, `second_factors`, `sessions`, `accounts` and `import` are the operations in it. `users` looks users up,
-//! `stretches` are lists over all of them, `purge` deletes what is out of date, and `standbys` asks what protects commits. `lookups` and `logouts` put many into one
-//! statement, and `replicas` is what keeps the caches of many processes coherent. Each of these imports only from those named
-//! before it; `copy` aside, all of them meet here.
+//! `guard` keeps the password from servers without TLS, `pooler` finds a pooler that shares server processes, and `address`
+//! reads the URL. `connection` is one connection, `gate` opens them and `pool` is some of them, with a `deadline` on
+//! everything. `migrate` makes the tables, `copy` fills all of them at once, and `start` is about the first connection.
+//! `change` is a transaction and what it ends with, `audit` included: `throttles`, `second_factors`, `sessions`, `accounts` and
+//! `import` are the operations in it. `users` looks users up, `stretches` are lists over all of them, `purge` deletes what is
+//! out of date, and `standbys` asks what protects commits. `lookups` and `logouts` put many into one statement, and `replicas`
+//! is what keeps the caches of many processes coherent. Each of these imports only from those named before it; `copy` aside,
+//! all of them meet here.
 
 mod accounts;
 mod address;
@@ -22,6 +23,7 @@ mod logouts;
 mod lookups;
 mod migrate;
 mod pool;
+mod pooler;
 mod purge;
 mod replicas;
 mod second_factors;

@@ -61,6 +61,9 @@ impl Listener {
         let timeline = query_as("SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)");
         let (timeline,): (String,) = connection.one(timeline, NO_TIMELINE).await?;
         let timeline = u32::from_str_radix(&timeline, 16).map_err(|_| StoreError::inconsistent(NO_TIMELINE))?;
+        if gate.address.was_succeeded(timeline) {
+            return Err(StoreError::unreachable("another server has taken over meanwhile"));
+        }
         Ok(Self { connection, timeline })
     }
 }
@@ -79,8 +82,13 @@ impl Membership {
         with_deadline_of(self.deadline, async {
             self.needed.notify_one();
             let mut slot = self.open.lock().await;
-            let mut listener = match slot.take().filter(|listener| !listener.connection.is_old()) {
-                Some(listener) => listener,
+            let mut listener = match slot.take() {
+                Some(listener) if !listener.connection.is_old() => listener,
+                Some(_) => {
+                    // What is between here and the database may have changed in all that time.
+                    self.gate.distrust_poolers();
+                    self.opened().await?
+                }
                 None => self.opened().await?,
             };
             let done = work(&mut listener).await?;

@@ -86,7 +86,8 @@ pub async fn sqlite(url: &str) -> Result<SqliteConnection> {
 /// A connection to a server.
 pub async fn postgres(url: &str) -> Result<PgConnection> {
     let options: PgConnectOptions = url.parse()?;
-    Ok(options.disable_statement_logging().connect().await?)
+    // A pooler refuses what it does not know at the start of a connection.
+    Ok(options.extra_float_digits(None).disable_statement_logging().connect().await?)
 }
 
 fn sqlite_texts(row: &sqlx::sqlite::SqliteRow) -> Result<Texts> {

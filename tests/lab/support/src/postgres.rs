@@ -254,6 +254,17 @@ pub fn give_away(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A command whose process is killed when this one ends, as a user that is not root: some programs refuse to run as root.
+pub fn unprivileged_command(program: impl AsRef<OsStr>) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(setpriv());
+    if geteuid().is_root() {
+        let user = UNPRIVILEGED.to_string();
+        command.args(["--reuid", &user, "--regid", &user, "--clear-groups"]);
+    }
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
 fn unprivileged(program: impl AsRef<OsStr>, dir: &Path) -> Command {
     let mut command = if geteuid().is_root() {
         let mut command = Command::new(setpriv());
