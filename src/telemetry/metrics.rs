@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use super::coherence::Coherence;
 use super::log;
 use super::outage::Outage;
+use super::warm_up::WarmUp;
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -86,6 +87,8 @@ pub struct Metrics {
     throttled: Family<ThrottledLabels, Counter>,
     /// The metrics of coherence.
     pub coherence: Coherence,
+    /// The metrics of sessions that are read ahead of checks.
+    pub warm_up: WarmUp,
     /// Whether the store fails, and what failed because of it.
     pub store: Outage,
 }
@@ -120,6 +123,7 @@ impl Default for Metrics {
         };
         Self {
             coherence: Coherence::new(&mut registry),
+            warm_up: WarmUp::new(&mut registry),
             store: Outage::new(&mut registry),
             accepted_from_memory: checked(CheckResult::accepted, CheckSource::memory),
             refused_by_tag: checked(CheckResult::refused, CheckSource::tag),

@@ -2,7 +2,7 @@
 //!
 //! `log` sets up the log, `lines` writes its lines, `causes` writes errors in them, and `notices` catches what PostgreSQL
 //! says beside an answer. `metrics` holds the registry and counts requests and checks, `coherence` measures how replicas
-//! follow each other, and `outage` says when the store fails, in the log and in the metrics.
+//! follow each other, `warm_up` what is read into memory ahead of checks, and `outage` says when the store fails, in the log and in the metrics.
 
 pub use self::metrics::{CheckResult, CheckSource, Connected, Metrics, RouteAnswers, ThrottledBy};
 
@@ -13,6 +13,7 @@ pub mod log;
 mod metrics;
 pub mod notices;
 pub mod outage;
+pub mod warm_up;
 
 /// The commit this was built from; `development` when the build did not know.
 pub const COMMIT: &str = env!("SESSIOND_COMMIT");

@@ -23,3 +23,4 @@ mod refused;
 mod second_factor;
 mod throttles;
 mod verify;
+mod warm_up;
