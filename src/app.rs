@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::coherence::{Coherence, Embedded, SystemBootClock, replicated};
 use crate::cache::touch::Flusher;
+use crate::cache::warm_up::WarmUp;
 use crate::cache::{Cache, TIMING, purge};
 use crate::config::{self, CacheMode, Config};
 use crate::domain::clock::{Clock, SystemClock};
@@ -85,6 +86,8 @@ pub struct Core {
     pub timeouts: Timeouts,
     store: SharedStore,
     metrics: Arc<Metrics>,
+    /// To be run once it is served, where checks are answered from memory.
+    warm_up: Option<WarmUp>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -152,6 +155,14 @@ pub async fn build_saying(
     let hasher = Hasher::start(*workers, *queue, &entropy, &metrics.passwords.times())?;
     metrics.passwords.sized(workers.get(), *queue);
     metrics.caches(if caching { cache.capacity() } else { 0 });
+    let warm_up = (serve && caching).then(|| WarmUp {
+        ahead: store.ahead(),
+        cache: cache.clone(),
+        entries: sessions.cache_entries,
+        coherence: coherence.clone(),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+    });
     let service = Service::new(Parts {
         store: store.clone(),
         health,
@@ -175,7 +186,7 @@ pub async fn build_saying(
         tasks.spawn(service.count_refusals(stop.clone()));
         tasks.spawn(service.measure_hashes(stop.clone()));
     }
-    Ok(Core { service, timeouts: Timeouts::default(), store, metrics, tasks, stop })
+    Ok(Core { service, timeouts: Timeouts::default(), store, metrics, warm_up, tasks, stop })
 }
 
 /// The keys of second factors: those from outside the store, and the store's.
@@ -247,7 +258,7 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
 
 /// Serves on both listeners, and says so in the first line of the log.
 pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
-    let Core { service, timeouts, store, metrics, tasks, stop } = core;
+    let Core { service, timeouts, store, metrics, warm_up, mut tasks, stop } = core;
     let Listeners { public: (public, listen), ops: (ops, ops_listen), heads: _ } = listeners;
     tracing::info!(%listen, ops = %ops_listen, store = %config.database_url, commit = COMMIT, "serving");
     let app = App::new(service, &config.http, timeouts, metrics.clone());
@@ -269,6 +280,9 @@ pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
     };
     listeners.spawn(listener::serve(public, clients, stop_listening.clone(), drained_by.clone()));
     listeners.spawn(listener::serve(ops, operators, stop_listening.clone(), drained_by.clone()));
+    if let Some(warm_up) = warm_up {
+        tasks.spawn(warm_up.run(stop.clone()));
+    }
     Running { listen, ops_listen, app, store, tasks, stop, listeners, stop_listening, drained_by }
 }
 

@@ -2,7 +2,9 @@
 
 use smallvec::SmallVec;
 
+use super::clock::Timestamp;
 use super::id::{LENGTH, SessionId, UserId};
+use super::session::Expiry;
 use super::text::Email;
 use super::token::TokenHash;
 use super::user::User;
@@ -27,11 +29,15 @@ const TEXTS: usize = ENDS + 3 * 2;
 impl Identity {
     /// Packs what a check needs.
     pub fn new(user: &User, session_id: SessionId) -> Self {
-        let rank = if user.admin { ADMIN } else { USER };
         let email = user.email.as_ref().map_or("", Email::as_str);
-        let texts = [user.username.as_str(), user.name.as_str(), email];
+        Self::pack(user.id, session_id, user.admin, [user.username.as_str(), user.name.as_str(), email])
+    }
+
+    /// The same of its parts: the texts are username, name, and e-mail address or nothing.
+    pub(crate) fn pack(user_id: UserId, session_id: SessionId, admin: bool, texts: [&str; 3]) -> Self {
+        let rank = if admin { ADMIN } else { USER };
         let mut packed = SmallVec::new();
-        packed.extend_from_slice(user.id.as_str().as_bytes());
+        packed.extend_from_slice(user_id.as_str().as_bytes());
         packed.extend_from_slice(session_id.as_str().as_bytes());
         packed.push(rank);
         let mut end = 0;
@@ -95,6 +101,21 @@ impl std::fmt::Debug for Identity {
     }
 }
 
+/// A live session as the store has it, with no more than a cache keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveSession {
+    /// The hash of its token.
+    pub token_hash: TokenHash,
+    /// The user and session.
+    pub identity: Identity,
+    /// See [`Session`](super::session::Session), as for what follows.
+    pub last_seen_at: Timestamp,
+    /// Both ends of its life.
+    pub expiry: Expiry,
+    /// Whether the login asked to be remembered.
+    pub remembered: bool,
+}
+
 /// Proof that a credential was checked and stands for a live session.
 #[derive(Clone, Debug)]
 pub struct Principal {
@@ -119,7 +140,6 @@ impl Principal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::clock::Timestamp;
     use crate::domain::entropy::SystemEntropy;
     use crate::domain::text::{Name, Username};
 

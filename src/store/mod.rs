@@ -1,7 +1,7 @@
 //! The durable state, behind one trait of whole operations: each is one transaction, audit included.
 //!
 //! `connect` picks an implementation by URL; `sqlite` is the embedded one, `postgres` the one that many processes
-//! share. `replicas` is what a store offers in addition if many processes may serve from it, `room` chooses which
+//! share. `replicas` is what a store offers in addition if many processes may serve from it, `ahead` reads for caches, `room` chooses which
 //! sessions end for a new one, `second_factor` has the types of what is about those, `copy` copies an embedded store into the other kind, and `backup` saves one in a file.
 
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Account, Credentials, User, UserEdit};
 use crate::telemetry::{Standbys, StoreUse};
 
+mod ahead;
 pub mod backup;
 mod batch;
 pub mod connect;
@@ -28,6 +29,7 @@ mod copied;
 pub mod copy;
 mod edit;
 mod error;
+mod lookups;
 mod migrate;
 pub mod opening;
 mod postgres;
@@ -39,6 +41,7 @@ mod second_factor;
 mod sqlite;
 mod types;
 
+pub use ahead::{Ahead, Part, PartRead};
 pub use error::{Cause, Result, StoreError};
 pub use replicas::{News, Replica, Replicas};
 pub use second_factor::{
@@ -245,6 +248,9 @@ pub trait Store: Send + Sync + 'static {
     /// The rows and the log by which many processes on this store keep their caches coherent, or `None` where only one
     /// can serve.
     fn shared(&self) -> Option<Arc<dyn Replicas>>;
+
+    /// What reads sessions before they are checked.
+    fn ahead(&self) -> Arc<dyn Ahead>;
 
     /// Finishes what is pending, and closes the store.
     async fn close(&self);

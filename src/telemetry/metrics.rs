@@ -19,6 +19,7 @@ use super::passwords::Passwords;
 use super::process::Process;
 use super::requests::Requests;
 use super::stores::{StoreKind, StoreMetrics, StoreUse};
+use super::warm_up::WarmUp;
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -68,6 +69,8 @@ pub struct Metrics {
     pub coherence: Coherence,
     /// The metrics of logins and passwords.
     pub passwords: Passwords,
+    /// The metrics of sessions that are read ahead of checks.
+    pub warm_up: WarmUp,
     /// Whether the store fails, and what failed because of it.
     pub store: Outage,
     /// What the store measures.
@@ -119,6 +122,7 @@ impl Metrics {
         let connections = gauge(registry, "connections", "Connections open now");
         registry.register("log_dropped", "Log lines that could not be written", log::dropped());
         let coherence = Coherence::new(registry, kind);
+        let warm_up = WarmUp::new(registry);
         let store = Outage::new(registry);
         let stores = Arc::new(StoreMetrics::new(registry, kind));
         let checked = |result, source| {
@@ -145,6 +149,7 @@ impl Metrics {
             process,
             requests,
             coherence,
+            warm_up,
             passwords,
             store,
             stores,

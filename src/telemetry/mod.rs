@@ -2,8 +2,8 @@
 //!
 //! `log` sets up the log, `lines` writes its lines, `causes` writes errors in them, and `notices` catches what PostgreSQL
 //! says beside an answer. `metrics` has every metric and the registry, and `exposition` the text formats that they are exposed
-//! in: `requests`, `passwords`, `coherence`, `stores` and `process` are about what they are named for, made of the `histogram`
-//! and of what is `in_flight`. `outage` says when the store fails, in the log and in the metrics.
+//! in: `requests`, `passwords`, `coherence`, `warm_up`, `stores` and `process` are about what they are named for, made of the
+//! `histogram` and of what is `in_flight`. `outage` says when the store fails, in the log and in the metrics.
 
 pub use self::exposition::MetricsFormat;
 pub use self::in_flight::{Counted, Flight, InFlight};
@@ -26,6 +26,7 @@ mod passwords;
 mod process;
 mod requests;
 mod stores;
+pub mod warm_up;
 
 /// The commit this was built from; `development` when the build did not know.
 pub const COMMIT: &str = env!("SESSIOND_COMMIT");

@@ -189,26 +189,24 @@ impl StoreMetrics {
         registry.register("store_waiting", "Requests that wait for a connection, by pool", waiting.clone());
         let help = "For how long the oldest read of this process has been under way";
         registry.register_with_unit("store_oldest_read_age", help, Unit::Seconds, oldest_read.clone());
-        let works = match kind {
+        match kind {
             StoreKind::Sqlite => {
                 registry.register_with_unit("wal", "Size of the write-ahead log", Unit::Bytes, wal.clone());
-                [StoreWork::logouts, StoreWork::changes].as_slice()
             }
             StoreKind::Postgres => {
                 let help = "Whether a commit waits for a standby: 1, or 0";
                 registry.register("commits_wait_for_standby", help, commits_wait.clone());
                 let help = "Standbys that a commit may wait for now, where the database's user may read this";
                 registry.register("synchronous_standbys", help, standbys.clone());
-                [StoreWork::logouts, StoreWork::changes, StoreWork::lookups].as_slice()
             }
-        };
+        }
         registry.register("purged", "Rows that were deleted for being out of date, by what they were", purged.clone());
         let help = "When everything out of date was last deleted, since 1970";
         registry.register_with_unit("purge_last_success_timestamp", help, Unit::Seconds, purge_succeeded.clone());
-        for work in works {
-            let labels = WorkLabels { work: *work };
+        for work in [StoreWork::logouts, StoreWork::changes, StoreWork::lookups] {
+            let labels = WorkLabels { work };
             let _ = batches.get_or_create(&labels);
-            if *work != StoreWork::lookups {
+            if work != StoreWork::lookups {
                 let _ = commits.get_or_create(&labels);
             }
         }

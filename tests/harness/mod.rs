@@ -137,6 +137,12 @@ impl Server {
         self.running.ops_listen.to_string()
     }
 
+    /// Waits until sessions of before the start are in memory. Of those that begin later each is read when it is checked.
+    pub async fn until_warm(&self) {
+        let ended = "sessiond_cache_warm_ups_total{";
+        until("the cache is warm", async || self.ops("/metrics").await.text().contains(ended)).await;
+    }
+
     /// Drains and stops.
     pub async fn stop(self) {
         self.running.stop().await;

@@ -17,8 +17,9 @@ use crate::wire::outage::{TOO_SLOW, UNREACHABLE, assert_is_over, assert_words, c
 async fn serving(cluster: &Postgres) -> (Server, LoggedIn) {
     let toml = format!("database_url = '{}'", cluster.url("postgres"));
     let server = Server::with(StoreKind::Postgres, &toml).await;
+    server.until_warm().await;
     let bob = server.log_in(BOB).await;
-    (server.restart(&toml).await, bob)
+    (server, bob)
 }
 
 /// It recovers by itself, and no session was ended meanwhile.

@@ -24,3 +24,4 @@ mod second_factor;
 mod supervisor;
 mod throttles;
 mod verify;
+mod warm_up;

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::id::UserId;
-use crate::domain::principal::Identity;
+use crate::domain::principal::{Identity, LiveSession};
 use crate::domain::revocation::{Revocation, Seq};
 use crate::domain::session::{Expiry, Lifetimes, Seen, Session};
 use crate::domain::token::TokenHash;
@@ -234,6 +234,42 @@ impl Cache {
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
         (identity, evicted.filter(|entry| entry.is_due(&self.lifetimes)).map(|entry| entry.seen(&self.lifetimes)))
+    }
+
+    /// Keeps a session that was read ahead of its first check, and which does not count as seen. It is not kept if it is here
+    /// already, if nothing but an eviction would make room for it, or if something was revoked since `ticket` that it might
+    /// not reflect. Returns whether it was kept.
+    pub fn keep_ahead(&self, live: LiveSession, ticket: Ticket) -> bool {
+        let LiveSession { token_hash, identity, last_seen_at, expiry, remembered } = live;
+        let Some(shard) = self.shard(&token_hash) else { return false };
+        let user_mark = mark_of(identity.user_id());
+        let mut shard = shard.lock();
+        let current = shard.epoch == ticket.epoch && shard.revoked <= ticket.applied;
+        if !current || shard.entries.len() >= self.per_shard || shard.find(&token_hash).is_some() {
+            return false;
+        }
+        shard.push(Entry {
+            token_hash,
+            identity,
+            expiry,
+            seen_at: last_seen_at,
+            loaded: ticket.applied,
+            user_mark,
+            remembered,
+            unstored: 0,
+            urgent: false,
+        });
+        true
+    }
+
+    /// Whether there is room for a session without an eviction, in some shard at least.
+    pub fn has_room(&self) -> bool {
+        self.shards.iter().any(|shard| shard.lock().entries.len() < self.per_shard)
+    }
+
+    /// How often it was cleared.
+    pub fn clears(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
     }
 
     /// Applies an entry of the revocation log. Entries come in the order of their numbers.

@@ -231,6 +231,62 @@ fn a_full_cache_makes_room_and_loses_no_last_seen_time() {
     assert!(live(&cache, &token(999), NOW));
 }
 
+fn ahead(token: TokenHash, user: &User) -> LiveSession {
+    let Session { id, last_seen_at, expiry, remembered, .. } = session(user);
+    LiveSession { token_hash: token, identity: Identity::new(user, id), last_seen_at, expiry, remembered }
+}
+
+#[test]
+fn what_is_read_ahead_is_known_and_was_last_seen_when_the_store_says() {
+    let (cache, user) = (cache(1000), user());
+    assert!(cache.keep_ahead(ahead(token(1), &user), cache.ticket()));
+    assert_eq!(cache.unstored(&[token(1)]).len(), 0, "it was not seen here");
+    let later = NOW.after(LIFE.flush_interval());
+    let Check::Live { identity, .. } = cache.check(&token(1), later) else { panic!("known") };
+    assert_eq!(identity.user_id(), user.id);
+    assert_eq!(cache.unstored(&[token(1)]).first().map(|seen| seen.at), Some(later));
+    assert!(!cache.keep_ahead(ahead(token(1), &user), cache.ticket()), "it is there");
+    assert_eq!(cache.unstored(&[token(1)]).len(), 1, "and as it was");
+    assert_eq!(cache.len(), 1);
+}
+
+#[test]
+fn what_was_read_ahead_before_a_revocation_or_a_clear_is_not_kept() {
+    let (cache, user) = (cache(1000), user());
+    let ticket = cache.ticket();
+    cache.apply(&Revocation { seq: Seq(1), sessions: vec![token(7)], ..Revocation::default() });
+    assert!(!cache.keep_ahead(ahead(token(7), &user), ticket));
+    cache.apply(&Revocation { seq: Seq(2), users: vec![user.id], ..Revocation::default() });
+    cache.keep_ahead(ahead(token(8), &user), ticket);
+    assert!(!live(&cache, &token(8), NOW), "its user may have lost it");
+    let ticket = cache.ticket();
+    assert!(cache.keep_ahead(ahead(token(7), &user), ticket) && live(&cache, &token(7), NOW));
+    cache.clear(Seq(2));
+    assert_eq!(cache.clears(), 1);
+    assert!(!cache.keep_ahead(ahead(token(9), &user), ticket) && cache.is_empty());
+}
+
+#[test]
+fn what_is_read_ahead_takes_no_room_from_what_was_checked_and_makes_room_for_it() {
+    let (cache, user) = (cache(SHARDS * 2), user());
+    (0..1000).for_each(|n| _ = cache.keep_ahead(ahead(token(n), &user), cache.ticket()));
+    assert_eq!(cache.len(), SHARDS * 2);
+    assert!(!cache.has_room());
+    let later = NOW.after(Duration::from_secs(1));
+    let checked: Vec<_> = (1000..1000 + 1000).collect();
+    for n in &checked {
+        cache.insert(token(*n), &session(&user), &user, later, cache.ticket());
+    }
+    assert!((0..1000).all(|n| !live(&cache, &token(n), later)), "evicted first");
+    assert_eq!(cache.len(), SHARDS * 2);
+    cache.apply(&Revocation {
+        seq: Seq(1),
+        sessions: checked.into_iter().map(token).collect(),
+        ..Revocation::default()
+    });
+    assert!(cache.has_room());
+}
+
 #[test]
 fn of_many_sessions_that_come_and_go_each_is_found_while_it_is_there() {
     let (cache, user) = (cache(100_000), user());

@@ -11,6 +11,7 @@
 
 mod accounts;
 mod address;
+mod ahead;
 mod audit;
 mod change;
 mod connection;
@@ -50,17 +51,17 @@ pub(super) use self::copy::Target as CopyTarget;
 use self::deadline::with_deadline;
 use self::gate::Gate;
 use self::logouts::Logouts;
-use self::lookups::Lookups;
 use self::pool::Pool;
 use self::purge::Purges;
 use self::replicas::Membership;
 use self::second_factors::{AddPendingLogin, ChangeSecondFactor};
 use self::sessions::{Revoke, RevokeSelected};
 use self::throttles::Lift;
+use super::lookups::Lookups;
 use super::opening::{ConnectError, Opening, PATIENCE, Role, Timing};
 use super::rows::{ListedRow, ReplicaRow};
 use super::{
-    Added, Addition, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber,
+    Added, Addition, Ahead, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber,
     EventStretch, ExportedUser, Factor, FactorChange, FactorChanged, Import, Listing, Logout, Lookup, NewSession,
     PasswordChange, PendingLogin, Replica, Replicas, Reseal, Resealed, Result, Revoked, SecretsOf, Selected,
     SelectedEnd, SessionStretch, Store, StoreError, Target,
@@ -81,15 +82,18 @@ use crate::domain::user::{Account, Credentials, User, UserEdit};
 use crate::telemetry::{Standbys, StoreMetrics, StoreUse};
 
 /// The most connections that read, and that change something, at a time. Checks that must ask the store cannot keep a
-/// logout out, nor logins a check.
-const READERS: usize = 8;
+/// logout out, nor logins a check. One more reads ahead of checks.
+const READERS: usize = 7;
 const WRITERS: usize = 6;
+/// The most of them that look tokens up at a time.
+const LOOKUPS: usize = 3;
 
 /// The store in a PostgreSQL database.
 pub(super) struct Postgres {
     readers: Arc<Pool>,
     writers: Arc<Pool>,
-    lookups: Lookups,
+    lookups: Arc<Lookups>,
+    ahead: Arc<ahead::Reader>,
     logouts: Logouts,
     membership: Arc<Membership>,
     gate: Arc<Gate>,
@@ -129,11 +133,20 @@ impl Postgres {
         let readers = Arc::new(Pool::new(Arc::clone(&gate), READERS, None, &metrics));
         let writers = Arc::new(Pool::new(Arc::clone(&gate), WRITERS, Some(Arc::clone(&readers)), &metrics));
         writers.keep(first);
-        let pools = [Arc::clone(&readers), Arc::clone(&writers)];
+        let ahead = Arc::new(Pool::new(Arc::clone(&gate), 1, None, &metrics));
+        let pools = [&readers, &writers, &ahead].map(Arc::clone);
         let time = Time { clock, flush_interval: timing.flush_interval };
         let membership = Membership::new(Arc::clone(&gate), pools, time.clone(), timing.lease);
+        let lookups = Arc::new(Lookups::start(LOOKUPS, metrics, {
+            let readers = Arc::clone(&readers);
+            move |tokens| {
+                let readers = Arc::clone(&readers);
+                async move { lookups::find(&readers, tokens).await }
+            }
+        }));
         Ok(Self {
-            lookups: lookups::start(Arc::clone(&readers)),
+            ahead: Arc::new(ahead::Reader::new(ahead, Arc::clone(&lookups))),
+            lookups,
             logouts: logouts::start(Arc::clone(&writers), time.clone()),
             membership: Arc::new(membership),
             gate,
@@ -174,7 +187,7 @@ impl Store for Postgres {
     }
 
     async fn lookup(&self, token: &TokenHash) -> Result<Lookup> {
-        with_deadline(self.lookups.ask(*token, identity)).await
+        with_deadline(self.lookups.ask(*token)).await
     }
 
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Listing> {
@@ -403,11 +416,16 @@ impl Store for Postgres {
         Some(Arc::clone(&self.membership) as Arc<dyn Replicas>)
     }
 
+    fn ahead(&self) -> Arc<dyn Ahead> {
+        Arc::clone(&self.ahead) as Arc<dyn Ahead>
+    }
+
     async fn close(&self) {
         self.lookups.close().await;
         self.logouts.close().await;
         self.membership.close().await;
         self.readers.close();
+        self.ahead.end();
         self.writers.close();
         self.gate.close();
     }

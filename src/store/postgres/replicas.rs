@@ -33,6 +33,7 @@ pub(super) struct Membership {
     /// They are emptied when another server has taken over.
     readers: Arc<Pool>,
     writers: Arc<Pool>,
+    ahead: Arc<Pool>,
     time: Time,
     /// How long a beat may take, and whatever else is asked here.
     deadline: Duration,
@@ -70,11 +71,11 @@ impl Listener {
 
 impl Membership {
     /// Opens nothing yet.
-    pub(super) fn new(gate: Arc<Gate>, [readers, writers]: [Arc<Pool>; 2], time: Time, lease: Duration) -> Self {
+    pub(super) fn new(gate: Arc<Gate>, [readers, writers, ahead]: [Arc<Pool>; 3], time: Time, lease: Duration) -> Self {
         let (published, needed) = (Notify::new(), Notify::new());
         // What is answered later would find half of the lease that it is about over.
         let (deadline, timeline, open) = (lease / 2, AtomicU32::new(0), Mutex::default());
-        Self { gate, readers, writers, time, deadline, timeline, open, published, needed }
+        Self { gate, readers, writers, ahead, time, deadline, timeline, open, published, needed }
     }
 
     /// Runs `work` on the connection, which is opened where there is none, and closed if `work` fails or is late.
@@ -117,6 +118,7 @@ impl Membership {
         self.gate.forget();
         self.readers.forget();
         self.writers.forget();
+        self.ahead.forget();
     }
 
     async fn execute(&self, query: Query<'static, Postgres, PgArguments>) -> Result<u64> {

@@ -67,9 +67,9 @@ pub(super) async fn without_log(path: &Path) -> sqlx::Result<SqliteConnection> {
     options.connect().await
 }
 
-/// Opens a connection that cannot write.
-pub(super) async fn reader(path: &Path) -> sqlx::Result<SqliteConnection> {
-    options(path).read_only(true).connect().await
+/// Opens a connection that cannot write and keeps at most so many KiB of the file.
+pub(super) async fn reader(path: &Path, cache: u32) -> sqlx::Result<SqliteConnection> {
+    options(path).read_only(true).pragma("cache_size", format!("-{cache}")).connect().await
 }
 
 /// What every connection has. The file is never made here, and foreign keys are the driver's default.
@@ -134,7 +134,7 @@ mod tests {
         let path = dir.path().join("test.db");
         super::super::files::make_private(&path).expect("made");
         let _writer = writer(&path).await.expect("opened");
-        let mut reader = reader(&path).await.expect("opened");
+        let mut reader = reader(&path, 2000).await.expect("opened");
         let refused = sqlx::query("CREATE TABLE t (x)").execute(&mut reader).await.expect_err("refused");
         assert!(matches!(failed(refused), StoreError::Unreachable(_)));
     }

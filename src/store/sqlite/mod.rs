@@ -4,10 +4,11 @@
 //! keeps a second server off them. `wal` makes room for the write-ahead log, `connection` opens the file, `mark` is the
 //! mark in its header, `migrate` makes its tables, and `checkpoint` folds the write-ahead log into it. `readers` answer
 //! what changes nothing. `revocations` is the log of what ended, with an entry in which a `transaction` ends; `operations` are
-//! what happens in one, and `logouts` is a batch of logouts. `users` and `second_factors` look them up, and `stretches` are
-//! lists over all users. The `writer` commits what is queued together, and `import` makes many users beside it. `copy` reads the whole file, and `backup` saves and
+//! what happens in one, and `logouts` is a batch of logouts. `users` and `second_factors` look them up, `lookups` are
+//! those of checks, `ahead` reads what they will ask for, and `stretches` are lists over all users. The `writer` commits what is queued together, and `import` makes many users beside it. `copy` reads the whole file, and `backup` saves and
 //! restores it. `start` is about the first connection. Each of these imports only from those named before it.
 
+mod ahead;
 mod backup;
 mod checkpoint;
 mod connection;
@@ -16,6 +17,7 @@ mod files;
 mod import;
 mod lock;
 mod logouts;
+mod lookups;
 mod mark;
 mod migrate;
 mod operations;
@@ -51,12 +53,13 @@ use self::operations::throttles::{Book, GiveBack, Lift, PurgeThrottles, TallyRow
 use self::operations::{Beat, KeepSecret, MarkInUse};
 pub(super) use self::paths::is_missing;
 use self::paths::{LOCK, beside, unreachable_file};
-use self::readers::Readers;
+use self::readers::{Readers, in_time};
 use self::writer::{Writer, WriterParts};
+use super::lookups::Lookups;
 use super::opening::{ConnectError, Opening, Role};
-use super::rows::{ListedRow, LookupRow, ReplicaRow, Secret};
+use super::rows::{ListedRow, ReplicaRow, Secret};
 use super::{
-    Added, Addition, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber,
+    Added, Addition, Ahead, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber,
     EventStretch, ExportedUser, Factor, FactorChange, FactorChanged, Import, Listing, Logout, Lookup, NewSession,
     PasswordChange, PendingLogin, Replica, Replicas, Reseal, Resealed, Result, Revoked, SecretsOf, Selected,
     SelectedEnd, SessionStretch, Store, StoreError, Target,
@@ -75,11 +78,21 @@ use crate::domain::token::{TokenHash, TokenKey};
 use crate::domain::user::{Account, Credentials, User, UserEdit};
 use crate::telemetry::{Standbys, StoreMetrics, StoreUse};
 
+/// The most reads at a time, and the most of them that look tokens up.
+const READS: u32 = 4;
+const LOOKUPS: usize = 2;
+/// How many KiB of the file a connection that reads keeps, and the one that reads ahead: its users lie anywhere, and it is
+/// closed once the cache is warm.
+const READ_CACHE: u32 = 2000;
+const AHEAD_CACHE: u32 = 16_384;
+
 /// The store in one file.
 pub(super) struct Sqlite {
     path: PathBuf,
     writer: Writer,
     readers: Readers,
+    lookups: Arc<Lookups>,
+    ahead: Arc<ahead::Reader>,
     token_key: TokenKey,
     clock: Arc<dyn Clock>,
     /// Held while serving; the operating system lets go of it however the process ends.
@@ -117,14 +130,24 @@ impl Sqlite {
             replica,
             clock: Arc::clone(&clock),
             sink,
-            metrics,
+            metrics: Arc::clone(&metrics),
         };
         let start::Started { writer, token_key, used } = start::prepare(parts, fresh_key, opening).await?;
         if lock.is_some() {
             import::remove_unfinished(&path).await?;
         }
-        let readers = Readers::new(path.clone(), files);
-        let this = Self { path, writer, readers, token_key, clock, lock, noted: AtomicBool::new(false) };
+        let readers = Readers::new(path.clone(), Arc::clone(&files), READS, READ_CACHE);
+        let lookups = Arc::new(Lookups::start(LOOKUPS, metrics, {
+            let readers = readers.clone();
+            move |tokens| {
+                let readers = readers.clone();
+                async move { lookups::find(&readers, tokens).await }
+            }
+        }));
+        let ahead =
+            Arc::new(ahead::Reader::new(Readers::new(path.clone(), files, 1, AHEAD_CACHE), Arc::clone(&lookups)));
+        let this =
+            Self { path, writer, readers, lookups, ahead, token_key, clock, lock, noted: AtomicBool::new(false) };
         if used {
             this.note(Note::InUse)?;
         }
@@ -172,16 +195,7 @@ impl Store for Sqlite {
     }
 
     async fn lookup(&self, token: &TokenHash) -> Result<Lookup> {
-        let lookup = sqlx::query_as(
-            "SELECT s.revoked_at, s.revoked_seq,
-                 s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
-                 s.remembered, s.ip, s.user_agent, s.host, u.username, u.email, u.name, u.admin, u.disabled_at,
-                 u.created_at AS user_created_at, u.updated_at AS user_updated_at
-             FROM sessions AS s JOIN users AS u ON u.id = s.user_id
-             WHERE s.token_hash = ?1",
-        );
-        let found: Option<LookupRow> = self.readers.one(lookup.bind(token)).await?;
-        Ok(found.map_or(Lookup::Missing, |LookupRow(lookup)| lookup))
+        in_time(self.lookups.ask(*token)).await
     }
 
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Listing> {
@@ -391,6 +405,7 @@ impl Store for Sqlite {
     async fn ping(&self) -> Result<()> {
         // A query of a table: SQLite answers one of constants without a look at the file. And a commit, since nothing less
         // shows that the writer lives, may write, and has a disk that takes it.
+        self.lookups.check()?;
         try_join(self.has_users(), self.writer.commit(Beat)).await.map(drop)
     }
 
@@ -417,7 +432,13 @@ impl Store for Sqlite {
         None
     }
 
+    fn ahead(&self) -> Arc<dyn Ahead> {
+        Arc::clone(&self.ahead) as Arc<dyn Ahead>
+    }
+
     async fn close(&self) {
+        self.lookups.close().await;
+        self.ahead.end().await;
         // The writer is closed last, so that it can fold the log into the file.
         self.readers.close().await;
         self.writer.close().await;

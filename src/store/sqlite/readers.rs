@@ -17,8 +17,6 @@ use super::connection::{self, BUSY, failed};
 use super::files::Files;
 use crate::telemetry::{Counted, Flight, InFlight, PoolName, PoolUse};
 
-/// The most reads at a time.
-const MOST: u32 = 4;
 /// How long a read may take, waiting for its turn included.
 const DEADLINE: Duration = Duration::from_secs(3);
 /// How many steps SQLite's virtual machine takes before a cancelled read is noticed: some 100 microseconds.
@@ -28,12 +26,16 @@ const STEPS: i32 = 10_000;
 type Statement<'q, R> = QueryAs<'q, Sqlite, R, SqliteArguments>;
 
 /// The connections that read.
+#[derive(Clone)]
 pub(super) struct Readers(Arc<Pool>);
 
 struct Pool {
     path: PathBuf,
     files: Arc<Files>,
     turns: Arc<Semaphore>,
+    most: u32,
+    /// See [`connection::reader`].
+    cache: u32,
     idle: Mutex<Vec<Reader>>,
     reads: InFlight,
     waiting: AtomicUsize,
@@ -53,11 +55,12 @@ struct Lease {
 }
 
 impl Readers {
-    /// Makes the readers, without opening a connection yet.
-    pub(super) fn new(path: PathBuf, files: Arc<Files>) -> Self {
-        let turns = Arc::new(Semaphore::new(MOST as usize));
-        let (idle, reads, waiting) = (Mutex::default(), InFlight::new(MOST as usize), AtomicUsize::new(0));
-        Self(Arc::new(Pool { path, files, turns, idle, reads, waiting }))
+    /// Makes the readers, of which `most` read at a time and each keeps `cache` KiB of the file, without opening a connection
+    /// yet.
+    pub(super) fn new(path: PathBuf, files: Arc<Files>, most: u32, cache: u32) -> Self {
+        let turns = Arc::new(Semaphore::new(most as usize));
+        let (idle, reads, waiting) = (Mutex::default(), InFlight::new(most as usize), AtomicUsize::new(0));
+        Self(Arc::new(Pool { path, files, turns, most, cache, idle, reads, waiting }))
     }
 
     /// Reads the one row that a statement finds, if it finds any.
@@ -88,10 +91,10 @@ impl Readers {
 
     /// What is used now, and for how long the oldest read has been under way.
     pub(super) fn in_use(&self) -> (PoolUse, Duration) {
-        let Pool { idle, reads, waiting, .. } = &*self.0;
+        let Pool { most, idle, reads, waiting, .. } = &*self.0;
         let used = PoolUse {
             pool: PoolName::reads,
-            most: MOST as usize,
+            most: *most as usize,
             in_use: reads.count(),
             idle: idle.lock().len(),
             waiting: waiting.load(Ordering::Relaxed),
@@ -102,8 +105,13 @@ impl Readers {
     /// Lets reads under way finish, and closes the connections.
     pub(super) async fn close(&self) {
         // One that takes longer closes its connection itself.
-        let _turns = tokio::time::timeout(DEADLINE, self.0.turns.acquire_many(MOST)).await;
+        let _turns = tokio::time::timeout(DEADLINE, self.0.turns.acquire_many(self.0.most)).await;
         self.0.turns.close();
+        self.close_idle().await;
+    }
+
+    /// Closes the connections that are not in use.
+    pub(super) async fn close_idle(&self) {
         let idle = std::mem::take(&mut *self.0.idle.lock());
         for Reader { connection, .. } in idle {
             // A connection that only reads has nothing to lose.
@@ -113,7 +121,7 @@ impl Readers {
 }
 
 /// Ends a read that takes too long.
-async fn in_time<T>(read: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn in_time<T>(read: impl Future<Output = Result<T>>) -> Result<T> {
     let late = |_| StoreError::too_slow(format!("nothing read within {DEADLINE:?}"));
     tokio::time::timeout(DEADLINE, read).await.map_err(late)?
 }
@@ -136,7 +144,7 @@ impl Pool {
     }
 
     async fn open(&self) -> sqlx::Result<Reader> {
-        let mut connection = connection::reader(&self.path).await?;
+        let mut connection = connection::reader(&self.path, self.cache).await?;
         let given_up = Arc::new(AtomicBool::new(false));
         let watched = Arc::clone(&given_up);
         connection.lock_handle().await?.set_progress_handler(STEPS, move || !watched.load(Ordering::Relaxed));
@@ -180,13 +188,14 @@ impl Drop for Lease {
 mod tests {
     use super::*;
 
+    const MOST: u32 = 4;
     /// Reads for ever.
     const ENDLESS: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
 
     fn readers(dir: &tempfile::TempDir) -> Readers {
         let path = super::super::files::make_private(&dir.path().join("test.db")).expect("made");
         let files = Arc::new(Files::remember(&[&path]).expect("there"));
-        Readers::new(path, files)
+        Readers::new(path, files, MOST, 2000)
     }
 
     fn statement(sql: &'static str) -> Statement<'static, (i64,)> {

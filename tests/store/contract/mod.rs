@@ -25,6 +25,7 @@ use crate::harness::fresh::{
 use crate::harness::{BEGIN, Database, StoreKind};
 
 mod accounts;
+mod ahead;
 mod endings;
 mod imports;
 mod logins;

@@ -56,9 +56,11 @@ async fn plan(connection: &mut PgConnection, sql: &str) -> String {
 #[tokio::test]
 async fn every_hot_statement_can_use_an_index() {
     // Words of a statement, and the index by which it must find sessions or users.
-    const HOT: [(&str, &str); 15] = [
+    const HOT: [(&str, &str); 17] = [
         ("WHERE s.token_hash = ANY ($1)", "Bitmap Index Scan on sessions_token_hash_key"),
         ("WHERE s.token_hash = ANY ($1)", "Index Scan using users_pkey on users"),
+        ("WITH part AS MATERIALIZED", "Index Scan Backward using sessions_pkey on sessions"),
+        ("WITH part AS MATERIALIZED", "Index Scan using users_pkey on users"),
         ("WITH ORDINALITY AS w (token_hash", "Index Scan using sessions_token_hash_key on sessions"),
         ("token_hash = ANY ($1)", "sessions_token_hash_key"),
         ("WHERE (id = $1 AND", "Bitmap Index Scan on sessions_id_key"),

@@ -4,6 +4,7 @@
 //! process on CPU 1. PostgreSQL, where it is the store, may use both. Whatever is a ratio is taken within one run, in alternating rounds.
 
 mod bulk;
+mod cold;
 mod compare;
 mod cost;
 mod cpu;
@@ -72,6 +73,8 @@ enum What {
 enum Benchmark {
     /// Checks per second against a bare hello, at 1,000 and 1,000,000 live sessions
     Verify,
+    /// The first check of each session after a start, and how long a start slows checks down
+    Cold,
     /// Checks of tokens that were never issued
     Unknown,
     /// Pages through proxies that ask sessiond about each, against proxies that ask a bare hello
@@ -171,6 +174,7 @@ async fn run(benchmark: Benchmark, mut stage: Stage) -> Result<()> {
     let mut report = Report::default();
     match benchmark {
         Benchmark::Verify => verify::known(&mut stage, &mut report).await?,
+        Benchmark::Cold => cold::run(&mut stage, &mut report).await?,
         Benchmark::Unknown => verify::unknown(&mut stage, &mut report).await?,
         Benchmark::ForwardAuth => forward_auth::run(&mut stage, &mut report).await?,
         Benchmark::Logout => logout::run(&mut stage, &mut report).await?,
@@ -212,6 +216,7 @@ async fn all(stage: &mut Stage, report: &mut Report) -> Result<()> {
     memory::start(stage, report).await?;
     memory::run(stage, report).await?;
     verify::known(stage, report).await?;
+    cold::run(stage, report).await?;
     verify::unknown(stage, report).await?;
     forward_auth::run(stage, report).await?;
     cost::run(stage, report).await?;

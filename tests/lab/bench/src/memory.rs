@@ -15,7 +15,7 @@ const REST: Duration = Duration::from_secs(2);
 /// Between these two counts of cached sessions the growth is measured.
 const FEW: usize = 100_000;
 
-/// Idle with hardly any sessions stored; then the slope as a million come into memory.
+/// Idle with hardly any sessions stored; then the slope from some in memory to a million.
 pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let population = stage.population(1_000).await?;
     let server = stage.serve(&population).await?;
@@ -30,15 +30,7 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
         Target::AtMost(20.0),
     );
 
-    let population = stage.population(MILLION).await?;
-    let server = stage.serve(&population).await?;
-    population.warm(&server, 0..FEW).await?;
-    tokio::time::sleep(REST).await;
-    let few = server.resident()?;
-    population.warm(&server, FEW..MILLION).await?;
-    tokio::time::sleep(REST).await;
-    let many = server.resident()?;
-    server.stop().await?;
+    let (few, many) = (with_cached(stage, FEW).await?, with_cached(stage, MILLION).await?);
     let slope = many.saturating_sub(few) as f64 / (MILLION - FEW) as f64;
     report.figure(
         "memory, each cached session",
@@ -54,6 +46,17 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
         Target::AtMost(300.0),
     );
     Ok(())
+}
+
+/// The resident memory of a server with so many sessions, all in its cache.
+async fn with_cached(stage: &mut Stage, sessions: usize) -> Result<u64> {
+    let population = stage.population(sessions).await?;
+    let server = stage.serve(&population).await?;
+    population.warm(&server, population.all()).await?;
+    tokio::time::sleep(REST).await;
+    let resident = server.resident()?;
+    server.stop().await?;
+    Ok(resident)
 }
 
 /// From spawning the process to the first 200 from `/readyz`; the file is in the page cache.

@@ -1,0 +1,108 @@
+//! The first checks after a start, when no session is in memory yet.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    hello::Hello,
+    load::{CONNECTIONS, Load, Measured, charged},
+    report::{self, Report, Spread, Target, as_milliseconds},
+    requests::{Checks, Each, Template},
+    rounds::alternate,
+    server::Server,
+    stage::{MILLION, Population, Stage},
+};
+
+/// Sessions of which each is checked once.
+const FEW: usize = 100_000;
+/// How long all of these may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Checks at full load among a million sessions are measured over so long at a time, until so much of a hello is reached
+/// once more, or for so long at most.
+const SLICE: Duration = Duration::from_millis(500);
+const BACK: f64 = 0.80;
+const LONGEST: Duration = Duration::from_secs(40);
+/// Starts of which the median counts.
+const STARTS: usize = 3;
+
+/// The first check of each of 100,000 sessions, then a million until checks are as fast as ever.
+pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
+    first_checks(stage, report).await?;
+    until_back(stage, report).await
+}
+
+async fn first_checks(stage: &mut Stage, report: &mut Report) -> Result<()> {
+    let population = stage.population(FEW).await?;
+    let hello = hello_like(stage, &population).await?;
+    let checks = Checks::over(&population.tokens, population.all());
+    let other = async || charged(hello.pid, Load::new(hello.address, &[200]).closed(stage.round, &checks)).await;
+    let pairs = alternate(stage, "hello", other, async || {
+        let server = stage.serve(&population).await?;
+        let measured = each_once(&server, &population).await?;
+        server.stop().await?;
+        Ok(measured)
+    })
+    .await?;
+    let what = format!("verify, the first check of each of {} sessions after a start", report::number(FEW as f64));
+    pairs.report(report, &what, Target::AtLeast(0.50), Target::None);
+    pairs.report_latency(report, &what, Target::None);
+    Ok(())
+}
+
+async fn each_once(server: &Server, population: &Population) -> Result<Measured> {
+    let (each, _) = Each::of(Template::check(), &population.tokens, population.all());
+    let measured = charged(server.pid, Load::new(server.address, &[200]).closed(PATIENCE, each)).await?;
+    let answers = measured.outcome.answers();
+    ensure!(answers == FEW as u64, "only {answers} sessions were checked within {PATIENCE:?}");
+    Ok(measured)
+}
+
+/// A check of any of a million sessions, from a start on. The sessions that were checked before are in memory, as those are
+/// that were read ahead.
+async fn until_back(stage: &mut Stage, report: &mut Report) -> Result<()> {
+    let population = stage.population(MILLION).await?;
+    let hello = hello_like(stage, &population).await?;
+    let checks = Checks::over(&population.tokens, population.all());
+    let (mut times, mut lowest) = (Vec::new(), Vec::new());
+    for _ in 0..STARTS {
+        let usual = Load::new(hello.address, &[200]).closed(stage.round, &checks).await?.rate();
+        let server = stage.serve(&population).await?;
+        let began = Instant::now();
+        let mut ratios = Vec::new();
+        let back = loop {
+            let slice = Load::new(server.address, &[200]).over(CONNECTIONS).closed(SLICE, &checks).await?;
+            let ratio = slice.rate() / usual;
+            ratios.push(ratio);
+            if ratio >= BACK {
+                break began.elapsed();
+            }
+            if began.elapsed() > LONGEST {
+                break Duration::MAX;
+            }
+        };
+        let shown: Vec<_> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
+        println!("  of hello, every {SLICE:?}: {}", shown.join(" "));
+        server.stop().await?;
+        times.push(as_milliseconds(back));
+        lowest.push(ratios.iter().copied().fold(f64::INFINITY, f64::min));
+    }
+    let (spread, lowest) = (Spread::of(times), Spread::of(lowest));
+    report.figure(
+        &format!("verify, back at {BACK:.2} of hello after a start, {} sessions", report::number(MILLION as f64)),
+        spread.median,
+        report::milliseconds,
+        format!("{:.0}-{:.0} ms in {STARTS} starts; lowest {:.2}", spread.lowest, spread.highest, lowest.median),
+        Target::AtMost(10_000.0),
+    );
+    Ok(())
+}
+
+/// A hello whose answers are as long as a check's.
+async fn hello_like(stage: &Stage, population: &Population) -> Result<Hello> {
+    let server = stage.serve(population).await?;
+    let bytes = server.answer_bytes(Template::check().with(&population.tokens[0]), 200).await?;
+    server.stop().await?;
+    Hello::start(bytes).await
+}
