@@ -31,7 +31,7 @@ use crate::service::{self, Parts, Service};
 use crate::store::SharedStore;
 use crate::store::connect::{ConnectError, Role, connect_saying};
 use crate::store::opening::Opening;
-use crate::telemetry::{COMMIT, Metrics};
+use crate::telemetry::{COMMIT, Metrics, log};
 
 /// How long stopping may take, from the signal to the end of the process: a supervisor that kills after 10 s never has to.
 pub const STOPPING: Duration = Duration::from_secs(9);
@@ -84,6 +84,7 @@ pub struct Core {
     /// How long its clients may take, once it is served.
     pub timeouts: Timeouts,
     store: SharedStore,
+    clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -151,7 +152,7 @@ pub async fn build_saying(
         coherence,
         hasher: Arc::new(Hasher::start(config.passwords.workers, config.passwords.queue, &entropy)?),
         touches,
-        clock,
+        clock: clock.clone(),
         entropy,
         factor_keys,
         issuer: config.http.brand.name.clone(),
@@ -167,7 +168,7 @@ pub async fn build_saying(
         tasks.spawn(service.count_refusals(stop.clone()));
         tasks.spawn(service.measure_hashes(stop.clone()));
     }
-    Ok(Core { service, timeouts: Timeouts::default(), store, metrics, tasks, stop })
+    Ok(Core { service, timeouts: Timeouts::default(), store, clock, metrics, tasks, stop })
 }
 
 /// The keys of second factors: those from outside the store, and the store's.
@@ -197,6 +198,7 @@ pub struct Running {
     pub ops_listen: SocketAddr,
     app: App,
     store: SharedStore,
+    clock: Arc<dyn Clock>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
     listeners: JoinSet<()>,
@@ -239,7 +241,7 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
 
 /// Serves on both listeners, and says so in the first line of the log.
 pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
-    let Core { service, timeouts, store, metrics, tasks, stop } = core;
+    let Core { service, timeouts, store, clock, metrics, tasks, stop } = core;
     let Listeners { public: (public, listen), ops: (ops, ops_listen), heads: _ } = listeners;
     tracing::info!(%listen, ops = %ops_listen, store = %config.database_url, commit = COMMIT, "serving");
     let app = App::new(service, &config.http, timeouts, metrics.clone());
@@ -261,13 +263,35 @@ pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
     };
     listeners.spawn(listener::serve(public, clients, stop_listening.clone(), drained_by.clone()));
     listeners.spawn(listener::serve(ops, operators, stop_listening.clone(), drained_by.clone()));
-    Running { listen, ops_listen, app, store, tasks, stop, listeners, stop_listening, drained_by }
+    let running = Running { listen, ops_listen, app, store, clock, tasks, stop, listeners, stop_listening, drained_by };
+    running.note_configuration(config);
+    running
 }
 
 impl Running {
     /// From now on readiness says no and connections end with the next answer, so that proxies look elsewhere.
     pub fn drain(&self) {
         self.app.drain();
+    }
+
+    /// Takes over what of a configuration can change, which it has checked and built before. Nothing here can fail.
+    /// `certificates` says whether those changed that the database is recognised by.
+    pub fn take_over(&self, config: &Config, certificates: bool) {
+        self.app.set_rules(&config.http);
+        log::set_level(config);
+        if certificates {
+            self.store.renew_connections();
+        }
+        self.note_configuration(config);
+    }
+
+    /// Notes that a configuration was refused, so that the former one stays in force.
+    pub fn keep_configuration(&self) {
+        self.app.metrics.configuration.refused();
+    }
+
+    fn note_configuration(&self, config: &Config) {
+        self.app.metrics.configuration.taken(config.hash(), self.clock.now());
     }
 
     /// Drains, stops accepting, lets requests under way finish, stores what is pending, deregisters this replica, and

@@ -14,7 +14,7 @@ use super::accent::Accent;
 use super::error::{BadConfig, quoted};
 use super::origin::{HostName, Origin};
 use super::secret::{DatabaseUrl, Hidden};
-use super::values::{CacheMode, CredentialKind, Delay, LogFormat, SameSite, Span, TrustedProxies};
+use super::values::{CacheMode, CredentialKind, Delay, LogFormat, LogLevel, SameSite, Span, TrustedProxies};
 
 /// A setting's type. A value that cannot be read is refused with a sentence that says what to write instead.
 pub(super) trait Setting: Sized {
@@ -133,6 +133,9 @@ words! {
     SameSite: "lax, strict or none", "lax" => Self::Lax, "strict" => Self::Strict, "none" => Self::None,;
     CacheMode: "on or off", "on" => Self::On, "off" => Self::Off,;
     LogFormat: "text or json", "text" => Self::Text, "json" => Self::Json,;
+    LogLevel: "error, warn, info, debug or trace",
+        "error" => Self::Error, "warn" => Self::Warn, "info" => Self::Info, "debug" => Self::Debug,
+        "trace" => Self::Trace,;
     CredentialKind: "cookie, headers or bearer",
         "cookie" => Self::Cookie, "headers" => Self::Headers, "bearer" => Self::Bearer,;
 }

@@ -148,7 +148,7 @@ fn came_over_plain_http(app: &App, request: &Request) -> bool {
 
 /// Lets pages of listed origins read the answer, refusals included, so that a front end can show the reason.
 pub async fn allow_listed_origins_to_read(State(app): State<App>, request: Request, next: Next) -> Response {
-    let reader = app.origins.may_read(request.headers());
+    let reader = app.rules().origins.may_read(request.headers());
     let mut response = next.run(request).await;
     if let Some(origin) = reader {
         allow_reading(response.headers_mut(), origin);

@@ -81,6 +81,10 @@ pub fn ops_routes() -> Vec<Route> {
 
 /// The listener for clients and proxies. [`Verify`] stands before all else, since a check must cost little.
 pub fn client_service<B: AnyBody>(app: &App) -> impl Answers<FromPeer<B>> + use<B> {
+    let vary = {
+        let app = app.clone();
+        move |_: &Response| stamps::vary(&app)
+    };
     ServiceBuilder::new()
         .map_request(layers::judge_head(app, Listener::Public))
         .layer_fn(|rest| Verify::before(rest, app))
@@ -89,7 +93,7 @@ pub fn client_service<B: AnyBody>(app: &App) -> impl Answers<FromPeer<B>> + use<
         .service(stack(
             app,
             ServiceBuilder::new()
-                .layer(SetResponseHeaderLayer::appending(VARY, stamps::vary(app)))
+                .layer(SetResponseHeaderLayer::appending(VARY, vary))
                 .layer(SetResponseHeaderLayer::overriding(STRICT_TRANSPORT_SECURITY, stamps::https_only(app)))
                 .layer(SetResponseHeaderLayer::if_not_present(stamps::CLEAR_SITE_DATA.0, stamps::clear_site_data(app)))
                 .layer(from_fn_with_state(app.clone(), layers::allow_listed_origins_to_read))

@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::coherence::Coherence;
+use super::configuration::Configuration;
 use super::log;
 use super::outage::Outage;
 
@@ -84,6 +85,8 @@ pub struct Metrics {
     connections: Gauge<i64>,
     shed: Counter<u64, AtomicU64>,
     throttled: Family<ThrottledLabels, Counter>,
+    /// The metrics of the configuration.
+    pub configuration: Configuration,
     /// The metrics of coherence.
     pub coherence: Coherence,
     /// Whether the store fails, and what failed because of it.
@@ -119,6 +122,7 @@ impl Default for Metrics {
             counter.get_or_create(&CheckLabels { result, source }).clone()
         };
         Self {
+            configuration: Configuration::new(&mut registry),
             coherence: Coherence::new(&mut registry),
             store: Outage::new(&mut registry),
             accepted_from_memory: checked(CheckResult::accepted, CheckSource::memory),

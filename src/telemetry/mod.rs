@@ -2,12 +2,13 @@
 //!
 //! `log` sets up the log, `lines` writes its lines, `causes` writes errors in them, and `notices` catches what PostgreSQL
 //! says beside an answer. `metrics` holds the registry and counts requests and checks, `coherence` measures how replicas
-//! follow each other, and `outage` says when the store fails, in the log and in the metrics.
+//! follow each other, `configuration` whether it was read again, and `outage` says when the store fails, in the log and in the metrics.
 
 pub use self::metrics::{CheckResult, CheckSource, Connected, Metrics, RouteAnswers, ThrottledBy};
 
 pub mod causes;
 pub mod coherence;
+pub mod configuration;
 mod lines;
 pub mod log;
 mod metrics;

@@ -160,7 +160,7 @@ impl Checks {
             ClientsId::SetAside(id) => (new_id(), Some(id.clone())),
             ClientsId::Unfit => (new_id(), None),
         };
-        CheckContext { id, set_aside, reader: self.app.origins.may_read(headers), peer, head }
+        CheckContext { id, set_aside, reader: self.app.rules().origins.may_read(headers), peer, head }
     }
 
     fn span(&self, CheckContext { id, set_aside, head, .. }: &CheckContext) -> Span {

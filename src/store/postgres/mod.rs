@@ -99,6 +99,12 @@ pub(super) fn check(url: &DatabaseUrl) -> std::result::Result<Option<&'static st
     address(url).map(|address| address.warning)
 }
 
+/// Reads the certificates that a URL names or relies on, and says whether the URL can be understood: a hash that differs
+/// once they do.
+pub(super) fn certificates(url: &DatabaseUrl) -> std::result::Result<[u8; 32], ConnectError> {
+    address(url).map(|address| address.certificates)
+}
+
 fn address(url: &DatabaseUrl) -> std::result::Result<Address, ConnectError> {
     Address::parse(url.reveal()).map_err(ConnectError::BadUrl)
 }
@@ -387,6 +393,10 @@ impl Store for Postgres {
 
     fn shared(&self) -> Option<Arc<dyn Replicas>> {
         Some(Arc::clone(&self.membership) as Arc<dyn Replicas>)
+    }
+
+    fn renew_connections(&self) {
+        self.membership.forget();
     }
 
     async fn close(&self) {
