@@ -243,6 +243,7 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
 pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
     let Core { service, timeouts, store, clock, metrics, tasks, stop } = core;
     let Listeners { public: (public, listen), ops: (ops, ops_listen), heads: _ } = listeners;
+    metrics.configuration.taken(config.hash(), clock.now());
     tracing::info!(%listen, ops = %ops_listen, store = %config.database_url, commit = COMMIT, "serving");
     let app = App::new(service, &config.http, timeouts, metrics.clone());
     let stop_listening = CancellationToken::new();
@@ -263,9 +264,7 @@ pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
     };
     listeners.spawn(listener::serve(public, clients, stop_listening.clone(), drained_by.clone()));
     listeners.spawn(listener::serve(ops, operators, stop_listening.clone(), drained_by.clone()));
-    let running = Running { listen, ops_listen, app, store, clock, tasks, stop, listeners, stop_listening, drained_by };
-    running.note_configuration(config);
-    running
+    Running { listen, ops_listen, app, store, clock, tasks, stop, listeners, stop_listening, drained_by }
 }
 
 impl Running {
@@ -282,16 +281,12 @@ impl Running {
         if certificates {
             self.store.renew_connections();
         }
-        self.note_configuration(config);
+        self.app.metrics.configuration.taken(config.hash(), self.clock.now());
     }
 
     /// Notes that a configuration was refused, so that the former one stays in force.
     pub fn keep_configuration(&self) {
         self.app.metrics.configuration.refused();
-    }
-
-    fn note_configuration(&self, config: &Config) {
-        self.app.metrics.configuration.taken(config.hash(), self.clock.now());
     }
 
     /// Drains, stops accepting, lets requests under way finish, stores what is pending, deregisters this replica, and
