@@ -24,4 +24,5 @@ mod replicas;
 mod source;
 mod stack;
 mod store;
+mod traces;
 mod wire;

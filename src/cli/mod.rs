@@ -140,6 +140,7 @@ pub fn run() -> ExitCode {
         Err(error) => error.exit(),
     };
     let result = dispatch(cli);
+    telemetry::traces::finish();
     telemetry::log::finish(result.as_ref().err().map(|error| format!("sessiond: {error}")).as_deref());
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,7 +1,7 @@
 //! Configuration: flags over environment over a TOML file over defaults, checked as a whole before anything starts.
 //!
 //! `settings` declares every setting and its sources, and `setting` reads each kind. `links` recognises variables that
-//! are not settings. `values`, `cookie`, `origin`, `secret`, `secret_key`, `accent` and `brand` are the types of some settings, `files`
+//! are not settings. `values`, `cookie`, `origin`, `secret`, `secret_key`, `accent`, `brand` and `otlp` are the types of some settings, `files`
 //! reads those that settings name, and `error` refuses bad ones. `shown` prints the whole configuration, `warnings`
 //! finds what is unsafe in it. `reread` says what of it can change while the server runs, and `contents` notices changed files.
 
@@ -22,6 +22,7 @@ mod error;
 mod files;
 mod links;
 mod origin;
+mod otlp;
 mod reread;
 mod secret;
 mod secret_key;
@@ -38,6 +39,7 @@ pub use self::cookie::Cookie;
 pub use self::error::BadConfig;
 use self::error::bad;
 pub use self::origin::{HostName, Origin};
+pub use self::otlp::{OtlpEndpoint, Share};
 pub use self::reread::{REREAD, Reread};
 pub use self::secret::{DatabaseUrl, Hidden};
 pub use self::secret_key::SecretKey;
@@ -73,6 +75,10 @@ pub struct Config {
     pub log_level: LogLevel,
     /// What `RUST_LOG` says, which decides instead of the level.
     pub rust_log: Option<String>,
+    /// See [`Settings::otlp_endpoint`].
+    pub otlp_endpoint: Option<OtlpEndpoint>,
+    /// See [`Settings::traced_checks`].
+    pub traced_checks: Share,
     /// A warning for each file that others can read or change.
     loose_files: Vec<String>,
     /// Every setting as it was given.
@@ -206,6 +212,8 @@ impl Config {
             log_format: complete.log_format,
             log_level: complete.log_level,
             rust_log: None,
+            otlp_endpoint: complete.otlp_endpoint.clone(),
+            traced_checks: complete.traced_checks,
             database_url: database_url.unwrap_or_else(|| complete.database_url.clone()),
             fixed: Vec::new(),
             contents: Contents::read(&complete),

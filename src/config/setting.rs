@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use super::accent::Accent;
 use super::error::{BadConfig, quoted};
 use super::origin::{HostName, Origin};
+use super::otlp::{OtlpEndpoint, Share};
 use super::secret::{DatabaseUrl, Hidden};
 use super::values::{CacheMode, CredentialKind, Delay, LogFormat, LogLevel, SameSite, Span, TrustedProxies};
 
@@ -158,6 +159,8 @@ parsed! {
     Delay: "a length of time such as '0s', '500ms', '2s' or '1m'";
     Origin: "scheme, host and port, such as 'https://app.example.com'";
     Accent: "a colour such as '#1d4ed8'";
+    OtlpEndpoint: "the URL of a collector such as 'http://127.0.0.1:4318'";
+    Share: "a number from 0 to 1, such as 0.01";
     HostName: "a name without scheme and port, such as 'sessiond.internal'";
 }
 

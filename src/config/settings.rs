@@ -11,6 +11,7 @@ use super::accent::Accent;
 use super::error::{BadConfig, bad};
 use super::links;
 use super::origin::{HostName, Origin};
+use super::otlp::{OtlpEndpoint, Share};
 use super::secret::{DatabaseUrl, Hidden};
 use super::setting::{Setting, from_toml};
 use super::values::{CacheMode, CredentialKind, Delay, LogFormat, LogLevel, SameSite, Span, TrustedProxies};
@@ -233,6 +234,10 @@ settings! {
     log_format / "SESSIOND_LOG_FORMAT": LogFormat = "text",
     /// The least grave lines of the log: error, warn, info, debug or trace; RUST_LOG, where it is set, decides instead
     log_level / "SESSIOND_LOG_LEVEL": LogLevel = "info",
+    /// A collector that takes spans by OTLP over HTTP, such as `http://127.0.0.1:4318`
+    otlp_endpoint / "SESSIOND_OTLP_ENDPOINT": OtlpEndpoint ["none, and nothing is traced"],
+    /// The share of checks answered from memory that are traced, where no trusted proxy decides, from 0 to 1
+    traced_checks / "SESSIOND_TRACED_CHECKS": Share = "0",
     ;
     /// The first user's password; without one, a random one is made
     admin_password / "SESSIOND_ADMIN_PASSWORD",
@@ -378,6 +383,8 @@ mod tests {
             ("SESSIOND_COOKIE_SAMESITE", "loose", "write lax, strict or none"),
             ("SESSIOND_CACHE", "maybe", "write on or off"),
             ("SESSIOND_LOG_FORMAT", "xml", "write text or json"),
+            ("SESSIOND_OTLP_ENDPOINT", "collector:4318", "write one such as http://127.0.0.1:4318"),
+            ("SESSIOND_TRACED_CHECKS", "50", "write a number from 0 to 1"),
             ("SESSIOND_LOG_LEVEL", "loud", "write error, warn, info, debug or trace"),
             ("SESSIOND_VERIFY_CREDENTIALS", "cookie,query", "`query` is none of them: write cookie, headers or bearer"),
             ("SESSIOND_CACHE_ENTRIES", "0", "write a whole number from 1 up"),

@@ -92,6 +92,7 @@ pub fn client_service<B: AnyBody>(app: &App) -> impl Answers<FromPeer<B>> + use<
         .map_request(layers::into_request)
         .service(stack(
             app,
+            Listener::Public,
             ServiceBuilder::new()
                 .layer(SetResponseHeaderLayer::appending(VARY, vary))
                 .layer(SetResponseHeaderLayer::overriding(STRICT_TRANSPORT_SECURITY, stamps::https_only(app)))
@@ -114,11 +115,11 @@ pub fn service_in_dialect<D: Dialect, B: AnyBody>(
     ServiceBuilder::new()
         .map_request(layers::judge_head(app, Listener::Operations))
         .map_request(layers::into_request)
-        .service(stack(app, Mounts::default().mount("", routes).into_service(app)))
+        .service(stack(app, Listener::Operations, Mounts::default().mount("", routes).into_service(app)))
 }
 
 /// What goes around the routers of either listener.
-fn stack<S: Answers<Request>>(app: &App, routers: S) -> impl Answers<Request> + use<S> {
+fn stack<S: Answers<Request>>(app: &App, listener: Listener, routers: S) -> impl Answers<Request> + use<S> {
     let closing = {
         let app = app.clone();
         move |_: &Response| stamps::closing(&app)
@@ -132,7 +133,7 @@ fn stack<S: Answers<Request>>(app: &App, routers: S) -> impl Answers<Request> + 
         .layer(SetRequestIdLayer::x_request_id(NewId))
         .layer(
             TraceLayer::new(SharedClassifier::new(ServerErrorsAsFailures::default()))
-                .make_span_with(layers::make_span)
+                .make_span_with(layers::make_span(app, listener))
                 .on_request(())
                 .on_response(layers::log_answer(app))
                 .on_body_chunk(())
@@ -153,7 +154,7 @@ fn stack<S: Answers<Request>>(app: &App, routers: S) -> impl Answers<Request> + 
 /// What goes around each route of a dialect, in its words.
 fn in_dialect<D: Dialect>(router: Router<App>, app: &App) -> Router {
     let around_each = ServiceBuilder::new()
-        .layer(from_fn_with_state(app.clone(), layers::count))
+        .layer(from_fn_with_state(app.clone(), layers::count::<D>))
         .layer(HandleErrorLayer::new(refusal::too_late::<D>))
         .layer(TimeoutLayer::new(app.timeouts.answer))
         .layer(CatchPanicLayer::custom(refusal::panicked::<D>))

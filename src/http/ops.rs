@@ -17,6 +17,7 @@ use crate::service::Memory;
 pub struct Operations;
 
 impl Dialect for Operations {
+    const NAME: &str = "operations";
     const FOR_PAGES: bool = false;
 
     fn refuse(refusal: &Refusal) -> Response {

@@ -21,6 +21,8 @@ pub const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// How one API spells every outcome.
 pub trait Dialect: Send + Sync + 'static {
+    /// What it is called in traces.
+    const NAME: &'static str;
     /// Whether pages of listed origins may call it. If so, OPTIONS is a preflight, on unknown paths too.
     const FOR_PAGES: bool = true;
     /// Whether it is refused over plain HTTP where the configuration asks for HTTPS. Proxies and probes come as they do.

@@ -16,7 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
 
 use super::lines::Lines;
-use super::notices;
+use super::{notices, traces};
 use crate::config::{Config, LogFormat, LogLevel};
 
 /// How long the end of the process waits for lines to be written.
@@ -57,8 +57,9 @@ pub fn start(config: &Config) -> io::Result<()> {
     let (wanted, handle) = reload::Layer::new(filter(config));
     // The filters belong to the log's layer, so that notices of the database are caught whatever the log shows.
     let lines = lines.with_filter(wanted.and(filter_fn(is_permitted)));
+    let all = tracing_subscriber::registry().with(lines).with(notices::layer()).with(traces::start(config)?);
     // An error means that a test has set one up already.
-    if tracing_subscriber::registry().with(lines).with(notices::layer()).try_init().is_ok() {
+    if all.try_init().is_ok() {
         let _ = FILTER.set(handle);
     }
     Ok(())
@@ -90,6 +91,10 @@ fn filter(config: &Config) -> EnvFilter {
 /// with their parameters, among them names, addresses and the key of tokens; heads with their credentials. Only what this
 /// crate logs itself is known to hold no secret.
 fn is_permitted(metadata: &Metadata<'_>) -> bool {
+    // A trace has spans that say nothing in a line.
+    if metadata.is_span() && traces::CHILDREN.contains(&metadata.name()) {
+        return false;
+    }
     let ours = metadata.target().strip_prefix("sessiond").is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
     ours || (*metadata.level() <= Level::INFO && !notices::is_notice(metadata))
 }

@@ -10,8 +10,8 @@ use prometheus_client::registry::Registry;
 
 use super::coherence::Coherence;
 use super::configuration::Configuration;
-use super::log;
 use super::outage::Outage;
+use super::{log, traces};
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -117,6 +117,7 @@ impl Default for Metrics {
             throttled.clone(),
         );
         registry.register("log_dropped", "Log lines that could not be written", log::dropped());
+        registry.register("spans_dropped", "Spans that could not be handed to the collector", traces::dropped());
         let checked = |result, source| {
             let counter: &Family<CheckLabels, Counter> = &checks;
             counter.get_or_create(&CheckLabels { result, source }).clone()

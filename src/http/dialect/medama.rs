@@ -83,6 +83,7 @@ pub async fn user(State(app): State<App>, caller: Caller<Medama>) -> Answer<Meda
 }
 
 impl Dialect for Medama {
+    const NAME: &str = "medama";
     fn refuse(refusal: &Refusal) -> Response {
         use StatusCode as S;
         let (status, message): (_, &str) = match refusal {

@@ -12,6 +12,7 @@ use crate::service::Error;
 pub struct Pages;
 
 impl Dialect for Pages {
+    const NAME: &str = "pages";
     const FOR_PAGES: bool = false;
     const FOR_BROWSERS: bool = true;
 

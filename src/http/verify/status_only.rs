@@ -11,6 +11,7 @@ use crate::service::Error;
 pub struct StatusOnly;
 
 impl Dialect for StatusOnly {
+    const NAME: &str = "verify";
     const FOR_PAGES: bool = false;
 
     /// A check that cannot be decided is 503, which no proxy takes for "allowed".

@@ -39,6 +39,7 @@ use async_trait::async_trait;
 use futures_util::future::try_join;
 use sqlx::postgres::PgArguments;
 use sqlx::{query, query_as, query_with};
+use tracing::{Instrument as _, info_span};
 
 use self::accounts::{AddUser, ChangePassword, DeleteUser, EditUser};
 use self::address::Address;
@@ -175,7 +176,7 @@ impl Store for Postgres {
     }
 
     async fn lookup(&self, token: &TokenHash) -> Result<Lookup> {
-        with_deadline(self.lookups.ask(*token, identity)).await
+        with_deadline(self.lookups.ask(*token, identity)).instrument(info_span!("store read")).await
     }
 
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Listing> {
@@ -235,7 +236,7 @@ impl Store for Postgres {
     }
 
     async fn logout(&self, logout: Logout) -> Result<Revoked> {
-        with_deadline(self.logouts.ask(logout, identity)).await
+        with_deadline(self.logouts.ask(logout, identity)).instrument(info_span!("store commit")).await
     }
 
     async fn revoke(&self, target: Target, reason: Reason) -> Result<Changed> {

@@ -30,6 +30,7 @@ struct Wrong<'e> {
 }
 
 impl Dialect for Canonical {
+    const NAME: &str = "canonical";
     fn refuse(refusal: &Refusal) -> Response {
         use StatusCode as S;
         let (status, r#type, detail) = match refusal {

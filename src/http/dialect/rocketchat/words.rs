@@ -27,6 +27,7 @@ struct Typed<'e> {
 }
 
 impl Dialect for RocketChat {
+    const NAME: &str = "rocketchat";
     fn refuse(refusal: &Refusal) -> Response {
         use StatusCode as S;
         let (status, error) = match refusal {
