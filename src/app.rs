@@ -32,7 +32,7 @@ use crate::service::{self, Parts, Service, standbys};
 use crate::store::SharedStore;
 use crate::store::connect::{self, ConnectError, Role, connect_saying};
 use crate::store::opening::Opening;
-use crate::telemetry::{COMMIT, Metrics};
+use crate::telemetry::{COMMIT, Metrics, log};
 
 /// How long stopping may take, from the signal to the end of the process: a supervisor that kills after 10 s never has to.
 pub const STOPPING: Duration = Duration::from_secs(9);
@@ -85,6 +85,7 @@ pub struct Core {
     /// How long its clients may take, once it is served.
     pub timeouts: Timeouts,
     store: SharedStore,
+    clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     /// To be run once it is served, where checks are answered from memory.
     warm_up: Option<WarmUp>,
@@ -170,7 +171,7 @@ pub async fn build_saying(
         coherence,
         hasher: Arc::new(hasher),
         touches,
-        clock,
+        clock: clock.clone(),
         entropy,
         factor_keys,
         issuer: config.http.brand.name.clone(),
@@ -186,7 +187,7 @@ pub async fn build_saying(
         tasks.spawn(service.count_refusals(stop.clone()));
         tasks.spawn(service.measure_hashes(stop.clone()));
     }
-    Ok(Core { service, timeouts: Timeouts::default(), store, metrics, warm_up, tasks, stop })
+    Ok(Core { service, timeouts: Timeouts::default(), store, clock, metrics, warm_up, tasks, stop })
 }
 
 /// The keys of second factors: those from outside the store, and the store's.
@@ -216,6 +217,7 @@ pub struct Running {
     pub ops_listen: SocketAddr,
     app: App,
     store: SharedStore,
+    clock: Arc<dyn Clock>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
     listeners: JoinSet<()>,
@@ -258,8 +260,9 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
 
 /// Serves on both listeners, and says so in the first line of the log.
 pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
-    let Core { service, timeouts, store, metrics, warm_up, mut tasks, stop } = core;
+    let Core { service, timeouts, store, clock, metrics, warm_up, mut tasks, stop } = core;
     let Listeners { public: (public, listen), ops: (ops, ops_listen), heads: _ } = listeners;
+    metrics.configuration.taken(config.hash(), clock.now());
     tracing::info!(%listen, ops = %ops_listen, store = %config.database_url, commit = COMMIT, "serving");
     let app = App::new(service, &config.http, timeouts, metrics.clone());
     let stop_listening = CancellationToken::new();
@@ -283,13 +286,29 @@ pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
     if let Some(warm_up) = warm_up {
         tasks.spawn(warm_up.run(stop.clone()));
     }
-    Running { listen, ops_listen, app, store, tasks, stop, listeners, stop_listening, drained_by }
+    Running { listen, ops_listen, app, store, clock, tasks, stop, listeners, stop_listening, drained_by }
 }
 
 impl Running {
     /// From now on readiness says no and connections end with the next answer, so that proxies look elsewhere.
     pub fn drain(&self) {
         self.app.drain();
+    }
+
+    /// Takes over what of a configuration can change, which it has checked and built before. Nothing here can fail.
+    /// `certificates` says whether those changed that the database is recognised by.
+    pub fn take_over(&self, config: &Config, certificates: bool) {
+        self.app.set_rules(&config.http);
+        log::set_level(config);
+        if certificates {
+            self.store.renew_connections();
+        }
+        self.app.metrics.configuration.taken(config.hash(), self.clock.now());
+    }
+
+    /// Notes that a configuration was refused, so that the former one stays in force.
+    pub fn keep_configuration(&self) {
+        self.app.metrics.configuration.refused();
     }
 
     /// Drains, stops accepting, lets requests under way finish, stores what is pending, deregisters this replica, and

@@ -25,4 +25,5 @@ mod replicas;
 mod source;
 mod stack;
 mod store;
+mod traces;
 mod wire;

@@ -1,7 +1,8 @@
 //! The command line: `serve`, and what an operator does beside a running server.
 //!
 //! There is one file for each command. `outcome` is what commands return, `password` asks for a password,
-//! `first_admin` makes the first user, `answer` reads what a server answers, and `supervisor` tells systemd how far a server is.
+//! `first_admin` makes the first user, `reload` reads the configuration again, `answer` reads what a server answers, and
+//! `supervisor` tells systemd how far a server is.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -10,9 +11,10 @@ use std::process::ExitCode;
 use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::outcome::{Failed, note, say};
+use self::reload::Source;
 use crate::app::{Core, Environment, build};
 use crate::config::{Config, FILE, Flags};
-use crate::store::connect::{check, missing_file};
+use crate::store::connect::missing_file;
 use crate::telemetry;
 
 mod answer;
@@ -24,6 +26,7 @@ mod first_admin;
 mod healthcheck;
 mod outcome;
 mod password;
+mod reload;
 mod replicas;
 mod second_factor;
 mod serve;
@@ -139,6 +142,7 @@ pub fn run() -> ExitCode {
         Err(error) => error.exit(),
     };
     let result = dispatch(cli);
+    telemetry::traces::finish();
     telemetry::log::finish(result.as_ref().err().map(|error| format!("sessiond: {error}")).as_deref());
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -168,14 +172,13 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
         runtime.shutdown_background();
         return examined;
     }
-    let config = Config::load(&cli.settings, cli.config)?;
-    let mut warnings = config.warnings();
-    warnings.extend(check(&config.database_url)?);
+    let source = Source { flags: cli.settings, file: cli.config };
+    let (config, warnings) = source.load()?;
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
-            telemetry::log::start(config.log_format)?;
+            telemetry::log::start(&config)?;
             let runtime = runtime()?;
-            let served = runtime.block_on(serve::run(&config, &warnings));
+            let served = runtime.block_on(serve::run(config, warnings, source));
             // A disk or a name server that hangs delays a thread, but not the end of the process.
             runtime.shutdown_background();
             served
@@ -190,7 +193,7 @@ fn dispatch(cli: Cli) -> Result<(), Failed> {
         Command::Replicas => on_existing(&config, async |core| replicas::run(core).await),
         Command::Migrate => beside(&config, async |_| Ok(())),
         Command::Copy(which) => {
-            telemetry::log::start(config.log_format)?;
+            telemetry::log::start(&config)?;
             runtime()?.block_on(copy::run(which, config))
         }
         Command::Backup(to) => runtime()?.block_on(backup::save(&to, &config)),
@@ -223,7 +226,7 @@ fn on_existing(config: &Config, command: impl AsyncFnOnce(&Core) -> Result<(), F
 
 /// Runs a command on the database. A server may be running on it.
 fn beside(config: &Config, command: impl AsyncFnOnce(&Core) -> Result<(), Failed>) -> Result<(), Failed> {
-    telemetry::log::start(config.log_format)?;
+    telemetry::log::start(config)?;
     runtime()?.block_on(async {
         let core = build(config, false, Environment::default()).await?;
         let result = command(&core).await;

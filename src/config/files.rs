@@ -5,6 +5,8 @@ use std::path::Path;
 
 /// The most that such a file may hold, in bytes.
 const LARGEST_FILE: u64 = 64 * 1024;
+/// The largest list of passwords that cannot be set, in bytes.
+pub(super) const LARGEST_LIST: u64 = 8 * 1024 * 1024;
 
 /// Reads a file. A pipe, and anything else without an end, is refused, since it could be read for ever.
 pub(super) fn read_small(path: &Path) -> io::Result<Vec<u8>> {
@@ -16,7 +18,8 @@ pub(super) fn read_text(path: &Path, largest: u64) -> io::Result<String> {
     String::from_utf8(read(path, largest)?).map_err(|_| io::Error::other("it is not UTF-8"))
 }
 
-fn read(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
+/// Reads a file of at most `largest` bytes.
+pub(super) fn read(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
     use std::os::unix::fs::FileTypeExt as _;
     if std::fs::metadata(path)?.file_type().is_fifo() {
         return Err(io::Error::other("it is a pipe, which may never be written to: name a file"));

@@ -1,9 +1,9 @@
 //! Configuration: flags over environment over a TOML file over defaults, checked as a whole before anything starts.
 //!
 //! `settings` declares every setting and its sources, and `setting` reads each kind. `links` recognises variables that
-//! are not settings. `values`, `cookie`, `origin`, `secret`, `secret_key`, `accent` and `brand` are the types of some settings, `files`
-//! reads those that settings name, and `error` refuses bad ones. `shown` prints the whole configuration, and `warnings`
-//! finds what is unsafe in it.
+//! are not settings. `values`, `cookie`, `origin`, `secret`, `secret_key`, `accent`, `brand` and `otlp` are the types of some settings, `files`
+//! reads those that settings name, and `error` refuses bad ones. `shown` prints the whole configuration, `warnings`
+//! finds what is unsafe in it. `reread` says what of it can change while the server runs, and `contents` notices changed files.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -16,11 +16,14 @@ use crate::domain::text::Username;
 
 mod accent;
 mod brand;
+mod contents;
 mod cookie;
 mod error;
 mod files;
 mod links;
 mod origin;
+mod otlp;
+mod reread;
 mod secret;
 mod secret_key;
 mod setting;
@@ -31,16 +34,19 @@ mod warnings;
 
 pub use self::accent::Accent;
 pub use self::brand::{Brand, Logo, LogoKind};
+use self::contents::Contents;
 pub use self::cookie::Cookie;
 pub use self::error::BadConfig;
 use self::error::bad;
 pub use self::origin::{HostName, Origin};
+pub use self::otlp::{OtlpEndpoint, Share};
+pub use self::reread::{REREAD, Reread};
 pub use self::secret::{DatabaseUrl, Hidden};
 pub use self::secret_key::SecretKey;
 use self::settings::Complete;
 pub use self::settings::{FILE, Flags, Settings};
 use self::values::format_span;
-pub use self::values::{CacheMode, CredentialKind, Delay, LogFormat, SameSite, Span, TrustedProxies};
+pub use self::values::{CacheMode, CredentialKind, Delay, LogFormat, LogLevel, SameSite, Span, TrustedProxies};
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
@@ -65,8 +71,22 @@ pub struct Config {
     pub ended_kept: Duration,
     /// How log lines are written.
     pub log_format: LogFormat,
+    /// See [`Settings::log_level`].
+    pub log_level: LogLevel,
+    /// What `RUST_LOG` says, which decides instead of the level.
+    pub rust_log: Option<String>,
+    /// See [`Settings::otlp_endpoint`].
+    pub otlp_endpoint: Option<OtlpEndpoint>,
+    /// See [`Settings::traced_checks`].
+    pub traced_checks: Share,
     /// A warning for each file that others can read or change.
     loose_files: Vec<String>,
+    /// Every setting as it was given.
+    settings: Complete,
+    /// The settings that flags or the environment give, so that no file can change them.
+    fixed: Vec<&'static str>,
+    /// What the files hold that settings name.
+    contents: Contents,
 }
 
 /// What the wire side needs.
@@ -157,11 +177,12 @@ impl Config {
     pub fn load(flags: &Flags, file: Option<PathBuf>) -> Result<Self, BadConfig> {
         let (environment, named) = settings::from_environment()?;
         let given = flags.read()?.or(environment);
-        let Some(path) = file.or(named) else { return Self::new(&given) };
+        let (fixed, rust_log) = (given.names(), settings::rust_log());
+        let Some(path) = file.or(named) else { return Ok(Self { rust_log, fixed, ..Self::new(&given)? }) };
         let in_file = settings::read_file(&path)?;
         let secret =
             in_file.admin_password.is_some() || in_file.database_url.as_ref().is_some_and(DatabaseUrl::is_secret);
-        let mut config = Self::new(&given.or(in_file))?;
+        let mut config = Self { rust_log, fixed, ..Self::new(&given.or(in_file))? };
         config.loose_files.extend(files::loose_file("the configuration file", &path, secret));
         Ok(config)
     }
@@ -189,7 +210,13 @@ impl Config {
             events_kept: complete.events_kept.0,
             ended_kept: complete.ended_kept.0,
             log_format: complete.log_format,
-            database_url: database_url.unwrap_or(complete.database_url),
+            log_level: complete.log_level,
+            rust_log: None,
+            otlp_endpoint: complete.otlp_endpoint.clone(),
+            traced_checks: complete.traced_checks,
+            database_url: database_url.unwrap_or_else(|| complete.database_url.clone()),
+            fixed: Vec::new(),
+            contents: Contents::read(&complete),
             loose_files: [
                 ("database_url_file", &complete.database_url_file),
                 ("admin_password_file", &complete.admin_password_file),
@@ -198,6 +225,7 @@ impl Config {
             .into_iter()
             .filter_map(|(key, path)| files::loose_file(key, path.as_deref()?, true))
             .collect(),
+            settings: complete,
         })
     }
 }
@@ -270,8 +298,6 @@ fn passwords(settings: &Complete) -> Result<Passwords, BadConfig> {
 
 /// The most that can be asked for (NIST SP 800-63B-4 section 3.1.1.2 wants at least so many to be accepted).
 const MOST_CHARACTERS: usize = 64;
-/// The largest list of passwords that cannot be set, in bytes.
-const LARGEST_LIST: u64 = 8 * 1024 * 1024;
 
 /// NIST SP 800-63B-4 section 3.1.1.2 asks for 15 characters where a password is all there is.
 fn password_rules(settings: &Complete) -> Result<Rules, BadConfig> {
@@ -283,7 +309,7 @@ fn password_rules(settings: &Complete) -> Result<Rules, BadConfig> {
     }
     let list = match &settings.password_list_file {
         None => String::new(),
-        Some(path) => files::read_text(path, LARGEST_LIST)
+        Some(path) => files::read_text(path, files::LARGEST_LIST)
             .map_err(|error| BadConfig(format!("password_list_file {} cannot be read: {error}", path.display())))?,
     };
     Ok(Rules::new(shortest, &list))

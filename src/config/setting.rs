@@ -13,8 +13,9 @@ use serde::{Deserialize, Deserializer};
 use super::accent::Accent;
 use super::error::{BadConfig, quoted};
 use super::origin::{HostName, Origin};
+use super::otlp::{OtlpEndpoint, Share};
 use super::secret::{DatabaseUrl, Hidden};
-use super::values::{CacheMode, CredentialKind, Delay, LogFormat, SameSite, Span, TrustedProxies};
+use super::values::{CacheMode, CredentialKind, Delay, LogFormat, LogLevel, SameSite, Span, TrustedProxies};
 
 /// A setting's type. A value that cannot be read is refused with a sentence that says what to write instead.
 pub(super) trait Setting: Sized {
@@ -133,6 +134,9 @@ words! {
     SameSite: "lax, strict or none", "lax" => Self::Lax, "strict" => Self::Strict, "none" => Self::None,;
     CacheMode: "on or off", "on" => Self::On, "off" => Self::Off,;
     LogFormat: "text or json", "text" => Self::Text, "json" => Self::Json,;
+    LogLevel: "error, warn, info, debug or trace",
+        "error" => Self::Error, "warn" => Self::Warn, "info" => Self::Info, "debug" => Self::Debug,
+        "trace" => Self::Trace,;
     CredentialKind: "cookie, headers or bearer",
         "cookie" => Self::Cookie, "headers" => Self::Headers, "bearer" => Self::Bearer,;
 }
@@ -155,6 +159,8 @@ parsed! {
     Delay: "a length of time such as '0s', '500ms', '2s' or '1m'";
     Origin: "scheme, host and port, such as 'https://app.example.com'";
     Accent: "a colour such as '#1d4ed8'";
+    OtlpEndpoint: "the URL of a collector such as 'http://127.0.0.1:4318'";
+    Share: "a number from 0 to 1, such as 0.01";
     HostName: "a name without scheme and port, such as 'sessiond.internal'";
 }
 

@@ -11,9 +11,10 @@ use super::accent::Accent;
 use super::error::{BadConfig, bad};
 use super::links;
 use super::origin::{HostName, Origin};
+use super::otlp::{OtlpEndpoint, Share};
 use super::secret::{DatabaseUrl, Hidden};
 use super::setting::{Setting, from_toml};
-use super::values::{CacheMode, CredentialKind, Delay, LogFormat, SameSite, Span, TrustedProxies};
+use super::values::{CacheMode, CredentialKind, Delay, LogFormat, LogLevel, SameSite, Span, TrustedProxies};
 
 /// Declares every setting once: its help, its key in the file, its flag, its variable, its type, and its default as one
 /// would write it, or in brackets what it depends on; and the secrets, which have no flag, since other users of the
@@ -36,6 +37,7 @@ macro_rules! settings {
         }
 
         /// The settings that were given, and for the others their defaults. A setting without a default may be `None`.
+        #[derive(Debug, Clone)]
         pub(super) struct Complete {
             $(pub(super) $name: complete_type!($type $(, $default)?),)*
             $(pub(super) $secret: Option<Hidden>,)*
@@ -87,6 +89,21 @@ macro_rules! settings {
                 })
             }
 
+            /// The names of those that were given.
+            pub(super) fn names(&self) -> Vec<&'static str> {
+                let given = [
+                    $((stringify!($name), self.$name.is_some()),)*
+                    $((stringify!($secret), self.$secret.is_some()),)*
+                ];
+                given.into_iter().filter_map(|(name, is_given)| is_given.then_some(name)).collect()
+            }
+
+            /// The names of all there are.
+            #[cfg(test)]
+            pub(super) fn all() -> Vec<&'static str> {
+                vec![$(stringify!($name),)* $(stringify!($secret),)*]
+            }
+
             /// The environment variables that are read.
             const VARIABLES: &'static [&'static str] = &[$($variable,)* $($hidden,)*];
 
@@ -99,6 +116,17 @@ macro_rules! settings {
                     _ => refuse_unknown(variable, value)?,
                 }
                 Ok(())
+            }
+        }
+
+        impl Complete {
+            /// The names of those that differ.
+            pub(super) fn differing(&self, other: &Self) -> Vec<&'static str> {
+                let differ = [
+                    $((stringify!($name), self.$name != other.$name),)*
+                    $((stringify!($secret), self.$secret != other.$secret),)*
+                ];
+                differ.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
             }
         }
     };
@@ -204,6 +232,12 @@ settings! {
     ended_kept / "SESSIOND_ENDED_KEPT": Span = "24h",
     /// How log lines are written: text or json
     log_format / "SESSIOND_LOG_FORMAT": LogFormat = "text",
+    /// The least grave lines of the log: error, warn, info, debug or trace; RUST_LOG, where it is set, decides instead
+    log_level / "SESSIOND_LOG_LEVEL": LogLevel = "info",
+    /// A collector that takes spans by OTLP over HTTP, such as `http://127.0.0.1:4318`
+    otlp_endpoint / "SESSIOND_OTLP_ENDPOINT": OtlpEndpoint ["none, and nothing is traced"],
+    /// The share of checks answered from memory that are traced, where no trusted proxy decides, from 0 to 1
+    traced_checks / "SESSIOND_TRACED_CHECKS": Share = "0",
     ;
     /// The first user's password; without one, a random one is made
     admin_password / "SESSIOND_ADMIN_PASSWORD",
@@ -257,6 +291,13 @@ pub(super) fn from_environment() -> Result<(Settings, Option<PathBuf>), BadConfi
     from_variables(variables)
 }
 
+/// What `RUST_LOG` says, unless it is empty.
+pub(super) fn rust_log() -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "this file reads the environment")]
+    let directives = std::env::var(RUST_LOG).ok();
+    directives.filter(|directives| !directives.is_empty())
+}
+
 /// An empty variable counts as unset, as where a template or a compose file has nothing to fill in.
 fn from_variables(
     variables: impl Iterator<Item = (String, OsString)>,
@@ -274,6 +315,8 @@ fn from_variables(
 
 /// The variable that names the configuration file.
 pub const FILE: &str = "SESSIOND_CONFIG";
+/// The variable that chooses lines of the log as programs in Rust do, more finely than a level.
+pub(super) const RUST_LOG: &str = "RUST_LOG";
 /// The variable that the build reads, which is no setting.
 const COMMIT: &str = "SESSIOND_COMMIT";
 
@@ -340,6 +383,9 @@ mod tests {
             ("SESSIOND_COOKIE_SAMESITE", "loose", "write lax, strict or none"),
             ("SESSIOND_CACHE", "maybe", "write on or off"),
             ("SESSIOND_LOG_FORMAT", "xml", "write text or json"),
+            ("SESSIOND_OTLP_ENDPOINT", "collector:4318", "write one such as http://127.0.0.1:4318"),
+            ("SESSIOND_TRACED_CHECKS", "50", "write a number from 0 to 1"),
+            ("SESSIOND_LOG_LEVEL", "loud", "write error, warn, info, debug or trace"),
             ("SESSIOND_VERIFY_CREDENTIALS", "cookie,query", "`query` is none of them: write cookie, headers or bearer"),
             ("SESSIOND_CACHE_ENTRIES", "0", "write a whole number from 1 up"),
             ("SESSIOND_CACHE_ENTRIES", "1e6", "write a whole number from 1 up"),

@@ -82,6 +82,14 @@ impl fmt::Display for Config {
         writeln!(f, "fresh_login_to_revoke = {}", self.fresh_login_to_revoke)?;
         writeln!(f, "events_kept = \"{}\"", format_span(self.events_kept))?;
         writeln!(f, "ended_kept = \"{}\"", format_span(self.ended_kept))?;
-        writeln!(f, "log_format = {}", word(&self.log_format))
+        writeln!(f, "log_format = {}\nlog_level = {}", word(&self.log_format), word(&self.log_level))?;
+        if let Some(endpoint) = &self.otlp_endpoint {
+            writeln!(f, "otlp_endpoint = \"{endpoint}\"")?;
+        }
+        writeln!(f, "traced_checks = {}", self.traced_checks.get())?;
+        match &self.rust_log {
+            Some(_) => writeln!(f, "# RUST_LOG is set, and decides instead of log_level"),
+            None => Ok(()),
+        }
     }
 }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::error::{BadConfig, bad, quoted};
 
 /// A length of time, written as `90s`, `15m`, `2h` or `14d`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(pub(super) Duration);
 
 impl FromStr for Span {
@@ -25,7 +25,7 @@ impl FromStr for Span {
 }
 
 /// A length of time that may be none, written as `0s`, `500ms`, `2s` or `1m`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delay(pub(super) Duration);
 
 impl FromStr for Delay {
@@ -115,6 +115,21 @@ pub enum LogFormat {
     Text,
     /// For machines, one object a line.
     Json,
+}
+
+/// The least grave lines that are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What failed and should not have.
+    Error,
+    /// What an operator should look at.
+    Warn,
+    /// What happens to the server as a whole.
+    Info,
+    /// What happens in each request.
+    Debug,
+    /// Whatever there is.
+    Trace,
 }
 
 /// Which requests from other sites carry the cookie.

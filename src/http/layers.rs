@@ -28,7 +28,9 @@ use super::request::client_address::{FromPeer, Peer, is_trusted};
 use super::request::forwarded::{Scheme, scheme};
 use super::request::id::{self, ClientsId, SetAside, X_REQUEST_ID};
 use super::request::state::App;
+use super::request::trace_context;
 use super::trace;
+use crate::telemetry::traces::{self, Attribute, Trace};
 
 /// Why a request may not go on to its route. Every head is checked once, before anything else. A bad one goes to the
 /// dialect that its path belongs to, which refuses it in its own words.
@@ -115,17 +117,29 @@ pub fn set_aside_id(app: &App) -> impl Fn(Request) -> Request + Clone + use<> {
     }
 }
 
-/// Makes the span of a request, which has an id by now.
-pub fn make_span<B>(request: &http::Request<B>) -> Span {
-    let id = request.extensions().get::<RequestId>().map(RequestId::header_value);
-    let set_aside = request.extensions().get::<SetAside>().map(|SetAside(id)| id);
-    trace::span(id, set_aside, request.method(), request.uri().path())
+/// Makes the span of a request, which has an id by now. What operators ask for is no part of a trace.
+pub fn make_span<B>(app: &App, listener: Listener) -> impl FnMut(&http::Request<B>) -> Span + Clone + use<B> {
+    let app = app.clone();
+    move |request| {
+        let id = request.extensions().get::<RequestId>().map(RequestId::header_value);
+        let set_aside = request.extensions().get::<SetAside>().map(|SetAside(id)| id);
+        let trusted = || request.extensions().get::<Peer>().is_some_and(|peer| is_trusted(peer.0, &app));
+        let trace = match listener {
+            Listener::Public => Trace::of_request(trace_context::parent(request.headers(), trusted)),
+            Listener::Operations => None,
+        };
+        let span = trace::span(id, set_aside, request.method(), request.uri().path(), trace.as_ref().map(Trace::id));
+        trace::recorded(span, trace.as_ref(), request.method())
+    }
 }
 
-/// Writes the one line about an answer.
+/// Writes the one line about an answer, and notes it in the trace.
 pub fn log_answer<B>(app: &App) -> impl FnOnce(&http::Response<B>, Duration, &Span) + Clone + use<B> {
     let app = app.clone();
-    move |response, _, _| trace::answered(response.status(), response.extensions().get::<Failure>(), &app.metrics)
+    move |response, _, span| {
+        traces::note(span, trace::outcome(response.status()));
+        trace::answered(response.status(), response.extensions().get::<Failure>(), &app.metrics);
+    }
 }
 
 /// Refuses requests that came to a trusted proxy over plain HTTP, where the configuration does not allow that (RFC 9110
@@ -149,7 +163,7 @@ fn came_over_plain_http(app: &App, request: &Request) -> bool {
 
 /// Lets pages of listed origins read the answer, refusals included, so that a front end can show the reason.
 pub async fn allow_listed_origins_to_read(State(app): State<App>, request: Request, next: Next) -> Response {
-    let reader = app.origins.may_read(request.headers());
+    let reader = app.rules().origins.may_read(request.headers());
     let mut response = next.run(request).await;
     if let Some(origin) = reader {
         allow_reading(response.headers_mut(), origin);
@@ -175,6 +189,10 @@ pub async fn count<D: Dialect>(
 ) -> Response {
     let begun = Instant::now();
     let response = next.run(request).await;
+    if traces::are_on() {
+        let matched = route.as_ref().map(|route| Attribute::Route(route.as_str().into()));
+        traces::note(&Span::current(), matched.into_iter().chain([Attribute::Dialect(D::NAME.as_str())]));
+    }
     let route = route.as_ref().map_or("(none)", MatchedPath::as_str);
     app.metrics.requests.answered(D::NAME, route, response.status().as_u16(), begun.elapsed());
     response

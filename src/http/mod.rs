@@ -81,6 +81,10 @@ pub fn ops_routes() -> Vec<Route> {
 
 /// The listener for clients and proxies. [`Verify`] stands before all else, since a check must cost little.
 pub fn client_service<B: AnyBody>(app: &App) -> impl Answers<FromPeer<B>> + use<B> {
+    let vary = {
+        let app = app.clone();
+        move |_: &Response| stamps::vary(&app)
+    };
     ServiceBuilder::new()
         .map_request(layers::judge_head(app, Listener::Public))
         .layer_fn(|rest| Verify::before(rest, app))
@@ -88,8 +92,9 @@ pub fn client_service<B: AnyBody>(app: &App) -> impl Answers<FromPeer<B>> + use<
         .map_request(layers::into_request)
         .service(stack(
             app,
+            Listener::Public,
             ServiceBuilder::new()
-                .layer(SetResponseHeaderLayer::appending(VARY, stamps::vary(app)))
+                .layer(SetResponseHeaderLayer::appending(VARY, vary))
                 .layer(SetResponseHeaderLayer::overriding(STRICT_TRANSPORT_SECURITY, stamps::https_only(app)))
                 .layer(SetResponseHeaderLayer::if_not_present(stamps::CLEAR_SITE_DATA.0, stamps::clear_site_data(app)))
                 .layer(from_fn_with_state(app.clone(), layers::allow_listed_origins_to_read))
@@ -110,11 +115,11 @@ pub fn service_in_dialect<D: Dialect, B: AnyBody>(
     ServiceBuilder::new()
         .map_request(layers::judge_head(app, Listener::Operations))
         .map_request(layers::into_request)
-        .service(stack(app, Mounts::default().mount("", routes).into_service(app)))
+        .service(stack(app, Listener::Operations, Mounts::default().mount("", routes).into_service(app)))
 }
 
 /// What goes around the routers of either listener.
-fn stack<S: Answers<Request>>(app: &App, routers: S) -> impl Answers<Request> + use<S> {
+fn stack<S: Answers<Request>>(app: &App, listener: Listener, routers: S) -> impl Answers<Request> + use<S> {
     let closing = {
         let app = app.clone();
         move |_: &Response| stamps::closing(&app)
@@ -128,7 +133,7 @@ fn stack<S: Answers<Request>>(app: &App, routers: S) -> impl Answers<Request> + 
         .layer(SetRequestIdLayer::x_request_id(NewId))
         .layer(
             TraceLayer::new(SharedClassifier::new(ServerErrorsAsFailures::default()))
-                .make_span_with(layers::make_span)
+                .make_span_with(layers::make_span(app, listener))
                 .on_request(())
                 .on_response(layers::log_answer(app))
                 .on_body_chunk(())

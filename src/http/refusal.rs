@@ -22,7 +22,7 @@ pub const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// How one API spells every outcome.
 pub trait Dialect: Send + Sync + 'static {
-    /// What it is called in the metrics.
+    /// What it is called in metrics and traces.
     const NAME: DialectName;
     /// Whether pages of listed origins may call it. If so, OPTIONS is a preflight, on unknown paths too.
     const FOR_PAGES: bool = true;

@@ -145,7 +145,7 @@ async fn wrong_method<D: Dialect>(State(app): State<App>, request: Request) -> R
 fn preflight<D: Dialect>(app: &App, request: &Request) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     if D::FOR_PAGES {
-        response.headers_mut().extend(app.origins.may_send(request.headers()));
+        response.headers_mut().extend(app.rules().origins.may_send(request.headers()));
     }
     response
 }
@@ -173,7 +173,7 @@ impl<D: Dialect, H: Handler<T, App>, T: 'static> Handler<T, App> for Checked<D, 
 
     fn call(self, request: Request, app: App) -> Self::Future {
         let headers = request.headers();
-        if has_header_credential(headers) || app.origins.may_change(headers) {
+        if has_header_credential(headers) || app.rules().origins.may_change(headers) {
             Box::pin(self.handler.call(request, app))
         } else {
             Box::pin(std::future::ready(D::refuse(&Refusal::WrongPlace)))

@@ -45,13 +45,13 @@ pub fn closing(app: &App) -> Option<HeaderValue> {
 
 /// The value of `Vary` where pages of other origins may read answers.
 pub fn vary(app: &App) -> Option<HeaderValue> {
-    app.origins.any_may_read().then_some(HeaderValue::from_static("Origin"))
+    app.rules().origins.any_may_read().then_some(HeaderValue::from_static("Origin"))
 }
 
 /// The value of `Strict-Transport-Security` where browsers see the service over TLS: a year (RFC 6797 section 6.1, OWASP
 /// ASVS 3.4.1). Other hosts of the domain are not its to decide for.
 pub fn https_only(app: &App) -> Option<HeaderValue> {
-    let https = app.origins.public().is_some_and(|origin| origin.starts_with("https:"));
+    let https = app.rules().origins.public().is_some_and(|origin| origin.starts_with("https:"));
     https.then_some(HeaderValue::from_static("max-age=31536000"))
 }
 

@@ -2,6 +2,7 @@
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::{Span, info_span};
 
 use super::error::HashError;
 use crate::domain::password::{Password, PasswordHash, Typed};
@@ -30,8 +31,37 @@ pub(super) struct Checked {
     pub(super) begun: Instant,
 }
 
-/// Where an answer goes.
-pub(super) type Reply<T> = oneshot::Sender<Result<T, HashError>>;
+/// Where an answer goes, and what a trace has of it.
+pub(super) struct Reply<T> {
+    to: oneshot::Sender<Result<T, HashError>>,
+    asker: Span,
+    /// For as long as no worker has begun.
+    waits: Span,
+}
+
+impl<T> Reply<T> {
+    /// An answer that is waited for from now on.
+    pub(super) fn new(to: oneshot::Sender<Result<T, HashError>>) -> Self {
+        let waits = info_span!("password queue");
+        let asker = if waits.is_none() { Span::none() } else { Span::current() };
+        Self { to, asker, waits }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.to.is_closed()
+    }
+
+    /// A worker begins. Its work is over when the result is dropped.
+    pub(super) fn begin(&mut self) -> Span {
+        self.waits = Span::none();
+        if self.asker.is_none() { Span::none() } else { info_span!(parent: &self.asker, "password hash") }
+    }
+
+    /// Answers. What is no longer waited for needs no answer.
+    pub(super) fn send(self, answer: Result<T, HashError>) {
+        drop(self.to.send(answer));
+    }
+}
 
 /// A job that waits for a worker, and since when.
 pub(super) struct Waiting {
@@ -70,11 +100,10 @@ impl Job {
 
     /// Answers that there is no room for it.
     pub(super) fn shed(self) {
-        // What is no longer waited for needs no answer.
         match self {
-            Self::Verify(_, _, reply) => drop(reply.send(Err(HashError::Overloaded))),
-            Self::Hash(_, reply) => drop(reply.send(Err(HashError::Overloaded))),
-            Self::Measure(_, reply) => drop(reply.send(Err(HashError::Overloaded))),
+            Self::Verify(_, _, reply) => reply.send(Err(HashError::Overloaded)),
+            Self::Hash(_, reply) => reply.send(Err(HashError::Overloaded)),
+            Self::Measure(_, reply) => reply.send(Err(HashError::Overloaded)),
         }
     }
 }

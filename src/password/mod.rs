@@ -237,7 +237,7 @@ impl Place<'_> {
     async fn ask<T>(mut self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, HashError> {
         let (reply, answer) = oneshot::channel();
         self.is_free = true;
-        self.hasher.queue.push(Waiting { job: job(reply), since: Instant::now() }, self.share);
+        self.hasher.queue.push(Waiting { job: job(Reply::new(reply)), since: Instant::now() }, self.share);
         answer.await.map_err(|_| HashError::impossible("the workers are gone"))?
     }
 }

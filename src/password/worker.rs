@@ -67,18 +67,20 @@ impl Worker {
             return Box::new(|| ());
         }
         match job {
-            Job::Verify(typed, hash, reply) => {
+            Job::Verify(typed, hash, mut reply) => {
+                let _hashes = reply.begin();
                 let begun = Instant::now();
                 let checked = self.verify(&typed, hash.as_ref()).map(|verdict| Checked { verdict, begun });
-                Box::new(move || drop(reply.send(checked)))
+                Box::new(move || reply.send(checked))
             }
-            Job::Hash(password, reply) => {
+            Job::Hash(password, mut reply) => {
+                let _hashes = reply.begin();
                 let hash = self.hash(&password);
-                Box::new(move || drop(reply.send(hash)))
+                Box::new(move || reply.send(hash))
             }
             Job::Measure(hash, reply) => {
                 let measured = self.measure(&hash);
-                Box::new(move || drop(reply.send(measured)))
+                Box::new(move || reply.send(measured))
             }
         }
     }

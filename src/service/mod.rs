@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, info_span};
 
 use self::health::Health;
 use self::limits::Limits;
@@ -201,7 +202,7 @@ impl Service {
     /// Waits until what `seq` ended is refused everywhere, where it was read and not committed here. Only then may it be
     /// published.
     async fn settled_as_read(&self, seq: Seq) -> Result<()> {
-        Ok(self.parts.coherence.settled_as_read(seq).await?)
+        Ok(self.parts.coherence.settled_as_read(seq).instrument(info_span!("settle")).await?)
     }
 
     /// Refuses what asked with the credential of a session that `seq` ended, once that is settled.
@@ -222,6 +223,6 @@ impl Service {
 
     /// Waits until what `seq`, which was committed here, ended is refused everywhere. Only then may it be published.
     async fn settled(&self, seq: Seq) -> Result<()> {
-        Ok(self.parts.coherence.settled(seq).await?)
+        Ok(self.parts.coherence.settled(seq).instrument(info_span!("settle")).await?)
     }
 }

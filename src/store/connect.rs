@@ -35,6 +35,17 @@ pub fn kind(url: &DatabaseUrl) -> Result<StoreKind, ConnectError> {
     })
 }
 
+/// Reads the certificates by which the store at `url` is recognised, where there are any, and hashes them.
+///
+/// # Errors
+/// As [`check`].
+pub fn certificates(url: &DatabaseUrl) -> Result<Option<[u8; 32]>, ConnectError> {
+    match scheme(url)? {
+        Scheme::Sqlite(_) => Ok(None),
+        Scheme::Postgres => postgres::certificates(url).map(Some),
+    }
+}
+
 /// The file of an embedded store, if nothing of that store is there.
 ///
 /// # Errors

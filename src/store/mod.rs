@@ -252,6 +252,10 @@ pub trait Store: Send + Sync + 'static {
     /// What reads sessions before they are checked.
     fn ahead(&self) -> Arc<dyn Ahead>;
 
+    /// Has every connection replaced by a new one once what is under way on it is done, since the certificates that it
+    /// was checked against have changed. A store without connections has nothing to do.
+    fn renew_connections(&self) {}
+
     /// Finishes what is pending, and closes the store.
     async fn close(&self);
 }

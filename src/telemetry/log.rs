@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
-use std::sync::LazyLock;
 use std::sync::atomic::AtomicU64;
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -13,23 +13,26 @@ use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::time::SystemTime;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _};
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
 
 use super::lines::Lines;
-use super::notices;
-use crate::config::LogFormat;
+use super::{notices, traces};
+use crate::config::{Config, LogFormat, LogLevel};
 
 /// How long the end of the process waits for lines to be written.
 const FLUSH: Duration = Duration::from_millis(500);
 
 static LINES: LazyLock<Lines> = LazyLock::new(Lines::default);
 
+/// Sets the filter of the log that is running.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
 /// Sends log lines, and panics too, to standard error by way of a queue, so that nothing ever waits for what reads
-/// them. `RUST_LOG` chooses which; `info` and above by default.
+/// them. The configuration chooses which.
 ///
 /// # Errors
 /// When there is no thread to be had.
-pub fn start(format: LogFormat) -> io::Result<()> {
+pub fn start(config: &Config) -> io::Result<()> {
     // This avoids std's own handle, whose lock would be held for as long as a write takes.
     let error_output = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let report = |count| tracing::warn!("{count} log lines were dropped");
@@ -47,24 +50,51 @@ pub fn start(format: LogFormat) -> io::Result<()> {
         .with_ansi(io::stderr().is_terminal())
         // Internal errors would be written to standard error directly.
         .log_internal_errors(false);
-    let lines = match format {
+    let lines = match config.log_format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     };
-    // An empty variable counts as unset.
-    let wanted = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).try_from_env();
-    let wanted = wanted.unwrap_or_else(|_| EnvFilter::new("info"));
+    let (wanted, handle) = reload::Layer::new(filter(config));
     // The filters belong to the log's layer, so that notices of the database are caught whatever the log shows.
     let lines = lines.with_filter(wanted.and(filter_fn(is_permitted)));
+    let all = tracing_subscriber::registry().with(lines).with(notices::layer()).with(traces::start(config)?);
     // An error means that a test has set one up already.
-    let _ = tracing_subscriber::registry().with(lines).with(notices::layer()).try_init();
+    if all.try_init().is_ok() {
+        let _ = FILTER.set(handle);
+    }
     Ok(())
+}
+
+/// From now on the log has the lines that this configuration chooses.
+pub fn set_level(config: &Config) {
+    if let Some(handle) = FILTER.get() {
+        // It fails where the log has ended, as it does with the process alone.
+        let _ = handle.reload(filter(config));
+    }
+}
+
+/// `RUST_LOG` chooses, or the level where that is not set or cannot be read.
+fn filter(config: &Config) -> EnvFilter {
+    let level = match config.log_level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let builder = EnvFilter::builder().with_default_directive(level.into());
+    let chosen = config.rust_log.as_deref().and_then(|directives| builder.parse(directives).ok());
+    chosen.unwrap_or_else(|| EnvFilter::default().add_directive(level.into()))
 }
 
 /// Whether a line may be written, whatever `RUST_LOG` says. Below `info`, libraries log what they are given: statements
 /// with their parameters, among them names, addresses and the key of tokens; heads with their credentials. Only what this
 /// crate logs itself is known to hold no secret.
 fn is_permitted(metadata: &Metadata<'_>) -> bool {
+    // A trace has spans that say nothing in a line.
+    if metadata.is_span() && traces::CHILDREN.contains(&metadata.name()) {
+        return false;
+    }
     let ours = metadata.target().strip_prefix("sessiond").is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
     ours || (*metadata.level() <= Level::INFO && !notices::is_notice(metadata))
 }

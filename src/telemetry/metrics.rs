@@ -12,14 +12,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::COMMIT;
 use super::coherence::Coherence;
+use super::configuration::Configuration;
 use super::exposition::MetricsFormat;
-use super::log;
 use super::outage::Outage;
 use super::passwords::Passwords;
 use super::process::Process;
 use super::requests::Requests;
 use super::stores::{StoreKind, StoreMetrics, StoreUse};
 use super::warm_up::WarmUp;
+use super::{log, traces};
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -65,6 +66,8 @@ pub struct Metrics {
     process: Process,
     /// The metrics of requests.
     pub requests: Requests,
+    /// The metrics of the configuration.
+    pub configuration: Configuration,
     /// The metrics of coherence.
     pub coherence: Coherence,
     /// The metrics of logins and passwords.
@@ -121,6 +124,8 @@ impl Metrics {
         registry.register("cache_evictions", "Sessions dropped to make room for others", evictions.clone());
         let connections = gauge(registry, "connections", "Connections open now");
         registry.register("log_dropped", "Log lines that could not be written", log::dropped());
+        registry.register("spans_dropped", "Spans that could not be handed to the collector", traces::dropped());
+        let configuration = Configuration::new(registry);
         let coherence = Coherence::new(registry, kind);
         let warm_up = WarmUp::new(registry);
         let store = Outage::new(registry);
@@ -138,6 +143,7 @@ impl Metrics {
             let _ = checked(result, source);
         }
         Self {
+            configuration,
             accepted_from_memory: checked(CheckResult::accepted, CheckSource::memory),
             refused_by_tag: checked(CheckResult::refused, CheckSource::tag),
             registry: all,

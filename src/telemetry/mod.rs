@@ -2,8 +2,9 @@
 //!
 //! `log` sets up the log, `lines` writes its lines, `causes` writes errors in them, and `notices` catches what PostgreSQL
 //! says beside an answer. `metrics` has every metric and the registry, and `exposition` the text formats that they are exposed
-//! in: `requests`, `passwords`, `coherence`, `warm_up`, `stores` and `process` are about what they are named for, made of the
-//! `histogram` and of what is `in_flight`. `outage` says when the store fails, in the log and in the metrics.
+//! in: `requests`, `passwords`, `coherence`, `configuration`, `warm_up`, `stores` and `process` are about what they are named
+//! for, made of the `histogram` and of what is `in_flight`. `outage` says when the store fails, in the log and in the metrics.
+//! `traces` records spans and hands them to a collector.
 
 pub use self::exposition::MetricsFormat;
 pub use self::in_flight::{Counted, Flight, InFlight};
@@ -14,6 +15,7 @@ pub use self::stores::{PoolName, PoolUse, PurgedRows, Standbys, StoreKind, Store
 
 pub mod causes;
 pub mod coherence;
+pub mod configuration;
 mod exposition;
 mod histogram;
 mod in_flight;
@@ -26,6 +28,7 @@ mod passwords;
 mod process;
 mod requests;
 mod stores;
+pub mod traces;
 pub mod warm_up;
 
 /// The commit this was built from; `development` when the build did not know.

@@ -62,6 +62,20 @@ pub enum DialectName {
     verify,
 }
 
+impl DialectName {
+    /// The name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::canonical => "canonical",
+            Self::medama => "medama",
+            Self::operations => "operations",
+            Self::pages => "pages",
+            Self::rocketchat => "rocketchat",
+            Self::verify => "verify",
+        }
+    }
+}
+
 /// What a check was decided by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the label's values as they are exposed")]

@@ -27,7 +27,7 @@ const SIBLINGS: [(&str, &str); 2] = [("config", "domain"), ("password", "telemet
 /// Which modules may know which libraries.
 const LIBRARIES: [(&str, &[&str]); 7] = [
     ("sqlx", &["store", "import"]),
-    ("rustls", &["store", "cli"]),
+    ("rustls", &["store", "cli", "telemetry"]),
     ("axum", &["http"]),
     ("hyper", &["http"]),
     ("http", &["http"]),

@@ -19,7 +19,7 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(has_nginx, has_haproxy, has_caddy, has_traefik, has_envoy)");
     println!("cargo::rustc-check-cfg=cfg(has_mount, has_root, has_initdb, has_postgres, has_fail2ban, has_faketime)");
     println!("cargo::rustc-check-cfg=cfg(has_oathtool, has_zbarimg, has_systemd, has_prometheus)");
-    println!("cargo::rustc-check-cfg=cfg(has_pgbouncer, has_patroni)");
+    println!("cargo::rustc-check-cfg=cfg(has_pgbouncer, has_patroni, has_collector, has_taskset)");
     println!("cargo::rustc-check-cfg=cfg(has_htpasswd, has_argon2, has_hashers, has_jq)");
 
     let files = [
@@ -41,6 +41,8 @@ fn main() {
         ("argon2", machine::program("argon2")),
         ("jq", machine::program("jq")),
         ("hashers", machine::hashers()),
+        ("collector", machine::collector()),
+        ("taskset", machine::program("taskset")),
     ];
     for (name, found) in &files {
         if let Some(file) = found {
@@ -64,12 +66,12 @@ fn main() {
     }
 }
 
-/// Has this script run again when `tests/proxies/install` or `tests/import/install` has put something there.
+/// Has this script run again when `tests/proxies/install`, `tests/import/install` or `tests/traces/install` has put something there.
 fn watch_installed() {
     let Ok(running) = std::env::current_exe() else { return };
     // It runs in `build/sessiond-needs-…` of a profile's folder, of which there is one in the target directory.
     let Some(target) = running.ancestors().nth(4) else { return };
-    for folder in [machine::INSTALLED, machine::HASHERS].map(|folder| target.join(folder)) {
+    for folder in [machine::INSTALLED, machine::HASHERS, machine::COLLECTOR].map(|folder| target.join(folder)) {
         // What does not exist counts as changed each time.
         if std::fs::create_dir_all(&folder).is_ok() {
             println!("cargo::rerun-if-changed={}", folder.display());

@@ -90,6 +90,8 @@ fn look_up(word: &str) -> Option<(bool, &'static str)> {
         "argon2" => (cfg!(has_argon2), "argon2"),
         "jq" => (cfg!(has_jq), "jq"),
         "hashers" => (cfg!(has_hashers), "Python with Django and others (tests/import/install)"),
+        "collector" => (cfg!(has_collector), "a collector (tests/traces/install)"),
+        "taskset" => (cfg!(has_taskset), "taskset (util-linux)"),
         "root" => (cfg!(has_root), "to be root"),
         "mount" => (cfg!(has_mount), "the right to mount a file system"),
         _ => return None,

@@ -20,6 +20,7 @@ mod principal;
 mod proxies;
 mod readiness;
 mod refused;
+mod reload;
 mod second_factor;
 mod supervisor;
 mod throttles;

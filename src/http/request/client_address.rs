@@ -10,7 +10,7 @@ use tower_http::request_id::RequestId;
 
 use crate::domain::session::Client;
 use crate::domain::text::clip;
-use crate::http::request::state::App;
+use crate::http::request::state::{App, Rules};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The most entries of the list that are read. No chain of proxies is longer.
@@ -42,7 +42,7 @@ impl FromRequestParts<App> for Sender {
             clip(&String::from_utf8_lossy(value), longest)
         };
         let id = parts.extensions.get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
-        let ip = parts.extensions.get::<Peer>().map(|peer| client_address(peer.0, &parts.headers, app));
+        let ip = parts.extensions.get::<Peer>().map(|peer| client_address(peer.0, &parts.headers, &app.rules()));
         Ok(Self(Client {
             ip: ip.map(|ip| ip.to_string()).unwrap_or_default(),
             user_agent: text(USER_AGENT, 512),
@@ -54,7 +54,7 @@ impl FromRequestParts<App> for Sender {
 
 /// Whether `peer` is a trusted proxy, whose forwarded addresses and ids count.
 pub fn is_trusted(peer: IpAddr, app: &App) -> bool {
-    app.trusted_proxies.contains(peer)
+    app.rules().trusted_proxies.contains(peer)
 }
 
 /// The client's address: the rightmost in `X-Forwarded-For` that is not a trusted proxy's.
@@ -62,13 +62,13 @@ pub fn is_trusted(peer: IpAddr, app: &App) -> bool {
 /// Each proxy adds the address that it was called from at the right, in the same line or in one of its own: lines of one
 /// name are one list in their order (RFC 9110 section 5.3). The walk goes to the left for as long as the address it has
 /// is a trusted proxy's, and ends at an entry that is no address; then the last good one counts.
-pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, app: &App) -> IpAddr {
+pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, rules: &Rules) -> IpAddr {
     let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
     let entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     let mut client = peer.to_canonical();
     // Empty entries mean nothing in a list (RFC 9110 section 5.6.1), and count all the same.
     for entry in entries.take(MOST_HOPS) {
-        if !is_trusted(client, app) {
+        if !rules.trusted_proxies.contains(client) {
             break;
         }
         if entry.is_empty() {

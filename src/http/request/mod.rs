@@ -16,4 +16,5 @@ pub mod return_to;
 pub mod second_factor;
 pub mod single;
 pub mod state;
+pub mod trace_context;
 pub mod tried_from;

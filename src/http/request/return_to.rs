@@ -74,7 +74,7 @@ impl ReturnTo {
 
 /// The address of this service as the browser has it: the scheme does not matter where no public URL is set.
 fn base(headers: &HeaderMap, app: &App) -> Option<Url> {
-    if let Some(public) = app.origins.public() {
+    if let Some(public) = app.rules().origins.public() {
         return Url::parse(public).ok();
     }
     let host = std::str::from_utf8(only(headers, &HOST)?).ok()?;
@@ -84,7 +84,7 @@ fn base(headers: &HeaderMap, app: &App) -> Option<Url> {
 fn is_ours(url: &Url, base: &Url, app: &App) -> bool {
     // Behind a proxy that ends TLS the browser may use either scheme.
     let either = || url.host() == base.host() && (url.port() == base.port());
-    same(url, base) || (app.origins.public().is_none() && either())
+    same(url, base) || (app.rules().origins.public().is_none() && either())
 }
 
 fn same(one: &Url, other: &Url) -> bool {

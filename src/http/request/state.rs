@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use tokio_util::task::TaskTracker;
@@ -44,6 +45,21 @@ impl Default for Timeouts {
     }
 }
 
+/// The rules that can change while the server runs. They change together, by one pointer.
+#[derive(Debug)]
+pub struct Rules {
+    /// Which origins may do what.
+    pub origins: Origins,
+    /// The proxies whose forwarded addresses and ids are trusted.
+    pub trusted_proxies: config::TrustedProxies,
+}
+
+impl Rules {
+    fn new(http: &config::Http) -> Self {
+        Self { origins: Origins::new(http), trusted_proxies: http.trusted_proxies.clone() }
+    }
+}
+
 /// Shared by every handler of both listeners.
 #[derive(Clone)]
 pub struct App(Arc<Inner>);
@@ -54,10 +70,7 @@ pub struct Inner {
     pub service: Service,
     /// How the session cookie is written.
     pub cookie: SessionCookie,
-    /// Which origins may do what.
-    pub origins: Origins,
-    /// The proxies whose forwarded addresses and ids are trusted.
-    pub trusted_proxies: config::TrustedProxies,
+    rules: ArcSwap<Rules>,
     /// Which credentials `/verify` accepts.
     pub verify_credentials: Vec<config::CredentialKind>,
     /// The other origins to which people are sent back.
@@ -95,8 +108,7 @@ impl App {
         Self(Arc::new(Inner {
             service,
             cookie: SessionCookie::new(&http.cookie),
-            origins: Origins::new(http),
-            trusted_proxies: http.trusted_proxies.clone(),
+            rules: ArcSwap::from_pointee(Rules::new(http)),
             allowed_return_origins: http.allowed_return_origins.clone(),
             out_of_reach: http.out_of_reach().map(|(origin, _)| origin.clone()).collect(),
             require_https: http.require_https,
@@ -109,6 +121,16 @@ impl App {
             draining: AtomicBool::new(false),
             finishing: TaskTracker::new(),
         }))
+    }
+
+    /// The rules in force now. Whatever needs more than one of them takes them once, so that they belong together.
+    pub fn rules(&self) -> Guard<Arc<Rules>> {
+        self.rules.load()
+    }
+
+    /// From now on requests are held to these rules.
+    pub fn set_rules(&self, http: &config::Http) {
+        self.rules.store(Arc::new(Rules::new(http)));
     }
 
     /// Whether the cookie gets to the listed origin of a URL.

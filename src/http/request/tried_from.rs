@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
-use super::client_address::{Peer, client_address, is_trusted};
+use super::client_address::{Peer, client_address};
 use super::state::App;
 use crate::config::TrustedProxies;
 use crate::service::limits::{Address, TriedFrom};
@@ -15,13 +15,14 @@ impl FromRequestParts<App> for TriedFrom {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        let address = match (parts.extensions.get::<Peer>(), &app.trusted_proxies) {
+        let rules = app.rules();
+        let address = match (parts.extensions.get::<Peer>(), &rules.trusted_proxies) {
             (None, _) => Address::Unknown,
             (Some(Peer(peer)), TrustedProxies::Unset) => Address::peer(*peer),
             (Some(Peer(peer)), TrustedProxies::None) => Address::known(*peer),
-            (Some(Peer(peer)), TrustedProxies::Listed(_)) => match client_address(*peer, &parts.headers, app) {
+            (Some(Peer(peer)), TrustedProxies::Listed(_)) => match client_address(*peer, &parts.headers, &rules) {
                 // A proxy that does not say for whom it asks must not stand for all of its clients.
-                proxy if is_trusted(proxy, app) => Address::peer(proxy),
+                proxy if rules.trusted_proxies.contains(proxy) => Address::peer(proxy),
                 client => Address::known(client),
             },
         };

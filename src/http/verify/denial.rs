@@ -50,7 +50,7 @@ fn with_location(status: StatusCode, url: &str) -> Response {
 
 /// The login page, with where to return to. Its origin is never taken from a header.
 fn login_url(original: &Original, method: &Method, headers: &HeaderMap, app: &App) -> String {
-    let login = format!("{}/login", app.origins.public().unwrap_or_default());
+    let login = format!("{}/login", app.rules().origins.public().unwrap_or_default());
     let Some(address) = &original.address else { return login };
     let origin = || format!("{}/", address.origin).into_bytes();
     let whole = if is_read(method) {

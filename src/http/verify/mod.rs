@@ -30,11 +30,13 @@ use super::request::client_address::{FromPeer, is_trusted};
 use super::request::credential::{Credential, read_ours};
 use super::request::id::{self, ClientsId, new_id};
 use super::request::state::App;
+use super::request::trace_context;
 use super::stamps::stamp_all;
 use super::trace;
 use crate::domain::principal::Principal;
 use crate::service::verify::Check;
 use crate::service::{Error, Result};
+use crate::telemetry::traces::{self, Attribute, Trace};
 use crate::telemetry::{CheckTimes, RouteAnswers};
 
 mod caddy;
@@ -107,7 +109,7 @@ where
             Some(_) | None => return Either::Right(Either::Right(rest.clone().call(from))),
         };
         let begun = times.begin();
-        let context = checks.context(from);
+        let mut context = checks.context(from);
         match catch_unwind(AssertUnwindSafe(|| checks.check(&context.head.headers))) {
             Ok(Check::Decided(decision)) => {
                 let answer = checks.answer(decision, context);
@@ -116,7 +118,11 @@ where
             }
             Ok(Check::Undecided(undecided)) => {
                 let begun = begun.unwrap_or_else(Instant::now);
-                let (checks, times, span) = (checks.clone(), times.clone(), checks.span(&context));
+                context.reads_store = true;
+                // Where no proxy decides, each check that has to wait is traced.
+                context.trace = context.trace.or_else(|| Trace::of_request(None).map(Box::new));
+                let span = trace::recorded(checks.span(&context), context.trace.as_deref(), &context.head.method);
+                let (checks, times) = (checks.clone(), times.clone());
                 let answer = async move {
                     let looked_up = AssertUnwindSafe(checks.app.service.look_up(undecided)).catch_unwind();
                     let decision = match timeout(checks.app.timeouts.answer, looked_up).await {
@@ -155,6 +161,9 @@ struct CheckContext {
     reader: Option<HeaderValue>,
     peer: IpAddr,
     head: Parts,
+    trace: Option<Box<Trace>>,
+    /// Whether memory could not decide.
+    reads_store: bool,
 }
 
 impl Checks {
@@ -170,11 +179,34 @@ impl Checks {
             ClientsId::SetAside(id) => (new_id(), Some(id.clone())),
             ClientsId::Unfit => (new_id(), None),
         };
-        CheckContext { id, set_aside, reader: self.app.origins.may_read(headers), peer, head }
+        let reader = self.app.rules().origins.may_read(headers);
+        let trace = Trace::of_check(trace_context::parent(headers, || is_trusted(peer, &self.app))).map(Box::new);
+        CheckContext { id, set_aside, reader, peer, head, trace, reads_store: false }
     }
 
-    fn span(&self, CheckContext { id, set_aside, head, .. }: &CheckContext) -> Span {
-        trace::span(Some(id), set_aside.as_ref(), &head.method, self.family.path)
+    fn span(&self, CheckContext { id, set_aside, head, trace, .. }: &CheckContext) -> Span {
+        trace::span(Some(id), set_aside.as_ref(), &head.method, self.family.path, trace.as_deref().map(Trace::id))
+    }
+
+    /// Puts the answer into the trace, and the trace into an answer that lets the request pass, so that the proxy can pass it
+    /// on. No proxy does so with a refusal.
+    fn trace(&self, trace: Trace, response: &mut Response, CheckContext { head, reads_store, .. }: &CheckContext) {
+        let status = response.status();
+        if status.is_success() {
+            trace_context::pass_on(&trace, response.headers_mut());
+        }
+        let source = if *reads_store { "store" } else { "memory" };
+        let common = [
+            Attribute::Route(self.family.path.into()),
+            Attribute::Dialect(StatusOnly::NAME.as_str()),
+            Attribute::Source(source),
+        ];
+        let attributes = common.into_iter().chain(trace::outcome(status));
+        if *reads_store {
+            traces::note(&Span::current(), attributes);
+        } else {
+            trace.end(attributes.chain([Attribute::Method(trace::method_name(&head.method))]));
+        }
     }
 
     fn check(&self, headers: &HeaderMap) -> Check {
@@ -199,7 +231,7 @@ impl Checks {
     }
 
     /// Makes the answer, counts it, logs it and stamps it.
-    fn answer(&self, decision: Result<Principal>, context: CheckContext) -> Response {
+    fn answer(&self, decision: Result<Principal>, mut context: CheckContext) -> Response {
         let (mut response, failure) = match decision {
             Ok(principal) => (allowed(&principal), None),
             Err(Error::NoSession) => (self.deny(&context), None),
@@ -214,6 +246,9 @@ impl Checks {
             // A span costs more than a check, so it is only made where a line is written.
             let span = if Span::current().is_none() { self.span(&context) } else { Span::current() };
             span.in_scope(|| trace::answered(status, failure.as_ref(), &self.app.metrics));
+        }
+        if let Some(trace) = context.trace.take() {
+            self.trace(*trace, &mut response, &context);
         }
         stamp_all(&mut response, context.id, &self.app);
         if let Some(origin) = context.reader {

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
@@ -28,6 +29,8 @@ pub(super) struct Address {
     pub(super) warning: Option<&'static str>,
     /// The newest timeline of a primary that was connected to.
     newest: AtomicU32,
+    /// The certificates that a server's is checked against and the client's own, hashed. It differs once those change.
+    pub(super) certificates: [u8; 32],
 }
 
 /// One host, and how it is reached.
@@ -85,7 +88,7 @@ impl Address {
         let places = url.places()?;
         let elsewhere = places.iter().any(|(host, _)| is_elsewhere(host));
         let mode = url.mode.unwrap_or(if elsewhere { Mode::VerifyFull } else { Mode::Prefer });
-        url.check_files(mode)?;
+        let certificates = url.read_files(mode)?;
         url.check_environment(mode)?;
         let hosts = places.iter().map(|(host, port)| url.host(host, *port, mode)).collect::<Result<Vec<_>, _>>()?;
         let others = u32::try_from(hosts.len()).unwrap_or(u32::MAX).saturating_sub(1);
@@ -93,7 +96,7 @@ impl Address {
             "database_url names another machine, and sslmode lets any machine pass for it: write sslmode=verify-full",
         );
         let patience = url.connect_timeout.or_else(|| PATIENCE.checked_div(others));
-        Ok(Self { hosts, patience, warning, newest: AtomicU32::new(0) })
+        Ok(Self { hosts, patience, warning, certificates, newest: AtomicU32::new(0) })
     }
 
     /// Whether the primary on this timeline was succeeded by another one, which was connected to before. It then goes on as a
@@ -232,8 +235,9 @@ impl Url {
         Ok(Host { options: options.ssl_mode(ssl), guard, processes: Processes::default() })
     }
 
-    /// Looks at the files once, so that a mistake is found before anything is served.
-    fn check_files(&self, mode: Mode) -> Result<(), String> {
+    /// Reads the files once, so that a mistake is found before anything is served. Each connection reads them again.
+    fn read_files(&self, mode: Mode) -> Result<[u8; 32], String> {
+        let mut all = Sha256::new();
         for (key, path) in [("sslrootcert", &self.root), ("sslcert", &self.certificate), ("sslkey", &self.key)] {
             let Some(path) = path else { continue };
             let read = std::fs::read_to_string(path);
@@ -241,17 +245,25 @@ impl Url {
             if key != "sslkey" && !text.contains("-----BEGIN CERTIFICATE-----") {
                 return Err(format!("its {key} {path} holds no certificates"));
             }
+            all.update(Sha256::digest(text));
         }
-        let none_to_trust = || rustls_native_certs::load_native_certs().certs.is_empty();
-        if mode == Mode::VerifyFull && self.root.is_none() && none_to_trust() {
-            let why = if self.mode.is_some() {
-                "sslmode=verify-full"
-            } else {
-                "to another machine sslmode is verify-full, which"
-            };
-            return Err(format!("{why} finds no certificates to trust: name a file of them by sslrootcert"));
+        if mode == Mode::VerifyFull && self.root.is_none() {
+            let mut machines = rustls_native_certs::load_native_certs().certs;
+            if machines.is_empty() {
+                let why = if self.mode.is_some() {
+                    "sslmode=verify-full"
+                } else {
+                    "to another machine sslmode is verify-full, which"
+                };
+                return Err(format!("{why} finds no certificates to trust: name a file of them by sslrootcert"));
+            }
+            // A directory lists its files in any order.
+            machines.sort_by(|one, other| one.as_ref().cmp(other.as_ref()));
+            for certificate in &machines {
+                all.update(certificate);
+            }
         }
-        Ok(())
+        Ok(all.finalize().into())
     }
 
     /// Refuses variables of the environment that the driver reads whatever the options say.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, FromRow, query, query_as, query_as_with};
 use tokio::time::Instant;
+use tracing::{Instrument as _, info_span};
 
 use super::super::{EventNumber, Renewal, Result};
 use super::audit;
@@ -41,12 +42,12 @@ pub(super) type GivenSeq<T> = Box<dyn FnOnce(Seq) -> T + Send>;
 
 /// Runs an operation in a transaction. After an error it is unknown whether it was committed.
 pub(super) async fn commit<O: Operation>(pool: &Pool, time: &Time, operation: O) -> Result<O::Outcome> {
-    with_deadline(run(pool, time, operation)).await
+    with_deadline(run(pool, time, operation)).instrument(info_span!("store commit")).await
 }
 
 /// The same for an operation of many statements, which a command waits for.
 pub(super) async fn commit_patiently<O: Operation>(pool: &Pool, time: &Time, operation: O) -> Result<O::Outcome> {
-    with_deadline_of(PATIENCE, run(pool, time, operation)).await
+    with_deadline_of(PATIENCE, run(pool, time, operation)).instrument(info_span!("store commit")).await
 }
 
 async fn run<O: Operation>(pool: &Pool, time: &Time, operation: O) -> Result<O::Outcome> {

@@ -43,6 +43,7 @@ use async_trait::async_trait;
 use futures_util::future::try_join;
 use sqlx::postgres::PgArguments;
 use sqlx::{query, query_as, query_with};
+use tracing::{Instrument as _, info_span};
 
 use self::accounts::{AddUser, ChangePassword, DeleteUser, EditUser};
 use self::address::Address;
@@ -105,6 +106,12 @@ pub(super) struct Postgres {
 /// Says whether a URL can be understood, without connecting, and what is unsafe about it.
 pub(super) fn check(url: &DatabaseUrl) -> std::result::Result<Option<&'static str>, ConnectError> {
     address(url).map(|address| address.warning)
+}
+
+/// Reads the certificates that a URL names or relies on, and says whether the URL can be understood: a hash that differs
+/// once they do.
+pub(super) fn certificates(url: &DatabaseUrl) -> std::result::Result<[u8; 32], ConnectError> {
+    address(url).map(|address| address.certificates)
 }
 
 fn address(url: &DatabaseUrl) -> std::result::Result<Address, ConnectError> {
@@ -187,7 +194,7 @@ impl Store for Postgres {
     }
 
     async fn lookup(&self, token: &TokenHash) -> Result<Lookup> {
-        with_deadline(self.lookups.ask(*token)).await
+        with_deadline(self.lookups.ask(*token)).instrument(info_span!("store read")).await
     }
 
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Listing> {
@@ -247,7 +254,7 @@ impl Store for Postgres {
     }
 
     async fn logout(&self, logout: Logout) -> Result<Revoked> {
-        with_deadline(self.logouts.ask(logout, identity)).await
+        with_deadline(self.logouts.ask(logout, identity)).instrument(info_span!("store commit")).await
     }
 
     async fn revoke(&self, target: Target, reason: Reason) -> Result<Changed> {
@@ -418,6 +425,10 @@ impl Store for Postgres {
 
     fn ahead(&self) -> Arc<dyn Ahead> {
         Arc::clone(&self.ahead) as Arc<dyn Ahead>
+    }
+
+    fn renew_connections(&self) {
+        self.membership.forget();
     }
 
     async fn close(&self) {

@@ -15,6 +15,7 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::{Query, QueryAs};
 use sqlx::{FromRow, Postgres, query_as};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tracing::{Instrument as _, info_span};
 
 use super::super::{Result, StoreError};
 use super::connection::Connection;
@@ -223,12 +224,15 @@ impl Pool {
 
     /// Does work that leaves no transaction open, whether or not it succeeds.
     pub(super) async fn with<T>(&self, work: impl AsyncFnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+        // What writes by a single statement commits by it.
+        let span = if self.readers.is_some() { info_span!("store commit") } else { info_span!("store read") };
         with_deadline(async {
             let mut lease = self.take().await?;
             let done = work(&mut lease.connection).await;
             lease.give_back_if_sound();
             done
         })
+        .instrument(span)
         .await
     }
 

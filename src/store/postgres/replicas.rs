@@ -113,8 +113,9 @@ impl Membership {
         Ok(listener)
     }
 
-    /// Closes all connections: another server is the primary now, or the one that there was has stopped.
-    fn forget(&self) {
+    /// Closes all connections: another server is the primary now, the one that there was has stopped, or others are to be
+    /// trusted.
+    pub(super) fn forget(&self) {
         self.gate.forget();
         self.readers.forget();
         self.writers.forget();

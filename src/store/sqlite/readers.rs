@@ -11,6 +11,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{Connection as _, FromRow, Sqlite};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::{Instrument as _, info_span};
 
 use super::super::{Result, StoreError};
 use super::connection::{self, BUSY, failed};
@@ -123,7 +124,7 @@ impl Readers {
 /// Ends a read that takes too long.
 pub(super) async fn in_time<T>(read: impl Future<Output = Result<T>>) -> Result<T> {
     let late = |_| StoreError::too_slow(format!("nothing read within {DEADLINE:?}"));
-    tokio::time::timeout(DEADLINE, read).await.map_err(late)?
+    tokio::time::timeout(DEADLINE, read.instrument(info_span!("store read"))).await.map_err(late)?
 }
 
 impl Pool {

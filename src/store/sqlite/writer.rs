@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 use tokio::time::{Instant, MissedTickBehavior};
+use tracing::{Instrument as _, info_span};
 
 use super::super::batch::{Batches, Commit, Pending, Queue, commit_and_answer};
 use super::super::{Logout, Result, RevocationSink, Revoked, StoreError};
@@ -108,13 +109,13 @@ impl Writer {
 
     /// Queues a logout and waits until it is durable.
     pub(super) async fn log_out(&self, logout: Logout) -> Result<Revoked> {
-        with_deadline(self.0.ask(logout, Work::Logout)).await
+        with_deadline(self.0.ask(logout, Work::Logout)).instrument(info_span!("store commit")).await
     }
 
     /// Queues any other operation and waits until it is durable.
     pub(super) async fn commit<O: Operation>(&self, operation: O) -> Result<O::Outcome> {
         let queued = |pending| Work::Other(Box::new(Job { pending, outcome: None }));
-        with_deadline(self.0.ask(operation, queued)).await
+        with_deadline(self.0.ask(operation, queued)).instrument(info_span!("store commit")).await
     }
 
     /// Commits what is queued, deregisters this process and closes the connection.

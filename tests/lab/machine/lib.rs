@@ -15,6 +15,9 @@ pub const INSTALLED: &str = "proxies/bin";
 /// Where, in a target directory, `tests/import/install` puts a Python with packages that make hashes.
 pub const HASHERS: &str = "import/bin";
 
+/// Where, in a target directory, `tests/traces/install` puts a collector.
+pub const COLLECTOR: &str = "traces/bin";
+
 /// The oldest PostgreSQL that the service supports.
 const OLDEST_POSTGRES: u32 = 15;
 
@@ -69,6 +72,11 @@ pub fn proxy(name: &str) -> Option<PathBuf> {
 /// The Python that `tests/import/install` has put there.
 pub fn hashers() -> Option<PathBuf> {
     installed(HASHERS, "python")
+}
+
+/// The collector that `tests/traces/install` has put there.
+pub fn collector() -> Option<PathBuf> {
+    installed(COLLECTOR, "rotel-agent")
 }
 
 /// A program in a folder of the target directory in which the running program lies too.

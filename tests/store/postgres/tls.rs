@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustix::process::Signal;
 use sessiond_needs::needs;
 use sessiond_support::postgres::give_away;
 use sessiond_support::postgres::{Options, Postgres};
@@ -188,4 +189,54 @@ async fn a_database_is_trusted_by_its_certificate_and_sent_a_password() {
         assert_eq!(finished.ok, words.is_none(), "{said}");
         assert!(said.contains(words.unwrap_or(ALICE)), "{said}");
     }
+}
+
+#[needs(initdb)]
+#[tokio::test]
+async fn a_signal_has_every_connection_checked_against_the_certificates_that_are_there_now() {
+    let (files, old, new) = (Files::new(), Authority::new("old"), Authority::new("new"));
+    let install = |authority: &Authority| {
+        let (certificate, key) = authority.certify("localhost");
+        [("server.crt", &*certificate), ("server.key", &key)].map(|(name, content)| files.write(name, content))
+    };
+    let [certificate, key] = install(&old).map(|path| path.display().to_string());
+    let [access, roots] = [("access", ACCESS), ("roots.crt", &*old.certificate)]
+        .map(|(name, content)| files.write(name, content).display().to_string());
+    let settings = format!("ssl = on\nssl_cert_file = '{certificate}'\nssl_key_file = '{key}'\nhba_file = '{access}'");
+    let cluster = Postgres::start(Options::with(&settings)).await.unwrap();
+    cluster.rows("postgres", &format!("CREATE ROLE secure LOGIN PASSWORD '{SECRET}'")).await.unwrap();
+    cluster.rows("postgres", "CREATE DATABASE secure OWNER secure").await.unwrap();
+    let home = home_at(&cluster.url("secure"));
+    let url = format!(
+        "postgres://secure:{SECRET}@localhost:{}/secure?sslmode=verify-full&sslrootcert={roots}",
+        cluster.port()
+    );
+    let server = serve_through(&home, &url).await;
+    until_trusted(&[&server]).await;
+    let signal = async |words: &str| {
+        server.signal(Signal::HUP);
+        until("the signal is answered", async || server.log().contains(words)).await;
+    };
+    let alice = server.log_in(ALICE).await;
+    let backends = "SELECT pid FROM pg_stat_activity WHERE usename = 'secure' ORDER BY pid";
+    let before = home.database.rows(backends).await;
+
+    files.write("roots.crt", "not one certificate");
+    signal("holds no certificates").await;
+    assert_eq!(server.check(&alice.token).await, 200);
+    assert_eq!(home.database.rows(backends).await, before, "those that are open stay");
+
+    files.write("roots.crt", &format!("{}{}", old.certificate, new.certificate));
+    install(&new);
+    home.database.rows("SELECT pg_reload_conf()").await;
+    signal("changed=\"certificates\"").await;
+    let reader = server.log_in(ALICE).await;
+    log_out(&server, &reader.token).await;
+    until("the idle ones of before are closed", async || {
+        let now = home.database.rows(backends).await;
+        // One has the beats, and is never idle.
+        before.iter().filter(|one| now.contains(one)).count() <= 1
+    })
+    .await;
+    assert_eq!(server.check(&alice.token).await, 200);
 }
