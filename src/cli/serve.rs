@@ -56,9 +56,10 @@ pub(super) async fn run(config: Config, warnings: Vec<String>, source: Source) -
             _ = terminate.recv() => break shutdown_delay,
             _ = interrupt.recv() => break Duration::ZERO,
             _ = hang_up.recv() => {
+                supervisor.reloading();
                 // Reading may take long, and must not keep it from stopping.
                 tokio::select! {
-                    () = reloader.reload(&running) => {}
+                    () = reloader.reload(&running) => supervisor.ready(),
                     _ = terminate.recv() => break shutdown_delay,
                     _ = interrupt.recv() => break Duration::ZERO,
                 }

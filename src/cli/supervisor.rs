@@ -22,6 +22,7 @@ const WAITING: usize = 8;
 enum Message {
     Starting(String),
     Ready,
+    Reloading,
     Runs,
     Stopping,
 }
@@ -56,6 +57,11 @@ impl Supervisor {
         self.tell(Message::Ready);
     }
 
+    /// Says that the configuration is read again. Once that is done, it is [`Self::ready`].
+    pub(super) fn reloading(&self) {
+        self.tell(Message::Reloading);
+    }
+
     /// Says that it is about to end.
     pub(super) fn stopping(&self) {
         self.tell(Message::Stopping);
@@ -86,6 +92,9 @@ fn tell(messages: &Receiver<Message>) {
                 sd_notify::notify(&[NotifyState::ExtendTimeoutUsec(PATIENCE), NotifyState::Status(status)])
             }
             Message::Ready => sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("serving")]),
+            Message::Reloading => {
+                NotifyState::monotonic_usec_now().and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now]))
+            }
             Message::Runs => sd_notify::notify(&[NotifyState::Watchdog]),
             Message::Stopping => sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]),
         };

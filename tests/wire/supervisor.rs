@@ -31,7 +31,7 @@ async fn any(socket: &UnixDatagram) -> String {
 }
 
 #[tokio::test]
-async fn it_says_when_it_serves_that_it_runs_and_that_it_stops() {
+async fn it_says_when_it_serves_that_it_runs_that_it_reads_its_settings_again_and_that_it_stops() {
     let home = Home::new(StoreKind::Sqlite);
     let path = home.dir.path().join("notify");
     let socket = UnixDatagram::bind(&path).expect("a socket");
@@ -44,6 +44,10 @@ async fn it_says_when_it_serves_that_it_runs_and_that_it_stops() {
     for _ in 0..3 {
         assert_eq!(any(&socket).await, "WATCHDOG=1\n");
     }
+    server.signal(Signal::HUP);
+    let told = next(&socket).await;
+    assert!(told.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{told}");
+    assert_eq!(next(&socket).await, "READY=1\nSTATUS=serving\n");
     server.signal(Signal::TERM);
     assert_eq!(next(&socket).await, "STOPPING=1\nSTATUS=stopping\n");
     assert!(server.ended().await.success());
