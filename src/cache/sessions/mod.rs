@@ -259,6 +259,7 @@ impl Cache {
             unstored: 0,
             urgent: false,
         });
+        self.recount(0, 1);
         true
     }
 
