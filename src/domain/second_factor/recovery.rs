@@ -15,6 +15,8 @@ const LETTERS: usize = 12;
 const GROUP: usize = 4;
 /// Without the look-alikes 0, O, 1, I and L.
 const ALPHABET: &[u8; 31] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
+/// Of the values of a byte, those below this (8 x 31) map evenly onto the alphabet.
+const EVEN: usize = 248;
 
 /// A recovery code.
 #[derive(Clone, PartialEq, Eq, ZeroizeOnDrop)]
@@ -26,15 +28,14 @@ impl RecoveryCode {
     /// # Errors
     /// [`NoEntropy`] when the random source fails.
     pub fn random(entropy: &dyn Entropy) -> Result<Self, NoEntropy> {
-        // Rejection sampling: of 256 values the first 248 (8 x 31) map evenly onto the alphabet.
-        let even = 256 - 256 % ALPHABET.len();
+        // Rejection sampling.
         let mut code = Self([0; LETTERS]);
         for letter in &mut code.0 {
             while *letter == 0 {
                 let mut random = [0];
                 entropy.fill(&mut random)?;
                 let [byte] = random.map(usize::from);
-                *letter = ALPHABET.get(byte % ALPHABET.len()).copied().filter(|_| byte < even).unwrap_or_default();
+                *letter = ALPHABET.get(byte % ALPHABET.len()).copied().filter(|_| byte < EVEN).unwrap_or_default();
             }
         }
         Ok(code)
@@ -75,6 +76,8 @@ impl fmt::Debug for RecoveryCode {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
     use super::*;
     use crate::domain::entropy::SystemEntropy;
 
@@ -90,6 +93,25 @@ mod tests {
         }
         let bits = f64::from(u8::try_from(LETTERS).expect("few")) * 31_f64.log2();
         assert!(bits > 50.0, "{bits}");
+    }
+
+    /// Gives every byte in turn, from the highest down.
+    struct Descending(AtomicU8);
+
+    impl Entropy for Descending {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy> {
+            bytes.fill_with(|| self.0.fetch_sub(1, Ordering::Relaxed));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn bytes_that_would_make_some_letters_likelier_are_skipped() {
+        assert!(EVEN.is_multiple_of(ALPHABET.len()) && 256 - EVEN < ALPHABET.len());
+        let source = Descending(AtomicU8::new(u8::MAX));
+        let code = RecoveryCode::random(&source).expect("entropy");
+        assert_eq!(code.shown().reveal(), "ZYXW-VUTS-RQPN", "248 to 255 make no letter, and 247 the last one");
+        assert_eq!(source.0.into_inner(), u8::MAX - 8 - 12, "no other is skipped");
     }
 
     #[test]

@@ -80,6 +80,8 @@ mod tests {
         ] {
             assert_eq!(short(text), kind, "{text:?}");
         }
+        assert_eq!(short(&format!("123456{}", " ".repeat(122))), 'a', "128 bytes");
+        assert_eq!(short(&format!("123456{}", " ".repeat(123))), '-', "too long to be looked at");
         assert_eq!(short(&format!("123456{}", " ".repeat(200))), '-', "too long to be looked at");
     }
 
