@@ -68,7 +68,7 @@ impl Reloader {
             changed = names(&changed),
             needs_restart = names(&need_restart),
             from_flags_or_environment = names(&fixed),
-            "the configuration was read again"
+            "SIGHUP: the configuration was read again"
         );
         for warning in warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
             tracing::warn!("{warning}");
@@ -79,7 +79,7 @@ impl Reloader {
 
 fn refuse(running: &Running, why: &str) {
     running.keep_configuration();
-    tracing::error!("the configuration was read again and changes nothing: {why}");
+    tracing::error!("SIGHUP: the configuration was read again and changes nothing: {why}");
 }
 
 /// Names of settings in one field of a line, and none where there are none.
