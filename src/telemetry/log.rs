@@ -57,9 +57,14 @@ pub fn start(config: &Config) -> io::Result<()> {
     let (wanted, handle) = reload::Layer::new(filter(config));
     // The filters belong to the log's layer, so that notices of the database are caught whatever the log shows.
     let lines = lines.with_filter(wanted.and(filter_fn(is_permitted)));
-    let all = tracing_subscriber::registry().with(lines).with(notices::layer()).with(traces::start(config)?);
+    let all = tracing_subscriber::registry().with(lines).with(notices::layer());
+    // An absent layer in an `Option` would have every event judged anew, those of libraries in each check too.
+    let begun = match traces::start(config)? {
+        Some(traces) => all.with(traces).try_init(),
+        None => all.try_init(),
+    };
     // An error means that a test has set one up already.
-    if all.try_init().is_ok() {
+    if begun.is_ok() {
         let _ = FILTER.set(handle);
     }
     Ok(())
