@@ -18,7 +18,7 @@ use crate::harness::reverse_proxy::ReverseProxy;
 use crate::harness::{ALICE, Database, LoggedIn, PASSWORD, get, post, seed};
 
 /// How long after the new primary has made a first change a server may need until it answers from memory and logs out.
-const RECOVERY: Duration = Duration::from_secs(2);
+const RECOVERY: Duration = Duration::from_secs(5);
 
 /// HAProxy, which leads to the node that Patroni calls the primary, and cuts connections to any other.
 async fn haproxy(cluster: &Cluster) -> ReverseProxy {
@@ -127,7 +127,7 @@ async fn patroni_moves_the_primary_and_no_answered_logout_is_lost() {
     let fixed = serve_through(&home, &cluster.url(first)).await;
     let (servers, all) = ([&named, &reversed, &proxied], [&named, &reversed, &proxied, &fixed]);
     let mut spare: Vec<_> = seed::sessions::<1>(&cluster.url(first), 20).await.into_iter().flatten().collect();
-    let pairs = seed::sessions(&cluster.url(first), 900).await;
+    let pairs = seed::sessions(&cluster.url(first), 4_000).await;
     until_trusted(&all).await;
     let [kept, ended] = [(); 2].map(|()| spare.pop().expect("enough"));
     for session in [&kept, &ended] {
@@ -142,7 +142,7 @@ async fn patroni_moves_the_primary_and_no_answered_logout_is_lost() {
     let others: Vec<_> = (0..3).filter(|node| *node != first).collect();
     let (second, since) = cluster.until_changes(&others).await;
     let failover = assert_recovered(&servers, since, &mut spare).await;
-    let (after, count) = (load.tally(), logins.count());
+    let after = load.tally();
     assert!(after.failed > begin.failed, "it was missed: {after:?}");
     log_out(&named, &ended.token).await;
 
@@ -159,7 +159,8 @@ async fn patroni_moves_the_primary_and_no_answered_logout_is_lost() {
     until("it is there, and refused", async || is_refused().await.contains("this server is a standby")).await;
     cluster.until_whole().await;
     is_refused().await;
-    until("sessions begin and end", async || load.tally().ended > after.ended + 10 && logins.count() > count + 2).await;
+    // A name whose tries were lost with the store may have to wait, so that logins are not waited for.
+    until("sessions end", async || load.tally().ended > after.ended + 10).await;
 
     // A switchover, back to it.
     cluster.make_both_synchronous().await;
@@ -168,11 +169,12 @@ async fn patroni_moves_the_primary_and_no_answered_logout_is_lost() {
     let back = [first];
     let ((), (_, since)) = tokio::join!(cluster.switch_over(first), cluster.until_changes(&back));
     let switchover = assert_recovered(&all, since, &mut spare).await;
-    let (after, count) = (load.tally(), logins.count());
+    let after = load.tally();
     assert!(after.failed > begin.failed, "it was missed: {after:?}");
     assert_eq!((fixed.check(&kept.token).await, fixed.check(&ended.token).await), (200, 401));
-    until("sessions begin and end", async || load.tally().ended > after.ended + 10 && logins.count() > count + 2).await;
+    until("sessions end", async || load.tally().ended > after.ended + 10).await;
 
+    let count = logins.count();
     logins.end().await;
     let states = load.end().await;
     states.assert_true(&all, &Database::at(&cluster.url(first))).await;
