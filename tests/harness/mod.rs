@@ -139,8 +139,8 @@ impl Server {
 
     /// Waits until sessions of before the start are in memory. Of those that begin later each is read when it is checked.
     pub async fn until_warm(&self) {
-        let ended = "sessiond_cache_warm_ups_total{";
-        until("the cache is warm", async || self.ops("/metrics").await.text().contains(ended)).await;
+        let ended = |line: &str| line.starts_with("sessiond_cache_warm_ups_total{") && !line.ends_with(" 0");
+        until("the cache is warm", async || self.ops("/metrics").await.text().lines().any(ended)).await;
     }
 
     /// Drains and stops.
