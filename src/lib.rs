@@ -16,6 +16,7 @@
 //! 2  store/       the durable truth: a trait of whole operations, on SQLite and on PostgreSQL
 //! 1  password/    bounded argon2 workers;  telemetry/  log lines and metrics
 //! 0  config/      typed settings;  domain/  ids, tokens, users, sessions, principal, events, clock
+//!    outbound     connections that the program opens by itself, for traces and `doctor`
 //! ```
 
 pub mod app;
@@ -25,6 +26,7 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod import;
+pub mod outbound;
 pub mod password;
 pub mod service;
 pub mod store;

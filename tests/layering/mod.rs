@@ -7,9 +7,10 @@ mod circles;
 mod paths;
 
 /// Which floor a module stands on.
-const FLOORS: [(&str, u8); 13] = [
+const FLOORS: [(&str, u8); 14] = [
     ("config", 0),
     ("domain", 0),
+    ("outbound", 0),
     ("password", 1),
     ("telemetry", 1),
     ("store", 2),
@@ -27,7 +28,7 @@ const SIBLINGS: [(&str, &str); 2] = [("config", "domain"), ("password", "telemet
 /// Which modules may know which libraries.
 const LIBRARIES: [(&str, &[&str]); 7] = [
     ("sqlx", &["store", "import"]),
-    ("rustls", &["store", "cli", "telemetry"]),
+    ("rustls", &["store", "cli", "telemetry", "outbound"]),
     ("axum", &["http"]),
     ("hyper", &["http"]),
     ("http", &["http"]),

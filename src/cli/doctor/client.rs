@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tokio::time::Instant;
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::cli::answer::Answer;
+use crate::outbound::{self, Timed, left};
 
 /// How long a request may take, from the connection to the end of the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -128,8 +129,7 @@ impl Client {
     /// Trusts the certification authorities of this machine, and those in a file. It sends nothing more once `stopped` is
     /// set, except what ends sessions.
     pub fn new(authorities: Option<&Path>, stopped: Arc<AtomicBool>) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let mut roots = outbound::authorities();
         if let Some(file) = authorities {
             let bad = |error| format!("{} holds no certificates to trust: {error}", file.display());
             let certificates: Vec<_> = CertificateDer::pem_file_iter(file)
@@ -139,10 +139,8 @@ impl Client {
                 return Err(bad("there is none in it".into()));
             }
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let tls = tls.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
-        Ok(Self { tls: Arc::new(tls), left: Cell::new(MOST_REQUESTS), stopped })
+        let tls = outbound::trusting(roots).map_err(|error| error.to_string())?;
+        Ok(Self { tls, left: Cell::new(MOST_REQUESTS), stopped })
     }
 
     /// Sends a request, and reads the answer.
@@ -208,40 +206,6 @@ fn connect(url: &Url, until: Instant) -> Result<TcpStream, Problem> {
 pub fn is_this_machine(name: &str) -> bool {
     let name = name.trim_end_matches('.');
     name == "localhost" || name.ends_with(".localhost")
-}
-
-/// How much time is left; an error when there is none.
-fn left(until: Instant) -> io::Result<Duration> {
-    let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
-}
-
-/// A stream that fails at a point in time.
-struct Timed<S> {
-    stream: S,
-    timer: TcpStream,
-    until: Instant,
-}
-
-impl<S: Read> Read for Timed<S> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.timer.set_read_timeout(Some(left(self.until)?))?;
-        self.stream.read(into)
-    }
-}
-
-impl<S: Write> Write for Timed<S> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let left = left(self.until)?;
-        self.timer.set_write_timeout(Some(left))?;
-        // TLS begins with reading, too.
-        self.timer.set_read_timeout(Some(left))?;
-        self.stream.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.stream.flush()
-    }
 }
 
 fn talk(mut stream: impl Read + Write, bytes: &[u8], method: &str) -> Result<Answer, Problem> {

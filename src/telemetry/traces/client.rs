@@ -3,14 +3,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConnection, StreamOwned};
 use tokio::time::Instant;
 
 use crate::config::OtlpEndpoint;
+use crate::outbound::{self, Timed, left};
 
 /// The longest head of an answer that is read, in bytes.
 const LONGEST_HEAD: usize = 16 * 1024;
@@ -77,17 +76,15 @@ fn connect(to: &OtlpEndpoint, until: Instant) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// A connection over TLS that trusts the certification authorities of this machine, or those that `SSL_CERT_FILE` names.
+/// A connection over TLS.
 fn tls(host: &str) -> Result<ClientConnection, String> {
-    let mut roots = RootCertStore::empty();
-    if roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs).0 == 0 {
+    let roots = outbound::authorities();
+    if roots.is_empty() {
         return Err(String::from("there are no certificates to trust: name a file of them by SSL_CERT_FILE"));
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = builder.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
+    let config = outbound::trusting(roots).map_err(|error| error.to_string())?;
     let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
-    ClientConnection::new(Arc::new(config), name).map_err(|error| error.to_string())
+    ClientConnection::new(config, name).map_err(|error| error.to_string())
 }
 
 fn talk(mut stream: impl Read + Write, request: &[u8]) -> io::Result<u16> {
@@ -107,38 +104,4 @@ fn talk(mut stream: impl Read + Write, request: &[u8]) -> io::Result<u16> {
         }
     }
     Err(io::Error::other("its head has no end"))
-}
-
-/// A stream on which nothing takes longer than until a moment.
-struct Timed<S> {
-    stream: S,
-    timer: TcpStream,
-    until: Instant,
-}
-
-impl<S: Read> Read for Timed<S> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.timer.set_read_timeout(Some(left(self.until)?))?;
-        self.timer.set_write_timeout(Some(left(self.until)?))?;
-        self.stream.read(into)
-    }
-}
-
-impl<S: Write> Write for Timed<S> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // A handshake reads, too.
-        self.timer.set_read_timeout(Some(left(self.until)?))?;
-        self.timer.set_write_timeout(Some(left(self.until)?))?;
-        self.stream.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.timer.set_write_timeout(Some(left(self.until)?))?;
-        self.stream.flush()
-    }
-}
-
-fn left(until: Instant) -> io::Result<Duration> {
-    let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
