@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use sqlx::Error;
 
 use super::super::lookups::Lookups;
 use super::super::{Ahead, Part, PartRead, Result};
 use super::connection::failed;
 use super::readers::Readers;
+use super::revocations::from_json;
 use crate::domain::clock::Timestamp;
 use crate::domain::principal::{Identity, LiveSession};
 use crate::domain::session::Expiry;
@@ -63,7 +63,7 @@ async fn read(readers: &Readers, Part { before, rows, now, seen }: &Part) -> Res
     let read = read.bind(before.unwrap_or(i64::MAX)).bind(*rows).bind(*now).bind(seen.start).bind(seen.end);
     let read: Option<(Option<i64>, bool, String)> = readers.one(read).await?;
     let Some((next, earlier, sessions)) = read else { return Ok(PartRead::default()) };
-    let rows: Vec<Row<'_>> = serde_json::from_str(&sessions).map_err(|error| failed(Error::Decode(error.into())))?;
+    let rows: Vec<Row<'_>> = from_json(&sessions).map_err(failed)?;
     Ok(PartRead { sessions: rows.iter().filter_map(Row::session).collect(), earlier, next })
 }
 

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{Error, Result};
 
 use super::super::{Logout, Revoked};
-use super::revocations::{self, json};
+use super::revocations::{self, from_json, json};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::revocation::{Revocation, Seq};
 
@@ -31,7 +31,7 @@ pub(super) async fn commit(
     .bind(json(&tokens)?)
     .fetch_one(&mut *connection)
     .await?;
-    let found: Vec<Found<'_>> = serde_json::from_str(&found).map_err(|error| Error::Decode(error.into()))?;
+    let found: Vec<Found<'_>> = from_json(&found)?;
     // A session that expired while the batch waited for the file is over.
     let now = clock.now();
     let seq = Seq(head.0 + 1);

@@ -9,7 +9,7 @@ use super::super::lookups::Found;
 use super::super::{Lookup, Result};
 use super::connection::failed;
 use super::readers::Readers;
-use super::revocations::json;
+use super::revocations::{from_json, json};
 use crate::domain::clock::Timestamp;
 use crate::domain::revocation::Seq;
 use crate::domain::session::{Client, Expiry, Session};
@@ -30,7 +30,7 @@ pub(super) async fn find(readers: &Readers, tokens: Vec<TokenHash>) -> Result<Fo
     );
     let found: Option<(String,)> = readers.one(lookup.bind(json(&hexadecimal).map_err(failed)?)).await?;
     let (found,) = found.unwrap_or_default();
-    let rows: Vec<FoundRow<'_>> = serde_json::from_str(&found).map_err(|error| failed(Error::Decode(error.into())))?;
+    let rows: Vec<FoundRow<'_>> = from_json(&found).map_err(failed)?;
     let lookups = rows.into_iter().filter_map(|row| Some((*tokens.get(row.place)?, row.lookup().map_err(failed))));
     Ok(lookups.collect())
 }

@@ -27,6 +27,11 @@ pub(super) fn json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|error| Error::Encode(error.into()))
 }
 
+/// A value that SQLite made as JSON.
+pub(super) fn from_json<'t, T: Deserialize<'t>>(text: &'t str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| Error::Decode(error.into()))
+}
+
 /// The entries between two numbers, both left out.
 pub(super) async fn between(connection: &mut SqliteConnection, after: Seq, before: Seq) -> Result<Vec<Revocation>> {
     let entries: Vec<(Seq, String)> =
