@@ -159,7 +159,6 @@ pub async fn build_saying(
     let warm_up = (serve && caching).then(|| WarmUp {
         ahead: store.ahead(),
         cache: cache.clone(),
-        entries: sessions.cache_entries,
         coherence: coherence.clone(),
         clock: clock.clone(),
         metrics: metrics.clone(),

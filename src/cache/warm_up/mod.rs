@@ -54,8 +54,6 @@ pub struct WarmUp {
     pub ahead: Arc<dyn Ahead>,
     /// Where they are put.
     pub cache: Arc<Cache>,
-    /// For how many sessions there is room in it.
-    pub entries: usize,
     /// Whether it is trusted.
     pub coherence: Arc<dyn Coherence>,
     /// The time.
@@ -124,7 +122,7 @@ impl WarmUp {
         let (mut before, mut earlier, mut looked_at, mut failures) = (None, false, 0, 0);
         let mut every = interval(EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while looked_at < self.entries.saturating_mul(SPAN) {
+        while looked_at < self.cache.capacity().saturating_mul(SPAN) {
             every.tick().await;
             self.trusted().await;
             if self.cache.clears() != clears {

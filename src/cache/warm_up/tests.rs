@@ -155,7 +155,6 @@ impl Bench {
         let task = WarmUp {
             ahead: self.sessions.clone(),
             cache: self.cache.clone(),
-            entries: 100_000,
             coherence: self.trust.clone(),
             clock: Arc::new(ManualClock::new(NOW)),
             metrics: self.metrics.clone(),
