@@ -88,10 +88,10 @@ check("its system calls are filtered", everywhere["seccompProfile"] == {"type": 
 check("it knows nothing of the cluster", not pod["spec"]["automountServiceAccountToken"] and not pod["spec"]["enableServiceLinks"])
 
 print("# settings")
-here = {name: value.replace(mount["mountPath"], f"{work}/manifests/secrets") for name, value in variables.items()}
+mounted = {name: value.replace(mount["mountPath"], f"{work}/manifests/secrets") for name, value in variables.items()}
 # As in the image.
 image = {"SESSIOND_LISTEN": "0.0.0.0:8080", "SESSIOND_OPS_LISTEN": "0.0.0.0:9090"}
-environment = {"PATH": os.environ["PATH"], **image, **config["data"], **here}
+environment = {"PATH": os.environ["PATH"], **image, **config["data"], **mounted}
 for name in files:
     os.chmod(name.replace(mount["mountPath"], f"{work}/manifests/secrets"), 0o440)
 answer = subprocess.run([sessiond, "check-config"], env=environment, capture_output=True, text=True, cwd=work, check=False)

@@ -14,6 +14,16 @@ use crate::harness::process::{Home, Process, finish};
 
 const UNIT: &str = include_str!("../../examples/systemd/sessiond.service");
 
+/// A home, the socket of a service manager in it, and a server that tells it.
+fn supervised() -> (Home, UnixDatagram, tokio::process::Command) {
+    let home = Home::new(StoreKind::Sqlite);
+    let path = home.dir.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    let mut command = home.server();
+    command.env("NOTIFY_SOCKET", &path);
+    (home, socket, command)
+}
+
 /// The next message that is not only about the watchdog.
 async fn next(socket: &UnixDatagram) -> String {
     loop {
@@ -32,11 +42,8 @@ async fn any(socket: &UnixDatagram) -> String {
 
 #[tokio::test]
 async fn it_says_when_it_serves_that_it_runs_that_it_reads_its_settings_again_and_that_it_stops() {
-    let home = Home::new(StoreKind::Sqlite);
-    let path = home.dir.path().join("notify");
-    let socket = UnixDatagram::bind(&path).expect("a socket");
-    let mut command = home.server();
-    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "300000");
+    let (_home, socket, mut command) = supervised();
+    command.env("WATCHDOG_USEC", "300000");
     let mut server = Process::begin(command);
     assert_eq!(next(&socket).await, "READY=1\nSTATUS=serving\n");
     server.until_it_serves().await;
@@ -55,12 +62,9 @@ async fn it_says_when_it_serves_that_it_runs_that_it_reads_its_settings_again_an
 
 #[tokio::test]
 async fn a_start_that_waits_for_its_database_says_so_and_asks_for_time() {
-    let home = Home::new(StoreKind::Sqlite);
-    let path = home.dir.path().join("notify");
-    let socket = UnixDatagram::bind(&path).expect("a socket");
-    let mut command = home.server();
+    let (_home, socket, mut command) = supervised();
     // Nothing listens there.
-    command.env("NOTIFY_SOCKET", &path).env("SESSIOND_DATABASE_URL", "postgres://sessiond@127.0.0.1:1/sessiond");
+    command.env("SESSIOND_DATABASE_URL", "postgres://sessiond@127.0.0.1:1/sessiond");
     let server = Process::begin(command);
     let told = next(&socket).await;
     assert!(told.starts_with("EXTEND_TIMEOUT_USEC=20000000\nSTATUS=store: waiting for the database ("), "{told}");
@@ -69,11 +73,8 @@ async fn a_start_that_waits_for_its_database_says_so_and_asks_for_time() {
 
 #[tokio::test]
 async fn a_service_manager_that_does_not_read_stops_nothing() {
-    let home = Home::new(StoreKind::Sqlite);
-    let path = home.dir.path().join("notify");
-    let socket = UnixDatagram::bind(&path).expect("a socket");
-    let mut command = home.server();
-    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "3000");
+    let (_home, socket, mut command) = supervised();
+    command.env("WATCHDOG_USEC", "3000");
     let mut server = Process::start(command).await;
     // Far more messages than a socket holds.
     tokio::time::sleep(Duration::from_secs(1)).await;
