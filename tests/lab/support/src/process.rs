@@ -88,9 +88,20 @@ pub struct Frozen<'p>(&'p Process);
 
 impl Process {
     /// Starts it; what it writes goes to files without a name.
-    pub fn spawn(mut command: Command) -> Result<Self> {
-        let (out, err) = (tempfile::tempfile()?, tempfile::tempfile()?);
-        command.stdout(out.try_clone()?).stderr(err.try_clone()?);
+    pub fn spawn(command: Command) -> Result<Self> {
+        let err = tempfile::tempfile()?;
+        let log = err.try_clone()?.into();
+        Self::begin(command, err, log)
+    }
+
+    /// The same with a log of the caller's own, of which nothing is kept here.
+    pub fn spawn_logging_to(command: Command, log: Stdio) -> Result<Self> {
+        Self::begin(command, tempfile::tempfile()?, log)
+    }
+
+    fn begin(mut command: Command, err: File, log: Stdio) -> Result<Self> {
+        let out = tempfile::tempfile()?;
+        command.stdout(out.try_clone()?).stderr(log);
         let spawned = Instant::now();
         let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
         let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).context("a process without an id")?;

@@ -2,7 +2,7 @@
 //! the service's tables.
 
 use std::fmt::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -16,9 +16,10 @@ use crate::token::{Id, Token, TokenKey, hash, id, text};
 
 /// Rows that are sent at a time.
 const CHUNK: usize = 5_000;
-/// How long sessions last, in milliseconds: until they are idle, and in all.
-const IDLE: i64 = 2 * 3_600_000;
-const ABSOLUTE: i64 = 24 * 3_600_000;
+/// How long sessions last in all.
+pub const LIFE: Duration = Duration::from_secs(24 * 3600);
+/// How long they may be idle, unless something else is asked for.
+const IDLE: Duration = Duration::from_secs(2 * 3600);
 /// The client that all sessions were begun by.
 const USER_AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 const ADDRESS: &str = "127.0.0.1";
@@ -147,11 +148,19 @@ impl Seeder {
     /// Stores users and sessions, in their order, in one transaction. After an error it is unknown whether they are stored,
     /// and the seeder has to connect again.
     pub async fn store(&mut self, users: &[User], sessions: &[Session]) -> Result<()> {
-        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+        self.store_at(i64::try_from(now)?, IDLE, users, sessions).await
+    }
+
+    /// The same at another time, in milliseconds since 1970, for sessions that may be idle for so long.
+    pub async fn store_at(&mut self, now: i64, idle: Duration, users: &[User], sessions: &[Session]) -> Result<()> {
+        let expiries = [now + i64::try_from(idle.min(LIFE).as_millis())?, now + i64::try_from(LIFE.as_millis())?];
         self.connection.execute("BEGIN").await?;
         let stored = match &mut self.connection {
-            Connection::Sqlite(sqlite) => insert(sqlite, users, sessions, &self.password_hash, now).await?,
-            Connection::Postgres(postgres) => copy(postgres, users, sessions, &self.password_hash, now).await?,
+            Connection::Sqlite(sqlite) => insert(sqlite, users, sessions, &self.password_hash, now, expiries).await?,
+            Connection::Postgres(postgres) => {
+                copy(postgres, users, sessions, &self.password_hash, now, expiries).await?
+            }
         };
         ensure!(stored == (users.len() + sessions.len()) as u64, "{stored} rows were stored");
         self.connection.execute("COMMIT").await
@@ -208,6 +217,7 @@ async fn insert(
     sessions: &[Session],
     password_hash: &str,
     now: i64,
+    [idle, absolute]: [i64; 2],
 ) -> Result<u64> {
     let mut stored = 0;
     for chunk in users.chunks(CHUNK) {
@@ -218,7 +228,7 @@ async fn insert(
     for chunk in sessions.chunks(CHUNK) {
         let rows = chunk.iter().map(|one| json!([text(&one.id), hash(&one.token), text(&one.user)]));
         let insert = sqlx::query(INSERT_SESSIONS).bind(rows.collect::<Value>().to_string()).bind(now);
-        let insert = insert.bind(now + IDLE).bind(now + ABSOLUTE).bind(ADDRESS).bind(USER_AGENT);
+        let insert = insert.bind(idle).bind(absolute).bind(ADDRESS).bind(USER_AGENT);
         stored += insert.execute(&mut *sqlite).await?.rows_affected();
     }
     Ok(stored)
@@ -230,6 +240,7 @@ async fn copy(
     sessions: &[Session],
     password_hash: &str,
     now: i64,
+    [idle, absolute]: [i64; 2],
 ) -> Result<u64> {
     let mut copying = postgres.copy_in_raw(COPY_USERS).await?;
     for chunk in users.chunks(CHUNK) {
@@ -243,7 +254,7 @@ async fn copy(
     }
     let stored = copying.finish().await?;
     let mut copying = postgres.copy_in_raw(COPY_SESSIONS).await?;
-    let rest = format!("{now}\t{now}\t{}\t{}\tf\t{ADDRESS}\t{USER_AGENT}\t{ADDRESS}", now + IDLE, now + ABSOLUTE);
+    let rest = format!("{now}\t{now}\t{idle}\t{absolute}\tf\t{ADDRESS}\t{USER_AGENT}\t{ADDRESS}");
     for chunk in sessions.chunks(CHUNK) {
         let mut rows = String::new();
         for Session { id, user, token } in chunk {
