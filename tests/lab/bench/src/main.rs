@@ -26,6 +26,7 @@ mod rounds;
 mod server;
 mod stage;
 mod table;
+mod telemetry;
 mod throttle;
 mod verify;
 
@@ -105,6 +106,8 @@ enum Benchmark {
     Cost,
     /// What requests cost PostgreSQL, in CPU and in log
     DatabaseCost,
+    /// Scrapes of the metrics and traces, beside checks
+    Telemetry,
     /// Logouts on three replicas of one PostgreSQL, beside checks
     Replicas,
     /// What the README shows, on both stores
@@ -190,6 +193,7 @@ async fn run(benchmark: Benchmark, mut stage: Stage) -> Result<()> {
         Benchmark::Start => memory::start(&mut stage, &mut report).await?,
         Benchmark::Cost => cost::run(&mut stage, &mut report).await?,
         Benchmark::DatabaseCost => database_cost::run(&mut stage, &mut report).await?,
+        Benchmark::Telemetry => telemetry::run(&mut stage, &mut report).await?,
         Benchmark::Replicas => replicas::run(&mut stage, &mut report).await?,
         Benchmark::Table { plots } => {
             table::run(&mut stage, &mut report).await?;
@@ -220,6 +224,7 @@ async fn all(stage: &mut Stage, report: &mut Report) -> Result<()> {
     verify::unknown(stage, report).await?;
     forward_auth::run(stage, report).await?;
     cost::run(stage, report).await?;
+    telemetry::run(stage, report).await?;
     login::run(stage, report).await?;
     throttle::run(stage, report).await?;
     login::flood(stage, report).await?;

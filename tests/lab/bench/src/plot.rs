@@ -53,7 +53,9 @@ impl Plot {
         let root = SVGBackend::new(file, SIZE).into_drawing_area();
         root.fill(&WHITE)?;
         let mut builder = ChartBuilder::on(&root);
-        builder.caption(&self.title, ("sans-serif", 16, &TEXT)).margin(16).x_label_area_size(42).y_label_area_size(72);
+        builder.caption(&self.title, ("sans-serif", 16, &TEXT)).x_label_area_size(42).y_label_area_size(72);
+        // Half of the last label is beyond the end of its axis.
+        builder.margin(16).margin_right(40);
         // The two kinds of axes are two types.
         macro_rules! chart {
             ($across:expr) => {{
@@ -83,7 +85,7 @@ impl Plot {
                 }
                 chart
                     .configure_series_labels()
-                    .position(SeriesLabelPosition::LowerLeft)
+                    .position(SeriesLabelPosition::LowerRight)
                     .label_font(("sans-serif", 13, &TEXT))
                     .background_style(WHITE)
                     .border_style(LINES)

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rustix::process::Pid;
 use sessiond_support::{
     http::Connection,
@@ -19,6 +19,7 @@ pub const PASSWORD: &str = "bench-7Qp2-staple-kV9x";
 /// A running, ready server; killed when dropped.
 pub struct Server {
     pub address: SocketAddr,
+    ops: SocketAddr,
     pub pid: Pid,
     /// From spawning the process until the first 200 from `/readyz`.
     pub ready_after: Duration,
@@ -48,7 +49,13 @@ impl Server {
         command.envs(settings.iter().copied());
         let mut server = sessiond::Server::start(command).await?;
         let ready_after = server.until_ready().await?;
-        Ok(Self { address: server.listen, pid: server.process.pid(), ready_after, process: server.process })
+        Ok(Self {
+            address: server.listen,
+            ops: server.ops,
+            pid: server.process.pid(),
+            ready_after,
+            process: server.process,
+        })
     }
 
     /// Ends the server the way an operator would.
@@ -62,6 +69,17 @@ impl Server {
 
     pub fn highest_resident(&self) -> Result<u64> {
         cpu::memory(self.pid, "VmHWM")
+    }
+
+    /// What a metric without labels says now.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        // Such a connection carries one request.
+        let mut connection = Connection::open(self.ops).await?;
+        let status = connection.exchange(b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await?;
+        ensure!(status == 200, "the metrics were answered with {status}");
+        let metrics = str::from_utf8(connection.body())?;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.with_context(|| format!("there is no metric {name}"))?.parse()?)
     }
 
     /// How long the answer to a request is; the answer must have this status.

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::{
-    login, logout,
+    cold, login, logout,
     plot::{Across, Curve, Plot},
     replicas,
     report::Report,
@@ -30,6 +30,7 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
         });
         verify::known(stage, report).await?;
         verify::unknown(stage, report).await?;
+        cold::run(stage, report).await?;
         login::rate(stage, report).await?;
         login::flood(stage, report).await?;
         logout::run(stage, report).await?;
