@@ -1,6 +1,7 @@
 //! A file that is busy, damaged, replaced, or on a full disk: nothing is done in part, and the failure is answered.
 
 use sessiond_needs::needs;
+use sessiond_support::disk::Disk;
 
 use super::*;
 
@@ -75,33 +76,15 @@ async fn a_database_that_was_replaced_while_in_use_serves_nothing() {
     }
 }
 
-/// A small file system of its own, unmounted when dropped.
-struct Small(PathBuf);
-
-impl Small {
-    fn mount(at: &Path) -> Option<Self> {
-        let made = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at).output().ok()?;
-        made.status.success().then(|| Self(at.to_owned()))
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[needs(mount)]
 #[tokio::test]
 async fn a_full_disk_is_an_unreachable_store_until_there_is_room() {
     let dir = tempfile::tempdir().expect("a directory");
-    let small = Small::mount(dir.path()).expect("mounted");
+    let disk = Disk::in_memory(dir.path(), 1 << 20).expect("mounted");
     let server =
-        Server::with(StoreKind::Sqlite, &format!("database_url = 'sqlite://{}/test.db'", small.0.display())).await;
+        Server::with(StoreKind::Sqlite, &format!("database_url = 'sqlite://{}/test.db'", disk.path().display())).await;
     let bob = server.log_in(BOB).await;
-    let filler = small.0.join("filler");
-    let mut file = std::fs::File::create(&filler).expect("a file");
-    while file.write_all(&[0; 512]).is_ok() {}
+    disk.fill().expect("a file");
 
     // The log may have a little room left: what still fits is stored, and then nothing is.
     let mut last = server.send(logins()[0].clone()).await;
@@ -117,8 +100,7 @@ async fn a_full_disk_is_an_unreachable_store_until_there_is_room() {
     assert_eq!(server.check(&bob.token).await, 200, "still alive");
     assert_eq!(server.ops("/readyz").await.status, 503, "reading is not enough");
 
-    std::fs::remove_file(&filler).expect("room");
-    drop(file);
+    disk.make_room().expect("room");
     until("it is ready without waiting for a login", async || server.ops("/readyz").await.status == 200).await;
     assert_is_over(&server, &bob).await;
     server.stop().await;

@@ -12,6 +12,7 @@ use crate::{
     rounds::alternate,
     server::Server,
     stage::{MILLION, Population, Stage},
+    verify::hello_like,
 };
 
 /// Sessions of which each is checked once.
@@ -33,13 +34,15 @@ const STARTS: usize = 3;
 /// load.
 pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
     first_checks(stage, report).await?;
-    beside_usual_load(stage, report).await?;
-    until_back(stage, report).await
+    let population = stage.population(MILLION).await?;
+    let hello = hello_beside(stage, &population).await?;
+    beside_usual_load(stage, &population, &hello, report).await?;
+    until_back(stage, &population, &hello, report).await
 }
 
 async fn first_checks(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let population = stage.population(FEW).await?;
-    let hello = hello_like(stage, &population).await?;
+    let hello = hello_beside(stage, &population).await?;
     let checks = Checks::over(&population.tokens, population.all());
     let other = async || charged(hello.pid, Load::new(hello.address, &[200]).closed(stage.round, &checks)).await;
     let pairs = alternate(stage, "hello", other, async || {
@@ -65,14 +68,12 @@ async fn each_once(server: &Server, population: &Population) -> Result<Measured>
 
 /// A check of any of a million sessions, from a start on. The sessions that were checked before are in memory, as those are
 /// that were read ahead.
-async fn until_back(stage: &mut Stage, report: &mut Report) -> Result<()> {
-    let population = stage.population(MILLION).await?;
-    let hello = hello_like(stage, &population).await?;
+async fn until_back(stage: &Stage, population: &Population, hello: &Hello, report: &mut Report) -> Result<()> {
     let checks = Checks::over(&population.tokens, population.all());
     let (mut times, mut lowest) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
         let usual = Load::new(hello.address, &[200]).closed(stage.round, &checks).await?.rate();
-        let server = stage.serve(&population).await?;
+        let server = stage.serve(population).await?;
         let began = Instant::now();
         let mut ratios = Vec::new();
         let back = loop {
@@ -106,17 +107,15 @@ async fn until_back(stage: &mut Stage, report: &mut Report) -> Result<()> {
 
 /// How long it takes until a million sessions are in memory beside a usual load, how slow its checks are meanwhile, and how
 /// checks at full load compare with a hello then.
-async fn beside_usual_load(stage: &mut Stage, report: &mut Report) -> Result<()> {
-    let population = stage.population(MILLION).await?;
-    let hello = hello_like(stage, &population).await?;
+async fn beside_usual_load(stage: &Stage, population: &Population, hello: &Hello, report: &mut Report) -> Result<()> {
     let checks = Checks::over(&population.tokens, population.all());
     let (mut times, mut slower, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..STARTS {
-        let server = stage.serve(&population).await?;
+        let server = stage.serve(population).await?;
         let usual = async |length| Load::new(server.address, &[200]).open(USUAL, length, &checks).await;
         let began = Instant::now();
         let mut cold = Outcome::empty()?;
-        while server.metric("sessiond_cached_sessions").await? < MILLION as f64 {
+        while server.metrics().await?.one("sessiond_cached_sessions")? < MILLION as f64 {
             ensure!(began.elapsed() < LONGEST, "not every session is in memory after {LONGEST:?}");
             cold.add(&usual(SLICE).await?)?;
         }
@@ -146,9 +145,9 @@ async fn beside_usual_load(stage: &mut Stage, report: &mut Report) -> Result<()>
 }
 
 /// A hello whose answers are as long as a check's.
-async fn hello_like(stage: &Stage, population: &Population) -> Result<Hello> {
+async fn hello_beside(stage: &Stage, population: &Population) -> Result<Hello> {
     let server = stage.serve(population).await?;
-    let bytes = server.answer_bytes(Template::check().with(&population.tokens[0]), 200).await?;
+    let hello = hello_like(&server, &population.tokens[0], 200).await?;
     server.stop().await?;
-    Hello::start(bytes).await
+    Ok(hello)
 }

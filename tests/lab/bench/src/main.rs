@@ -34,7 +34,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum as _};
-use sessiond_support::{interrupt::until_interrupted, sessiond};
+use sessiond_support::{exit, interrupt::until_interrupted, sessiond};
 
 use crate::{
     compare::Comparison,
@@ -145,13 +145,7 @@ enum Yardstick {
 }
 
 fn main() -> ExitCode {
-    match dispatch(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::after(dispatch(Cli::parse()))
 }
 
 fn dispatch(cli: Cli) -> Result<()> {

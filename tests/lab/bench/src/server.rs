@@ -2,10 +2,11 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use rustix::process::Pid;
 use sessiond_support::{
     http::Connection,
+    ops::Metrics,
     process::Process,
     sessiond::{self, Sessiond},
 };
@@ -71,15 +72,9 @@ impl Server {
         cpu::memory(self.pid, "VmHWM")
     }
 
-    /// What a metric without labels says now.
-    pub async fn metric(&self, name: &str) -> Result<f64> {
-        // Such a connection carries one request.
-        let mut connection = Connection::open(self.ops).await?;
-        let status = connection.exchange(b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await?;
-        ensure!(status == 200, "the metrics were answered with {status}");
-        let metrics = str::from_utf8(connection.body())?;
-        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        Ok(value.with_context(|| format!("there is no metric {name}"))?.parse()?)
+    /// Its metrics now.
+    pub async fn metrics(&self) -> Result<Metrics> {
+        Metrics::read(self.ops).await
     }
 
     /// How long the answer to a request is; the answer must have this status.

@@ -35,7 +35,7 @@ async fn scrapes(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let mut times = Vec::new();
     for _ in 0..SCRAPES {
         let began = Instant::now();
-        server.metric("sessiond_cached_sessions").await?;
+        server.metrics().await?;
         times.push(as_milliseconds(began.elapsed()));
     }
     let spread = Spread::of(times);
@@ -67,7 +67,7 @@ async fn scrape_for_ever(server: &Server) -> anyhow::Error {
     let mut every = tokio::time::interval(Duration::from_secs(1) / SCRAPES_A_SECOND);
     loop {
         every.tick().await;
-        if let Err(error) = server.metric("sessiond_cached_sessions").await {
+        if let Err(error) = server.metrics().await {
             return error;
         }
     }

@@ -121,7 +121,7 @@ pub async fn control(stage: &Stage, report: &mut Report) -> Result<()> {
 }
 
 /// A hello whose answers are as long as the server's to a check of this token.
-async fn hello_like(server: &Server, token: &Token, status: u16) -> Result<Hello> {
+pub async fn hello_like(server: &Server, token: &Token, status: u16) -> Result<Hello> {
     let bytes = server.answer_bytes(Template::check().with(token), status).await?;
     println!("  an answer is {bytes} bytes long");
     Hello::start(bytes).await

@@ -24,6 +24,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use sessiond_support::{
+    exit,
     interrupt::until_interrupted,
     postgres::{Options, Postgres},
     random::Random,
@@ -66,13 +67,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    match start(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::after(start(Cli::parse()))
 }
 
 fn start(cli: Cli) -> Result<()> {
@@ -95,7 +90,7 @@ async fn run(cli: Cli) -> Result<()> {
     let previous = cli.previous.map(|path| sessiond::binary(Some(path))).transpose()?.map(of);
     let sessiond = previous.clone().unwrap_or_else(|| new.clone());
 
-    let run: String = (0..8).map(|_| char::from(b'a' + random.below(26) as u8)).collect();
+    let run = random.letters(8);
     let (first, password) = (format!("first-{run}"), format!("history-{run}-7Qp2"));
     sessiond.run(&["user", "add", &first, "--password-stdin"], &password).await?.done()?;
     let names: Vec<String> = (0..USERS).map(|number| format!("user-{run}-{number}")).collect();

@@ -23,7 +23,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::Parser;
 use sessiond_support::interrupt::until_interrupted;
-use sessiond_support::sessiond;
+use sessiond_support::{exit, sessiond};
 
 use crate::log::Logging;
 use crate::place::{Place, Store};
@@ -55,32 +55,25 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    match start(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::after(start(Cli::parse()))
 }
 
 fn start(cli: Cli) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let all = async { until_interrupted(soak(cli)).await };
-    tokio::task::LocalSet::new().block_on(&runtime, all)
+    tokio::task::LocalSet::new().block_on(&runtime, until_interrupted(soak(cli)))
 }
 
 async fn soak(cli: Cli) -> Result<()> {
     let binary = sessiond::binary(cli.server)?;
-    let mut place = Place::make(&binary, cli.store).await?;
+    let place = Place::make(&binary, cli.store).await?;
     let (day, then) = (Duration::from_secs(60 * cli.day), Duration::from_secs(60 * cli.then));
     let mut verdict = Verdict::default();
 
     let day = Run { name: "the day", length: day, requests: cli.requests, whole_day: true, logging: Logging::Pipe };
-    day.run(&binary, &mut place, &mut verdict).await?;
+    day.run(&binary, &place, &mut verdict).await?;
     let requests = cli.rate * then.as_secs();
     let then = Run { name: "the time after", length: then, requests, whole_day: false, logging: Logging::File };
-    then.run(&binary, &mut place, &mut verdict).await?;
+    then.run(&binary, &place, &mut verdict).await?;
     ensure!(verdict.print(), "not as it should be");
     Ok(())
 }

@@ -22,7 +22,7 @@ use crate::requests::PASSWORD;
 use crate::troubles::{Target, Troubles};
 use crate::verdict::Verdict;
 use crate::visitor::{Scene, visit};
-use crate::watch::{Look, Metrics, mebibytes, watch};
+use crate::watch::{Look, mebibytes, metrics, watch};
 
 /// Connections, and sessions that are there from the beginning, each of a user of its own.
 const CONNECTIONS: u32 = 32;
@@ -57,7 +57,7 @@ pub struct Run {
 
 impl Run {
     /// Runs it, and says what was found.
-    pub async fn run(&self, binary: &Path, place: &mut Place, verdict: &mut Verdict) -> Result<()> {
+    pub async fn run(&self, binary: &Path, place: &Place, verdict: &mut Verdict) -> Result<()> {
         println!("{}: {} requests in {:?}", self.name, self.requests, self.length);
         let clock = if self.whole_day { Clock::day_in(self.length)? } else { Clock::true_one()? };
         let lifetimes = self.lifetimes(clock.speed);
@@ -73,7 +73,7 @@ impl Run {
             clock,
             knowledge,
             accounts,
-            troubles: Rc::default(),
+            troubles: Troubles::default(),
             left: Cell::new(self.requests),
             failed: Cell::default(),
             tally: RefCell::default(),
@@ -132,17 +132,8 @@ impl Run {
         log: &Log,
         configuration: &Path,
     ) -> Result<Found> {
-        let (ops, pid) = (server.ops, server.process.pid());
-        let looks = Rc::new(RefCell::new(Vec::new()));
-        let target = Target {
-            place,
-            log,
-            ops,
-            pid,
-            configuration,
-            length: self.length,
-            troubles: Rc::<Troubles>::clone(&scene.troubles),
-        };
+        let looks = RefCell::default();
+        let target = Target { place, log, server, configuration, length: self.length, troubles: &scene.troubles };
         let before = self.at_rest(server).await?;
         let begun = Instant::now();
         let visits = async {
@@ -159,10 +150,7 @@ impl Run {
         let happening = async { tokio::try_join!(visits, target.run()) };
         let (took, happened) = tokio::select! {
             done = happening => done?,
-            failed = watch(scene, ops, pid, Rc::clone(&looks)) => {
-                failed?;
-                unreachable!("it watches for ever")
-            }
+            failed = watch(scene, server, &looks) => match failed? {},
         };
         let after = self.at_rest(server).await?;
         println!("  {}", scene.tally.borrow().text());
@@ -172,9 +160,9 @@ impl Run {
     /// The server when nothing happens.
     async fn at_rest(&self, server: &Server) -> Result<Look> {
         // The first read opens the connections that are kept.
-        Metrics::read(server.ops).await?;
+        metrics(server.ops).await?;
         tokio::time::sleep(REST).await;
-        Look::take(server.ops, server.process.pid(), Instant::now()).await
+        Look::take(server, Instant::now()).await
     }
 
     fn judge(&self, found: &Found, verdict: &mut Verdict) {
@@ -195,14 +183,15 @@ impl Run {
         let [earlier, later] = [0.5, 0.75].map(|from| {
             let within = self.length.mul_f64(from)..self.length.mul_f64(from + 0.25);
             let looks = found.looks.iter().filter(|look| within.contains(&look.at));
-            let resident = median(looks.clone().map(|look| look.resident));
-            (resident, looks.map(|look| look.descriptors - look.connections).fold(0.0, f64::max))
+            let descriptors = looks.clone().map(Look::other_descriptors).fold(0.0, f64::max);
+            Quarter { resident: median(looks.map(|look| look.resident)), descriptors }
         });
-        let growth = later.0 / earlier.0 - 1.0;
-        let memory =
-            format!("{:+.2} % ({:.2} MiB, then {:.2})", 100.0 * growth, mebibytes(earlier.0), mebibytes(later.0));
-        let at_rest = [&found.before, &found.after].map(|look| look.descriptors - look.connections);
-        let descriptors = format!("{}, then {}; at rest {}, then {}", earlier.1, later.1, at_rest[0], at_rest[1]);
+        let growth = later.resident / earlier.resident - 1.0;
+        let [was, is] = [&earlier, &later].map(|quarter| mebibytes(quarter.resident));
+        let memory = format!("{:+.2} % ({was:.2} MiB, then {is:.2})", 100.0 * growth);
+        let [before, after] = [&found.before, &found.after].map(Look::other_descriptors);
+        let descriptors =
+            format!("{}, then {}; at rest {before}, then {after}", earlier.descriptors, later.descriptors);
         let what = |what: &str| format!("{name}: {what}, the last quarter against the one before");
         let (memory_is, descriptors_are) = (what("resident memory"), what("descriptors beside connections, at most"));
         if self.length < JUDGED {
@@ -210,7 +199,7 @@ impl Run {
             verdict.note(descriptors_are, descriptors);
         } else {
             verdict.add(memory_is, memory, format!("{:.0} % more at most", 100.0 * GROWTH), growth <= GROWTH);
-            let as_before = later.1 <= earlier.1 && at_rest[1] <= earlier.1;
+            let as_before = later.descriptors <= earlier.descriptors && after <= earlier.descriptors;
             verdict.add(descriptors_are, descriptors, "as many or fewer", as_before);
         }
         let logs = found.looks.iter().filter_map(|look| look.write_ahead_log).fold(0.0, f64::max);
@@ -226,15 +215,20 @@ impl Run {
 
     /// What is out of date is deleted.
     async fn judge_rows(&self, scene: &Scene, server: &Server, place: &Place, verdict: &mut Verdict) -> Result<()> {
-        let metrics = Metrics::read(server.ops).await?;
+        let metrics = metrics(server.ops).await?;
         let late = scene.clock.passed(LATE) + KEPT;
         let before = scene.clock.now() - i64::try_from(late.as_millis())?;
-        for (rows, table, column) in [("events", "events", "at"), ("sessions", "sessions", "expires_at")] {
+        for (rows, column) in [("events", "at"), ("sessions", "expires_at")] {
             let purged = metrics.sum(&format!("sessiond_purged_total{{rows=\"{rows}\"}}")).unwrap_or_default();
             let count = async |condition: String| {
-                let rows =
-                    database::rows(&place.database, &format!("SELECT count(*) FROM {table} {condition}")).await?;
-                let count = rows.into_iter().flatten().flatten().next().context("no count")?;
+                let select = format!("SELECT count(*) FROM {rows} {condition}");
+                let count = database::rows(&place.database, &select)
+                    .await?
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .next()
+                    .context("no count")?;
                 anyhow::Ok(count.parse::<u64>()?)
             };
             let (all, old) = (count(String::new()).await?, count(format!("WHERE {column} < {before}")).await?);
@@ -247,6 +241,14 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// A quarter of a run.
+struct Quarter {
+    /// The median, in bytes.
+    resident: f64,
+    /// The most that were no connections.
+    descriptors: f64,
 }
 
 /// What was seen of a run.
@@ -263,7 +265,7 @@ struct Found {
 async fn populate(place: &Place, clock: Clock, lifetimes: Lifetimes) -> Result<(Knowledge, Vec<String>)> {
     let mut random = Random::new();
     let mut seeder = Seeder::open(&place.database, ADMIN).await?;
-    let run: String = (0..8).map(|_| char::from(b'a' + random.below(26) as u8)).collect();
+    let run = random.letters(8);
     let names: Vec<_> = (0..SESSIONS).map(|number| format!("{run}{number}")).collect();
     let users: Vec<_> = names.iter().map(|name| seeder.user(name.clone(), &mut random)).collect();
     let sessions: Vec<_> = users.iter().map(|user| seeder.session(user, &mut random)).collect();

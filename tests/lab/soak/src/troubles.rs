@@ -1,17 +1,17 @@
 //! What goes wrong around a server on the way: nothing reads its log, its disk is full, its log file is rotated.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::path::Path;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
+use sessiond_support::disk::Disk;
+use sessiond_support::sessiond::Server;
 
 use crate::log::Log;
 use crate::place::Place;
-use crate::watch::{Metrics, get};
+use crate::watch::{get, metrics};
 
 /// How long each lasts at most, and what part of the whole time.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -34,11 +34,10 @@ impl Troubles {
 pub struct Target<'t> {
     pub place: &'t Place,
     pub log: &'t Log,
-    pub ops: SocketAddr,
-    pub pid: Pid,
+    pub server: &'t Server,
     pub configuration: &'t Path,
     pub length: Duration,
-    pub troubles: Rc<Troubles>,
+    pub troubles: &'t Troubles,
 }
 
 impl Target<'_> {
@@ -53,8 +52,8 @@ impl Target<'_> {
             Log::File(_) => happened.push(self.rotation().await.context("the log's rotation")?),
         }
         at(0.6).await;
-        if self.place.can_be_full() {
-            happened.push(self.full_disk().await.context("a full disk")?);
+        if let Some(disk) = &self.place.disk {
+            happened.push(self.full_disk(disk).await.context("a full disk")?);
         }
         Ok(happened)
     }
@@ -65,7 +64,7 @@ impl Target<'_> {
 
     /// With a line for every request the pipe is full at once.
     async fn nothing_reads_the_log(&self) -> Result<String> {
-        let dropped = async || Metrics::read(self.ops).await?.one("sessiond_log_dropped_total");
+        let dropped = async || metrics(self.server.ops).await?.one("sessiond_log_dropped_total");
         ensure!(dropped().await? == 0.0, "lines were dropped before");
         self.set_level("debug").await?;
         self.log.stop_reading(true);
@@ -90,11 +89,11 @@ impl Target<'_> {
     }
 
     /// Sessions are checked all the while. What cannot be written is not answered as done.
-    async fn full_disk(&self) -> Result<String> {
-        let ready = async || Ok(get(self.ops, "/readyz").await?.0 == 200);
+    async fn full_disk(&self, disk: &Disk) -> Result<String> {
+        let ready = async || Ok(get(self.server.ops, "/readyz").await?.0 == 200);
         ensure!(ready().await?, "not ready before");
         self.troubles.0.set(true);
-        self.place.fill()?;
+        disk.fill()?;
         // The write-ahead log has room for a while.
         let (full, mut refuses) = (Instant::now(), None);
         while full.elapsed() < self.lasts() {
@@ -103,7 +102,7 @@ impl Target<'_> {
             }
             tokio::time::sleep(LOOK).await;
         }
-        self.place.make_room()?;
+        disk.make_room()?;
         let begun = Instant::now();
         self.until("the server is ready", ready).await?;
         let took = begun.elapsed();
@@ -127,8 +126,8 @@ impl Target<'_> {
     }
 
     async fn reload(&self) -> Result<()> {
-        kill_process(self.pid, Signal::HUP)?;
-        let good = async || Ok(Metrics::read(self.ops).await?.one("sessiond_config_last_reload_successful")? == 1.0);
+        self.server.process.signal(Signal::HUP)?;
+        let good = async || Ok(metrics(self.server.ops).await?.one("sessiond_config_last_reload_successful")? == 1.0);
         self.until("the configuration was read", good).await
     }
 

@@ -17,18 +17,6 @@ use crate::knowledge::{Expected, Knowledge, Session, State};
 use crate::requests::{self, PASSWORD};
 use crate::troubles::Troubles;
 
-/// Of so many requests each kind has its share; what is left over are checks of sessions in use.
-const OF: usize = 100_000;
-const MADE_UP: usize = 3_000;
-const ENDED: usize = 1_500;
-const LIST: usize = 500;
-const BROKEN: usize = 300;
-const TOO_LONG: usize = 100;
-const LOGIN: usize = 100;
-const LOGOUT: usize = 40;
-const WRONG_PASSWORD: usize = 30;
-const FORGOTTEN: usize = 20;
-
 /// What is answered where the store refuses, has no room or takes too long, the first by Medama's route: whether something was
 /// done is unknown.
 const FAILED: [u16; 4] = [500, 502, 503, 504];
@@ -43,7 +31,7 @@ pub struct Scene {
     pub clock: Clock,
     pub knowledge: Knowledge,
     pub accounts: Vec<String>,
-    pub troubles: Rc<Troubles>,
+    pub troubles: Troubles,
     /// Requests yet to be sent.
     pub left: Cell<u64>,
     /// Changes that failed though nothing was wrong with the disk.
@@ -96,42 +84,24 @@ struct Visitor<'s> {
 
 impl Visitor<'_> {
     async fn one(&mut self) -> Result<()> {
-        let mut drawn = self.random.below(OF);
-        let mut is = |share: usize| {
-            let is = drawn < share;
-            drawn = drawn.wrapping_sub(share);
-            is
-        };
-        if is(MADE_UP) {
-            let token = made_up(&mut self.random);
-            return self.exchange("made up", &requests::check(&token), &[401]).await.map(drop);
+        match self.random.below(100_000) {
+            0..3_000 => {
+                let token = made_up(&mut self.random);
+                self.exchange("made up", &requests::check(&token), &[401]).await.map(drop)
+            }
+            3_000..4_500 => self.ended().await,
+            4_500..5_000 => self.list().await,
+            5_000..5_300 => self.exchange("broken", &requests::broken(), &[400]).await.map(drop),
+            5_300..5_400 => self.exchange("too long", &requests::too_long(), &[431]).await.map(drop),
+            5_400..5_500 => self.log_in().await,
+            5_500..5_540 => self.log_out().await,
+            5_540..5_570 => {
+                let name = format!("stranger{}", self.random.below(STRANGERS));
+                self.change("wrong password", &requests::login(&name, "wrong-7Qp2"), &[401, 429]).await.map(drop)
+            }
+            5_570..5_590 => self.forgotten().await,
+            _ => self.check().await,
         }
-        if is(ENDED) {
-            return self.ended().await;
-        }
-        if is(LIST) {
-            return self.list().await;
-        }
-        if is(BROKEN) {
-            return self.exchange("broken", &requests::broken(), &[400]).await.map(drop);
-        }
-        if is(TOO_LONG) {
-            return self.exchange("too long", &requests::too_long(), &[431]).await.map(drop);
-        }
-        if is(LOGIN) {
-            return self.log_in().await;
-        }
-        if is(LOGOUT) {
-            return self.log_out().await;
-        }
-        if is(WRONG_PASSWORD) {
-            let name = format!("stranger{}", self.random.below(STRANGERS));
-            return self.change("wrong password", &requests::login(&name, "wrong-7Qp2"), &[401, 429]).await.map(drop);
-        }
-        if is(FORGOTTEN) {
-            return self.forgotten().await;
-        }
-        self.check().await
     }
 
     async fn check(&mut self) -> Result<()> {

@@ -1,13 +1,13 @@
 //! What a server looks like from outside, again and again: memory, descriptors, files, and that it says it is alive.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::Pid;
-use sessiond_support::http::send;
+use sessiond_support::ops::{self, Metrics};
+use sessiond_support::sessiond::Server;
 
 use crate::visitor::Scene;
 
@@ -30,48 +30,28 @@ pub struct Look {
     pub cached: f64,
 }
 
-/// The metrics of a server.
-pub struct Metrics(String);
-
-impl Metrics {
-    /// As they are now.
-    pub async fn read(ops: SocketAddr) -> Result<Self> {
-        let (status, body) = get(ops, "/metrics").await?;
-        ensure!(status == 200, "/metrics was answered with {status}");
-        Ok(Self(body))
-    }
-
-    /// The sum of all series whose name, or whose name and labels, begin so.
-    pub fn sum(&self, begin: &str) -> Option<f64> {
-        let ends = |rest: &str| begin.ends_with('}') || rest.starts_with(['{', ' ']);
-        let values = self.0.lines().filter(|line| line.strip_prefix(begin).is_some_and(ends));
-        values.map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).reduce(|sum, value| Some(sum? + value?))?
-    }
-
-    /// The same where there must be one.
-    pub fn one(&self, begin: &str) -> Result<f64> {
-        self.sum(begin).with_context(|| format!("there is no metric {begin}"))
-    }
+/// The answer of the operators' listener, which must not take long.
+pub async fn get(ops: SocketAddr, path: &str) -> Result<(u16, String)> {
+    in_time(path, ops::get(ops, path)).await
 }
 
-/// The answer of the operators' listener.
-pub async fn get(ops: SocketAddr, path: &str) -> Result<(u16, String)> {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n");
-    let answer = tokio::time::timeout(PATIENCE, send(ops, request.as_bytes())).await;
-    let answer = answer.with_context(|| format!("{path} was not answered within {PATIENCE:?}"))??;
-    let answer = String::from_utf8(answer)?;
-    let status = answer.get(9..12).and_then(|status| status.parse().ok()).context("no status")?;
-    let (_, body) = answer.split_once("\r\n\r\n").context("no end of a head")?;
-    Ok((status, body.to_owned()))
+/// The metrics, which must not take long.
+pub async fn metrics(ops: SocketAddr) -> Result<Metrics> {
+    in_time("/metrics", Metrics::read(ops)).await
+}
+
+async fn in_time<T>(path: &str, asked: impl Future<Output = Result<T>>) -> Result<T> {
+    let answered = tokio::time::timeout(PATIENCE, asked).await;
+    answered.with_context(|| format!("{path} was not answered within {PATIENCE:?}"))?
 }
 
 impl Look {
     /// Takes one now. The server must say that it is alive.
-    pub async fn take(ops: SocketAddr, pid: Pid, begun: Instant) -> Result<Self> {
-        let (status, _) = get(ops, "/livez").await?;
+    pub async fn take(server: &Server, begun: Instant) -> Result<Self> {
+        let (status, _) = get(server.ops, "/livez").await?;
         ensure!(status == 200, "/livez was answered with {status}");
-        let metrics = Metrics::read(ops).await?;
-        let of_process = format!("/proc/{}", pid.as_raw_nonzero());
+        let metrics = metrics(server.ops).await?;
+        let of_process = format!("/proc/{}", server.process.pid().as_raw_nonzero());
         let resident = std::fs::read_to_string(format!("{of_process}/statm"))?;
         let pages: f64 = resident.split(' ').nth(1).context("a short line in /proc")?.parse()?;
         Ok(Self {
@@ -82,6 +62,11 @@ impl Look {
             write_ahead_log: metrics.sum("sessiond_wal_bytes"),
             cached: metrics.one("sessiond_cached_sessions")?,
         })
+    }
+
+    /// Descriptors that are no connections.
+    pub fn other_descriptors(&self) -> f64 {
+        self.descriptors - self.connections
     }
 
     /// One line.
@@ -99,12 +84,12 @@ impl Look {
 }
 
 /// Looks for ever.
-pub async fn watch(scene: &Scene, ops: SocketAddr, pid: Pid, looks: Rc<RefCell<Vec<Look>>>) -> Result<()> {
+pub async fn watch(scene: &Scene, server: &Server, looks: &RefCell<Vec<Look>>) -> Result<Infallible> {
     let begun = Instant::now();
     let mut line = Duration::ZERO;
     loop {
         tokio::time::sleep(EVERY).await;
-        let look = Look::take(ops, pid, begun).await?;
+        let look = Look::take(server, begun).await?;
         looks.borrow_mut().push(look);
         if look.at >= line {
             line += LINE;
@@ -120,17 +105,4 @@ pub async fn watch(scene: &Scene, ops: SocketAddr, pid: Pid, looks: Rc<RefCell<V
 
 pub fn mebibytes(bytes: f64) -> f64 {
     bytes / (1024.0 * 1024.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn metrics_are_added_up_over_their_labels_and_not_over_longer_names() {
-        let metrics = Metrics("# TYPE a counter\na{b=\"1\"} 2\na{b=\"2\"} 3\na_more 9\nc 4\n".to_owned());
-        assert_eq!((metrics.sum("a"), metrics.sum("c"), metrics.sum("d")), (Some(5.0), Some(4.0), None));
-        assert_eq!(metrics.sum("a{b=\"2\"}"), Some(3.0));
-        assert!(metrics.one("d").is_err());
-    }
 }

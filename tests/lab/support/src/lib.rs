@@ -6,9 +6,12 @@
 pub use sqlx;
 
 pub mod database;
+pub mod disk;
 pub mod example;
+pub mod exit;
 pub mod http;
 pub mod interrupt;
+pub mod ops;
 pub mod port;
 pub mod postgres;
 pub mod process;

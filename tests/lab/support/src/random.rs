@@ -42,6 +42,11 @@ impl Random {
         self.below(100) < percent
     }
 
+    /// So many lower-case letters.
+    pub fn letters(&mut self, count: usize) -> String {
+        (0..count).map(|_| char::from(b'a' + self.below(26) as u8)).collect()
+    }
+
     /// Fills a slice with random bytes.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for eight in bytes.chunks_mut(8) {

@@ -7,11 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
-use crate::http::Connection;
+use crate::ops;
 use crate::process::{self, Finished, Process, finish};
 use crate::wait::Wait;
-
-const READY: &[u8] = b"GET /readyz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
 
 /// What its processes are started from, with nothing else in their environment.
 #[derive(Clone)]
@@ -80,9 +78,7 @@ impl Server {
     pub async fn until_ready(&mut self) -> Result<Duration> {
         let wait = Wait::until("the server is ready");
         loop {
-            // Such a connection carries one request.
-            let ready = async { Connection::open(self.ops).await?.exchange(READY).await };
-            if ready.await.is_ok_and(|status| status == 200) {
+            if ops::get(self.ops, "/readyz").await.is_ok_and(|(status, _)| status == 200) {
                 return Ok(self.process.spawned().elapsed());
             }
             self.process.still_lives()?;
