@@ -72,9 +72,14 @@ struct Client {
 impl Load {
     /// Begins, with as many sessions to be kept and to be ended as there are pairs.
     pub fn on(servers: &[&Process], pairs: Vec<[LoggedIn; 2]>) -> Self {
+        Self::of(CLIENTS, servers, pairs)
+    }
+
+    /// The same with so many clients, each of which checks every session on all servers.
+    pub fn of(clients: usize, servers: &[&Process], pairs: Vec<[LoggedIn; 2]>) -> Self {
         let (tally, enough, pairs) = (Arc::default(), CancellationToken::new(), Arc::new(Mutex::new(pairs)));
         let servers: Vec<_> = servers.iter().map(|server| server.listen.clone()).collect();
-        let clients = (0..CLIENTS).map(|turn| {
+        let clients = (0..clients).map(|turn| {
             let (pairs, tally, enough) = (Arc::clone(&pairs), Arc::clone(&tally), enough.clone());
             Client { servers: servers.clone(), pairs, tally, enough, turn }.run()
         });

@@ -1,27 +1,34 @@
 //! A database that is down under load makes for a few lines in the log, a few attempts to connect, and counts that add
 //! up. One that only refuses further connections is still used over the open ones.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use sessiond_needs::needs;
 use sessiond_support::database::Connection;
 use sessiond_support::postgres::{Options, Postgres};
 use sessiond_support::wait::until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use crate::harness::fleet::{home_at, ops, serve_through, until_trusted};
+use crate::harness::fleet::{home_at, is_trusted, named, ops, serve_through, until_trusted};
+use crate::harness::load::Load;
 use crate::harness::process::{Home, Process, field};
 use crate::harness::proxy::Proxy;
 use crate::harness::{ALICE, get, post};
-use crate::harness::{StoreKind, seed};
+use crate::harness::{Database, StoreKind, seed};
 
 /// How long a client waits between an answer and its next check. Together they are too many to wait for a database that does
 /// not answer, and leave the machine to other tests.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// Held by each test here that keeps the machine busy: they count what is done in a time, and would disturb each other.
+static BUSY: Mutex<()> = Mutex::const_new(());
 
 /// Clients that check sessions all the time.
 struct Checks {
@@ -105,6 +112,7 @@ fn most_in_a_second(moments: &[Instant]) -> usize {
 #[needs(initdb)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_under_load_is_a_few_lines_and_attempts_its_counts_add_up_and_it_is_soon_over() {
+    let _busy = BUSY.lock().await;
     // Both at once, since each mostly waits.
     tokio::join!(outlives("on", Duration::from_secs(11)), outlives("off", Duration::from_secs(4)));
 }
@@ -155,6 +163,7 @@ async fn outlives(cache: &str, outage: Duration) {
 #[needs(initdb)]
 #[tokio::test]
 async fn a_database_that_hangs_is_not_waited_for_by_everybody() {
+    let _busy = BUSY.lock().await;
     let cluster = Postgres::start(Options::default()).await.unwrap();
     let home = home_at(&cluster.url("postgres"));
     let server = serve_through(&home, &cluster.url("postgres")).await;
@@ -189,12 +198,193 @@ async fn a_database_that_takes_no_more_connections_serves_on_those_there_are() {
     }
     for _ in 0..5 {
         let checks = (0..24).map(|_| server.check(&alice.token));
-        let checks = futures_util::future::join_all(checks).await;
+        let checks = join_all(checks).await;
         assert!(checks.iter().all(|status| *status == 200), "{checks:?}");
     }
     assert_eq!(ops(&server, "/readyz").await.status, 200);
     let (logout, again) = (post("/api/v1/auth/logout").bearer(&alice.token), get("/verify").bearer(&alice.token));
     assert_eq!((server.send(logout).await.status, server.send(again).await.status), (200, 401));
+}
+
+/// The most connections that a server may have.
+const MOST: usize = 15;
+
+/// Ten servers on a database, by whose names their connections are recognised.
+async fn ten(home: &Home, url: &str) -> Vec<Process> {
+    let begun = (0..10).map(async |number| serve_through(home, &named(url, &format!("server-{number}"))).await);
+    let servers = join_all(begun).await;
+    until_trusted(&servers.iter().collect::<Vec<_>>()).await;
+    servers
+}
+
+async fn are_trusted(servers: &[&Process]) -> bool {
+    join_all(servers.iter().map(|server| is_trusted(server))).await.iter().all(|trusted| *trusted)
+}
+
+/// The connections of these servers, as one more connection has seen them so far.
+struct Seen {
+    watch: Connection,
+    /// When each began, in milliseconds since some moment, by server and process.
+    begun: HashMap<(String, String), i64>,
+    /// The most that one server had at a time.
+    most: usize,
+}
+
+impl Seen {
+    async fn begin(url: &str) -> Self {
+        let watch = Connection::open(url).await.expect("connected");
+        Self { watch, begun: HashMap::new(), most: 0 }
+    }
+
+    /// Looks once more. Returns how many there are.
+    async fn look(&mut self) -> usize {
+        let ours = "SELECT application_name, pid, (extract(epoch FROM backend_start) * 1000)::bigint
+                    FROM pg_stat_activity WHERE application_name LIKE 'server-%'";
+        let mut each = HashMap::<_, usize>::new();
+        let rows = self.watch.rows(ours).await.expect("an answer");
+        for row in &rows {
+            let [Some(server), Some(process), Some(begun)] = &row[..] else { panic!("{row:?}") };
+            *each.entry(server.clone()).or_default() += 1;
+            self.begun.insert((server.clone(), process.clone()), begun.parse().expect("a number"));
+        }
+        self.most = self.most.max(each.into_values().max().unwrap_or_default());
+        rows.len()
+    }
+
+    /// When the first connection of each server began, and when the last one of all did, from the very first one on.
+    fn beginnings(&self) -> (Vec<i64>, i64) {
+        let begin = self.begun.values().min().expect("some");
+        let mut firsts = HashMap::<_, i64>::new();
+        for ((server, _), begun) in &self.begun {
+            let first = firsts.entry(server).or_insert(i64::MAX);
+            *first = (*first).min(begun - begin);
+        }
+        (firsts.into_values().collect(), self.begun.values().max().expect("some") - begin)
+    }
+}
+
+#[needs(initdb)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_servers_come_back_from_an_outage_one_after_another_and_forget_no_logout() {
+    const OUTAGE: Duration = Duration::from_secs(10);
+    let _busy = BUSY.lock().await;
+    let cluster = Postgres::start(Options::default()).await.unwrap();
+    let url = cluster.url("postgres");
+    let home = home_at(&url);
+    let servers = ten(&home, &url).await;
+    let all: Vec<_> = servers.iter().collect();
+    let load = Load::of(2, &all, seed::sessions(&url, 500).await);
+    for hangs in [false, true] {
+        let before = load.tally();
+        until("sessions end", async || load.tally().ended > before.ended + 5).await;
+        if hangs {
+            cluster.freeze().unwrap()
+        } else {
+            cluster.stop_immediately().await.unwrap()
+        }
+        tokio::time::sleep(OUTAGE).await;
+        for server in &all {
+            assert_eq!(ops(server, "/readyz").await.status, 503);
+        }
+        assert!(load.tally().failed > before.failed, "it was missed");
+        if hangs {
+            cluster.thaw().unwrap()
+        } else {
+            cluster.start_again().await.unwrap()
+        }
+        let back = Instant::now();
+        let mut seen = Seen::begin(&url).await;
+        until("all are trusted", async || {
+            seen.look().await;
+            are_trusted(&all).await
+        })
+        .await;
+        // On a quiet machine it is 3 s at most.
+        assert!(back.elapsed() < Duration::from_secs(20), "{:?}", back.elapsed());
+        let after = load.tally();
+        until("sessions end again", async || {
+            seen.look().await;
+            load.tally().ended > after.ended + 5
+        })
+        .await;
+        assert!(seen.most <= MOST, "{} connections of one server", seen.most);
+        // Where it hangs, each has one attempt under way, which is answered as soon as it goes on.
+        if !hangs {
+            let (firsts, last) = seen.beginnings();
+            assert_eq!(firsts.len(), all.len());
+            assert!(firsts.iter().max() >= Some(&200) && last >= 500, "all at once: {firsts:?}, the last at {last}");
+        }
+    }
+    load.end().await.assert_true(&all, &Database::at(&url)).await;
+}
+
+#[needs(initdb)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_servers_wait_for_room_in_a_full_database_with_a_few_lines_each() {
+    /// In this time each that waits makes a dozen attempts.
+    const FULL: Duration = Duration::from_secs(6);
+    const REFUSED: &str = "too many clients already (53300)";
+    let _busy = BUSY.lock().await;
+    let cluster = Postgres::start(Options::with("max_connections = 60")).await.unwrap();
+    let url = cluster.url("postgres");
+    let home = home_at(&url);
+    let servers = ten(&home, &url).await;
+    let all: Vec<_> = servers.iter().collect();
+    let load = Load::of(1, &all, seed::sessions(&url, 300).await);
+    until("sessions end", async || load.tally().ended > 5).await;
+    let lines = || all.iter().map(|server| server.log().lines().map(str::to_owned).collect::<Vec<_>>());
+    let before: Vec<_> = lines().map(|lines| lines.len()).collect();
+
+    // Others are quicker now and then, and take the place of what is cut.
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'server-%'";
+    let (mut seen, mut others) = (Seen::begin(&url).await, Vec::new());
+    until("there is no room", async || {
+        while let Ok(another) = Connection::open(&url).await {
+            others.push(another);
+        }
+        let few = seen.look().await < all.len();
+        if !few {
+            seen.watch.rows(cut).await.expect("cut");
+        }
+        few
+    })
+    .await;
+    let refused = async || {
+        let ready = join_all(all.iter().map(|server| ops(server, "/readyz"))).await;
+        ready.iter().filter(|ready| ready.status == 503 && ready.text().contains(REFUSED)).count()
+    };
+    until("some are refused", async || refused().await >= 3).await;
+    let full: Vec<_> = lines().map(|lines| lines.len()).collect();
+    tokio::time::sleep(FULL).await;
+    assert!(refused().await >= 3, "it is full all the time");
+    for (lines, (full, before)) in lines().zip(full.into_iter().zip(&before)) {
+        // Those that are served reap the others, once each.
+        let written = lines[full..].iter().filter(|line| !line.contains("reaped a replica")).count();
+        assert!(written <= 4, "{written} lines: {lines:#?}");
+        assert!(lines.len() - before <= 30, "{} lines: {lines:#?}", lines.len() - before);
+    }
+    let said = lines().zip(&before).filter(|(lines, before)| {
+        let since = &lines[**before..];
+        since.iter().any(|line| line.contains("the store fails"))
+    });
+    assert!(said.count() >= 3, "the cause is in the log");
+
+    join_all(others.into_iter().map(Connection::close)).await;
+    let back = Instant::now();
+    until("all are trusted", async || {
+        seen.look().await;
+        are_trusted(&all).await
+    })
+    .await;
+    assert!(back.elapsed() < Duration::from_secs(20), "{:?}", back.elapsed());
+    let after = load.tally();
+    until("sessions end again", async || {
+        seen.look().await;
+        load.tally().ended > after.ended + 5
+    })
+    .await;
+    assert!(seen.most <= MOST, "{} connections of one server", seen.most);
+    load.end().await.assert_true(&all, &Database::at(&url)).await;
 }
 
 #[needs(initdb)]
