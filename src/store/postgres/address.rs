@@ -3,15 +3,16 @@
 //! The driver ignores options that it does not know, takes several hosts for one name, and fills gaps from the
 //! environment. So a URL is read completely here, and every option of the driver is set.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use tokio::net::lookup_host;
 
-use super::guard::{Negotiation, guarded};
+use super::guard::{Negotiation, guarded, led};
 use super::pooler::Processes;
 
 /// How long hosts that do not answer may delay one that does. Enough time is left to ask that one.
@@ -43,12 +44,24 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// The options that the driver connects with, for one connection.
-    pub(super) async fn options(&self) -> sqlx::Result<PgConnectOptions> {
-        match self.guard {
-            Some(negotiation) => guarded(&self.options, negotiation).await,
-            None => Ok(self.options.clone()),
+    /// The options that the driver connects with, for one connection. With an address it leads there, and without one to
+    /// the first of the host's that accepts a connection.
+    pub(super) async fn options(&self, to: Option<SocketAddr>) -> sqlx::Result<PgConnectOptions> {
+        match (self.guard, to) {
+            (Some(negotiation), to) => guarded(&self.options, negotiation, to).await,
+            (None, Some(to)) => led(&self.options, to).await,
+            (None, None) => Ok(self.options.clone()),
         }
+    }
+
+    /// The addresses of its name, where there are several.
+    pub(super) async fn addresses(&self) -> Vec<SocketAddr> {
+        if self.options.get_socket().is_some() {
+            return Vec::new();
+        }
+        let found = lookup_host((self.options.get_host(), self.options.get_port())).await;
+        // Where that fails, there is nothing more to try.
+        found.map(Vec::from_iter).unwrap_or_default()
     }
 }
 
@@ -91,11 +104,10 @@ impl Address {
         let certificates = url.read_files(mode)?;
         url.check_environment(mode)?;
         let hosts = places.iter().map(|(host, port)| url.host(host, *port, mode)).collect::<Result<Vec<_>, _>>()?;
-        let others = u32::try_from(hosts.len()).unwrap_or(u32::MAX).saturating_sub(1);
         let warning = (elsewhere && mode != Mode::VerifyFull).then_some(
             "database_url names another machine, and sslmode lets any machine pass for it: write sslmode=verify-full",
         );
-        let patience = url.connect_timeout.or_else(|| PATIENCE.checked_div(others));
+        let patience = url.connect_timeout.or_else(|| patience_beside(hosts.len()));
         Ok(Self { hosts, patience, warning, certificates, newest: AtomicU32::new(0) })
     }
 
@@ -104,6 +116,11 @@ impl Address {
     pub(super) fn was_succeeded(&self, timeline: u32) -> bool {
         self.newest.fetch_max(timeline, Ordering::AcqRel) > timeline
     }
+}
+
+/// How long one of so many may take, so that there is time for the others. Alone it may take as long as any connection.
+pub(super) fn patience_beside(all: usize) -> Option<Duration> {
+    PATIENCE.checked_div(u32::try_from(all).unwrap_or(u32::MAX).saturating_sub(1))
 }
 
 impl Url {

@@ -1,6 +1,7 @@
 //! One connection: how it is opened, used and, at the latest when it is dropped, closed.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use sqlx::{Acquire as _, ConnectOptions as _, Connection as _, Executor as _, Fr
 use tokio::time::{Instant, timeout};
 
 use super::super::{Cause, Result, StoreError};
-use super::address::{Address, Host};
+use super::address::{Address, Host, patience_beside};
 use super::deadline::DEADLINE;
 use crate::domain::entropy::{Entropy as _, SystemEntropy};
 use crate::telemetry::notices::{Notice, watch};
@@ -30,8 +31,7 @@ const PROOF: &str = "sessiond sees notices";
 /// A connection to a primary whose commits are durable when they are answered. Dropped, its socket is closed at once.
 pub(super) struct Connection {
     driver: Driver,
-    /// The index of the host that it is connected to.
-    host: usize,
+    place: Place,
     warnings: Arc<Warnings>,
     proven: Proven,
     /// Whether it can be used again. It cannot while a statement is under way, so that one that was abandoned is never
@@ -40,6 +40,15 @@ pub(super) struct Connection {
     /// When it last answered, and when it is old.
     answered: Instant,
     old: Instant,
+}
+
+/// What a connection leads to.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The index of the host.
+    host: usize,
+    /// The address of the host, where the driver does not choose it.
+    to: Option<SocketAddr>,
 }
 
 /// What a server has said of itself.
@@ -82,11 +91,25 @@ pub(super) struct NotOpened {
     pub(super) error: StoreError,
     /// Whether that is likely to pass by itself: the server is not up yet, is starting, is full, is no primary yet.
     pub(super) may_pass: bool,
+    /// Whether it is a standby, or an old primary, so that another address of the same name may lead to the primary.
+    no_primary: bool,
+}
+
+impl NotOpened {
+    /// For a reason that is not that the server is no primary.
+    pub(super) fn new(error: StoreError, may_pass: bool) -> Self {
+        Self { error, may_pass, no_primary: false }
+    }
+
+    fn no_primary(why: &str) -> Self {
+        Self { error: StoreError::unreachable(why), may_pass: true, no_primary: true }
+    }
 }
 
 impl From<sqlx::Error> for NotOpened {
     fn from(error: sqlx::Error) -> Self {
-        Self { may_pass: may_pass(&error), error: failed(error) }
+        let may_pass = may_pass(&error);
+        Self::new(failed(error), may_pass)
     }
 }
 
@@ -110,20 +133,13 @@ impl Connection {
     /// Opens a connection to the first host that is a usable primary.
     pub(super) async fn open(address: &Address, warnings: &Arc<Warnings>) -> std::result::Result<Self, NotOpened> {
         let patience = address.patience.unwrap_or(Duration::MAX);
-        let mut not_opened = NotOpened { error: StoreError::unreachable("there is no host"), may_pass: false };
-        for (at, host) in address.hosts.iter().enumerate() {
-            let late = |_| NotOpened {
-                error: StoreError::too_slow(format!("no connection within {patience:?}")),
-                may_pass: true,
-            };
-            match timeout(patience, Box::pin(Self::open_plain(host, at, warnings)))
+        let mut not_opened = NotOpened::new(StoreError::unreachable("there is no host"), false);
+        for host in 0..address.hosts.len() {
+            let late = |_| NotOpened::new(StoreError::too_slow(format!("no connection within {patience:?}")), true);
+            match timeout(patience, Box::pin(Self::open_host(address, host, warnings)))
                 .await
                 .unwrap_or_else(|passed| Err(late(passed)))
             {
-                Ok(connection) if address.was_succeeded(connection.proven.timeline) => {
-                    let why = "this server was the primary until another one took over, and was not stopped";
-                    not_opened = NotOpened { error: StoreError::unreachable(why), may_pass: true };
-                }
                 Ok(connection) => return Ok(connection),
                 Err(another) => not_opened = NotOpened { may_pass: another.may_pass || not_opened.may_pass, ..another },
             }
@@ -131,21 +147,53 @@ impl Connection {
         Err(not_opened)
     }
 
-    async fn open_plain(host: &Host, at: usize, warnings: &Arc<Warnings>) -> std::result::Result<Self, NotOpened> {
-        let connect = async || host.options().await?.connect().await;
+    /// Opens a connection to the first address of a host that leads to a usable primary. The driver takes the first that
+    /// accepts a connection. So where that leads to none, all of them are tried.
+    async fn open_host(
+        address: &Address,
+        host: usize,
+        warnings: &Arc<Warnings>,
+    ) -> std::result::Result<Self, NotOpened> {
+        let first = Self::open_plain(address, Place { host, to: None }, warnings).await;
+        if !matches!(&first, Err(NotOpened { no_primary: true, .. })) {
+            return first;
+        }
+        let addresses = host_of(address, host)?.addresses().await;
+        let Some(patience) = patience_beside(addresses.len()) else { return first };
+        for to in addresses {
+            let opened = Self::open_plain(address, Place { host, to: Some(to) }, warnings);
+            if let Ok(Ok(connection)) = timeout(patience, Box::pin(opened)).await {
+                return Ok(connection);
+            }
+        }
+        first
+    }
+
+    async fn open_plain(
+        address: &Address,
+        place: Place,
+        warnings: &Arc<Warnings>,
+    ) -> std::result::Result<Self, NotOpened> {
+        let host = host_of(address, place.host)?;
+        let connect = async || host.options(place.to).await?.connect().await;
         let (driver, notices) = watch(connect()).await;
         let mut driver = driver?;
         if let Some(pooling) = host.processes.check(&mut driver, connect()).await? {
-            return Err(NotOpened { error: StoreError::unreachable(pooling.to_string()), may_pass: false });
+            return Err(NotOpened::new(StoreError::unreachable(pooling.to_string()), false));
         }
-        let connection = Self::of(Driver::Plain(driver), at, warnings);
+        let connection = Self::of(Driver::Plain(driver), place, warnings);
         connection.log(&notices);
-        connection.proven().await
+        let connection = connection.proven().await?;
+        if address.was_succeeded(connection.proven.timeline) {
+            let why = "this server was the primary until another one took over, and was not stopped";
+            return Err(NotOpened::no_primary(why));
+        }
+        Ok(connection)
     }
 
     /// Opens a connection to the same host that listens for notifications.
     pub(super) async fn listening(&self, address: &Address) -> Result<Self> {
-        let host = address.hosts.get(self.host).ok_or_else(|| StoreError::unreachable("there is no such host"))?;
+        let host = host_of(address, self.place.host).map_err(|NotOpened { error, .. }| error)?;
         // Proven within the pool: what is not yet a listener is closed at once where that is not waited for.
         let pool = PgPoolOptions::new()
             .max_connections(1)
@@ -160,15 +208,15 @@ impl Connection {
                 };
                 Box::pin(proven)
             })
-            .connect_lazy_with(host.options().await.map_err(failed)?);
+            .connect_lazy_with(host.options(self.place.to).await.map_err(failed)?);
         let mut listener = PgListener::connect_with(&pool).await.map_err(failed)?;
         listener.ignore_pool_close_event(true);
         listener.eager_reconnect(false);
         listener.listen("sessiond").await.map_err(failed)?;
-        Ok(Self::of(Driver::Listening(Box::new(listener)), self.host, &self.warnings))
+        Ok(Self::of(Driver::Listening(Box::new(listener)), self.place, &self.warnings))
     }
 
-    fn of(driver: Driver, host: usize, warnings: &Arc<Warnings>) -> Self {
+    fn of(driver: Driver, place: Place, warnings: &Arc<Warnings>) -> Self {
         let now = Instant::now();
         let mut random = [0];
         // Without randomness it is the whole of it.
@@ -176,7 +224,7 @@ impl Connection {
         let old = now + AGE + AGE * u32::from(part) / u32::from(u8::MAX);
         Self {
             driver,
-            host,
+            place,
             warnings: Arc::clone(warnings),
             proven: Proven::default(),
             sound: true,
@@ -316,6 +364,10 @@ impl Connection {
     }
 }
 
+fn host_of(address: &Address, host: usize) -> std::result::Result<&Host, NotOpened> {
+    address.hosts.get(host).ok_or_else(|| NotOpened::new(StoreError::unreachable("there is no such host"), false))
+}
+
 /// Sets our own limits, and makes sure that this server can be relied on and that its warnings are seen. Every
 /// statement that can use an index does so: a plan made while a table was small is kept, and would scan all of it when
 /// it has grown.
@@ -343,24 +395,23 @@ async fn prove(driver: &mut PgConnection) -> std::result::Result<Proven, NotOpen
     let in_recovery: &str = row.try_get("in_recovery")?;
     let commit: &str = row.try_get("commit")?;
     let timeline: Option<&str> = row.try_get("timeline")?;
-    let unfit = |why: &str, may_pass| Err(NotOpened { error: StoreError::unreachable(why), may_pass });
+    let unfit = |why: &str| Err(NotOpened::new(StoreError::unreachable(why), false));
     if version.parse::<u32>().is_ok_and(|version| version < OLDEST) {
-        return unfit(&format!("PostgreSQL 15 or newer is needed, and this is {version}"), false);
+        return unfit(&format!("PostgreSQL 15 or newer is needed, and this is {version}"));
     }
     if encoding != "UTF8" {
-        return unfit(&format!("the database's encoding is {encoding}, and must be UTF8"), false);
+        return unfit(&format!("the database's encoding is {encoding}, and must be UTF8"));
     }
     if in_recovery != "false" {
-        return unfit("this server is a standby, and a primary is needed", true);
+        return Err(NotOpened::no_primary("this server is a standby, and a primary is needed"));
     }
     let Some(Ok(timeline)) = timeline.map(|timeline| u32::from_str_radix(timeline, 16)) else {
-        return unfit("the timeline of the database cannot be read", false);
+        return unfit("the timeline of the database cannot be read");
     };
     if !notices.iter().any(|notice| notice.words == PROOF) {
         return unfit(
             "the database's warnings would be missed, among them that a commit is not on its standby: \
              this process's tracing subscriber lacks sessiond's layer for them, or has a filter before it",
-            false,
         );
     }
     // A weaker setting could lose what was acknowledged.

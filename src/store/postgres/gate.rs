@@ -1,6 +1,7 @@
 //! The only way to a new connection. While the database is known to be down, one attempt is under way at a time, with
 //! pauses between, and every other request for a connection is refused at once, so that a flood of checks does not make
-//! for more attempts. Each attempt resolves a host's name once, so name servers are spared, too.
+//! for more attempts. Each attempt resolves a host's name once, and once more where that leads to no primary, so name
+//! servers are spared, too.
 //!
 //! Only opening is refused. Connections that are open stay in use, so that a refusal such as "too many clients" affects
 //! only requests that need another one.
@@ -102,10 +103,7 @@ impl Gate {
     pub(super) async fn attempt(&self) -> std::result::Result<Connection, NotOpened> {
         match timeout(DEADLINE, Connection::open(&self.address, &self.warnings)).await {
             Ok(opened) => opened,
-            Err(_) => Err(NotOpened {
-                error: StoreError::too_slow(format!("no connection within {DEADLINE:?}")),
-                may_pass: true,
-            }),
+            Err(_) => Err(NotOpened::new(StoreError::too_slow(format!("no connection within {DEADLINE:?}")), true)),
         }
     }
 

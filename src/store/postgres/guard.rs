@@ -5,8 +5,11 @@
 //! if it is an impostor. So the driver is given a socket of this process, whose other end passes messages on and ends
 //! the connection when a server asks for that. SCRAM (RFC 5802), which proves that the password is known without
 //! revealing it, passes.
+//!
+//! By such a socket the driver is also led to one of several addresses of a host.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,27 +40,47 @@ pub(super) enum Negotiation {
 }
 
 /// The options that the driver connects with, so that the password is kept safe: TLS that cannot fall back, or a socket
-/// whose other end is already connected to the server.
-pub(super) async fn guarded(options: &PgConnectOptions, negotiation: Negotiation) -> sqlx::Result<PgConnectOptions> {
-    let port = options.get_port();
-    let mut server = TcpStream::connect((options.get_host(), port)).await?;
+/// whose other end is already connected to the server. With an address they lead there.
+pub(super) async fn guarded(
+    options: &PgConnectOptions,
+    negotiation: Negotiation,
+    to: Option<SocketAddr>,
+) -> sqlx::Result<PgConnectOptions> {
+    let mut server = match to {
+        Some(to) => TcpStream::connect(to).await?,
+        None => TcpStream::connect((options.get_host(), options.get_port())).await?,
+    };
     server.set_nodelay(true)?;
     match negotiation {
         Negotiation::Disable => {}
         Negotiation::Prefer => {
             server.write_all(&SSL_REQUEST).await?;
-            match server.read_u8().await? {
-                TLS_ACCEPTED => return Ok(options.clone().ssl_mode(PgSslMode::Require)),
-                TLS_DECLINED => {}
+            match (server.read_u8().await?, to) {
+                (TLS_ACCEPTED, None) => return Ok(options.clone().ssl_mode(PgSslMode::Require)),
+                (TLS_ACCEPTED, Some(to)) => return Ok(led(options, to).await?.ssl_mode(PgSslMode::Require)),
+                (TLS_DECLINED, _) => {}
                 _ => return Err(sqlx::Error::Protocol(String::from("this is no PostgreSQL server"))),
             }
         }
     }
+    Ok(through(options, server, Watch::default())?.ssl_mode(PgSslMode::Disable))
+}
+
+/// The options by which the driver connects to one address of its host. It cannot be told one beside the name, by which TLS
+/// knows the server.
+pub(super) async fn led(options: &PgConnectOptions, to: SocketAddr) -> sqlx::Result<PgConnectOptions> {
+    let server = TcpStream::connect(to).await?;
+    server.set_nodelay(true)?;
+    through(options, server, Watch { client_is_in: true, ..Watch::default() })
+}
+
+/// Makes a socket for the driver whose other end is this connection.
+fn through(options: &PgConnectOptions, server: TcpStream, watch: Watch) -> sqlx::Result<PgConnectOptions> {
     let mut random = [0; 16];
     SystemEntropy.fill(&mut random).map_err(|error| sqlx::Error::Io(io::Error::other(error.to_string())))?;
     // A name that begins with NUL is in no directory (unix(7)): nothing is left behind, and there are no rights to mistake.
     let folder = PathBuf::from(format!("\0sessiond-{:032x}", u128::from_ne_bytes(random)));
-    let listener = UnixListener::bind(folder.join(format!(".s.PGSQL.{port}")))?;
+    let listener = UnixListener::bind(folder.join(format!(".s.PGSQL.{}", options.get_port())))?;
     #[expect(
         clippy::disallowed_methods,
         reason = "ends when either side of the connection does, or when the driver does not connect"
@@ -65,10 +88,10 @@ pub(super) async fn guarded(options: &PgConnectOptions, negotiation: Negotiation
     tokio::spawn(async move {
         if let Ok(Ok(client)) = timeout(ARRIVAL, ours(listener)).await {
             // When either side closes, the other is closed at once.
-            let _ = pass_on(client, server).await;
+            let _ = pass_on(client, server, watch).await;
         }
     });
-    Ok(options.clone().socket(folder).ssl_mode(PgSslMode::Disable))
+    Ok(options.clone().socket(folder))
 }
 
 /// Waits for this process to connect. Any other process that has found the name is refused.
@@ -83,18 +106,22 @@ async fn ours(listener: UnixListener) -> io::Result<UnixStream> {
 }
 
 /// Passes on bytes both ways, until one side closes.
-async fn pass_on(mut client: UnixStream, mut server: TcpStream) -> io::Result<()> {
+async fn pass_on(mut client: UnixStream, mut server: TcpStream, watch: Watch) -> io::Result<()> {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
     tokio::select! {
         ended = copy(&mut from_client, &mut to_server) => ended.map(drop),
-        ended = answers(&mut from_server, &mut to_client) => ended,
+        ended = answers(&mut from_server, &mut to_client, watch) => ended,
     }
 }
 
 /// Passes on the server's messages, unless it asks for the password.
-async fn answers(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
-    let (mut watch, mut bytes) = (Watch::default(), vec![0; 16 * 1024]);
+async fn answers(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut watch: Watch,
+) -> io::Result<()> {
+    let mut bytes = vec![0; 16 * 1024];
     loop {
         let length = from.read(&mut bytes).await?;
         let Some(read) = bytes.get(..length).filter(|read| !read.is_empty()) else { return Ok(()) };

@@ -67,7 +67,7 @@ async fn attempt(
     opening: &Opening,
 ) -> std::result::Result<(Connection, TokenKey), NotReady> {
     let begun = Instant::now();
-    let mut connection = gate.attempt().await.map_err(|NotOpened { error, may_pass }| NotReady {
+    let mut connection = gate.attempt().await.map_err(|NotOpened { error, may_pass, .. }| NotReady {
         error: error.into(),
         again: may_pass.then(|| begun.elapsed()),
     })?;
