@@ -32,6 +32,7 @@ pub mod database;
 pub mod fleet;
 pub mod fresh;
 pub mod load;
+pub mod names;
 pub mod patroni;
 pub mod pgbouncer;
 pub mod process;

@@ -16,6 +16,7 @@ use url::Url;
 use crate::harness::fleet::{home_at, log_out, ops, serve_through, until_in_memory, until_trusted};
 use crate::harness::fresh::open;
 use crate::harness::load::Load;
+use crate::harness::names::{ADDRESSES, by_name, open_doors, serve_by_name};
 use crate::harness::process::{Home, Process, login};
 use crate::harness::{ALICE, PASSWORD, post};
 use crate::harness::{Database, StoreKind, seed};
@@ -203,6 +204,55 @@ async fn a_host_that_does_not_answer_is_passed_over() {
     let alice = server.log_in(ALICE).await;
     until_in_memory(&[&server], &alice.token).await;
     log_out(&server, &alice.token).await;
+}
+
+/// What the log of a server says that has not found the database at its first attempt.
+const WAITS: &str = "the database is not there yet";
+
+#[needs(initdb, mount)]
+#[tokio::test]
+async fn of_a_name_with_two_addresses_the_primary_is_found_at_the_start_and_after_a_takeover() {
+    let (primary, standby) = with_a_standby().await;
+    let home = home_at(&primary.url("postgres"));
+    let (port, [to_primary, _to_standby]) = open_doors([primary.port(), standby.port()]).await;
+    let url = by_name(&primary.url("postgres"), port);
+    let [first, second] = ADDRESSES;
+    let orders = [[first, second], [second, first]];
+    let mut servers = Vec::new();
+    for order in orders {
+        servers.push(serve_by_name(&home, &url, order).await);
+    }
+    let all: Vec<_> = servers.iter().map(|(server, _)| server).collect();
+    until_trusted(&all).await;
+    let ended = all[0].log_in(ALICE).await;
+    let kept = all[1].log_in(ALICE).await;
+    log_out(all[1], &ended.token).await;
+    for server in &all {
+        assert!(!server.log().contains(WAITS), "one address leads to a standby: {}", server.log());
+        assert_eq!((server.check(&kept.token).await, server.check(&ended.token).await), (200, 401));
+    }
+
+    primary.stop_immediately().await.unwrap();
+    to_primary.close().await;
+    for server in &all {
+        until("it is missed", async || ops(server, "/readyz").await.status == 503).await;
+    }
+    standby.promote().await.unwrap();
+    let begun = Instant::now();
+    until_trusted(&all).await;
+    // An attempt is made within a second, and ends within another one; this machine may be busy.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let again = all[0].log_in(ALICE).await;
+    log_out(all[0], &kept.token).await;
+    for server in &all {
+        assert_eq!((server.check(&again.token).await, server.check(&kept.token).await), (200, 401));
+    }
+    for order in orders {
+        let (server, _hosts) = serve_by_name(&home, &url, order).await;
+        assert!(!server.log().contains(WAITS), "one address refuses: {}", server.log());
+        until_trusted(&[&server]).await;
+        assert_eq!((server.check(&again.token).await, server.check(&kept.token).await), (200, 401));
+    }
 }
 
 /// A server process that waits for a standby does not notice that its connection was closed.

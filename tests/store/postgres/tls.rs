@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::harness::ALICE;
 use crate::harness::fleet::{home_at, log_out, serve_through, until_in_memory, until_trusted};
+use crate::harness::names::{ADDRESSES, NAME, by_name, open_doors, serve_by_name};
 use crate::harness::process::finish;
 use sessiond_support::wait::until;
 
@@ -195,6 +196,34 @@ async fn a_database_is_trusted_by_its_certificate_and_sent_a_password() {
         assert_eq!(finished.ok, words.is_none(), "{said}");
         assert!(said.contains(words.unwrap_or(ALICE)), "{said}");
     }
+}
+
+#[needs(initdb, mount)]
+#[tokio::test]
+async fn a_name_whose_first_address_leads_to_a_standby_keeps_its_tls_at_the_next() {
+    let (files, authority) = (Files::new(), Authority::new("authority"));
+    let (certificate, key) = authority.certify(NAME);
+    // Without a password, since a server that was not optimised takes long to prove that it knows one.
+    let access =
+        "local all all trust\nhost all,replication sessiond 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 trust";
+    let [certificate, key, access, root] =
+        [("server.crt", &*certificate), ("server.key", &key), ("access", access), ("root.crt", &authority.certificate)]
+            .map(|(name, content)| files.write(name, content).display().to_string());
+    let primary = secured(&certificate, &key, &access).await;
+    // It has the settings of the other one.
+    let standby = Postgres::follow(&primary, Options::default()).await.unwrap();
+    let home = home_at(&primary.url("secure"));
+    let (port, _doors) = open_doors([standby.port(), primary.port()]).await;
+    let url = by_name(&format!("postgres://secure@localhost/secure?sslmode=verify-full&sslrootcert={root}"), port);
+    let (server, _hosts) = serve_by_name(&home, &url, ADDRESSES).await;
+    until_trusted(&[&server]).await;
+    let alice = server.log_in(ALICE).await;
+    log_out(&server, &alice.token).await;
+    assert_eq!(server.check(&alice.token).await, 401);
+    let encrypted = "SELECT ssl, count(*) >= 2 FROM pg_stat_activity JOIN pg_stat_ssl USING (pid)
+                     WHERE usename = 'secure' GROUP BY ssl";
+    let all = ["t", "t"].map(|text| Some(String::from(text)));
+    assert_eq!(home.database.rows(encrypted).await, [all], "it listens, and it reads");
 }
 
 #[needs(initdb)]
