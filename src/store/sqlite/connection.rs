@@ -42,6 +42,7 @@ async fn write_ahead(options: SqliteConnectOptions) -> sqlx::Result<SqliteConnec
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("wal_autocheckpoint", wal::WRITERS_SHARE.to_string())
+        .pragma("journal_size_limit", wal::LONGEST.to_string())
         // Up to 16 MiB of pages: the writer goes to many places, and 2 MiB would have it read the file all the time.
         .pragma("cache_size", "-16384");
     let begin = Instant::now();
@@ -121,6 +122,7 @@ mod tests {
             ("PRAGMA synchronous", 2),
             ("PRAGMA foreign_keys", 1),
             ("PRAGMA wal_autocheckpoint", 4096),
+            ("PRAGMA journal_size_limit", 17_924_128),
             ("PRAGMA cache_size", -16384),
         ] {
             let value: i64 = sqlx::query_scalar(pragma).fetch_one(&mut connection).await.expect(pragma);

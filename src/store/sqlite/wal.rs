@@ -14,6 +14,9 @@ use super::paths::beside;
 pub(super) const WRITERS_SHARE: u32 = 4096;
 /// As many pages with their headers, and the log's own.
 const SIZE: usize = 32 + WRITERS_SHARE as usize * (24 + 4096);
+/// A log that is longer, as it is after another program has read for long, is cut to this when it starts over. What the last
+/// commit before that usually adds stays, or a later one would have to add it again.
+pub(super) const LONGEST: usize = SIZE + (1 << 20);
 
 /// Makes a log of full size, unless there is one. If that fails, commits are merely slower.
 pub(super) fn make_room(database: &Path) {
