@@ -4,6 +4,8 @@ use sessiond_needs::needs;
 use sessiond_support::disk::Disk;
 
 use super::*;
+use crate::harness::process::Process;
+use crate::harness::seed;
 
 #[tokio::test]
 async fn a_busy_database_is_too_slow_and_nothing_is_half_done() {
@@ -133,5 +135,51 @@ async fn a_writer_that_cannot_write_is_not_ready_and_its_failures_are_logged_onc
     assert_eq!(field(&over().expect("over"), "failed"), failed.to_string(), "{}", server.log());
     assert!(server.log().lines().count() - before <= 6, "{}", server.log());
     assert_eq!(server.send(logout()).await.status, 200);
+    server.stop().await;
+}
+
+/// The size of the write-ahead log by the metrics.
+async fn log_size(server: &Process) -> u64 {
+    let metrics = exchange(&server.ops, &get("/metrics").bytes(&server.ops)).await.text();
+    metrics.lines().find_map(|line| line.strip_prefix("sessiond_wal_bytes ")?.parse().ok()).expect("a gauge")
+}
+
+#[tokio::test]
+async fn a_log_that_grows_while_another_program_reads_shows_it_and_is_cut_afterwards() {
+    /// What a server makes of it at its start, and with what a last commit adds.
+    const USUAL: u64 = 32 + 4096 * (24 + 4096);
+    const LONGEST: u64 = USUAL + (1 << 20);
+    let (home, server) = serving(StoreKind::Sqlite).await;
+    assert_eq!(log_size(&server).await, USUAL);
+    let sessions = seed::sessions::<20>(&home.database.url(), 120).await;
+    let bob = server.log_in(BOB).await;
+    assert!(log_size(&server).await <= LONGEST, "nobody reads");
+    let mut other = home.database.connect().await;
+    other.execute("BEGIN; SELECT count(*) FROM sessions").await.expect("reading");
+
+    for [kept, doomed @ ..] in &sessions {
+        let ends = doomed.chunks(5).map(async |some| {
+            for session in some {
+                let logout = server.send(post("/api/v1/auth/logout").bearer(&session.token)).await;
+                assert_eq!(logout.status, 200, "{}", logout.text());
+                assert_eq!(server.check(&session.token).await, 401);
+            }
+        });
+        join_all(ends).await;
+        assert_eq!((server.check(&kept.token).await, server.check(&bob.token).await), (200, 200));
+    }
+    let grown = log_size(&server).await;
+    assert!(grown > USUAL * 3 / 2, "{grown}");
+
+    other.execute("ROLLBACK").await.expect("over");
+    // Whoever asks whether it is ready has it commit.
+    until("the log has its size again", async || {
+        assert_eq!(exchange(&server.ops, &get("/readyz").bytes(&server.ops)).await.status, 200);
+        log_size(&server).await <= LONGEST
+    })
+    .await;
+    for [kept, ended, ..] in &sessions[..10] {
+        assert_eq!((server.check(&kept.token).await, server.check(&ended.token).await), (200, 401));
+    }
     server.stop().await;
 }
