@@ -102,6 +102,11 @@ fn is_busy(error: &Error) -> bool {
     primary_code(error) == Some(5)
 }
 
+/// Whether there was no room on the disk, or in the file, for what was to be written.
+pub(super) fn is_full(error: &Error) -> bool {
+    primary_code(error) == Some(13)
+}
+
 /// SQLite's [result code](https://www.sqlite.org/rescode.html) without its extension.
 fn primary_code(error: &Error) -> Option<i32> {
     let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;

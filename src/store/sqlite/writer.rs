@@ -17,7 +17,7 @@ use tracing::{Instrument as _, info_span};
 use super::super::batch::{Batches, Commit, Pending, Queue, commit_and_answer};
 use super::super::{Logout, Result, RevocationSink, Revoked, StoreError};
 use super::checkpoint::Checkpointer;
-use super::connection::{self, BUSY, failed};
+use super::connection::{self, BUSY, failed, is_full};
 use super::files::Files;
 use super::operations::Operation;
 use super::transaction::Transaction;
@@ -241,14 +241,14 @@ impl Task {
     }
 
     /// After an error, ends the transaction that may be open. Where that fails, and where the file is in trouble, the
-    /// connection is given up.
+    /// connection is given up. It is kept on a full disk, which is no trouble of the file.
     async fn rolled_back<T>(&mut self, done: sqlx::Result<T>) -> Result<T> {
-        let error = match done {
+        let (full, error) = match done {
             Ok(done) => return Ok(done),
-            Err(error) => failed(error),
+            Err(error) => (is_full(&error), failed(error)),
         };
         if let Some(mut connection) = self.connection.take()
-            && !matches!(error, StoreError::Unreachable(_))
+            && (full || !matches!(error, StoreError::Unreachable(_)))
         {
             // The driver's thread can panic after an error of a text of several statements (sqlx 0.9.0), and never answers
             // then. A connection that is dropped is rolled back by SQLite.

@@ -1,5 +1,8 @@
 //! A file that is busy, damaged, replaced, or on a full disk: nothing is done in part, and the failure is answered.
 
+use std::collections::HashSet;
+use std::path::PathBuf;
+
 use sessiond_needs::needs;
 use sessiond_support::disk::Disk;
 use sessiond_support::ops::Metrics;
@@ -106,6 +109,39 @@ async fn a_full_disk_is_an_unreachable_store_until_there_is_room() {
     disk.make_room().expect("room");
     until("it is ready without waiting for a login", async || server.ops("/readyz").await.status == 200).await;
     assert_is_over(&server, &bob).await;
+    server.stop().await;
+}
+
+/// The threads of a server on which it has connections to the file.
+fn connections(server: &Process) -> HashSet<PathBuf> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid().as_raw_nonzero())).expect("threads");
+    let tasks = tasks.map(|task| task.expect("a thread").path());
+    let is_one = |task: &PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("sqlx"));
+    tasks.filter(is_one).collect()
+}
+
+#[needs(mount)]
+#[tokio::test]
+async fn a_full_disk_ends_no_connection() {
+    let home = Home::new(StoreKind::Sqlite);
+    let disk = Disk::in_memory(home.dir.path(), 1 << 20).expect("mounted");
+    let mut command = home.server();
+    command.env("SESSIOND_DATABASE_URL", format!("sqlite://{}/full.db", disk.path().display()));
+    let server = Process::start(command).await;
+    let alice = server.log_in(ALICE).await;
+    let before = connections(&server);
+    assert!(!before.is_empty(), "the driver's threads have a name");
+    let ready = async || exchange(&server.ops, &get("/readyz").bytes(&server.ops)).await.status == 200;
+    for _ in 0..2 {
+        disk.fill().expect("a file");
+        until("the log is full, too", async || !ready().await).await;
+        let logout = server.send(post("/api/v1/auth/logout").bearer(&alice.token)).await;
+        assert_ne!(logout.status, 200, "{}", logout.text());
+        disk.make_room().expect("room");
+        until("it is ready", ready).await;
+    }
+    assert!(before.is_subset(&connections(&server)), "a writer begun anew needs as much memory once more");
+    assert_eq!(server.send(post("/api/v1/auth/logout").bearer(&alice.token)).await.status, 200);
     server.stop().await;
 }
 
