@@ -1,9 +1,10 @@
 //! A day's traffic in a short time, then an hour as it is: whether a server that runs for long stays as it was.
 //!
 //! The server's clock begins a day in the past and runs so fast that it catches up; then a second server goes on with the same
-//! store and the true clock. Visitors log in, are checked, list, and log out, and some never come back. Each answer is held to
-//! what is known of its session. On the way the log's reader stops, the disk is full for a while and the log file is rotated.
-//! In the end memory, descriptors and the write-ahead log are held against what they were, and so is what the store keeps.
+//! store and the true clock, after traffic that fills what it keeps in memory. Visitors log in, are checked, list, and log
+//! out, and some never come back. Each answer is held to what is known of its session. On the way the log's reader stops, the
+//! disk is full for a while and the log file is rotated. In the end memory, descriptors and the write-ahead log are held against
+//! what they were, and so is what the store keeps.
 
 mod clock;
 mod knowledge;
@@ -27,7 +28,7 @@ use sessiond_support::{exit, sessiond};
 
 use crate::log::Logging;
 use crate::place::{Place, Store};
-use crate::run::Run;
+use crate::run::{Run, Traffic};
 use crate::verdict::Verdict;
 
 /// Runs a server for long and looks whether it stays as it was.
@@ -66,14 +67,18 @@ fn start(cli: Cli) -> Result<()> {
 async fn soak(cli: Cli) -> Result<()> {
     let binary = sessiond::binary(cli.server)?;
     let place = Place::make(&binary, cli.store).await?;
-    let (day, then) = (Duration::from_secs(60 * cli.day), Duration::from_secs(60 * cli.then));
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
     let mut verdict = Verdict::default();
 
-    let day = Run { name: "the day", length: day, requests: cli.requests, whole_day: true, logging: Logging::Pipe };
-    day.run(&binary, &place, &mut verdict).await?;
-    let requests = cli.rate * then.as_secs();
-    let then = Run { name: "the time after", length: then, requests, whole_day: false, logging: Logging::File };
-    then.run(&binary, &place, &mut verdict).await?;
+    let day = Traffic { requests: cli.requests, length: minutes(cli.day) };
+    let run = Run { name: "the day", fills: None, traffic: day, whole_day: true, logging: Logging::Pipe };
+    run.run(&binary, &place, &mut verdict).await?;
+
+    let half = Traffic { requests: day.requests / 2, length: day.length / 2 };
+    let then = Traffic { requests: cli.rate * minutes(cli.then).as_secs(), length: minutes(cli.then) };
+    let run =
+        Run { name: "the time after", fills: Some(half), traffic: then, whole_day: false, logging: Logging::File };
+    run.run(&binary, &place, &mut verdict).await?;
     ensure!(verdict.print(), "not as it should be");
     Ok(())
 }

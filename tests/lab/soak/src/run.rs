@@ -45,11 +45,20 @@ const LARGEST_LOG: f64 = 64.0 * 1024.0 * 1024.0;
 /// For how long the server keeps events, and sessions that have ended.
 const KEPT: Duration = Duration::from_secs(6 * 3600);
 
-/// A span of traffic.
+/// So many requests in so long.
+#[derive(Clone, Copy)]
+pub struct Traffic {
+    pub requests: u64,
+    pub length: Duration,
+}
+
+/// What one server is given to do.
 pub struct Run {
     pub name: &'static str,
-    pub length: Duration,
-    pub requests: u64,
+    /// What comes first and is not judged: it fills what the server keeps in memory, which takes longer than a run of few
+    /// requests lasts.
+    pub fills: Option<Traffic>,
+    pub traffic: Traffic,
     /// Whether a whole day passes on the server's clock.
     pub whole_day: bool,
     pub logging: Logging,
@@ -58,8 +67,8 @@ pub struct Run {
 impl Run {
     /// Runs it, and says what was found.
     pub async fn run(&self, binary: &Path, place: &Place, verdict: &mut Verdict) -> Result<()> {
-        println!("{}: {} requests in {:?}", self.name, self.requests, self.length);
-        let clock = if self.whole_day { Clock::day_in(self.length)? } else { Clock::true_one()? };
+        println!("{}: {} requests in {:?}", self.name, self.traffic.requests, self.traffic.length);
+        let clock = if self.whole_day { Clock::day_in(self.traffic.length)? } else { Clock::true_one()? };
         let lifetimes = self.lifetimes(clock.speed);
         let configuration = place.folder().join("sessiond.toml");
         std::fs::write(&configuration, "log_level = 'info'\n")?;
@@ -74,7 +83,7 @@ impl Run {
             knowledge,
             accounts,
             troubles: Troubles::default(),
-            left: Cell::new(self.requests),
+            left: Cell::default(),
             failed: Cell::default(),
             tally: RefCell::default(),
         });
@@ -89,7 +98,7 @@ impl Run {
     /// Many of a run's sessions come to their end in it, by idleness too, unless it is so short that last-seen times, which
     /// are stored every five true minutes, would come too late.
     fn lifetimes(&self, speed: f64) -> Lifetimes {
-        let idle = (self.length / 8).max(UNFLUSHED).mul_f64(speed);
+        let idle = (self.traffic.length / 8).max(UNFLUSHED).mul_f64(speed);
         Lifetimes { idle, absolute: idle.mul_f64(4.0 / 3.0), speed }
     }
 
@@ -132,22 +141,15 @@ impl Run {
         log: &Log,
         configuration: &Path,
     ) -> Result<Found> {
+        if let Some(fills) = self.fills {
+            println!("  {} requests in {:?} come first", fills.requests, fills.length);
+            visits(scene, fills).await?;
+        }
+        let Traffic { length, .. } = self.traffic;
         let looks = RefCell::default();
-        let target = Target { place, log, server, configuration, length: self.length, troubles: &scene.troubles };
+        let target = Target { place, log, server, configuration, length, troubles: &scene.troubles };
         let before = self.at_rest(server).await?;
-        let begun = Instant::now();
-        let visits = async {
-            let every = self.length.div_f64(self.requests as f64) * CONNECTIONS;
-            let mut visits = tokio::task::JoinSet::new();
-            for number in 0..CONNECTIONS {
-                visits.spawn_local(visit(Rc::clone(scene), begun + every * number / CONNECTIONS, every));
-            }
-            while let Some(visit) = visits.join_next().await {
-                visit??;
-            }
-            Ok(begun.elapsed())
-        };
-        let happening = async { tokio::try_join!(visits, target.run()) };
+        let happening = async { tokio::try_join!(visits(scene, self.traffic), target.run()) };
         let (took, happened) = tokio::select! {
             done = happening => done?,
             failed = watch(scene, server, &looks) => match failed? {},
@@ -166,22 +168,22 @@ impl Run {
     }
 
     fn judge(&self, found: &Found, verdict: &mut Verdict) {
-        let name = self.name;
+        let Self { name, traffic: Traffic { requests, length }, .. } = *self;
         let took = found.took.as_secs_f64();
         verdict.note(
             format!("{name}: requests, every answer as it must be"),
-            format!("{} in {took:.0} s, {:.0}/s", self.requests, self.requests as f64 / took),
+            format!("{requests} in {took:.0} s, {:.0}/s", requests as f64 / took),
         );
         verdict.add(
             format!("{name}: logins and logouts that failed with a disk that is not full"),
             found.failed.to_string(),
             format!("1 in {FEW} requests"),
-            found.failed * FEW <= self.requests,
+            found.failed * FEW <= requests,
         );
         found.happened.iter().for_each(|happened| verdict.note(name, happened));
 
         let [earlier, later] = [0.5, 0.75].map(|from| {
-            let within = self.length.mul_f64(from)..self.length.mul_f64(from + 0.25);
+            let within = length.mul_f64(from)..length.mul_f64(from + 0.25);
             let looks = found.looks.iter().filter(|look| within.contains(&look.at));
             let descriptors = looks.clone().map(Look::other_descriptors).fold(0.0, f64::max);
             Quarter { resident: median(looks.map(|look| look.resident)), descriptors }
@@ -194,7 +196,7 @@ impl Run {
             format!("{}, then {}; at rest {before}, then {after}", earlier.descriptors, later.descriptors);
         let what = |what: &str| format!("{name}: {what}, the last quarter against the one before");
         let (memory_is, descriptors_are) = (what("resident memory"), what("descriptors beside connections, at most"));
-        if self.length < JUDGED {
+        if length < JUDGED {
             verdict.note(memory_is, memory);
             verdict.note(descriptors_are, descriptors);
         } else {
@@ -241,6 +243,21 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// Has visitors make requests, and waits until all were answered. Returns how long that took.
+async fn visits(scene: &Rc<Scene>, Traffic { requests, length }: Traffic) -> Result<Duration> {
+    scene.left.set(requests);
+    let begun = Instant::now();
+    let every = length.div_f64(requests as f64) * CONNECTIONS;
+    let mut visits = tokio::task::JoinSet::new();
+    for number in 0..CONNECTIONS {
+        visits.spawn_local(visit(Rc::clone(scene), begun + every * number / CONNECTIONS, every));
+    }
+    while let Some(visit) = visits.join_next().await {
+        visit??;
+    }
+    Ok(begun.elapsed())
 }
 
 /// A quarter of a run.
