@@ -221,10 +221,6 @@ async fn ten(home: &Home, url: &str) -> Vec<Process> {
     servers
 }
 
-async fn are_trusted(servers: &[&Process]) -> bool {
-    join_all(servers.iter().map(|server| is_trusted(server))).await.iter().all(|trusted| *trusted)
-}
-
 /// The connections of these servers, as one more connection has seen them so far.
 struct Seen {
     watch: Connection,
@@ -253,6 +249,25 @@ impl Seen {
         }
         self.most = self.most.max(each.into_values().max().unwrap_or_default());
         rows.len()
+    }
+
+    /// Waits until all servers are trusted, soon after the database came back, and sessions end again. None has opened more
+    /// connections than it may have.
+    async fn until_all_serve(&mut self, servers: &[&Process], load: &Load, back: Instant) {
+        until("all are trusted", async || {
+            self.look().await;
+            join_all(servers.iter().map(|server| is_trusted(server))).await.iter().all(|trusted| *trusted)
+        })
+        .await;
+        // On a quiet machine it is 3 s at most.
+        assert!(back.elapsed() < Duration::from_secs(20), "{:?}", back.elapsed());
+        let after = load.tally();
+        until("sessions end again", async || {
+            self.look().await;
+            load.tally().ended > after.ended + 5
+        })
+        .await;
+        assert!(self.most <= MOST, "{} connections of one server", self.most);
     }
 
     /// When the first connection of each server began, and when the last one of all did, from the very first one on.
@@ -298,20 +313,7 @@ async fn ten_servers_come_back_from_an_outage_one_after_another_and_forget_no_lo
         }
         let back = Instant::now();
         let mut seen = Seen::begin(&url).await;
-        until("all are trusted", async || {
-            seen.look().await;
-            are_trusted(&all).await
-        })
-        .await;
-        // On a quiet machine it is 3 s at most.
-        assert!(back.elapsed() < Duration::from_secs(20), "{:?}", back.elapsed());
-        let after = load.tally();
-        until("sessions end again", async || {
-            seen.look().await;
-            load.tally().ended > after.ended + 5
-        })
-        .await;
-        assert!(seen.most <= MOST, "{} connections of one server", seen.most);
+        seen.until_all_serve(&all, &load, back).await;
         // Where it hangs, each has one attempt under way, which is answered as soon as it goes on.
         if !hangs {
             let (firsts, last) = seen.beginnings();
@@ -375,19 +377,7 @@ async fn ten_servers_wait_for_room_in_a_full_database_with_a_few_lines_each() {
 
     join_all(others.into_iter().map(Connection::close)).await;
     let back = Instant::now();
-    until("all are trusted", async || {
-        seen.look().await;
-        are_trusted(&all).await
-    })
-    .await;
-    assert!(back.elapsed() < Duration::from_secs(20), "{:?}", back.elapsed());
-    let after = load.tally();
-    until("sessions end again", async || {
-        seen.look().await;
-        load.tally().ended > after.ended + 5
-    })
-    .await;
-    assert!(seen.most <= MOST, "{} connections of one server", seen.most);
+    seen.until_all_serve(&all, &load, back).await;
     load.end().await.assert_true(&all, &Database::at(&url)).await;
 }
 

@@ -9,6 +9,7 @@ use sessiond_support::port::free_port;
 use sessiond_support::wait::until;
 use tokio::task::JoinSet;
 
+use crate::harness::fleet::ops;
 use crate::harness::process::{Home, Process, logged_in, login};
 use crate::harness::reverse_proxy::ReverseProxy;
 use crate::harness::{PASSWORD, Reply, StoreKind, TestRequest, exchange, get, post};
@@ -36,8 +37,7 @@ impl Place {
         command.env("SESSIOND_OPS_LISTEN", format!("127.0.0.1:{}", self.ops));
         command.env("SESSIOND_SHUTDOWN_DELAY", "1s");
         let process = Process::start(command).await;
-        until("it is ready", async || exchange(&process.ops, &get("/readyz").bytes(&process.ops)).await.status == 200)
-            .await;
+        until("it is ready", async || ops(&process, "/readyz").await.status == 200).await;
         process
     }
 }

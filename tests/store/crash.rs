@@ -7,8 +7,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use crate::harness::fleet::ops;
 use crate::harness::process::{Home, Process, attempt, logged_in, login};
-use crate::harness::{ALICE, PASSWORD, Reply, StoreKind, TestRequest, exchange, get, post};
+use crate::harness::{ALICE, PASSWORD, Reply, StoreKind, TestRequest, get, post};
 
 const ROUNDS: usize = 10;
 const AT_ONCE: usize = 5;
@@ -89,7 +90,7 @@ async fn sigterm_sends_clients_elsewhere_before_it_stops(store: StoreKind) {
     command.env("SESSIOND_SHUTDOWN_DELAY", "7s");
     let mut server = Process::start(command).await;
     let alice = server.log_in(ALICE).await;
-    let ready = async |server: &Process| exchange(&server.ops, &get("/readyz").bytes(&server.ops)).await.status;
+    let ready = async |server: &Process| ops(server, "/readyz").await.status;
     assert_eq!(ready(&server).await, 200);
 
     server.signal(Signal::TERM);

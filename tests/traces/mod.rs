@@ -7,8 +7,9 @@ mod sampling;
 mod sink;
 mod tls;
 
+use crate::harness::StoreKind;
+use crate::harness::fleet::ops;
 use crate::harness::process::{Home, Process};
-use crate::harness::{StoreKind, exchange, get};
 
 /// A trace that a proxy has begun.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -32,7 +33,7 @@ async fn start(store: StoreKind, collector: &str, settings: &[(&str, &str)]) -> 
 }
 
 async fn dropped(server: &Process) -> u64 {
-    let metrics = exchange(&server.ops, &get("/metrics").bytes(&server.ops)).await.text();
+    let metrics = ops(server, "/metrics").await.text();
     let line = metrics.lines().find_map(|line| line.strip_prefix("sessiond_spans_dropped_total "));
     line.and_then(|number| number.parse().ok()).expect("a counter")
 }

@@ -8,6 +8,7 @@ use sessiond_support::wait::until;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::harness::fleet::ops;
 use crate::harness::process::{Home, Process, field, login};
 use crate::harness::{ALICE, PASSWORD, StoreKind, exchange, get};
 
@@ -76,7 +77,7 @@ impl Server {
     }
 
     async fn metric(&self, name: &str) -> i64 {
-        let metrics = exchange(&self.process.ops, &get("/metrics").bytes(&self.process.ops)).await.text();
+        let metrics = ops(&self.process, "/metrics").await.text();
         let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("sessiond_config_{name} ")));
         line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{name}: {metrics}"))
     }

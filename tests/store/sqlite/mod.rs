@@ -23,7 +23,7 @@ use sessiond_support::wait::until;
 use crate::harness::fresh::{Fresh, RecordingSink, because, clock, logout_of, made, on_a_fresh_store, open, token};
 use crate::harness::process::serving;
 use crate::harness::process::{Home, field, finish};
-use crate::harness::{ALICE, BOB, Database, Server, StoreKind, delete, exchange, get, post};
+use crate::harness::{ALICE, BOB, Database, Server, StoreKind, delete, get, post};
 use crate::wire::outage::{TOO_SLOW, UNREACHABLE, assert_is_over, assert_words, checks, logins, logouts, send_all};
 
 mod files;

@@ -8,6 +8,7 @@ use sessiond_support::disk::Disk;
 use sessiond_support::ops::Metrics;
 
 use super::*;
+use crate::harness::fleet::ops;
 use crate::harness::process::Process;
 use crate::harness::seed;
 
@@ -131,7 +132,7 @@ async fn a_full_disk_ends_no_connection() {
     let alice = server.log_in(ALICE).await;
     let before = connections(&server);
     assert!(!before.is_empty(), "the driver's threads have a name");
-    let ready = async || exchange(&server.ops, &get("/readyz").bytes(&server.ops)).await.status == 200;
+    let ready = async || ops(&server, "/readyz").await.status == 200;
     for _ in 0..2 {
         disk.fill().expect("a file");
         until("the log is full, too", async || !ready().await).await;
@@ -148,7 +149,7 @@ async fn a_full_disk_ends_no_connection() {
 #[tokio::test]
 async fn a_writer_that_cannot_write_is_not_ready_and_its_failures_are_logged_once() {
     let (home, server) = serving(StoreKind::Sqlite).await;
-    let ready = async || exchange(&server.ops, &get("/readyz").bytes(&server.ops)).await;
+    let ready = async || ops(&server, "/readyz").await;
     assert_eq!(ready().await.status, 200);
     let bob = server.log_in(BOB).await;
     let before = server.log().lines().count();
@@ -156,7 +157,7 @@ async fn a_writer_that_cannot_write_is_not_ready_and_its_failures_are_logged_onc
     other.execute("BEGIN IMMEDIATE").await.expect("the write lock");
     until("it is not ready", async || ready().await.status == 503).await;
     assert!(ready().await.text().starts_with("store: "), "{}", ready().await.text());
-    assert_eq!(exchange(&server.ops, &get("/livez").bytes(&server.ops)).await.status, 200);
+    assert_eq!(ops(&server, "/livez").await.status, 200);
 
     let logout = || post("/api/v1/auth/logout").bearer(&bob.token);
     let mut failed = 0;
@@ -211,7 +212,7 @@ async fn a_log_that_grows_while_another_program_reads_shows_it_and_is_cut_afterw
     other.execute("ROLLBACK").await.expect("over");
     // An answer of /readyz makes it commit.
     until("the log has its size again", async || {
-        assert_eq!(exchange(&server.ops, &get("/readyz").bytes(&server.ops)).await.status, 200);
+        assert_eq!(ops(&server, "/readyz").await.status, 200);
         log_size(&server).await <= LONGEST
     })
     .await;
