@@ -13,15 +13,16 @@ ARG VERSION=0.1.0
 ARG SESSIOND_COMMIT=development
 ARG SOURCE_DATE_EPOCH=0
 # The first flag links everything into the binary, and the second lets getrandom find its system call in such a binary. The
-# others keep the paths of this build out of it: those of the sources, of the crates and of Rust itself, in Rust and in C.
-# With a target named, even if it is this machine's own, the flags are not those of build scripts and macros too.
+# others keep the paths of this machine out of it: those of the crates and of Rust itself, in Rust and in C. The sources are
+# named relative to their folder anyway, and /target, where build scripts write, is the same wherever that is. With a target
+# named, even if it is this machine's own, the flags are not those of build scripts and macros too.
 RUN grep -qx "version = \"${VERSION}\"" Cargo.toml \
  && cargo="${CARGO_HOME:-$HOME/.cargo}" rust="$(rustc --print sysroot)" target="$(rustc --print host-tuple)" \
- && export RUSTFLAGS="-Ctarget-feature=+crt-static --cfg=getrandom_backend=\"linux_getrandom\" \
-      --remap-path-prefix=${rust}=/rust --remap-path-prefix=${cargo}=/cargo --remap-path-prefix=${PWD}=/sessiond" \
- && export CFLAGS="-ffile-prefix-map=${cargo}=/cargo -ffile-prefix-map=${PWD}=/sessiond" \
+ && export CARGO_TARGET_DIR=/target RUSTFLAGS="-Ctarget-feature=+crt-static --cfg=getrandom_backend=\"linux_getrandom\" \
+      --remap-path-prefix=${rust}=/rust --remap-path-prefix=${cargo}=/cargo" \
+ && export CFLAGS="-ffile-prefix-map=${cargo}=/cargo" \
  && cargo build --release --locked --target "${target}" --package sessiond \
- && install -D "target/${target}/release/sessiond" /out/usr/bin/sessiond \
+ && install -D "/target/${target}/release/sessiond" /out/usr/bin/sessiond \
  && install -D -m 644 LICENSE docs/NOTICE -t /out/usr/share/doc/sessiond \
  && install -D -m 644 /etc/ssl/certs/ca-certificates.crt -t /out/etc/ssl/certs \
  && install -d -m 770 /volume/data \
