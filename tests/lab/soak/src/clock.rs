@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use sessiond_support::process;
 use tokio::process::Command;
 
 /// A day.
@@ -35,13 +36,11 @@ impl Clock {
         Ok(Self { begun: Instant::now(), at: i64::try_from(now.as_millis())?, speed })
     }
 
-    /// Gives a command this clock. Spans of time are as long for it as for others.
+    /// Gives a command this clock.
     pub fn give(&self, command: &mut Command) -> Result<()> {
         if self.speed > 1.0 {
-            let library = sessiond_machine::faketime().context("libfaketime is needed, and is not here")?;
             let behind = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64() - self.now() as f64 / 1e3;
-            command.env("LD_PRELOAD", library).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-            command.env("FAKETIME", format!("-{behind:.3} x{:.6}", self.speed));
+            process::set_clock(command, &format!("-{behind:.3} x{:.6}", self.speed))?;
         }
         Ok(())
     }
