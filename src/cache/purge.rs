@@ -1,13 +1,14 @@
 //! Deletes sessions whose tombstones are not needed any more, old events, and counters of failed tries, in small batches, so
-//! that no logout waits for long.
+//! that no logout waits for long. A clock that was set wrong would have all of them deleted, so that a jump is waited out.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::{Clock, Timestamp};
-use crate::store::{Result, SharedStore, Store, StoreError};
+use crate::store::{EventFilter, Result, SharedStore, Store, StoreError};
 use crate::telemetry::causes::Causes;
 use crate::telemetry::{Metrics, PurgedRows};
 
@@ -19,6 +20,7 @@ const BATCH: u32 = 256;
 /// for each password that was hashed meanwhile. The counters of accounts and of their codes are beside that, one of each for each account
 /// at most.
 const MOST_COUNTERS: u32 = 262_144;
+
 /// How long rows are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Kept {
@@ -26,6 +28,42 @@ pub struct Kept {
     pub ended: Duration,
     /// An event's.
     pub events: Duration,
+}
+
+/// A clock that is so far ahead of what was to be expected is perhaps wrong.
+const JUMP: Duration = Duration::from_hours(7 * 24);
+/// How long sessions and events are kept after a jump, so that somebody can see it.
+const HOLD: Duration = Duration::from_hours(24);
+/// How many events are read at a time to find one of before.
+const STRETCH: u32 = 10_000;
+
+/// Notices that the clock has jumped ahead. The true time is not known, but how much of it has passed is.
+struct Jumps {
+    /// What the clock said when it was last relied on, and when that was.
+    known: (Timestamp, Instant),
+    /// Since when it cannot be relied on.
+    held_since: Option<Instant>,
+}
+
+impl Jumps {
+    /// Begins with a time that the clock must have shown already.
+    const fn new(shown: Timestamp, at: Instant) -> Self {
+        Self { known: (shown, at), held_since: None }
+    }
+
+    /// Where the clock has jumped and this is to be waited out, the time that it would show otherwise.
+    fn see(&mut self, now: Timestamp, at: Instant) -> Option<Timestamp> {
+        let (shown, then) = self.known;
+        let expected = shown.after(at.saturating_duration_since(then));
+        if now.since(expected) > JUMP {
+            let since = *self.held_since.get_or_insert(at);
+            if at.saturating_duration_since(since) < HOLD {
+                return Some(expected);
+            }
+        }
+        *self = Self::new(now, at);
+        None
+    }
 }
 
 /// Purges every ten minutes until it is stopped.
@@ -37,36 +75,78 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut tick = tokio::time::interval(EVERY);
+    let (begun, mut jumps) = (clock.now(), None);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        let mut all_done = true;
-        let (ended, old) = (before(clock.now(), kept.ended), before(clock.now(), kept.events));
         tokio::select! {
             () = stop.cancelled() => return,
-            done = in_batches(&metrics, PurgedRows::sessions, || store.purge(ended, BATCH)) => all_done &= done,
+            done = once(&*store, &*clock, &metrics, kept, begun, &mut jumps) => if done {
+                metrics.stores.purge_succeeded(clock.now());
+            }
         }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            done = in_batches(&metrics, PurgedRows::events, || store.purge_events(old, BATCH)) => all_done &= done,
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            done = counters(&*store, &*clock, &metrics) => all_done &= done,
-        }
-        if all_done {
-            metrics.stores.purge_succeeded(clock.now());
+    }
+}
+
+/// Deletes everything that is out of date, or only counters where the clock cannot be relied on. Returns whether all of that was
+/// done.
+async fn once(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    metrics: &Metrics,
+    kept: Kept,
+    begun: Timestamp,
+    jumps: &mut Option<Jumps>,
+) -> bool {
+    let known = match jumps {
+        Some(jumps) => jumps,
+        None => match newest(store, begun.before(HOLD)).await {
+            Ok(newest) => jumps.insert(Jumps::new(newest.unwrap_or(begun), Instant::now())),
+            Err(error) => {
+                failed(metrics, &error);
+                return false;
+            }
+        },
+    };
+    let now = clock.now();
+    if let Some(expected) = known.see(now, Instant::now()) {
+        tracing::warn!(
+            "the clock says {}, and {} was to be expected: sessions and events that are out of date are kept for a day, in \
+             case it is wrong",
+            now.rfc3339(),
+            expected.rfc3339()
+        );
+        // Strangers can make up any number of these.
+        counters(store, expected, metrics).await;
+        return false;
+    }
+    let (ended, old) = (now.before(kept.ended), now.before(kept.events));
+    let mut all_done = in_batches(metrics, PurgedRows::sessions, || store.purge(ended, BATCH)).await;
+    all_done &= in_batches(metrics, PurgedRows::events, || store.purge_events(old, BATCH)).await;
+    all_done & counters(store, now, metrics).await
+}
+
+/// When the newest event happened that is from before a time. What was written within a day before a start may be of the clock
+/// that is in question.
+async fn newest(store: &dyn Store, before: Timestamp) -> Result<Option<Timestamp>> {
+    let filter = EventFilter { until: Some(before), ..EventFilter::default() };
+    let mut place = None;
+    loop {
+        let stretch = store.event_stretch(&filter, place, STRETCH, 1).await?;
+        match (stretch.events.first(), stretch.next) {
+            (Some(event), _) => return Ok(Some(event.at)),
+            (None, None) => return Ok(None),
+            (None, next @ Some(_)) => place = next,
         }
     }
 }
 
 /// Deletes the counters that are forgotten, and those beyond the most that are kept. Returns whether that went well.
-async fn counters(store: &dyn Store, clock: &dyn Clock, metrics: &Metrics) -> bool {
+async fn counters(store: &dyn Store, now: Timestamp, metrics: &Metrics) -> bool {
     match store.surplus_throttles(MOST_COUNTERS).await {
         Ok(surplus) => {
-            let now = clock.now();
             let before = surplus.map_or(now, |surplus| surplus.max(now));
             in_batches(metrics, PurgedRows::counters, || store.purge_throttles(before, BATCH)).await
         }
@@ -79,11 +159,6 @@ async fn counters(store: &dyn Store, clock: &dyn Clock, metrics: &Metrics) -> bo
 
 fn failed(metrics: &Metrics, error: &StoreError) {
     metrics.store.task_failed(error.cause(), &format_args!("cannot purge: {}", Causes(error)));
-}
-
-fn before(now: Timestamp, span: Duration) -> Timestamp {
-    let span = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_millis(now.millis().saturating_sub(span))
 }
 
 /// Deletes rows until there are none left. Returns whether that went well.
@@ -105,5 +180,46 @@ where
             }
         }
         tokio::time::sleep(BETWEEN_BATCHES).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEWEST: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    /// What is seen of a clock that was set forward by `ahead`, after each of these true spans.
+    fn seen(ahead: Duration, spans: &[Duration]) -> Vec<bool> {
+        let (begun, set) = (Instant::now(), NEWEST.after(ahead));
+        let mut jumps = Jumps::new(NEWEST, begun);
+        spans.iter().map(|span| jumps.see(set.after(*span), begun + *span).is_some()).collect()
+    }
+
+    #[test]
+    fn a_jump_is_waited_out_for_a_day() {
+        let spans = [Duration::ZERO, MINUTE, Duration::from_hours(23), HOLD, HOLD + MINUTE];
+        assert_eq!(seen(JUMP, &spans), [false; 5]);
+        assert_eq!(seen(JUMP + MINUTE, &spans), [true, true, true, false, false]);
+        assert_eq!(seen(Duration::from_hours(24 * 365), &spans), [true, true, true, false, false]);
+    }
+
+    #[test]
+    fn no_length_of_true_time_is_a_jump() {
+        assert_eq!(seen(Duration::ZERO, &[MINUTE, JUMP, JUMP * 2 + MINUTE, JUMP * 50]), [false; 4]);
+    }
+
+    #[test]
+    fn a_jump_while_it_runs_is_seen_and_is_over_once_it_was_set_back_far_enough() {
+        let begun = Instant::now();
+        let mut jumps = Jumps::new(NEWEST, begun);
+        assert_eq!(jumps.see(NEWEST.after(MINUTE), begun + MINUTE), None);
+        let far = NEWEST.after(JUMP * 50);
+        assert_eq!(jumps.see(far, begun + MINUTE * 2), Some(NEWEST.after(MINUTE * 2)));
+        let nearer = NEWEST.after(JUMP * 2);
+        assert_eq!(jumps.see(nearer, begun + MINUTE * 3), Some(NEWEST.after(MINUTE * 3)), "still wrong");
+        assert_eq!(jumps.see(NEWEST.after(MINUTE * 4), begun + MINUTE * 4), None, "set right");
+        assert_eq!(jumps.see(far, begun + MINUTE * 5), Some(NEWEST.after(MINUTE * 5)), "wrong again");
     }
 }

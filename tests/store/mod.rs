@@ -1,6 +1,7 @@
 //! What is kept: the contract of every store, what is one store's own, and what survives a crash.
 
 mod backup;
+mod clock;
 mod contract;
 mod copy;
 mod crash;

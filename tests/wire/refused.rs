@@ -176,18 +176,19 @@ async fn events_are_kept_for_as_long_as_is_set(store: StoreKind) {
     let day = 24 * 60 * 60 * 1000_i64;
     let made = home.database.number("SELECT min(at) FROM events").await;
     home.database.execute(&format!("UPDATE events SET at = at - {}", 100 * day)).await;
-    for (days, times) in [(100, 600), (60, 1), (0, 1)] {
+    // Without one of the last days, the clock would seem to have jumped.
+    for (days, times) in [(100, 600), (60, 1), (2, 1), (0, 1)] {
         let at = made - days * day;
         let values = vec![format!("({at}, 'login_failed', 'anonymous')"); times].join(", ");
         home.database.execute(&format!("INSERT INTO events (at, kind, actor) VALUES {values}")).await;
     }
     let left = async || home.database.number("SELECT count(*) FROM events").await;
     let server = home.serve().await;
-    until("what is older than ninety days is gone", async || left().await == 2).await;
+    until("what is older than ninety days is gone", async || left().await == 3).await;
     server.stop().await;
     let mut command = home.server();
     command.env("SESSIOND_EVENTS_KEPT", "30d");
     let server = Process::start(command).await;
-    until("what is older than thirty days is gone", async || left().await == 1).await;
+    until("what is older than thirty days is gone", async || left().await == 2).await;
     server.stop().await;
 }
