@@ -8,6 +8,13 @@ use super::token::TokenHash;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub i64);
 
+impl Seq {
+    /// The first number that a primary of PostgreSQL on this timeline gives out. None of an earlier timeline is as large.
+    pub fn first_of(timeline: u32) -> Self {
+        Self(((i64::from(timeline) - 1) << 40) + 1)
+    }
+}
+
 /// One entry of the log: what cached checks must forget. A whole batch shares one number.
 #[derive(Clone, Debug, Default)]
 pub struct Revocation {

@@ -210,6 +210,7 @@ impl Beats {
             match self.noted(registered) {
                 Some((id, head)) => {
                     self.go_on_from(head);
+                    tracing::info!(replica = %id, "registered among the replicas");
                     self.row = Some(id);
                     self.attempted = None;
                 }
@@ -234,8 +235,11 @@ impl Beats {
             self.start_over(Clear::head_went_back, Some(*head));
             return Standing::StartedOver;
         }
-        let next = self.applied.0 + 1;
-        let unbroken = revocations.iter().zip(next..).all(|(revocation, number)| revocation.seq.0 == number);
+        let numbers = || revocations.iter().map(|revocation| revocation.seq);
+        let unbroken = std::iter::once(self.applied).chain(numbers()).zip(numbers()).all(|(before, next)| {
+            // After a failover, which is known by now, numbers go on from the first one of the new timeline.
+            next.0 == before.0 + 1 || (next == Seq::first_of(*timeline) && before < next)
+        });
         if !unbroken || (revocations.is_empty() && *head > self.applied) {
             self.start_over(Clear::log_cut, Some(*head));
             return Standing::StartedOver;

@@ -255,6 +255,25 @@ async fn numbers_that_another_server_gave_out_twice_are_not_taken_for_those_appl
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_number_after_a_failover_is_the_next_one_and_its_second_is_not() {
+    for (skipped, clears) in [(0, 0), (1, 1)] {
+        let store = Arc::new(Memory::default());
+        store.set(|state| state.timeline = 1);
+        let process = Process::trusted(&store).await;
+        store.revoke_times(3, token(1));
+        store.set(|state| state.timeline = 2);
+        until(async || process.metric("sessiond_cache_clears_total{reason=\"failover\"} 1")).await;
+        process.until_trusted().await;
+        process.keep(token(9));
+        store.set(|state| state.head = Seq(Seq::first_of(2).0 - 1 + skipped));
+        let last = (store.revoke(token(2)), store.revoke(token(3))).1;
+        until(async || process.coherence.settled.has_reached(last)).await;
+        assert_eq!(process.knows(&token(9)), clears == 0);
+        assert!(process.metric(&format!("sessiond_cache_clears_total{{reason=\"log_cut\"}} {clears}")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_number_is_settled_once_every_row_has_applied_it() {
     let store = Arc::new(Memory::default());
     let (mine, other) = (Process::trusted(&store).await, Process::trusted(&store).await);
