@@ -56,6 +56,7 @@ impl PgBouncer {
 fn write(dir: &TempDir, port: u16, server: &Url, mode: &str, settings: &str) {
     let host = server.host_str().expect("a host");
     let password = server.password().map(|password| format!("password={password}")).unwrap_or_default();
+    let statements = if handles_prepared_statements() { "max_prepared_statements = 0" } else { "" };
     let configuration = format!(
         "[databases]
          * = host={host} port={} user={} {password}
@@ -67,10 +68,20 @@ fn write(dir: &TempDir, port: u16, server: &Url, mode: &str, settings: &str) {
          max_client_conn = 1000
          default_pool_size = 60
          pool_mode = {mode}
+         {statements}
          {settings}\n",
         server.port().unwrap_or(5432),
         server.username(),
     );
     let lines: Vec<_> = configuration.lines().map(str::trim).collect();
     std::fs::write(dir.path().join("pgbouncer.ini"), lines.join("\n")).expect("written");
+}
+
+/// Whether it can handle prepared statements itself, so that a test has to say that it does not: since 1.21.
+fn handles_prepared_statements() -> bool {
+    let told = std::process::Command::new("pgbouncer").arg("--version").output().expect("pgbouncer");
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let mut numbers = told.split_whitespace().nth(1).unwrap_or_default().split('.').map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else { panic!("no version: {told}") };
+    (major, minor) >= (1, 21)
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::harness::fleet::{home_at, log_out, ops, serve_through, until_in_memory, until_trusted};
 use crate::harness::pgbouncer::PgBouncer;
-use crate::harness::process::{Home, finish, login};
+use crate::harness::process::{Home, Process, finish, login};
 use crate::harness::{ALICE, PASSWORD, StoreKind, get, post, seed};
 
 /// What a refusal names.
@@ -133,22 +133,45 @@ async fn a_pooler_that_pools_transactions_later_is_not_served_through() {
     let alice = server.log_in(ALICE).await;
     until_in_memory(&[&server], &alice.token).await;
     bouncer.change_mode("transaction");
-    let disconnect = async || {
-        let others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-                      WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        home.database.number(others).await
-    };
-    until("it is refused", async || {
-        disconnect().await;
-        ops(&server, "/readyz").await.text().contains(TRANSACTION)
-    })
-    .await;
+    until_refused(&home, &server, "").await;
     assert_eq!(ops(&server, "/readyz").await.status, 503);
     until("memory is not trusted any more", async || server.check(&alice.token).await == 503).await;
     until("it is logged", async || server.log().contains(TRANSACTION)).await;
     bouncer.change_mode("session");
     until_trusted(&[&server]).await;
     assert_eq!(server.check(&alice.token).await, 200);
+}
+
+/// Disconnects what fits the condition and has people log in, until the server refuses to be behind its pooler.
+async fn until_refused(home: &Home, server: &Process, condition: &str) {
+    let disconnect = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid() {condition}"
+    );
+    // Not all the time: a connection that is ended while it looks for a pooler finds none.
+    let mut disconnected = None::<Instant>;
+    until("it is refused", async || {
+        if disconnected.is_none_or(|then| then.elapsed() > Duration::from_secs(5)) {
+            home.database.number(&disconnect).await;
+            disconnected = Some(Instant::now());
+        }
+        join_all((0..4).map(|_| server.send(login(ALICE, PASSWORD)))).await;
+        ops(server, "/readyz").await.text().contains(TRANSACTION)
+    })
+    .await;
+}
+
+/// The connection that has the beats keeps its process, so that nothing has the others checked but what fails on them.
+#[needs(postgres, pgbouncer)]
+#[tokio::test]
+async fn a_pooler_that_pools_transactions_later_is_found_by_statements_that_are_not_there() {
+    let home = Home::new(StoreKind::Postgres);
+    let bouncer = PgBouncer::before(&home.database.url(), "session", "").await;
+    let server = serve_through(&home, &bouncer.same_database()).await;
+    until_trusted(&[&server]).await;
+    server.log_in(ALICE).await;
+    bouncer.change_mode("transaction");
+    until_refused(&home, &server, "AND query NOT LIKE '%replicas%'").await;
 }
 
 /// Every connection is checked where a pooler may be, and one that is none is never taken for one.

@@ -4,6 +4,7 @@
 //! environment. So a URL is read completely here, and every option of the driver is set.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ pub(super) struct Host {
     /// Set where the password could travel in clear, unless `guard` prevents it.
     guard: Option<Negotiation>,
     /// Whether a pooler there was looked for.
-    pub(super) processes: Processes,
+    pub(super) processes: Arc<Processes>,
 }
 
 impl Host {
@@ -249,7 +250,7 @@ impl Url {
             ));
         }
         let options = if is_socket { options.socket(host) } else { options.host(host) };
-        Ok(Host { options: options.ssl_mode(ssl), guard, processes: Processes::default() })
+        Ok(Host { options: options.ssl_mode(ssl), guard, processes: Arc::default() })
     }
 
     /// Reads the files once, so that a mistake is found before anything is served. Each connection reads them again.

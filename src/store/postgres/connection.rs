@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::super::{Cause, Result, StoreError};
 use super::address::{Address, Host, patience_beside};
 use super::deadline::DEADLINE;
+use super::pooler::Processes;
 use crate::domain::entropy::{Entropy as _, SystemEntropy};
 use crate::telemetry::notices::{Notice, watch};
 use crate::telemetry::outage::LogThrottle;
@@ -32,6 +33,8 @@ const PROOF: &str = "sessiond sees notices";
 pub(super) struct Connection {
     driver: Driver,
     place: Place,
+    /// What is known of the host's server processes.
+    processes: Arc<Processes>,
     warnings: Arc<Warnings>,
     proven: Proven,
     /// Whether it can be used again. It cannot while a statement is under way, so that one that was abandoned is never
@@ -181,7 +184,7 @@ impl Connection {
         if let Some(pooling) = host.processes.check(&mut driver, connect()).await? {
             return Err(NotOpened::new(StoreError::unreachable(pooling.to_string()), false));
         }
-        let connection = Self::of(Driver::Plain(driver), place, warnings);
+        let connection = Self::of(Driver::Plain(driver), place, Arc::clone(&host.processes), warnings);
         connection.log(&notices);
         let connection = connection.proven().await?;
         if address.was_succeeded(connection.proven.timeline) {
@@ -213,10 +216,11 @@ impl Connection {
         listener.ignore_pool_close_event(true);
         listener.eager_reconnect(false);
         listener.listen("sessiond").await.map_err(failed)?;
-        Ok(Self::of(Driver::Listening(Box::new(listener)), self.place, &self.warnings))
+        let driver = Driver::Listening(Box::new(listener));
+        Ok(Self::of(driver, self.place, Arc::clone(&self.processes), &self.warnings))
     }
 
-    fn of(driver: Driver, place: Place, warnings: &Arc<Warnings>) -> Self {
+    fn of(driver: Driver, place: Place, processes: Arc<Processes>, warnings: &Arc<Warnings>) -> Self {
         let now = Instant::now();
         let mut random = [0];
         // Without randomness it is the whole of it.
@@ -225,6 +229,7 @@ impl Connection {
         Self {
             driver,
             place,
+            processes,
             warnings: Arc::clone(warnings),
             proven: Proven::default(),
             sound: true,
@@ -350,6 +355,10 @@ impl Connection {
         self.log(&notices);
         let warned = notices.iter().any(|notice| notice.is_warning);
         self.sound = !warned && answer.as_ref().err().is_none_or(is_mere_refusal);
+        if answer.as_ref().is_err_and(is_of_another_process) {
+            // The next connection that is opened finds out whether the mode of a pooler was changed.
+            self.processes.forget();
+        }
         let answer = answer.map_err(failed)?;
         if warned {
             return Err(StoreError::unreachable("committed, but perhaps not on the standby"));
@@ -437,6 +446,20 @@ fn is_mere_refusal(error: &sqlx::Error) -> bool {
     })
 }
 
+/// Whether the server does not know a statement that was prepared on the connection, or knows another one by its name: with
+/// other parameters, or other columns. The connection then has another server process than before.
+fn is_of_another_process(error: &sqlx::Error) -> bool {
+    if let Some(refused) = refusal(error) {
+        // Some poolers give one of these codes to connections that they close.
+        return refused.severity() == PgSeverity::Error
+            && matches!(refused.code(), "26000" | "42P05" | "08P01" | "22P03");
+    }
+    matches!(
+        error,
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::ColumnIndexOutOfBounds { .. }
+    )
+}
+
 /// What a failure means for the store. Details, which may hold values, are left out.
 pub(super) fn failed(error: sqlx::Error) -> StoreError {
     let Some(refused) = refusal(&error) else {
@@ -464,6 +487,8 @@ pub(super) fn failed(error: sqlx::Error) -> StoreError {
     let code = refused.code();
     let words = format!("{} ({code})", refused.message());
     match (code, code.get(..2)) {
+        // There is a prepared statement of that name already, for which a pooler is to blame and not the statement.
+        ("42P05", _) => StoreError::Unreachable(Cause::of_driver(words, error)),
         // Cancelled, locked, a deadlock, not to be put in an order.
         ("57014" | "55P03" | "40P01" | "40001", _) => StoreError::TooSlow(Cause::of_driver(words, error)),
         // What was asked was impossible: data, constraints, syntax.
