@@ -32,7 +32,7 @@ use crate::service::{self, Parts, Service, standbys};
 use crate::store::SharedStore;
 use crate::store::connect::{self, ConnectError, Role, connect_saying};
 use crate::store::opening::Opening;
-use crate::telemetry::{COMMIT, Metrics, log};
+use crate::telemetry::{COMMIT, Metrics};
 
 /// How long stopping may take, from the signal to the end of the process: a supervisor that kills after 10 s never has to.
 pub const STOPPING: Duration = Duration::from_secs(9);
@@ -257,7 +257,7 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
     Ok((listener, bound))
 }
 
-/// Serves on both listeners, and says so in the first line of the log.
+/// Serves on both listeners, and says so in the log.
 pub fn serve(config: &Config, core: Core, listeners: Listeners) -> Running {
     let Core { service, timeouts, store, clock, metrics, warm_up, mut tasks, stop } = core;
     let Listeners { public: (public, listen), ops: (ops, ops_listen), heads: _ } = listeners;
@@ -294,11 +294,11 @@ impl Running {
         self.app.drain();
     }
 
-    /// Takes over what of a configuration can change, which it has checked and built before. Nothing here can fail.
+    /// Takes over what of a configuration can change, which it has checked and built before: all but the level of the log,
+    /// which is the process's. Nothing here can fail.
     /// `certificates` says whether those changed that the database is recognised by.
     pub fn take_over(&self, config: &Config, certificates: bool) {
         self.app.set_rules(&config.http);
-        log::set_level(config);
         if certificates {
             self.store.renew_connections();
         }

@@ -7,6 +7,7 @@ use super::outcome::Failed;
 use crate::app::Running;
 use crate::config::{Config, Flags, Reread};
 use crate::store::connect::{certificates, check};
+use crate::telemetry::log;
 
 /// The name under which the log has the certificates, which no setting holds.
 const CERTIFICATES: &str = "certificates";
@@ -63,13 +64,23 @@ impl Reloader {
         if renewed {
             changed.push(CERTIFICATES);
         }
+        let say = || {
+            tracing::info!(
+                changed = names(&changed),
+                needs_restart = names(&need_restart),
+                from_flags_or_environment = names(&fixed),
+                "SIGHUP: the configuration was read again"
+            );
+        };
         running.take_over(&config, renewed);
-        tracing::info!(
-            changed = names(&changed),
-            needs_restart = names(&need_restart),
-            from_flags_or_environment = names(&fixed),
-            "SIGHUP: the configuration was read again"
-        );
+        // The line is there if either level has it.
+        if config.log_level < self.config.log_level {
+            say();
+            log::set_level(&config);
+        } else {
+            log::set_level(&config);
+            say();
+        }
         for warning in warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
             tracing::warn!("{warning}");
         }

@@ -13,7 +13,7 @@ use crate::app::{Environment, Listeners, STOPPING, build_saying, serve};
 use crate::config::Config;
 use crate::store::opening::Opening;
 
-/// Serves. The first line of the log says where; what is unsafe comes next, and on a first start, how to log in.
+/// Serves. A line of the log says where; what is unsafe comes next, and on a first start, how to log in.
 pub(super) async fn run(config: Config, warnings: Vec<String>, source: Source) -> Result<(), Failed> {
     // First, so that an operator who has read that it serves can also stop it in good order.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -177,7 +177,7 @@ impl Config {
     pub fn load(flags: &Flags, file: Option<PathBuf>) -> Result<Self, BadConfig> {
         let (environment, named) = settings::from_environment()?;
         let given = flags.read()?.or(environment);
-        let (fixed, rust_log) = (given.names(), settings::rust_log());
+        let (fixed, rust_log) = (given.names(), settings::rust_log()?);
         let Some(path) = file.or(named) else { return Ok(Self { rust_log, fixed, ..Self::new(&given)? }) };
         let in_file = settings::read_file(&path)?;
         let secret =

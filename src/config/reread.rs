@@ -6,7 +6,9 @@ use super::settings::{Complete, RUST_LOG};
 use super::{Config, Http};
 
 /// The settings that a running server takes over. All others need a restart.
-pub const REREAD: &[&str] = &["cors_origins", "log_level", "trusted_proxies"];
+pub const REREAD: &[&str] = &["cors_origins", LOG_LEVEL, "trusted_proxies"];
+
+const LOG_LEVEL: &str = "log_level";
 
 /// A configuration that was read again, compared with the one in force.
 #[derive(Debug)]
@@ -26,12 +28,16 @@ impl Config {
     #[must_use]
     pub fn reread(&self, new: Self) -> Reread {
         let differing = self.settings.differing(&new.settings);
-        let (changed, mut need_restart): (Vec<_>, Vec<_>) =
+        let (mut changed, mut need_restart): (Vec<_>, Vec<_>) =
             differing.into_iter().partition(|name| REREAD.contains(name));
         need_restart.extend(self.contents.differing(&new.contents));
         need_restart.sort_unstable();
         need_restart.dedup();
         let rust_log = new.rust_log.as_ref().map(|_| RUST_LOG);
+        if rust_log.is_some() {
+            // It decides, whatever the level is.
+            changed.retain(|name| *name != LOG_LEVEL);
+        }
         let fixed = new.fixed.iter().copied().filter(|name| REREAD.contains(name)).chain(rust_log).collect();
         let settings = Complete {
             cors_origins: new.settings.cors_origins,

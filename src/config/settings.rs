@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
 
 use super::accent::Accent;
 use super::error::{BadConfig, bad};
@@ -192,7 +193,7 @@ settings! {
     verify_credentials / "SESSIOND_VERIFY_CREDENTIALS": Vec<CredentialKind> = "cookie,headers,bearer",
     /// on: checks are answered from memory; off: each check reads the store
     cache / "SESSIOND_CACHE": CacheMode = "on",
-    /// How many sessions are kept in memory
+    /// How many sessions are kept in memory, rounded up to a multiple of 64
     cache_entries / "SESSIOND_CACHE_ENTRIES": NonZeroUsize = "1048576",
     /// How long a session lives without a check
     session_idle / "SESSIOND_SESSION_IDLE": Span = "2h",
@@ -291,11 +292,16 @@ pub(super) fn from_environment() -> Result<(Settings, Option<PathBuf>), BadConfi
     from_variables(variables)
 }
 
-/// What `RUST_LOG` says, unless it is empty.
-pub(super) fn rust_log() -> Option<String> {
-    #[expect(clippy::disallowed_methods, reason = "this file reads the environment")]
-    let directives = std::env::var(RUST_LOG).ok();
-    directives.filter(|directives| !directives.is_empty())
+/// What `RUST_LOG` says, unless it is empty. It is one that the log can be chosen by.
+pub(super) fn rust_log() -> Result<Option<String>, BadConfig> {
+    let Some(directives) = std::env::var_os(RUST_LOG).filter(|directives| !directives.is_empty()) else {
+        return Ok(None);
+    };
+    let directives = directives.into_string().map_err(|_| BadConfig(format!("{RUST_LOG} is not UTF-8")))?;
+    match EnvFilter::builder().parse(&directives) {
+        Ok(_) => Ok(Some(directives)),
+        Err(error) => bad(format!("{RUST_LOG}: {error}: write one such as info or info,sessiond::login=off")),
+    }
 }
 
 /// An empty variable counts as unset, as where a template or a compose file has nothing to fill in.

@@ -117,8 +117,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// The least grave lines that are logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The least grave lines that are logged. A later one has more of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// What failed and should not have.
     Error,

@@ -78,7 +78,7 @@ pub fn set_level(config: &Config) {
     }
 }
 
-/// `RUST_LOG` chooses, or the level where that is not set or cannot be read.
+/// `RUST_LOG` chooses, or the level where that is not set.
 fn filter(config: &Config) -> EnvFilter {
     let level = match config.log_level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -88,6 +88,7 @@ fn filter(config: &Config) -> EnvFilter {
         LogLevel::Trace => LevelFilter::TRACE,
     };
     let builder = EnvFilter::builder().with_default_directive(level.into());
+    // The configuration has refused what cannot be parsed.
     let chosen = config.rust_log.as_deref().and_then(|directives| builder.parse(directives).ok());
     chosen.unwrap_or_else(|| EnvFilter::default().add_directive(level.into()))
 }

@@ -48,7 +48,7 @@ async fn a_configuration_that_cannot_be_is_refused_with_what_to_write_instead(st
         file.to_str().expect("UTF-8").to_owned()
     };
     let (unknown, broken) = (toml("listne = '127.0.0.1:1'"), toml("session_idle = 'a while ago'"));
-    let cases: [(&[(&str, &str)], &[&str], &str); 19] = [
+    let cases: [(&[(&str, &str)], &[&str], &str); 20] = [
         (&[("SESSIOND_PASSWORD_QUEUE", "18446744073709551615")], &[], "100000 at most"),
         (
             &[("SESSIOND_ADMIN_PASSWORD", "short")],
@@ -63,6 +63,7 @@ async fn a_configuration_that_cannot_be_is_refused_with_what_to_write_instead(st
             "SESSIOND_LISTEN: `here` is not an address and a port: write one such as 127",
         ),
         (&[("SESSIOND_PORT", "8080")], &[], "SESSIOND_PORT is not a setting: did you mean"),
+        (&[("RUST_LOG", "sessiond=loud")], &[], "write one such as info or info,sessiond::login=off"),
         (&[("SESSIOND_SESSION_IDLE", "soon")], &[], "write one such as 90s, 15m, 2h or 14d"),
         (&[], &["--listen", "8080"], "sessiond: --listen: `8080` is not an address and a port: write one such as 127"),
         (&[], &["--cookie-secure", "1"], "sessiond: --cookie-secure: `1` is none of them: write true or false"),
