@@ -201,6 +201,8 @@ impl fmt::Debug for TokenKey {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+
     use super::*;
     use crate::domain::entropy::SystemEntropy;
     use proptest::prelude::*;
@@ -227,6 +229,37 @@ mod tests {
         assert_eq!(tag, HMAC_OF_ZEROS);
     }
     const HMAC_OF_ZEROS: [u8; TAG] = [211, 142, 9, 224, 12, 227, 1, 166];
+
+    #[test]
+    fn the_key_of_second_factors_is_hmac_sha256_of_its_label() {
+        // Reference: python3 -c 'import hmac;print(hmac.new(bytes([7]*32),b"sessiond: the secrets of second
+        // factors","sha256").hexdigest())'
+        let key = TokenKey::new([7; 32]).second_factor_key();
+        assert_eq!(HEXLOWER.encode(&key), "3496e77958ed4cfe6f74b837dced8538d10636a3c3b1035ef14ec55939f3387f");
+    }
+
+    #[test]
+    fn hashes_are_equal_where_every_byte_is() {
+        let hash = TokenHash::from_bytes([0x5A; 32]);
+        assert_eq!(hash, TokenHash::from_bytes([0x5A; 32]));
+        for one in 0..32 {
+            for other in 0..32 {
+                let mut bytes = [0x5A; 32];
+                bytes[one] ^= 1;
+                bytes[other] ^= 2;
+                assert_ne!(hash, TokenHash::from_bytes(bytes), "bytes {one} and {other} differ");
+            }
+        }
+    }
+
+    #[test]
+    fn a_hash_is_spread_by_its_first_eight_bytes() {
+        let mut bytes = [0; 32];
+        (1..).zip(&mut bytes).for_each(|(number, byte)| *byte = number);
+        assert_eq!(TokenHash::from_bytes(bytes).prefix(), 0x0807_0605_0403_0201);
+        let spread = |hash| BuildHasherDefault::<DefaultHasher>::default().hash_one(hash);
+        assert_ne!(spread(TokenHash::from_bytes(bytes)), spread(TokenHash::from_bytes([0; 32])));
+    }
 
     #[test]
     fn debug_shows_no_secret() {

@@ -41,7 +41,7 @@ pub async fn log_out<D: Dialect>(
     let cookies = Cookies::from_parts(&parts, app);
     let refused = |error: Error, via: Via| {
         let clears = clear_cookie != ClearCookie::Never && via == Via::Cookie && matches!(error, Error::NoSession);
-        Refused::from(error).with_cookies(if clears { cookies.clear(app) } else { Vec::new() })
+        Refused::from(error).with_cookies(if clears { cookies.clear(&app.cookie) } else { Vec::new() })
     };
     let (presented, via) = match credential::read(&parts.headers, app.cookie.name(), |token| app.service.issued(token))
     {
@@ -79,7 +79,7 @@ pub async fn log_out<D: Dialect>(
         // The sessions that were looked up have ended, but there may be more.
         return Err(refused(Error::NoSession, via));
     }
-    Ok(if clears { cookies.clear(app) } else { Vec::new() })
+    Ok(if clears { cookies.clear(&app.cookie) } else { Vec::new() })
 }
 
 /// Ends one session of the caller's. Returns the `Set-Cookie` values that go with success.
@@ -172,6 +172,6 @@ impl<'r> CookieSessions<'r> {
 
     /// The `Set-Cookie` values for an answer that ended the sessions that `ended` says.
     pub fn cleared(&self, ended: impl Fn(&Principal) -> bool, app: &App) -> Vec<HeaderValue> {
-        if self.principals.iter().any(ended) { self.cookies.clear(app) } else { Vec::new() }
+        if self.principals.iter().any(ended) { self.cookies.clear(&app.cookie) } else { Vec::new() }
     }
 }

@@ -289,6 +289,7 @@ mod tests {
         assert!(FactorKeys::new([2; 32], None).open(&sealed, ann).is_none(), "another key");
         let again = keys.seal(&secret, ann, &SystemEntropy).expect("entropy");
         assert_ne!(again, sealed, "each time under another nonce");
+        assert_eq!(sealed.as_bytes().len(), ID + NONCE + secret.as_bytes().len() + 16, "with a tag");
         assert!(!sealed.as_bytes().windows(20).any(|window| window == secret.as_bytes()));
     }
 

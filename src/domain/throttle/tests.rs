@@ -27,6 +27,14 @@ fn waits_begin_at_one_second_and_double_up_to_a_quarter_of_an_hour_until_the_sto
 }
 
 #[test]
+fn failures_at_a_login_and_at_a_code_make_others_wait_and_those_of_a_whole_account_do_not() {
+    let refusing = [Counted::NameFromPlace, Counted::KnownBrowser, Counted::Name, Counted::Code];
+    for counted in Counted::ALL {
+        assert_eq!(counted.refuses(), refusing.contains(&counted), "{counted:?}");
+    }
+}
+
+#[test]
 fn failures_are_forgotten_a_day_after_the_last_one() {
     let once = Tally::booked(None, Counted::Name, BEGIN);
     let just_before = Tally::booked(Some(once), Counted::Name, BEGIN.after(MEMORY).before(Duration::from_millis(1)));

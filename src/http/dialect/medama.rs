@@ -49,7 +49,7 @@ pub async fn login(
         from,
     };
     let logged_in = app.service.login(login).await?;
-    let cookies = cookies.set_at_login(&logged_in.token, None, &logged_in.browser, &app);
+    let cookies = cookies.set_at_login(&logged_in.token, None, &logged_in.browser, &app.cookie);
     Ok(with_cookies(StatusCode::OK.into_response(), cookies))
 }
 

@@ -188,7 +188,7 @@ pub(super) fn go_on(
 ) -> Response {
     let LoggedIn { token, session, by_recovery_code, browser, .. } = logged_in;
     let until = session.expiry.absolute.since(session.created_at);
-    lines.extend(cookies.set_at_login(token, session.remembered.then_some(until), browser, app));
+    lines.extend(cookies.set_at_login(token, session.remembered.then_some(until), browser, &app.cookie));
     let onward = match ReturnTo::read(return_to, &reader.headers, app) {
         to @ (ReturnTo::Sessions | ReturnTo::Ours(_)) => {
             let is_told = *by_recovery_code && to.location() == ReturnTo::Sessions.location();

@@ -70,7 +70,7 @@ pub async fn change(
     match app.service.change_password(&caller, current, new, &client, &from).await {
         Ok(renewed) => {
             let to = format!("/sessions?password_changed=1&ended={}", renewed.revoked);
-            Ok(with_cookies(see_other(&to), cookies.set_renewed(&renewed, &app)))
+            Ok(with_cookies(see_other(&to), cookies.set_renewed(&renewed, &app.cookie)))
         }
         Err(error) => {
             let FormRefusal { status, words, retry } = FormRefusal::new(error, reader.t)?;

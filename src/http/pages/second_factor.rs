@@ -149,7 +149,7 @@ impl Asked<'_> {
                 let ended = u64::try_from(confirmed.renewed.revoked).unwrap_or(u64::MAX);
                 let notice = format!("{} {}", t.second_factor_set, t.sessions_ended(ended));
                 let shown = self.codes(Some(notice), &confirmed.recovery_codes);
-                Ok(with_cookies(shown, self.cookies.set_renewed(&confirmed.renewed, self.app)))
+                Ok(with_cookies(shown, self.cookies.set_renewed(&confirmed.renewed, &self.app.cookie)))
             }
             Err(Error::SecondFactorRequired { .. }) => {
                 let brand = &self.app.brand;
@@ -171,7 +171,7 @@ impl Asked<'_> {
         match self.app.service.remove_second_factor(self.caller, present, self.client, self.from).await {
             Ok(renewed) => {
                 let to = format!("/sessions?second_factor_removed=1&ended={}", renewed.revoked);
-                Ok(with_cookies(see_other(&to), self.cookies.set_renewed(&renewed, self.app)))
+                Ok(with_cookies(see_other(&to), self.cookies.set_renewed(&renewed, &self.app.cookie)))
             }
             Err(error) => self.refused(error).await,
         }

@@ -10,7 +10,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::cookie::{self, Found, Others, Tokens};
+use super::cookie::{self, Found, Others, SessionCookie, Tokens};
 use crate::config::CredentialKind;
 use crate::domain::id::UserId;
 use crate::domain::principal::Principal;
@@ -195,13 +195,13 @@ impl Cookies {
     }
 
     /// The `Set-Cookie` values after which the browser has `token` and no other cookie of that name.
-    pub fn set(&self, token: &Token, remember: Option<Duration>, app: &App) -> Vec<HeaderValue> {
-        app.cookie.set(token, remember, &self.others)
+    pub fn set(&self, token: &Token, remember: Option<Duration>, cookie: &SessionCookie) -> Vec<HeaderValue> {
+        cookie.set(token, remember, &self.others)
     }
 
     /// The same for a session that goes on under a new token.
-    pub fn set_renewed(&self, Renewed { token, session, left, .. }: &Renewed, app: &App) -> Vec<HeaderValue> {
-        self.set(token, session.remembered.then_some(*left), app)
+    pub fn set_renewed(&self, renewed: &Renewed, cookie: &SessionCookie) -> Vec<HeaderValue> {
+        self.set(&renewed.token, renewed.session.remembered.then_some(renewed.left), cookie)
     }
 
     /// The same after a login, and those by which the browser is known as one that has logged in.
@@ -210,16 +210,16 @@ impl Cookies {
         token: &Token,
         remember: Option<Duration>,
         marks: &[BrowserMark],
-        app: &App,
+        cookie: &SessionCookie,
     ) -> Vec<HeaderValue> {
-        let mut lines = self.set(token, remember, app);
-        lines.push(app.cookie.set_known(marks));
+        let mut lines = self.set(token, remember, cookie);
+        lines.push(cookie.set_known(marks));
         lines
     }
 
     /// The `Set-Cookie` values after which the browser has no cookie of that name.
-    pub fn clear(&self, app: &App) -> Vec<HeaderValue> {
-        app.cookie.clear(&self.others)
+    pub fn clear(&self, cookie: &SessionCookie) -> Vec<HeaderValue> {
+        cookie.clear(&self.others)
     }
 }
 
@@ -253,8 +253,16 @@ async fn check(headers: &HeaderMap, app: &App) -> Result<(Principal, Option<Toke
         Credential::Several(presented) => Ok((app.service.decide(app.service.check_several(&presented)).await?, None)),
         Credential::Presented(presented, via) => {
             let principal = app.service.verify(&presented).await?;
-            Ok((principal, (via == Via::Header).then_some(presented.token)))
+            Ok((principal, known_to_scripts(presented.token, via)))
         }
+    }
+}
+
+/// The token, if the caller's scripts know it already.
+fn known_to_scripts(token: Token, via: Via) -> Option<Token> {
+    match via {
+        Via::Header => Some(token),
+        Via::Cookie => None,
     }
 }
 
@@ -263,6 +271,11 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::config;
+    use crate::domain::clock::Timestamp;
+    use crate::domain::entropy::SystemEntropy;
+    use crate::domain::id::SessionId;
+    use crate::domain::session::{Client, Expiry, Session};
 
     const USER: &str = "23456789ABCDEFGHJ";
 
@@ -273,6 +286,10 @@ mod tests {
 
     fn token(fill: char) -> String {
         std::iter::repeat_n(fill, 42).chain(['A']).collect()
+    }
+
+    fn ours(fill: char) -> Token {
+        Token::parse(token(fill).as_bytes()).expect("a token")
     }
 
     fn request(lines: &[(&'static str, &str)]) -> HeaderMap {
@@ -336,5 +353,92 @@ mod tests {
         let headers = request(&[("authorization", &format!("bearer {}", token('b')))]);
         assert_eq!(shown(&read_ours(&headers, "_me_sess", &[CredentialKind::Cookie], issued)), "none");
         assert_eq!(shown(&read_ours(&headers, "_me_sess", &[CredentialKind::Bearer], issued)), "b false Header");
+    }
+
+    #[test]
+    fn what_no_form_can_send_is_a_credential_in_a_header() {
+        let (a, c) = (token('a'), format!("_me_sess={}", token('c')));
+        let (bearer, theirs) = (format!("Bearer {a}"), "Bearer theirs");
+        let cases: &[(&[(&'static str, &str)], bool)] = &[
+            (&[], false),
+            (&[("cookie", &c)], false),
+            (&[("authorization", theirs)], false),
+            (&[("authorization", &bearer)], true),
+            (&[("x-user-id", USER)], true),
+            (&[("x-auth-token", &a)], true),
+            (&[("x-user-id", USER), ("x-auth-token", &a), ("authorization", &bearer)], true),
+        ];
+        for (lines, expected) in cases {
+            assert_eq!(has_header_credential(&request(lines)), *expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_came_in_a_cookie_is_in_no_answer() {
+        let shown = |via| known_to_scripts(ours('a'), via);
+        assert_eq!(shown(Via::Header).map(|shown| shown.reveal().to_owned()), Some(token('a')));
+        assert!(shown(Via::Cookie).is_none());
+    }
+
+    fn cookies(tokens: Tokens) -> Cookies {
+        Cookies { tokens, others: Others::default() }
+    }
+
+    #[test]
+    fn the_cookies_of_a_request_are_none_or_foreign_or_some_or_too_many() {
+        let (a, b) = (ours('a'), ours('b'));
+        let cases = [
+            (Tokens::Absent, (false, false), vec![]),
+            (Tokens::Foreign, (true, false), vec![]),
+            (Tokens::One(a.clone()), (true, false), vec![a.clone()]),
+            (Tokens::Several(vec![a.clone(), b.clone()]), (true, false), vec![a.clone(), b.clone()]),
+            (Tokens::TooMany(vec![a.clone(), b.clone()]), (true, true), vec![a, b]),
+        ];
+        for (tokens, (sent, too_many), expected) in cases {
+            let cookies = cookies(tokens);
+            assert_eq!((cookies.were_sent(), cookies.too_many()), (sent, too_many), "{cookies:?}");
+            let expected: Vec<_> = expected.iter().map(Token::reveal).collect();
+            let presented = cookies.presented();
+            assert!(presented.iter().all(|one| one.user.is_none()));
+            assert_eq!(presented.iter().map(|one| one.token.reveal()).collect::<Vec<_>>(), expected);
+            assert_eq!(cookies.tokens().iter().map(Token::reveal).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn an_answer_sets_or_clears_the_cookie_and_whatever_came_beside_it() {
+        let cookie = SessionCookie::new(&config::Cookie {
+            name: String::from("_me_sess"),
+            secure: false,
+            domain: None,
+            same_site: config::SameSite::Lax,
+        });
+        let (new, hour) = (ours('n'), Duration::from_hours(1));
+        let headers = request(&[("host", "a.example.org")]);
+        let beside = Cookies { tokens: Tokens::Foreign, others: cookie.others(&headers, "/") };
+        for cookies in [cookies(Tokens::Absent), beside] {
+            let set = cookie.set(&new, Some(hour), &cookies.others);
+            assert_eq!(cookies.set(&new, Some(hour), &cookie), set);
+            assert_eq!(cookies.clear(&cookie), cookie.clear(&cookies.others));
+            let at_login = cookies.set_at_login(&new, Some(hour), &[], &cookie);
+            assert_eq!(at_login, [set.clone(), vec![cookie.set_known(&[])]].concat());
+            for (remembered, expected) in [(true, set), (false, cookie.set(&new, None, &cookies.others))] {
+                let renewed = Renewed { revoked: 0, token: new.clone(), session: session(remembered), left: hour };
+                assert_eq!(cookies.set_renewed(&renewed, &cookie), expected);
+            }
+        }
+    }
+
+    fn session(remembered: bool) -> Session {
+        let (now, random) = (Timestamp::from_millis(0), SystemEntropy);
+        Session {
+            id: SessionId::random(&random).expect("entropy"),
+            user_id: UserId::random(&random).expect("entropy"),
+            created_at: now,
+            last_seen_at: now,
+            expiry: Expiry { idle: now, absolute: now },
+            remembered,
+            client: Client::default(),
+        }
     }
 }

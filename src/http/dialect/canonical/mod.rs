@@ -90,7 +90,7 @@ pub async fn login(
         (Some(logged_in.token.reveal()), Vec::new())
     } else {
         let until = logged_in.session.expiry.absolute.since(logged_in.session.created_at);
-        (None, cookies.set_at_login(&logged_in.token, remember.then_some(until), &logged_in.browser, &app))
+        (None, cookies.set_at_login(&logged_in.token, remember.then_some(until), &logged_in.browser, &app.cookie))
     };
     let (user, session) = (&logged_in.user, &logged_in.session);
     let shown =

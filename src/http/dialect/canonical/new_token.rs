@@ -42,7 +42,7 @@ impl<'r> Travels<'r> {
     pub fn under_new_token<'t>(&self, renewed: &'t Renewed, app: &App) -> (Changed<'t>, Vec<HeaderValue>) {
         let revoked = renewed.revoked;
         match self {
-            Self::InCookie(cookies) => (Changed { revoked, token: None }, cookies.set_renewed(renewed, app)),
+            Self::InCookie(cookies) => (Changed { revoked, token: None }, cookies.set_renewed(renewed, &app.cookie)),
             Self::InHeader(caller, in_cookies) => {
                 let lines = in_cookies.after_many(&caller.principal, Scope::All, app);
                 (Changed { revoked, token: Some(renewed.token.reveal()) }, lines)

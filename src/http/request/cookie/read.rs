@@ -175,6 +175,7 @@ mod tests {
             ("aa", "one a", false),
             ("-", "foreign", false),
             ("A", "one A", false),
+            ("AA", "one A", false),
             ("a-", "one a", true),
             ("-a", "one a", true),
             ("A-", "one A", true),

@@ -226,7 +226,12 @@ fn write(settings: &config::Cookie, name: &str, (domain, path): Variant<'_>, val
 
 #[cfg(test)]
 mod tests {
+    use http::header::COOKIE;
+
     use super::*;
+    use crate::domain::entropy::SystemEntropy;
+    use crate::domain::id::UserId;
+    use crate::domain::token::TokenKey;
 
     const NAME: &str = "_me_sess";
 
@@ -256,6 +261,56 @@ mod tests {
             cookie.clear(&nothing),
             ["_me_sess=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"]
         );
+    }
+
+    fn request(cookies: &str) -> HeaderMap {
+        [(COOKIE, HeaderValue::from_str(cookies).expect("a header value"))].into_iter().collect()
+    }
+
+    #[test]
+    fn a_login_that_waits_for_a_code_has_a_cookie_of_its_own() {
+        let cookie = |name: &str| SessionCookie::new(&config::Cookie { name: name.into(), ..settings() });
+        let (ours, token) = (cookie(NAME), Token::parse(token('a').as_bytes()).expect("a token"));
+        assert_eq!((ours.name(), cookie("__Host-session").name()), (NAME, "__Host-session"));
+        assert_eq!(
+            ours.set_waiting(Some(&token)),
+            format!("_me_sess_code={}; HttpOnly; SameSite=Strict; Secure; Path=/login; Max-Age=300", token.reveal())
+                .as_str()
+        );
+        assert_eq!(
+            ours.set_waiting(None),
+            "_me_sess_code=; HttpOnly; SameSite=Strict; Secure; Path=/login; Max-Age=0; \
+             Expires=Thu, 01 Jan 1970 00:00:00 GMT"
+        );
+        for (cookie, name) in [(ours, "_me_sess_code"), (cookie("__Host-session"), "session_code")] {
+            let sent = ["x", token.reveal(), token.reveal(), token.reveal(), token.reveal(), token.reveal()];
+            let sent: Vec<_> = sent.iter().map(|value| format!("{name}={value}")).collect();
+            let waiting = cookie.waiting(&request(&sent.join("; ")));
+            assert_eq!(waiting.iter().map(Token::reveal).collect::<Vec<_>>(), [token.reveal(); 4], "four at most");
+            assert!(cookie.waiting(&request(&format!("{NAME}={}", token.reveal()))).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_browser_is_known_for_a_year_by_the_marks_that_were_made_here() {
+        let cookie = SessionCookie::new(&settings());
+        let key = TokenKey::new([7; 32]).throttle_secret();
+        let mark = || key.mark(UserId::random(&SystemEntropy).expect("entropy"), &SystemEntropy).expect("entropy");
+        let (marks, theirs) = ([mark(), mark()], mark());
+        let both = marks.each_ref().map(BrowserMark::text);
+        let line = cookie.set_known(&marks);
+        let value = format!("_me_sess_known={}", both.join("."));
+        assert_eq!(line, format!("{value}; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=31536000").as_str());
+        let known = |cookies: &str| {
+            let marks = cookie.known_browser(&request(cookies), |mark| mark.text() != theirs.text());
+            marks.iter().map(BrowserMark::text).collect::<Vec<_>>()
+        };
+        assert_eq!(known(&value), both);
+        let others = vec![format!("_me_sess_known={}", theirs.text()); MOST_KNOWN].join("; ");
+        assert_eq!(known(&format!("{others}; _me_sess_known=x; {value}")), both, "what counts for nothing hides none");
+        assert!(known(&format!("{NAME}={}", both[0])).is_empty());
+        let many = [both[0].as_str(); MOST_MARKS + 1].join(".");
+        assert_eq!(known(&format!("_me_sess_known={many}")).len(), MOST_MARKS);
     }
 
     /// What is cleared beside our own, as `Domain` and `Path`.
