@@ -292,7 +292,16 @@ pub(super) async fn enrolment(readers: &Pool, user: UserId) -> Result<Option<Enr
 
 /// The names of the keys of those in force.
 pub(super) async fn keys(readers: &Pool) -> Result<Vec<KeyId>> {
-    let keys = query_as("SELECT DISTINCT substr(secret, 1, 8) FROM second_factors");
+    // One look-up for each.
+    let keys = query_as(
+        "WITH RECURSIVE keys (name) AS (
+             (SELECT substr(secret, 1, 8) FROM second_factors ORDER BY substr(secret, 1, 8) LIMIT 1)
+             UNION ALL
+             SELECT (SELECT substr(secret, 1, 8) FROM second_factors WHERE substr(secret, 1, 8) > keys.name
+                 ORDER BY substr(secret, 1, 8) LIMIT 1)
+             FROM keys WHERE keys.name IS NOT NULL)
+         SELECT name FROM keys WHERE name IS NOT NULL",
+    );
     let keys: Vec<(KeyId,)> = readers.rows(keys).await?;
     Ok(keys.into_iter().map(|(key,)| key).collect())
 }

@@ -210,7 +210,8 @@ async fn finish(connection: &mut SqliteConnection, now: Timestamp, import: &Impo
 
 /// Removes every marked row.
 async fn remove_marked(connection: &mut SqliteConnection) -> sqlx::Result<()> {
-    let marked = sqlx::query_scalar("SELECT id FROM users WHERE deleted_at = ?1").bind(MARK);
+    // The mark is written out, as it is in the index that finds it.
+    let marked = sqlx::query_scalar("SELECT id FROM users WHERE deleted_at = -1");
     let marked: Vec<UserId> = marked.fetch_all(&mut *connection).await?;
     remove(connection, &marked).await
 }

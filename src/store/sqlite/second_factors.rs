@@ -27,7 +27,15 @@ pub(super) async fn enrolment(readers: &Readers, user: UserId) -> Result<Option<
 
 /// The names of the keys of those in force.
 pub(super) async fn keys(readers: &Readers) -> Result<Vec<KeyId>> {
-    let keys = sqlx::query_as("SELECT DISTINCT substr(secret, 1, 8) FROM second_factors");
+    // One look-up for each.
+    let keys = sqlx::query_as(
+        "WITH RECURSIVE keys (name) AS (
+             SELECT min(substr(secret, 1, 8)) FROM second_factors
+             UNION ALL
+             SELECT (SELECT min(substr(secret, 1, 8)) FROM second_factors WHERE substr(secret, 1, 8) > keys.name)
+             FROM keys WHERE keys.name IS NOT NULL)
+         SELECT name FROM keys WHERE name IS NOT NULL",
+    );
     let keys: Vec<(KeyId,)> = readers.all(keys).await?;
     Ok(keys.into_iter().map(|(key,)| key).collect())
 }

@@ -56,7 +56,7 @@ async fn plan(connection: &mut PgConnection, sql: &str) -> String {
 #[tokio::test]
 async fn every_hot_statement_can_use_an_index() {
     // Words of a statement, and the index by which it must find sessions or users.
-    const HOT: [(&str, &str); 17] = [
+    const HOT: [(&str, &str); 18] = [
         ("WHERE s.token_hash = ANY ($1)", "Bitmap Index Scan on sessions_token_hash_key"),
         ("WHERE s.token_hash = ANY ($1)", "Index Scan using users_pkey on users"),
         ("WITH part AS MATERIALIZED", "Index Scan Backward using sessions_pkey on sessions"),
@@ -74,6 +74,7 @@ async fn every_hot_statement_can_use_an_index() {
         ("WHERE username_key = $1 OR email_key = $2", "Bitmap Index Scan on users_email_key_key"),
         ("password_hash ~>=~ $1", "users_foreign_hash on users"),
         ("FROM revocations WHERE seq > $1", "Index Scan using revocations_pkey on revocations"),
+        ("FROM second_factors WHERE substr(secret, 1, 8) >", "using second_factors_key on second_factors"),
     ];
     let (_database, mut connection) = planner().await;
     assert_plans(StoreKind::Postgres, &HOT, async |sql| plan(&mut connection, sql).await).await;
