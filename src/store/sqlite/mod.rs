@@ -52,7 +52,7 @@ use self::operations::sessions::{Purge, PurgeEvents, Revoke, RevokeSelected, Tou
 use self::operations::throttles::{Book, GiveBack, Lift, PurgeThrottles, TallyRow, listed};
 use self::operations::{Beat, KeepSecret, MarkInUse};
 pub(super) use self::paths::is_missing;
-use self::paths::{LOCK, beside, unreachable_file};
+use self::paths::{LOCK, beside, may_make_log, unreachable_file};
 use self::readers::{Readers, in_time};
 use self::writer::{Writer, WriterParts};
 use super::lookups::Lookups;
@@ -113,6 +113,7 @@ impl Sqlite {
     ) -> std::result::Result<Self, ConnectError> {
         start::refuse_remains(&path)?;
         let path = make_private(&path)?;
+        may_make_log(&path)?;
         let (sink, lock) = match role {
             Role::Serve(sink) => (Some(sink), Some(ServeLock::take(&path).await?)),
             Role::Command => (None, None),

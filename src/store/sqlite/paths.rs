@@ -1,6 +1,7 @@
 //! Where the store's files lie, by name, and what the file system's errors mean for the store.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
@@ -32,11 +33,18 @@ pub(in super::super) fn is_missing(database: &Path) -> bool {
     is_missing(database) && is_missing(&beside(database, "-wal"))
 }
 
-/// An error of the file system in the store's words. What only lacks the right owner is said with the command that mends it,
-/// since that is how the first start on a directory of somebody else's ends, such as one that a container is given.
+/// An error of the file system in the store's words. What only lacks the right owner or mode is said with the command that mends
+/// it, since that is how the first start on a directory of somebody else's ends, such as one that a container is given.
 pub(super) fn unreachable_file(path: &Path, error: &io::Error) -> StoreError {
     let refused = (error.kind() == io::ErrorKind::PermissionDenied).then(|| refused(path)).flatten();
     StoreError::unreachable(refused.unwrap_or_else(|| format!("{}: {error}", path.display())))
+}
+
+/// Fails where SQLite has to make a log beside a database and may not, which it says without a name.
+pub(super) fn may_make_log(database: &Path) -> Result<(), StoreError> {
+    let is_made = beside(database, "-wal").try_exists().unwrap_or(false);
+    let refused = if is_made { None } else { refused(database) };
+    refused.map_or(Ok(()), |sentence| Err(StoreError::unreachable(sentence)))
 }
 
 /// Says which of a file and its directory does not let this process write. `None` if it is neither: one above them, perhaps.
@@ -55,7 +63,9 @@ fn refused(path: &Path) -> Option<String> {
         (false, false) => return None,
     };
     let (user, group) = (geteuid(), getegid());
-    Some(format!("{} cannot be written by sessiond, which runs as {user}:{group}: {}", what.display(), chown(whose)))
+    let is_own = what.metadata().is_ok_and(|found| found.uid() == user.as_raw());
+    let mend = if is_own { format!("chmod u+rwX {whose}") } else { chown(whose) };
+    Some(format!("{} cannot be written by sessiond, which runs as {user}:{group}: {mend}", what.display()))
 }
 
 /// The command that gives files to the user and group of this process.

@@ -191,6 +191,13 @@ async fn a_directory_or_file_that_refuses_is_named_with_the_command_that_mends_i
     assert!(sentence.contains(&format!("{shown}/test.db cannot be written by sessiond")), "{sentence}");
     assert!(sentence.contains(&format!("chown 4711:4712 {shown}/test.db*\n")), "{sentence}");
     own(&file);
+    for (path, whose) in [(&data, format!("{shown}")), (&file, format!("{shown}/test.db*"))] {
+        let mode = std::fs::metadata(path).expect("there").permissions().mode();
+        set_mode(path, 0o500);
+        let sentence = refusal_in(&data, 4711, 4712).await.expect("refused");
+        assert!(sentence.ends_with(&format!(" which runs as 4711:4712: chmod u+rwX {whose}\n")), "{sentence}");
+        set_mode(path, mode & 0o777);
+    }
     assert_eq!(refusal_in(&data, 4711, 4712).await, None);
 }
 
