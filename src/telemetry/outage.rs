@@ -76,10 +76,13 @@ enum Line {
     Over { lasted: Duration, failed: Failed },
 }
 
+/// A span as a line of the log shows it.
+pub fn to_the_millisecond(span: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
+
 impl Line {
     fn write(self) {
-        let to_the_millisecond =
-            |span: Duration| Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
         match self {
             Self::Begun { cause, why } => {
                 tracing::error!(?cause, why, "the store fails; what fails because of it is counted from now on");

@@ -12,7 +12,7 @@ use super::deadline::with_deadline;
 use super::gate::{Backoff, Gate};
 use super::{copy, migrate};
 use crate::domain::token::TokenKey;
-use crate::telemetry::outage::LogThrottle;
+use crate::telemetry::outage::{LogThrottle, to_the_millisecond};
 
 /// Why the store could not be opened.
 struct NotReady {
@@ -34,7 +34,7 @@ pub(super) async fn first(
         let NotReady { error, again } = match attempt(gate, fresh_key, opening).await {
             Ok(ready) => {
                 if waited > Duration::ZERO {
-                    tracing::info!(?waited, "the database is there");
+                    tracing::info!(waited = ?to_the_millisecond(waited), "the database is there");
                 }
                 opening.is(Stage::Opening);
                 return Ok(ready);
@@ -51,6 +51,7 @@ pub(super) async fn first(
             });
         }
         if throttle.is_due() {
+            let waited = to_the_millisecond(waited);
             tracing::warn!(%error, ?waited, "the database is not there yet, and is waited for");
         }
         let since = Instant::now().checked_sub(waited).unwrap_or_else(Instant::now);
