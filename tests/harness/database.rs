@@ -72,6 +72,16 @@ impl Database {
         }
     }
 
+    /// Makes a copy of one on a server, to which nobody may be connected.
+    pub fn copy(&self) -> Self {
+        let Self::Postgres { url, .. } = self else { panic!("a file") };
+        let (name, template) = (unused_name(), url.path().trim_start_matches('/'));
+        execute_on_server(&format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"));
+        let mut url = url.clone();
+        url.set_path(&name);
+        Self::Postgres { url, ours: true }
+    }
+
     /// One on a server that is there already.
     pub fn at(url: &str) -> Self {
         Self::Postgres { url: Url::parse(url).expect("a URL"), ours: false }
@@ -214,12 +224,17 @@ impl Drop for Database {
     }
 }
 
+/// Whether the server ends with this process, and with it every database that was not deleted.
+pub fn ends_with_this_process() -> bool {
+    sessiond_machine::postgres_url().is_none()
+}
+
 /// A server where databases may be made: the one that the environment names, or one of this process's own.
 fn server() -> &'static Url {
     static SERVER: OnceLock<(Url, Option<Postgres>)> = OnceLock::new();
     let (url, _) = SERVER.get_or_init(|| {
         let own = || block_on(Postgres::start(Options { folder: memory(), ..Options::default() })).expect("a server");
-        let server = if sessiond_machine::postgres_url().is_none() { Some(own()) } else { None };
+        let server = ends_with_this_process().then(own);
         let url = server.as_ref().map(|server| server.url("postgres")).or_else(sessiond_machine::postgres_url);
         (Url::parse(&url.expect("one of them")).expect("a URL"), server)
     });

@@ -22,6 +22,7 @@ use sessiond::store::{Added, Addition, Initial};
 use sessiond::telemetry::notices;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
 
 pub use self::database::{Database, StoreKind};
 use sessiond_support::wait::until;
@@ -87,12 +88,12 @@ impl Server {
     /// Starts with settings, as a configuration file would give them.
     pub async fn with(store: StoreKind, toml: &str) -> Self {
         let clock = Arc::new(ManualClock::new(BEGIN));
-        Self::over(Database::new(store), clock, toml, Timeouts::default()).await
+        Self::over(with_users(store).await, clock, toml, Timeouts::default()).await
     }
 
     /// Starts with short timeouts for slow clients.
     pub async fn impatient(store: StoreKind, timeouts: Timeouts) -> Self {
-        Self::over(Database::new(store), Arc::new(ManualClock::new(BEGIN)), "", timeouts).await
+        Self::over(with_users(store).await, Arc::new(ManualClock::new(BEGIN)), "", timeouts).await
     }
 
     /// Another server over the same database, with the same clock.
@@ -113,9 +114,11 @@ impl Server {
         let any = "127.0.0.1:0".parse().ok();
         settings.listen = any;
         settings.ops_listen = any;
-        let url = settings.database_url.get_or_insert_with(|| DatabaseUrl::new(database.url()));
         notices::install();
-        add_users(url, clock.clone()).await;
+        if let Some(other) = &settings.database_url {
+            add_users(other, clock.clone()).await;
+        }
+        settings.database_url.get_or_insert_with(|| DatabaseUrl::new(database.url()));
         let config = Config::new(&settings).expect("a configuration");
         let environment = Environment { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
         let mut core = app::build(&config, true, environment).await.expect("built");
@@ -208,6 +211,20 @@ impl Server {
     /// The status of a check of `token`.
     pub async fn check(&self, token: &str) -> u16 {
         self.send(get("/verify").bearer(token)).await.status
+    }
+}
+
+/// A database with Alice and Bob in it. On PostgreSQL it is a copy, since making its tables takes longer than many a test.
+async fn with_users(store: StoreKind) -> Database {
+    static FIRST: OnceCell<Database> = OnceCell::const_new();
+    let make = async || {
+        let database = Database::new(store);
+        add_users(&DatabaseUrl::new(database.url()), Arc::new(ManualClock::new(BEGIN))).await;
+        database
+    };
+    match store {
+        StoreKind::Postgres if database::ends_with_this_process() => FIRST.get_or_init(make).await.copy(),
+        StoreKind::Postgres | StoreKind::Sqlite => make().await,
     }
 }
 

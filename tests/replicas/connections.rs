@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sessiond_needs::needs;
-use sessiond_support::wait::until;
+use sessiond_support::wait::{PATIENCE, until};
 
 use crate::harness::fleet::{accepted, is_trusted, log_out, named, ops, serve_through, until_in_memory, until_trusted};
 use crate::harness::load::Load;
@@ -40,14 +40,17 @@ async fn no_end_is_forgotten_while_connections_are_killed_again_and_again() {
     let pairs = seed::sessions(&home.database.url(), 400).await;
     until_trusted(&servers).await;
     let load = Load::on(&servers, pairs);
-    let mut killed = 0;
-    for _ in 0..8 {
+    let (mut rounds, mut killed) = (0, 0);
+    // Some seconds at least, and longer on a machine that is slow.
+    until("enough was done meanwhile", async || {
         killed += home.database.number(KILL).await;
+        rounds += 1;
         tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+        let tally = load.tally();
+        rounds >= 8 && tally.ended > 40 && tally.refused > 200 && tally.accepted > 200 && tally.failed > 0
+    })
+    .await;
     assert!(killed > 24, "each server has several: {killed}");
-    let tally = load.tally();
-    assert!(tally.ended > 40 && tally.refused > 200 && tally.accepted > 200 && tally.failed > 0, "{tally:?}");
     let states = load.end().await;
     assert_is_over(&servers).await;
     states.assert_true(&servers, &home.database).await;
@@ -69,13 +72,17 @@ async fn no_end_is_forgotten_while_answers_are_late_and_connections_break() {
     let load = Load::on(&servers, pairs);
     proxies.iter().for_each(|proxy| proxy.set_traffic(Traffic::Faulty));
     tokio::time::sleep(Duration::from_secs(8)).await;
+    until("all have enough trouble", async || {
+        proxies.iter().all(|proxy| proxy.late() > 10 && proxy.broken() > 3)
+            && servers.iter().all(|server| server.log().contains(TROUBLE))
+    })
+    .await;
+    until("enough was done meanwhile", async || {
+        let tally = load.tally();
+        tally.ended > 5 && tally.refused > 20 && tally.accepted > 50 && tally.failed > 0
+    })
+    .await;
     proxies.iter().for_each(|proxy| proxy.set_traffic(Traffic::Undisturbed));
-    for proxy in &proxies {
-        assert!(proxy.late() > 10 && proxy.broken() > 3, "{} late, {} broken", proxy.late(), proxy.broken());
-    }
-    assert!(servers.iter().all(|server| server.log().contains(TROUBLE)), "no server has noticed");
-    let tally = load.tally();
-    assert!(tally.ended > 5 && tally.refused > 20 && tally.accepted > 50 && tally.failed > 0, "{tally:?}");
     let states = load.end().await;
     assert_is_over(&servers).await;
     states.assert_true(&servers, &home.database).await;
@@ -95,7 +102,8 @@ async fn a_server_whose_listening_connection_is_cut_again_and_again_accepts_noth
     let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
         WHERE application_name = 'cut' AND datname = current_database() AND query LIKE '%FROM replicas%'";
     let begin = std::time::Instant::now();
-    while begin.elapsed() < Duration::from_secs(4) {
+    while begin.elapsed() < Duration::from_secs(4) || cuts < 5 || ended < 5 {
+        assert!(begin.elapsed() < PATIENCE, "{cuts} cuts, {ended} ended");
         let [kept, doomed] = pairs.next().expect("enough");
         for server in servers {
             for session in [&kept, &doomed] {
@@ -109,7 +117,6 @@ async fn a_server_whose_listening_connection_is_cut_again_and_again_accepts_noth
         assert_eq!(cut.check(&kept.token).await, 200, "from memory, or the store");
         assert_eq!(ops(&cut, "/readyz").await.status, 200);
     }
-    assert!(cuts >= 5 && ended >= 5, "{cuts} cuts, {ended} ended");
     assert_is_over(&servers[..1]).await;
 }
 

@@ -84,6 +84,8 @@ async fn replicas_lists_every_server_until_it_was_silent_for_a_while() {
     until("it is given up", async || listed().await.lines().count() == 1).await;
     let left = listed().await;
     assert!(left.contains("  beating  ") && left.contains("  lag 0"), "{left}");
+    let id = left.split_whitespace().next().expect("an id");
+    assert!(first.log().contains(&format!("registered among the replicas replica={id}")), "{left}{}", first.log());
     first.stop().await;
     assert_eq!(listed().await, "", "a server that stops deregisters");
 }
