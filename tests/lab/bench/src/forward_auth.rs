@@ -18,7 +18,7 @@ use crate::{
     load::{Load, charged},
     report::{Report, Target},
     requests::{Checks, Template},
-    rounds::alternate,
+    rounds::interleave,
     stage::Stage,
 };
 
@@ -42,11 +42,11 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
         }
         let ours = Running::start(proxy, page.address, server.address).await?;
         let theirs = Running::start(proxy, page.address, hello.address).await?;
-        let pairs = alternate(
+        let pairs = interleave(
             stage,
             "asking hello",
-            async || charged(theirs.pid(), Load::new(theirs.address, &[200]).closed(stage.round, &pages)).await,
-            async || charged(ours.pid(), Load::new(ours.address, &[200]).closed(stage.round, &pages)).await,
+            async |length| charged(theirs.pid(), Load::new(theirs.address, &[200]).closed(length, &pages)).await,
+            async |length| charged(ours.pid(), Load::new(ours.address, &[200]).closed(length, &pages)).await,
         )
         .await?;
         pairs.report(report, &format!("a page through {}", proxy.name), wanted, Target::None);

@@ -222,6 +222,15 @@ pub struct Measured {
 }
 
 impl Measured {
+    /// Adds what the same two processes did later.
+    pub fn go_on(&mut self, later: &Self) -> Result<()> {
+        self.outcome.add(&later.outcome)?;
+        self.outcome.elapsed += later.outcome.elapsed;
+        self.cpu += later.cpu;
+        self.own_cpu += later.own_cpu;
+        Ok(())
+    }
+
     /// One line's worth: the rate, the CPU time of each answer, and how busy both sides were.
     pub fn text(&self) -> String {
         format!(

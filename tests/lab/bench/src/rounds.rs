@@ -1,5 +1,7 @@
 //! Alternating rounds of two measurements, and their ratio.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use crate::{
@@ -8,6 +10,10 @@ use crate::{
     stage::Stage,
 };
 
+/// How often two loads take turns within a round. A machine that is shared gets faster and slower from one second to the
+/// next: what each has in a round is thus spread over all of it.
+const TURNS: u32 = 8;
+
 pub struct Pairs {
     /// The name of the other measurement.
     name: &'static str,
@@ -15,19 +21,57 @@ pub struct Pairs {
     pairs: Vec<[Measured; 2]>,
 }
 
-/// Alternates the two; the first pair fills caches and is not counted.
+/// Alternates two measurements, each of which is a round.
 pub async fn alternate(
     stage: &Stage,
     name: &'static str,
     mut other: impl AsyncFnMut() -> Result<Measured>,
     mut server: impl AsyncFnMut() -> Result<Measured>,
 ) -> Result<Pairs> {
+    pairs(stage, name, async || Ok([other().await?, server().await?])).await
+}
+
+/// Alternates two loads that can be as short as one likes, several times a round.
+pub async fn interleave(
+    stage: &Stage,
+    name: &'static str,
+    mut other: impl AsyncFnMut(Duration) -> Result<Measured>,
+    mut server: impl AsyncFnMut(Duration) -> Result<Measured>,
+) -> Result<Pairs> {
+    let turn = turn(stage);
+    pairs(stage, name, async || {
+        let [mut others, mut servers] = [other(turn).await?, server(turn).await?];
+        for _ in 1..TURNS {
+            others.go_on(&other(turn).await?)?;
+            servers.go_on(&server(turn).await?)?;
+        }
+        Ok([others, servers])
+    })
+    .await
+}
+
+/// How long one of two interleaved loads lasts until it is the other's turn.
+pub fn turn(stage: &Stage) -> Duration {
+    stage.round / TURNS
+}
+
+/// How many turns either of two interleaved loads has.
+pub fn turns(stage: &Stage) -> usize {
+    ((stage.rounds + 1) * TURNS) as usize
+}
+
+/// The first pair fills caches and is not counted.
+async fn pairs(
+    stage: &Stage,
+    name: &'static str,
+    mut pair: impl AsyncFnMut() -> Result<[Measured; 2]>,
+) -> Result<Pairs> {
     let mut pairs = Vec::new();
-    for turn in 0..=stage.rounds {
-        let pair = [other().await?, server().await?];
-        if turn > 0 {
+    for round in 0..=stage.rounds {
+        let pair = pair().await?;
+        if round > 0 {
             let [other, server] = pair.each_ref().map(Measured::text);
-            println!("  round {turn}: {name} {other}, server {server}");
+            println!("  round {round}: {name} {other}, server {server}");
             pairs.push(pair);
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     load::{Load, charged},
     report::{self, Report, Spread, Target, as_milliseconds},
     requests::Checks,
-    rounds::alternate,
+    rounds::interleave,
     server::Server,
     stage::{MILLION, Stage},
 };
@@ -49,10 +49,10 @@ async fn scrapes(stage: &mut Stage, report: &mut Report) -> Result<()> {
     );
 
     let checks = Checks::over(&population.tokens, population.all());
-    let checked = async || charged(server.pid, Load::new(server.address, &[200]).closed(stage.round, &checks)).await;
-    let pairs = alternate(stage, "not scraped", checked, async || {
+    let checked = async |length| charged(server.pid, Load::new(server.address, &[200]).closed(length, &checks)).await;
+    let pairs = interleave(stage, "not scraped", checked, async |length| {
         tokio::select! {
-            measured = checked() => measured,
+            measured = checked(length) => measured,
             failed = scrape_for_ever(&server) => Err(failed),
         }
     })
@@ -83,9 +83,9 @@ async fn traces(stage: &mut Stage, report: &mut Report, share: &str, target: Tar
     with.warm(&tracing, with.all()).await?;
     let [of_plain, of_tracing] = [&without, &with].map(|population| Checks::over(&population.tokens, population.all()));
     let load = |server: &Server| Load::new(server.address, &[200]);
-    let plainly = async || charged(plain.pid, load(&plain).closed(stage.round, &of_plain)).await;
-    let traced = async || charged(tracing.pid, load(&tracing).closed(stage.round, &of_tracing)).await;
-    let pairs = alternate(stage, "without traces", plainly, traced).await?;
+    let plainly = async |length| charged(plain.pid, load(&plain).closed(length, &of_plain)).await;
+    let traced = async |length| charged(tracing.pid, load(&tracing).closed(length, &of_tracing)).await;
+    let pairs = interleave(stage, "without traces", plainly, traced).await?;
     pairs.report(
         report,
         &format!("verify with traces, {share} of checks among them, and no collector"),

@@ -1,14 +1,16 @@
 //! Checks: of live sessions, beside revocations, and of tokens that no client has; each against a bare hello.
 
-use anyhow::{Context, Result};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use sessiond_support::token::Token;
 
 use crate::{
     hello::Hello,
-    load::{Load, Measured, charged},
+    load::{Load, Measured, Outcome, charged},
     report::{self, Report, Target, as_milliseconds},
     requests::{Checks, Each, MadeUp, Requests, Template},
-    rounds::{Pairs, alternate},
+    rounds::{Pairs, interleave, turn, turns},
     server::Server,
     stage::{MILLION, Stage},
 };
@@ -36,8 +38,8 @@ async fn of_live(stage: &mut Stage, size: usize) -> Result<Pairs> {
     population.warm(&server, population.all()).await?;
     let hello = hello_like(&server, &population.tokens[0], 200).await?;
     let checks = Checks::over(&population.tokens, population.all());
-    let pairs = beside_hello(stage, &hello, &checks, async || {
-        let load = Load::new(server.address, &[200]).closed(stage.round, &checks);
+    let pairs = beside_hello(stage, &hello, &checks, async |length| {
+        let load = Load::new(server.address, &[200]).closed(length, &checks);
         charged(server.pid, load).await
     })
     .await?;
@@ -55,30 +57,32 @@ pub async fn among(stage: &mut Stage, size: usize) -> Result<[[f64; 2]; 2]> {
 /// The sessions that are ended are not the ones that are checked.
 async fn beside_revocations(stage: &mut Stage, report: &mut Report) -> Result<()> {
     const CHECKED: usize = 1_000;
-    let ended_a_round = REVOCATIONS as usize * (stage.round.as_secs() as usize + 1);
-    let ended = ended_a_round * (stage.rounds as usize + 1);
-    let population = stage.population(CHECKED + ended).await?;
+    // Twice as many as are due, so that none are missing in the end.
+    let ended_a_turn = (turn(stage) * REVOCATIONS * 2).as_secs() as usize;
+    let population = stage.population(CHECKED + ended_a_turn * turns(stage)).await?;
     let server = stage.serve(&population).await?;
     population.warm(&server, population.all()).await?;
     let hello = hello_like(&server, &population.tokens[0], 200).await?;
     let checks = Checks::over(&population.tokens, 0..CHECKED);
-    let mut next = CHECKED;
-    let pairs = beside_hello(stage, &hello, &checks, async || {
-        let ending = next..next + ended_a_round;
+    let (mut next, mut logouts) = (CHECKED, Outcome::empty()?);
+    let pairs = beside_hello(stage, &hello, &checks, async |length| {
+        let ending = next..next + ended_a_turn;
         next = ending.end;
         let (each, _) = Each::of(Template::logout(), &population.tokens, ending);
         let load = async {
             let (checked, ended) = tokio::join!(
-                Load::new(server.address, &[200]).closed(stage.round, &checks),
-                Load::new(server.address, &[200]).open(REVOCATIONS, stage.round, each),
+                Load::new(server.address, &[200]).closed(length, &checks),
+                Load::new(server.address, &[200]).open(REVOCATIONS, length, each),
             );
             let ended = ended.context("the logouts")?;
-            println!("  {} logouts, p99 {:.1?}", report::rate(ended.rate()), ended.quantile(0.99));
+            ensure!(!ended.exhausted, "there were too few sessions to end");
+            logouts.add(&ended)?;
             checked
         };
         charged(server.pid, load).await
     })
     .await?;
+    println!("  {} logouts, p99 {:.1?}", report::number(logouts.answers() as f64), logouts.quantile(0.99));
     let what = format!("verify, {REVOCATIONS} revocations/s");
     pairs.report(report, &what, Target::AtLeast(0.70), Target::None);
     server.stop().await
@@ -91,16 +95,16 @@ pub async fn unknown(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let server = stage.serve(&population).await?;
     let hello = hello_like(&server, &MADE_UP, 401).await?;
 
-    let pairs = beside_hello(stage, &hello, MadeUp::new, async || {
-        let load = Load::new(server.address, &[401]).closed(stage.round, MadeUp::new);
+    let pairs = beside_hello(stage, &hello, MadeUp::new, async |length| {
+        let load = Load::new(server.address, &[401]).closed(length, MadeUp::new);
         charged(server.pid, load).await
     })
     .await?;
     pairs.report(report, "verify, never issued", Target::AtLeast(0.60), Target::None);
 
     let gone = Checks::over(&population.gone(EXPIRED), 0..EXPIRED);
-    let pairs = beside_hello(stage, &hello, &gone, async || {
-        let load = Load::new(server.address, &[401]).closed(stage.round, &gone);
+    let pairs = beside_hello(stage, &hello, &gone, async |length| {
+        let load = Load::new(server.address, &[401]).closed(length, &gone);
         charged(server.pid, load).await
     })
     .await?;
@@ -111,8 +115,8 @@ pub async fn unknown(stage: &mut Stage, report: &mut Report) -> Result<()> {
 /// The hello compared with itself, which shows how far noise of the machine moves a ratio from 1.
 pub async fn control(stage: &Stage, report: &mut Report) -> Result<()> {
     let hello = Hello::start(600).await?;
-    let pairs = beside_hello(stage, &hello, MadeUp::new, async || {
-        let load = Load::new(hello.address, &[200]).closed(stage.round, MadeUp::new);
+    let pairs = beside_hello(stage, &hello, MadeUp::new, async |length| {
+        let load = Load::new(hello.address, &[200]).closed(length, MadeUp::new);
         charged(hello.pid, load).await
     })
     .await?;
@@ -127,13 +131,13 @@ pub async fn hello_like(server: &Server, token: &Token, status: u16) -> Result<H
     Hello::start(bytes).await
 }
 
-/// Alternates a hello and the server, with the same requests.
+/// Interleaves a hello and the server, with the same requests.
 async fn beside_hello<R: Requests>(
     stage: &Stage,
     hello: &Hello,
     requests: impl Fn(usize) -> R,
-    server: impl AsyncFnMut() -> Result<Measured>,
+    server: impl AsyncFnMut(Duration) -> Result<Measured>,
 ) -> Result<Pairs> {
-    let other = async || charged(hello.pid, Load::new(hello.address, &[200]).closed(stage.round, &requests)).await;
-    alternate(stage, "hello", other, server).await
+    let other = async |length| charged(hello.pid, Load::new(hello.address, &[200]).closed(length, &requests)).await;
+    interleave(stage, "hello", other, server).await
 }
