@@ -199,7 +199,7 @@ scenario('recovery codes are printed dark on light, and a secret is not printed'
 
 scenario('the Back button shows neither the secret nor the codes after signing out', async (open) => {
   const user = service.addUser();
-  const person = await open();
+  const person = await open({ wholeBrowser: true });
   const { page } = person;
   // The browser does not send a form again by itself.
   person.tolerate(/ERR_CACHE_MISS/);

@@ -52,7 +52,7 @@ scenario('a page that still asks ends up at the login page, too', async (open) =
 scenario('the Back button shows nothing of a person whose session was ended elsewhere', async (open) => {
   const user = service.addUser();
   await service.logIn(user, USER_AGENTS[FIREFOX]);
-  const person = await open();
+  const person = await open({ wholeBrowser: true });
   await signIn(person, service, user);
   await followLink(person.page, 'Change password');
   // The page that is on the screen when the browser learns of it can come back, so this is one without names.
@@ -69,7 +69,7 @@ for (const [way, buttons] of [
   scenario(`the Back button shows nothing of a person who has signed ${way}`, async (open) => {
     const user = service.addUser();
     await service.logIn(user, USER_AGENTS[FIREFOX]);
-    const person = await open();
+    const person = await open({ wholeBrowser: true });
     await signIn(person, service, user);
     assert.ok((await person.page.content()).includes(FIREFOX));
     for (const find of buttons) await loads(person.page, find(person.page, `Sign ${way}`).click());

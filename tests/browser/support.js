@@ -24,19 +24,33 @@ export const USER_AGENTS = {
     'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1',
 };
 
-const launched = chromium.launch({
-  executablePath: process.env.CHROMIUM,
-  chromiumSandbox: process.getuid() !== 0,
-  // Playwright turns the back/forward cache off. People have it.
-  ignoreDefaultArgs: ['--disable-back-forward-cache'],
-});
-
 /** What is stopped when the tests of a file have ended, whether they passed or not. */
-const stops = [async () => (await launched).close()];
+const stops = [];
 export const atTheEnd = (stop) => stops.push(stop);
 after(async () => {
   for (const stop of stops) await stop();
 });
+
+const launched = new Map();
+
+/**
+ * Starts Chromium once a file: without its windows, which takes less than half of the processor time, or the whole of it, which
+ * alone keeps pages for going back to.
+ */
+function launch(wholeBrowser) {
+  const executablePath = wholeBrowser ? process.env.CHROMIUM : process.env.CHROMIUM_SHELL;
+  if (!launched.has(executablePath)) {
+    const browser = chromium.launch({
+      executablePath,
+      chromiumSandbox: process.getuid() !== 0,
+      // Playwright turns the back/forward cache off. People have it.
+      ignoreDefaultArgs: ['--disable-back-forward-cache'],
+    });
+    launched.set(executablePath, browser);
+    atTheEnd(async () => (await browser).close());
+  }
+  return launched.get(executablePath);
+}
 
 /**
  * Tests the same steps in browsers with scripts and in ones without. Whatever a browser complains of fails the test, unless
@@ -44,7 +58,8 @@ after(async () => {
  *
  * @param {string} name
  * @param {[{scripts?: boolean[]}, (open: (options?: object) => Promise<object>) => Promise<void>]} rest
- *   Options, which may be left out, and the steps. `open` opens the browser of one more person.
+ *   Options, which may be left out, and the steps. `open` opens the browser of one more person, with the options of Playwright
+ *   for a context, and `wholeBrowser` for one that keeps pages for going back to.
  */
 export function scenario(name, ...rest) {
   const [{ scripts = [true, false] }, steps] = rest.length > 1 ? rest : [{}, ...rest];
@@ -73,8 +88,8 @@ function isOfTheBrowserItself(stack) {
 }
 
 /** A browser with a page and without cookies, which keeps what it complains of. */
-async function openBrowser(options) {
-  const browser = await launched;
+async function openBrowser({ wholeBrowser = false, ...options }) {
+  const browser = await launch(wholeBrowser);
   const context = await browser.newContext({ locale: 'en-US', ...options });
   context.setDefaultTimeout(15_000);
   const complaints = [];
@@ -103,6 +118,7 @@ async function openBrowser(options) {
   return {
     context,
     page: await context.newPage(),
+    keepsPages: wholeBrowser,
     /** Says what the browser is to complain of at least once. */
     expect(...patterns) {
       for (const pattern of patterns) expected.set(pattern, false);
@@ -265,8 +281,9 @@ export async function hasLostAccess({ page }, service) {
   assert.ok(await button(page, 'Sign in').isVisible());
 }
 
-/** Goes back as far as the browser can, and looks at each page that it shows. */
-export async function hasNothingBehind({ context, page }, secrets) {
+/** Goes back as far as a whole browser can, and looks at each page that it shows. */
+export async function hasNothingBehind({ context, page, keepsPages }, secrets) {
+  assert.ok(keepsPages, 'this is asked of a browser that keeps pages');
   const devtools = await context.newCDPSession(page);
   const index = async () => (await devtools.send('Page.getNavigationHistory').catch(() => ({}))).currentIndex;
   const last = await index();
