@@ -319,9 +319,12 @@ async fn no_process_opens_a_partial_copy_and_the_same_copy_goes_on_from_there() 
     let home = Home::new(StoreKind::Postgres);
     let (old, cure) = unfinished(&home).await;
     let part = home.database.contents().await;
-    for arguments in [&["serve"][..], &["migrate"], &["user", "list"], &["session", "list", ALICE], &["replicas"]] {
-        let refused = home.run(arguments).await.refused().unwrap();
-        assert!(refused.contains(UNFINISHED), "{arguments:?}: {refused}");
+    let serve = home.server();
+    let others = [&["migrate"][..], &["user", "list"], &["session", "list", ALICE], &["replicas"]];
+    for command in others.map(|arguments| home.command(arguments)).into_iter().chain([serve]) {
+        let told = format!("{command:?}");
+        let refused = finish(command, "").await.refused().unwrap();
+        assert!(refused.contains(UNFINISHED), "{told}: {refused}");
     }
     let other = Old::with(&home, "").await;
     let refused = finish(copying(&home, &other), "").await.refused().unwrap();
@@ -385,7 +388,7 @@ async fn while_one_copies_no_other_does_and_the_source_stays_as_it_is() {
         let waiting =
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'";
         until("it waits", async || home.database.number(waiting).await == 1).await;
-        let served = finish(old.command(&home, &["serve"]), "").await.refused().unwrap();
+        let served = finish(old.server(&home), "").await.refused().unwrap();
         assert!(served.contains("is held by another running `sessiond serve` or `sessiond copy`"), "{served}");
         let changed = finish(old.command(&home, &["user", "disable", ALICE]), "").await.refused().unwrap();
         assert!(changed.contains("did not answer in time"), "{changed}");

@@ -74,10 +74,15 @@ impl Old {
         finish(self.command(home, &["user", "add", ALICE, "--password-stdin"]), PASSWORD).await.done().unwrap();
     }
 
-    pub async fn serve(&self, home: &Home) -> Process {
+    /// A server on it.
+    pub fn server(&self, home: &Home) -> Command {
         let mut command = home.server();
         command.env("SESSIOND_DATABASE_URL", self.url());
-        Process::start(command).await
+        command
+    }
+
+    pub async fn serve(&self, home: &Home) -> Process {
+        Process::start(self.server(home)).await
     }
 
     /// What its tables hold, every value as PostgreSQL would write it.
