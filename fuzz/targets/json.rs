@@ -18,7 +18,12 @@ fuzz_target!(|bytes: &[u8]| {
     planted(bytes);
     let Ok(fields) = Fields::from_json(bytes) else { return };
     let json = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let Ok(Value::Object(members)) = serde_json::from_slice(json) else { panic!("read, though it is no object") };
+    let members = match serde_json::from_slice(json) {
+        Ok(Value::Object(members)) => members,
+        // Within what is passed over a number may be larger than any that a `Value` holds.
+        Err(error) if error.to_string().starts_with("number out of range") => return,
+        other => panic!("read, though it is no object: {other:?}"),
+    };
     assert!(members.len() <= 32);
     assert_eq!(fields.into_numbers().count(), members.len(), "a name that came twice");
 
