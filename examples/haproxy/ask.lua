@@ -118,7 +118,11 @@ local function keep_session_cookie(txn)
   end
   txn.http:req_del_header("cookie")
   for place = 0, #lines do
-    local others = (";" .. lines[place]):gsub(";[ \t]*_me_sess[ \t]*=[^;]*", ""):gsub("^;[ \t]*", "")
+    local others = ";" .. lines[place]
+    for _, name in ipairs({ "_me_sess", "_me_sess_known" }) do
+      others = others:gsub(";[ \t]*" .. name .. "[ \t]*=[^;]*", "")
+    end
+    others = others:gsub("^;[ \t]*", "")
     if others ~= "" then
       txn.http:req_add_header("cookie", others)
     end

@@ -260,6 +260,9 @@ async fn the_session_cookie_can_be_kept_from_the_back_end(example: &Example) {
         (format!("_me_sess=old; a=1; {ours}; b=2"), "a=1; b=2"),
         (format!("a=1; {ours}; b=2; _me_sess=old"), "a=1; b=2"),
         (format!("_me_sess=old; {ours}; a=1"), "a=1"),
+        // What a browser that has logged in before is known by.
+        (format!("{ours}; _me_sess_known=1.2; a=1"), "a=1"),
+        (format!("_me_sess_known=1.2; a=1; {ours}; _me_sess=old; _me_sess_known2=3"), "a=1; _me_sess_known2=3"),
     ] {
         let told = deployment.pass(get("/app/").header("Cookie", &sent)).await;
         assert_eq!(told.all("cookie"), [("cookie".into(), kept.into())], "{sent}");
