@@ -14,6 +14,9 @@ pub trait Ahead: Send + Sync + 'static {
     /// Reads a part. It comes after the look-ups of checks that wait when it is called. Given up, it is over at once.
     async fn read(&self, part: &Part) -> Result<PartRead>;
 
+    /// How many look-ups checks have asked for so far.
+    fn asked(&self) -> u64;
+
     /// Closes the connection, until the next read.
     async fn close(&self);
 }

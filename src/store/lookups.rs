@@ -66,6 +66,11 @@ impl Lookups {
         let _ = self.progress.subscribe().wait_for(|progress| progress.answered >= asked).await;
     }
 
+    /// How many were asked for so far.
+    pub(super) fn asked(&self) -> u64 {
+        self.progress.borrow().asked
+    }
+
     /// Fails once the task has ended.
     pub(super) fn check(&self) -> Result<()> {
         self.queue.check()
@@ -239,6 +244,7 @@ mod tests {
         let mut first = Box::pin(lookups.ask(token(2)));
         assert!(first.as_mut().now_or_never().is_none());
         settle().await;
+        assert_eq!(lookups.asked(), 1);
         let mut back = Box::pin(lookups.step_back());
         assert!(back.as_mut().now_or_never().is_none());
         let mut later = Box::pin(lookups.ask(token(4)));
@@ -250,5 +256,6 @@ mod tests {
         go.add_permits(2);
         later.await.expect("found");
         lookups.step_back().await;
+        assert_eq!(lookups.asked(), 2);
     }
 }

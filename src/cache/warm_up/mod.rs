@@ -27,10 +27,14 @@ use crate::telemetry::warm_up::Ending;
 #[cfg(test)]
 mod tests;
 
-/// The rows that are looked at in one read: few milliseconds, and less than a megabyte.
-const BATCH: u32 = 512;
+/// The rows that are looked at in one read: less than a millisecond, so that a check that comes meanwhile has the processor soon.
+const BATCH: u32 = 128;
+/// Where checks have asked for many look-ups since the last read, its turn is rare, and it looks at more: few milliseconds,
+/// and less than a megabyte.
+const LARGE_BATCH: u32 = 512;
+const MANY: u64 = 16;
 /// The shortest time from one read to the next.
-const EVERY: Duration = Duration::from_millis(2);
+const EVERY: Duration = Duration::from_millis(1);
 /// How many sessions are put into the cache in one go, before other tasks have their turn.
 const TOGETHER: usize = 64;
 /// What was seen this long ago comes before everything else, and then what was seen that long ago.
@@ -120,6 +124,7 @@ impl WarmUp {
     /// Reads what was seen in a span. Returns whether there was something that was seen earlier.
     async fn wave(&self, seen: Range<Timestamp>, clears: u64) -> Result<bool, Ending> {
         let (mut before, mut earlier, mut looked_at, mut failures) = (None, false, 0, 0);
+        let mut asked_before = self.ahead.asked();
         let mut every = interval(EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while looked_at < self.cache.capacity().saturating_mul(SPAN) {
@@ -131,7 +136,10 @@ impl WarmUp {
             if !self.cache.has_room() {
                 return Err(Ending::full);
             }
-            let part = Part { before, rows: BATCH, now: self.clock.now(), seen: seen.clone() };
+            let asked = self.ahead.asked();
+            let rows = if asked.saturating_sub(asked_before) < MANY { BATCH } else { LARGE_BATCH };
+            asked_before = asked;
+            let part = Part { before, rows, now: self.clock.now(), seen: seen.clone() };
             let (began, ticket) = (Instant::now(), self.cache.ticket());
             match self.ahead.read(&part).await {
                 Ok(PartRead { sessions, earlier: some, next }) => {
@@ -142,7 +150,7 @@ impl WarmUp {
                         break;
                     }
                     (before, failures) = (next, 0);
-                    looked_at += BATCH as usize;
+                    looked_at += rows as usize;
                     if took > SLOW {
                         sleep(took * RELIEF).await;
                     }

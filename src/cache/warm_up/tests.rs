@@ -1,7 +1,7 @@
 //! What is read ahead of checks, in which order, and what keeps it out of the cache, against a small store in memory.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -46,6 +46,10 @@ struct Sessions {
     takes: Mutex<Duration>,
     hangs: AtomicBool,
     closed: AtomicU32,
+    /// How many look-ups were asked for, and how many more are each time that this is looked at: many, unless a test says
+    /// otherwise.
+    asked: AtomicU64,
+    more: AtomicU64,
 }
 
 impl Sessions {
@@ -59,6 +63,8 @@ impl Sessions {
             takes: Mutex::default(),
             hangs: AtomicBool::default(),
             closed: AtomicU32::default(),
+            asked: AtomicU64::default(),
+            more: AtomicU64::new(MANY),
         }
     }
 }
@@ -94,6 +100,11 @@ impl Ahead for Sessions {
             meanwhile();
         }
         Ok(read)
+    }
+
+    fn asked(&self) -> u64 {
+        let more = self.more.load(Ordering::Relaxed);
+        self.asked.fetch_add(more, Ordering::Relaxed) + more
     }
 
     async fn close(&self) {
@@ -368,4 +379,20 @@ async fn it_reads_no_faster_than_it_may() {
     bench.start();
     bench.done(1).await;
     assert!(began.elapsed() >= EVERY * 100, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_is_read_at_a_time_while_many_look_ups_are_asked_for() {
+    let bench = Bench::new(seen_lately(1..=1024), 100_000);
+    bench.sessions.more.store(MANY - 1, Ordering::Relaxed);
+    let sessions = Arc::clone(&bench.sessions);
+    let mut reads = 0;
+    *bench.sessions.meanwhile.lock() = Some(Box::new(move || {
+        reads += 1;
+        sessions.more.store(if reads == 2 { MANY } else { MANY - 1 }, Ordering::Relaxed);
+    }));
+    bench.start();
+    bench.done(1).await;
+    let rows: Vec<_> = bench.reads().iter().map(|part| part.rows).collect();
+    assert_eq!(rows, [BATCH, BATCH, LARGE_BATCH, BATCH, BATCH, BATCH]);
 }

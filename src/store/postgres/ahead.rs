@@ -40,6 +40,10 @@ impl Ahead for Reader {
         read(&self.pool, part).await
     }
 
+    fn asked(&self) -> u64 {
+        self.lookups.asked()
+    }
+
     async fn close(&self) {
         self.pool.forget();
     }

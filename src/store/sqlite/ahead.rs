@@ -41,6 +41,10 @@ impl Ahead for Reader {
         read(&self.readers, part).await
     }
 
+    fn asked(&self) -> u64 {
+        self.lookups.asked()
+    }
+
     async fn close(&self) {
         self.readers.close_idle().await;
     }
