@@ -61,23 +61,21 @@ impl Database {
     pub fn new(store: StoreKind) -> Self {
         match store {
             StoreKind::Sqlite => Self::Sqlite(tempfile::tempdir().expect("a directory")),
-            StoreKind::Postgres => {
-                let name = unused_name();
-                // Its files are copied: without fsync that is quicker than by way of the log.
-                execute_on_server(&format!("CREATE DATABASE {name} STRATEGY file_copy"));
-                let mut url = server().clone();
-                url.set_path(&name);
-                Self::Postgres { url, ours: true }
-            }
+            StoreKind::Postgres => Self::on_server("template1"),
         }
     }
 
     /// Makes a copy of one on a server, to which nobody may be connected.
     pub fn copy(&self) -> Self {
         let Self::Postgres { url, .. } = self else { panic!("a file") };
-        let (name, template) = (unused_name(), url.path().trim_start_matches('/'));
+        Self::on_server(url.path().trim_start_matches('/'))
+    }
+
+    fn on_server(template: &str) -> Self {
+        let name = unused_name();
+        // Its files are copied: without fsync that is quicker than by way of the log.
         execute_on_server(&format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"));
-        let mut url = url.clone();
+        let mut url = server().clone();
         url.set_path(&name);
         Self::Postgres { url, ours: true }
     }
