@@ -123,13 +123,19 @@ async fn where_transactions_or_statements_are_pooled_the_service_refuses_to_star
     }
 }
 
-#[needs(postgres, pgbouncer)]
-#[tokio::test]
-async fn a_pooler_that_pools_transactions_later_is_not_served_through() {
+/// A server behind a pooler of sessions, whose memory is trusted.
+async fn served_behind_a_pooler() -> (Home, PgBouncer, Process) {
     let home = Home::new(StoreKind::Postgres);
     let bouncer = PgBouncer::before(&home.database.url(), "session", "").await;
     let server = serve_through(&home, &bouncer.same_database()).await;
     until_trusted(&[&server]).await;
+    (home, bouncer, server)
+}
+
+#[needs(postgres, pgbouncer)]
+#[tokio::test]
+async fn a_pooler_that_pools_transactions_later_is_not_served_through() {
+    let (home, bouncer, server) = served_behind_a_pooler().await;
     let alice = server.log_in(ALICE).await;
     until_in_memory(&[&server], &alice.token).await;
     bouncer.change_mode("transaction");
@@ -165,10 +171,7 @@ async fn until_refused(home: &Home, server: &Process, condition: &str) {
 #[needs(postgres, pgbouncer)]
 #[tokio::test]
 async fn a_pooler_that_pools_transactions_later_is_found_by_statements_that_are_not_there() {
-    let home = Home::new(StoreKind::Postgres);
-    let bouncer = PgBouncer::before(&home.database.url(), "session", "").await;
-    let server = serve_through(&home, &bouncer.same_database()).await;
-    until_trusted(&[&server]).await;
+    let (home, bouncer, server) = served_behind_a_pooler().await;
     server.log_in(ALICE).await;
     bouncer.change_mode("transaction");
     until_refused(&home, &server, "AND query NOT LIKE '%replicas%'").await;
