@@ -29,9 +29,9 @@ mod tests;
 
 /// The rows that are looked at in one read: less than a millisecond, so that a check that comes meanwhile has the processor soon.
 const BATCH: u32 = 128;
-/// Where checks have asked for many look-ups since the last read, its turn is rare, and it looks at more: few milliseconds,
-/// and less than a megabyte.
+/// The rows that are looked at where its turn is rare: few milliseconds, and less than a megabyte.
 const LARGE_BATCH: u32 = 512;
+/// Its turn is rare once checks have asked for so many look-ups since the last read.
 const MANY: u64 = 16;
 /// The shortest time from one read to the next.
 const EVERY: Duration = Duration::from_millis(1);
