@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::try_join;
+use futures_util::future::join;
 use sqlx::postgres::PgArguments;
 use sqlx::{query, query_as, query_with};
 use tracing::{Instrument as _, info_span};
@@ -391,13 +391,13 @@ impl Store for Postgres {
     }
 
     async fn ping(&self) -> Result<()> {
-        let write = async {
-            self.lookups.check()?;
-            self.logouts.check()?;
-            // It changes nothing, and is refused where nothing can be changed.
-            self.writers.execute(query("UPDATE coherence SET seq = seq WHERE false")).await
-        };
-        try_join(self.has_users(), write).await.map(drop)
+        self.lookups.check()?;
+        self.logouts.check()?;
+        // It changes nothing, and is refused where nothing can be changed.
+        let write = self.writers.execute(query("UPDATE coherence SET seq = seq WHERE false"));
+        // Neither is cancelled where the other fails: a read that is cancelled closes its connection.
+        let (read, written) = join(self.has_users(), write).await;
+        written.and(read.map(drop))
     }
 
     fn in_use(&self) -> StoreUse {

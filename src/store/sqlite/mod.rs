@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use futures_util::future::try_join;
+use futures_util::future::join;
 
 pub(super) use self::backup::{backup, restore};
 use self::connection::failed;
@@ -407,7 +407,9 @@ impl Store for Sqlite {
         // A query of a table: SQLite answers one of constants without a look at the file. And a commit, since nothing less
         // shows that the writer lives, may write, and has a disk that takes it.
         self.lookups.check()?;
-        try_join(self.has_users(), self.writer.commit(Beat)).await.map(drop)
+        // Neither is cancelled where the other fails: a read that is cancelled closes its connection.
+        let (read, committed) = join(self.has_users(), self.writer.commit(Beat)).await;
+        committed.and(read.map(drop))
     }
 
     fn in_use(&self) -> StoreUse {
