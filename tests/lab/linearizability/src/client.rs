@@ -41,6 +41,8 @@ pub struct Scene {
     pub second: [AtomicBool; USERS],
     /// How many operations are still to be made.
     pub left: AtomicI64,
+    /// Whether operations are made beyond these, since servers are still to be replaced by another release's.
+    pub upgrading: AtomicBool,
     /// How many requests may wait at one server.
     pub most: usize,
 }
@@ -77,7 +79,7 @@ impl Client {
 
     /// Asks until as much was asked as was to be.
     pub async fn run(mut self) -> Self {
-        while self.scene.left.load(Ordering::Relaxed) > 0 {
+        while self.scene.left.load(Ordering::Relaxed) > 0 || self.scene.upgrading.load(Ordering::Relaxed) {
             match self.scene.pool.pick(&mut self.random) {
                 Some(held) => self.turn(held).await,
                 None => tokio::time::sleep(Duration::from_millis(1)).await,

@@ -55,7 +55,8 @@ struct Cli {
     /// Freeze and kill servers meanwhile, and have the database close connections and crash
     #[arg(long)]
     faults: bool,
-    /// Begin with servers of another release, its binary, and replace all of them by this one's and back meanwhile
+    /// Begin with servers of another release, its binary, and replace all of them by this one's and back meanwhile, at least
+    /// once, however many operations that takes
     #[arg(long, conflicts_with = "faults")]
     previous: Option<PathBuf>,
     /// A PostgreSQL database, empty or used by no other program [default: one of our own, thrown away afterwards]
@@ -88,6 +89,7 @@ async fn run(cli: Cli) -> Result<()> {
     let of = |binary| Sessiond { binary, database: database.clone(), folder: folder.path().to_owned(), cpus: None };
     let new = of(binary);
     let previous = cli.previous.map(|path| sessiond::binary(Some(path))).transpose()?.map(of);
+    let upgraded = previous.is_some();
     let sessiond = previous.clone().unwrap_or_else(|| new.clone());
 
     let run = random.letters(8);
@@ -106,6 +108,7 @@ async fn run(cli: Cli) -> Result<()> {
         passwords: [password.clone(), format!("{password}-again")],
         second: std::array::from_fn(|_| Default::default()),
         left: i64::from(cli.operations).into(),
+        upgrading: upgraded.into(),
         most: usize::from(cli.connections / 2).max(1),
     });
     let mut replicas = Vec::new();
@@ -179,10 +182,8 @@ async fn run(cli: Cli) -> Result<()> {
             count(&faults.crashed)
         );
     }
-    let upgraded = [&upgrades.forth, &upgrades.back].map(|count| count.load(Ordering::Relaxed));
-    if let [forth, back] = upgraded
-        && forth > 0
-    {
+    if upgraded {
+        let [forth, back] = [&upgrades.forth, &upgrades.back].map(|count| count.load(Ordering::Relaxed));
         println!(
             "upgrades: {forth} times all servers were replaced by the new release, {back} times by the previous one"
         );

@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use sessiond_support::{random::Random, sessiond::Sessiond};
 
 use crate::{client::Scene, faults::Faults, replica::Replica};
@@ -19,11 +19,25 @@ pub struct Upgrades {
 }
 
 impl Upgrades {
-    /// Replaces the servers of `previous` by those of `new`, and those by the former, until the faults are stopped.
+    /// Replaces the servers of `previous` by those of `new`, and those by the former, until the faults are stopped, which
+    /// is after both were done once.
     pub async fn run(
         self: Arc<Self>,
         until: Arc<Faults>,
         scene: Arc<Scene>,
+        replicas: Vec<Replica>,
+        releases: [Sessiond; 2],
+    ) -> Result<Vec<Replica>> {
+        let replaced = self.replace(&until, &scene, replicas, releases).await;
+        // Also where it failed: nothing waits for more then.
+        scene.upgrading.store(false, Ordering::Relaxed);
+        replaced
+    }
+
+    async fn replace(
+        &self,
+        until: &Faults,
+        scene: &Scene,
         mut replicas: Vec<Replica>,
         [previous, new]: [Sessiond; 2],
     ) -> Result<Vec<Replica>> {
@@ -40,8 +54,8 @@ impl Upgrades {
                 }
                 replaced.fetch_add(1, Ordering::Relaxed);
             }
+            scene.upgrading.store(false, Ordering::Relaxed);
         }
-        ensure!(self.forth.load(Ordering::Relaxed) > 0, "the run was too short for a single upgrade");
         Ok(replicas)
     }
 }
