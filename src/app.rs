@@ -137,7 +137,8 @@ pub async fn build_saying(
         }
         None => (embedded, None),
     };
-    let (flusher, touches) = Flusher::new(store.clone(), cache.clone(), sessions.lifetimes, metrics.clone());
+    let (flusher, touches) =
+        Flusher::new(store.clone(), cache.clone(), sessions.lifetimes, clock.clone(), metrics.clone());
     let health = Arc::new(Health::new(store.clone(), metrics.clone()));
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();

@@ -1,4 +1,5 @@
-//! Last-seen times on their way to the store: gathered in memory, flushed in batches, off the path of checks.
+//! Last-seen times on their way to the store: gathered in memory, flushed in batches, off the path of checks. The visits that
+//! gather them also drop what has expired.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::sessions::Cache;
+use crate::domain::clock::Clock;
 use crate::domain::session::{Lifetimes, Seen};
 use crate::store::{SharedStore, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -46,6 +48,7 @@ pub struct Flusher {
     store: SharedStore,
     cache: Arc<Cache>,
     lifetimes: Lifetimes,
+    clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     urgent: mpsc::Receiver<Seen>,
     /// What could not be stored, for the next round.
@@ -54,9 +57,15 @@ pub struct Flusher {
 
 impl Flusher {
     /// Makes the flusher, and the handle by which checks reach it.
-    pub fn new(store: SharedStore, cache: Arc<Cache>, lifetimes: Lifetimes, metrics: Arc<Metrics>) -> (Self, Touches) {
+    pub fn new(
+        store: SharedStore,
+        cache: Arc<Cache>,
+        lifetimes: Lifetimes,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> (Self, Touches) {
         let (sender, urgent) = mpsc::channel(URGENT);
-        (Self { store, cache, lifetimes, metrics, urgent, backlog: Vec::new() }, Touches(sender))
+        (Self { store, cache, lifetimes, clock, metrics, urgent, backlog: Vec::new() }, Touches(sender))
     }
 
     /// Flushes one shard after the other, each of them once a flush interval, and at the end all at once.
@@ -93,7 +102,7 @@ impl Flusher {
 
     async fn visit(&mut self, shard: usize) {
         let mut seen = std::mem::take(&mut self.backlog);
-        seen.extend(self.cache.due(shard));
+        seen.extend(self.cache.visit(shard, self.clock.now()));
         self.flush(seen).await;
     }
 

@@ -51,6 +51,11 @@ pub(crate) fn keep(cache: &Cache, token: TokenHash, user: &User) {
     cache.insert(token, &session(user), user, NOW, cache.ticket());
 }
 
+/// The last-seen times that are due in all of the cache, from which it drops what has expired.
+fn visit_all(cache: &Cache, now: Timestamp) -> Vec<Seen> {
+    (0..cache.shards()).flat_map(|shard| cache.visit(shard, now)).collect()
+}
+
 #[test]
 fn an_entry_is_three_cache_lines() {
     assert_eq!(size_of::<Entry>(), 192);
@@ -177,7 +182,7 @@ fn near_its_deadline_a_session_is_stored_at_once_and_once() {
 fn last_seen_times_are_due_until_the_store_was_told() {
     let (cache, user) = (cache(1000), user());
     (0..10).for_each(|n| keep(&cache, token(n), &user));
-    let due = || (0..cache.shards()).flat_map(|shard| cache.due(shard)).collect::<Vec<_>>();
+    let due = || visit_all(&cache, NOW);
     let interval = LIFE.flush_interval();
     assert!(live(&cache, &token(3), NOW.after(interval / 2)));
     assert_eq!(due().len(), 0, "the store knows well enough");
@@ -187,6 +192,24 @@ fn last_seen_times_are_due_until_the_store_was_told() {
     assert_eq!(handed_out.len(), 1, "the store may have failed");
     cache.touched(&handed_out, &[]);
     assert_eq!(due().len(), 0, "stored, even if it is not live there any more");
+}
+
+#[test]
+fn a_visit_drops_what_has_expired_and_loses_no_last_seen_time() {
+    let (cache, user) = (cache(1000), user());
+    (0..10).for_each(|n| keep(&cache, token(n), &user));
+    let deadline = NOW.after(LIFE.idle);
+    cache.touched(&[], &[(token(1), deadline.after(Duration::from_secs(1)))]);
+    let before = Timestamp::from_millis(deadline.millis() - 1);
+    assert!(live(&cache, &token(2), before));
+    assert_eq!(visit_all(&cache, before).len(), 1);
+    assert_eq!(cache.len(), 10, "none has expired");
+
+    assert_eq!(visit_all(&cache, deadline).iter().map(|seen| seen.token_hash).collect::<Vec<_>>(), [token(2)]);
+    assert_eq!(cache.len(), 1);
+    assert!(live(&cache, &token(1), deadline));
+    visit_all(&cache, deadline.after(LIFE.idle));
+    assert!(cache.is_empty());
 }
 
 #[test]
