@@ -428,7 +428,7 @@ impl Store for Postgres {
     }
 
     fn renew_connections(&self) {
-        self.membership.forget();
+        self.membership.renew();
     }
 
     async fn close(&self) {

@@ -238,8 +238,9 @@ impl Pool {
 
     /// Closes the idle connections at once, and those in use when they are returned: another server is the primary now.
     pub(super) fn forget(&self) {
+        let mut idle = self.idle.lock();
         self.age.fetch_add(1, Ordering::AcqRel);
-        self.idle.lock().clear();
+        idle.clear();
     }
 
     /// Closes what is idle; what is in use is closed when it is given back.
