@@ -14,7 +14,7 @@ use crate::telemetry::causes::Causes;
 
 /// How long a good answer is given to later probes, unless something fails meanwhile.
 const REMEMBERED: Duration = Duration::from_secs(1);
-/// How long a bad answer is given to later probes.
+/// How long a bad answer is given to later probes, from when it came.
 const BAD_REMEMBERED: Duration = Duration::from_millis(200);
 /// How long an answer is waited for. A probe that waits for a second should get the reason.
 const PATIENCE: Duration = Duration::from_millis(950);
@@ -55,11 +55,19 @@ impl Health {
         let asked = Instant::now();
         let late = |_| Err(StoreError::too_slow(format!("it could not be read and written within {PATIENCE:?}")));
         let answer = timeout(PATIENCE, self.store.ping()).await.unwrap_or_else(late);
-        match &answer {
-            Ok(()) => self.metrics.store.answered(asked),
-            Err(error) => self.metrics.store.task_failed(error.cause(), &Causes(error)),
-        }
-        *last = Some(Answer { at: asked, answer: answer.clone() });
+        let at = match &answer {
+            // A failure after it was asked counts.
+            Ok(()) => {
+                self.metrics.store.answered(asked);
+                asked
+            }
+            // It may have taken long, and those who wait for it are to share it.
+            Err(error) => {
+                self.metrics.store.task_failed(error.cause(), &Causes(error));
+                Instant::now()
+            }
+        };
+        *last = Some(Answer { at, answer: answer.clone() });
         answer
     }
 
