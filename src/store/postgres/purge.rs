@@ -46,12 +46,13 @@ impl Purges {
         let Gone { deleted, last } = pool.with(async |c| c.one(sessions, "a count has no row").await).await?;
         let all_gone = deleted < i64::from(limit);
         self.sessions.store(last.filter(|_| !all_gone).unwrap_or(i64::MIN), Ordering::Relaxed);
-        // Entries that a replica has not applied yet are kept, or it would have to clear its cache.
+        // Entries that a replica has not applied yet are kept, or it would have to clear its cache. They are small, and there may
+        // be more of them than sessions that expire, such as those of users who were edited.
         let entries = query(
             "DELETE FROM revocations WHERE seq = ANY (ARRAY
                  (SELECT seq FROM revocations
                   WHERE at < $1 AND seq <= (SELECT coalesce(min(applied), 9223372036854775807) FROM replicas)
-                  ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED))",
+                  ORDER BY seq LIMIT 16 * $2 FOR UPDATE SKIP LOCKED))",
         );
         pool.execute(entries.bind(before).bind(i64::from(limit))).await?;
         for sql in [

@@ -218,9 +218,10 @@ impl Operation for Purge {
         .bind(self.limit)
         .execute(transaction.connection())
         .await?;
+        // They are small, and there may be more of them than sessions that expire, such as those of users who were edited.
         sqlx::query(
             "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE seq < (SELECT max(seq) FROM revocations)
-                 ORDER BY seq LIMIT ?2) AND at < ?1",
+                 ORDER BY seq LIMIT 16 * ?2) AND at < ?1",
         )
         .bind(self.before)
         .bind(self.limit)
