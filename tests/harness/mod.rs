@@ -230,6 +230,7 @@ async fn with_users(store: StoreKind) -> Database {
 
 /// Adds Alice and Bob to a store that has no users yet.
 async fn add_users(url: &DatabaseUrl, clock: Arc<ManualClock>) {
+    notices::install();
     let store = connect(url, Role::Command, TIMING, clock, &SystemEntropy).await.expect("a store");
     if !store.has_users().await.expect("a store") {
         for (username, email, admin) in [(ALICE, None, true), (BOB, Some(BOB_EMAIL), false)] {
