@@ -80,7 +80,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that moves only when it is advanced, for tests and models.
+/// A clock that moves only when it is set, for tests and models.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
 
@@ -93,6 +93,11 @@ impl ManualClock {
     /// Moves forward by `span`.
     pub fn advance(&self, span: Duration) {
         self.0.fetch_add(millis(span), Ordering::SeqCst);
+    }
+
+    /// Moves back by `span`, as a clock that ran ahead does once it is set right.
+    pub fn set_back(&self, span: Duration) {
+        self.0.fetch_sub(millis(span), Ordering::SeqCst);
     }
 }
 

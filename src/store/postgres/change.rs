@@ -127,8 +127,8 @@ pub(super) struct Live {
     pub(super) token_hash: TokenHash,
     #[sqlx(rename = "user_id")]
     pub(super) user: UserId,
-    /// Its idle timeout has just passed, so it is not live; but a last-seen time may be on its way that would make it so.
-    /// It is ended with the others, without an event, and is not part of the outcome.
+    /// It has expired, so it is not live; but a last-seen time may be on its way that would make it so, or the clock may run
+    /// ahead. It is ended with the others, without an event, and is not part of the outcome.
     pub(super) over: bool,
 }
 
@@ -197,16 +197,16 @@ impl Change<'_> {
         self.connection().rows(live.bind(ids).bind(requested_by).bind(at).bind(idle_since)).await
     }
 
-    /// Locks every live session of a user, and the one a change is asked for through.
+    /// Locks every session of a user that was not revoked, and the one a change is asked for through. Those that expired long
+    /// ago are among them, since they are live again where the clock ran ahead and is set right.
     pub(super) async fn live_by_user(&mut self, user: UserId, requested_by: Option<TokenHash>) -> Result<Vec<Live>> {
-        let Now { at, idle_since } = self.now;
+        let at = self.now.at;
         let live = query_as(
-            "SELECT number, id, token_hash, user_id, idle_expires_at <= $3 AS over FROM sessions
-             WHERE (user_id = $1 AND NOT archived OR token_hash = $2)
-                 AND revoked_at IS NULL AND idle_expires_at > $4 AND expires_at > $3
+            "SELECT number, id, token_hash, user_id, idle_expires_at <= $3 OR expires_at <= $3 AS over FROM sessions
+             WHERE (user_id = $1 AND NOT archived OR token_hash = $2) AND revoked_at IS NULL
              ORDER BY number FOR UPDATE",
         );
-        self.connection().rows(live.bind(user).bind(requested_by).bind(at).bind(idle_since)).await
+        self.connection().rows(live.bind(user).bind(requested_by).bind(at)).await
     }
 
     /// Whether a change may be made: one that a session asked for only while that session is live, which has to be among
@@ -300,10 +300,10 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Ends sessions of one user, and has caches remove all of that user's.
+    /// Ends sessions of one user, if there are any, and has caches ask anew about all of that user's.
     pub(super) fn end_all(&mut self, user: UserId, sessions: &[Live], reason: &Reason) -> Vec<SessionId> {
         if !sessions.is_empty() {
-            self.ended.users.push(user);
+            self.ask_anew(user);
         }
         self.bring_to_an_end(sessions, reason)
     }
@@ -325,9 +325,12 @@ impl Change<'_> {
         self.end_without_events(sessions, reason)
     }
 
-    /// Has every cache ask anew about a user, whose sessions go on.
-    pub(super) fn identity_changed(&mut self, user: UserId) {
-        self.ended.users.push(user);
+    /// Has every cache ask anew about a user: who it is has changed, or all of its sessions end, of which one may be in a cache
+    /// that was archived while the clock of another server ran ahead.
+    pub(super) fn ask_anew(&mut self, user: UserId) {
+        if !self.ended.users.contains(&user) {
+            self.ended.users.push(user);
+        }
     }
 
     fn end_without_events(&mut self, sessions: &[Live], reason: &Reason) -> Vec<SessionId> {

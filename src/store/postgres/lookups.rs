@@ -10,11 +10,12 @@ use super::connection::failed;
 use super::pool::Pool;
 use crate::domain::token::TokenHash;
 
-/// Finds what the tokens lead to.
+/// Finds what the tokens lead to. What was archived is over, whatever the clock says by now.
 pub(super) async fn find(pool: &Pool, tokens: Vec<TokenHash>) -> Result<Found> {
     let sessions = query_as(
         "SELECT s.token_hash, s.revoked_at, s.revoked_seq,
-             s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
+             s.id, s.user_id, s.created_at, s.last_seen_at,
+             CASE WHEN s.archived THEN 0 ELSE s.idle_expires_at END AS idle_expires_at, s.expires_at,
              s.remembered, s.ip, s.user_agent, s.host,
              u.username, u.email, u.name, u.admin, u.disabled_at, u.created_at AS user_created_at,
              u.updated_at AS user_updated_at

@@ -17,12 +17,12 @@ use crate::domain::text::{Email, Name, Username};
 use crate::domain::token::TokenHash;
 use crate::domain::user::User;
 
-/// Finds what the tokens lead to.
+/// Finds what the tokens lead to. What was archived is over, whatever the clock says by now.
 pub(super) async fn find(readers: &Readers, tokens: Vec<TokenHash>) -> Result<Found> {
     let hexadecimal: Vec<_> = tokens.iter().map(TokenHash::to_hex).collect();
     let lookup = sqlx::query_as(
         "SELECT json_group_array(json_array(wanted.key, s.revoked_at, s.revoked_seq,
-             s.id, s.user_id, s.created_at, s.last_seen_at, s.idle_expires_at, s.expires_at,
+             s.id, s.user_id, s.created_at, s.last_seen_at, iif(s.archived, 0, s.idle_expires_at), s.expires_at,
              s.remembered, s.ip, s.user_agent, s.host, u.username, u.email, u.name, u.admin, u.disabled_at,
              u.created_at, u.updated_at))
          FROM json_each(?1) AS wanted CROSS JOIN sessions AS s ON s.token_hash = unhex(wanted.value)

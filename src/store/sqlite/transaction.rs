@@ -197,17 +197,35 @@ impl<'c> Transaction<'c> {
         self.write_tombstones(live, reason, false).await
     }
 
-    /// Has every cache ask anew about a user, whose sessions go on.
-    pub(super) fn identity_changed(&mut self, user: UserId) {
-        self.ended.users.push(user);
+    /// Has every cache ask anew about a user: who it is has changed, or all of its sessions end, of which one may be in a cache
+    /// that was archived while the clock ran ahead.
+    pub(super) fn ask_anew(&mut self, user: UserId) {
+        if !self.ended.users.contains(&user) {
+            self.ended.users.push(user);
+        }
     }
 
-    /// Ends every live session of a user but `keep`, and makes every cache ask anew about that user.
+    /// Ends every session of a user but `keep`, if there are any, and has every cache ask anew about that user. Those that have
+    /// expired are among them, without an event and not as a part of the outcome, since they are live again where the clock
+    /// ran ahead and is set right.
     pub(super) async fn end_all(&mut self, user: UserId, keep: Option<SessionId>, reason: &Reason) -> Result<Revoked> {
         let mut live = self.live_by_user(user).await?;
         live.retain(|session| Some(session.id) != keep);
-        if !live.is_empty() {
-            self.ended.users.push(user);
+        let expired = sqlx::query(
+            "UPDATE sessions SET revoked_at = ?4, revoked_by = ?5, revoked_why = ?6, revoked_seq = ?3
+             WHERE user_id = ?1 AND archived = 0 AND revoked_at IS NULL AND id IS NOT ?2
+                 AND (idle_expires_at <= ?4 OR expires_at <= ?4)",
+        )
+        .bind(user)
+        .bind(keep)
+        .bind(self.ended.seq)
+        .bind(self.now)
+        .bind(reason.by.as_str())
+        .bind(reason.why.as_str())
+        .execute(&mut *self.connection)
+        .await?;
+        if !live.is_empty() || expired.rows_affected() > 0 {
+            self.ask_anew(user);
         }
         self.write_tombstones(&live, reason, true).await
     }

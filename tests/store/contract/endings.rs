@@ -191,7 +191,9 @@ async fn sessions_are_revoked_by_id_all_at_once_and_all_but_one(store: StoreKind
         assert_eq!(fresh.credentials(ann).await.auth_epoch, 0, "a login being checked may go on");
         assert_eq!(fresh.revoke(Target::All(ann)).await.sessions, [anns[1]]);
         assert_eq!(fresh.revoke(Target::Id(bobs, None)).await.sessions, [bobs], "an operator's");
-        assert_eq!(fresh.revoke(Target::All(bob)).await, Revoked { sessions: vec![], seq: Seq(4) });
+        assert_eq!(fresh.revoke(Target::Others(bob, bobs)).await, Revoked { sessions: vec![], seq: Seq(4) });
+        assert_eq!(fresh.revoke(Target::All(bob)).await, Revoked { sessions: vec![], seq: Seq(5) });
+        assert_eq!(fresh.newest().await.users, [bob], "a cache may have one that the store archived");
     })
     .await;
 }

@@ -216,7 +216,7 @@ async fn what_comes_to_nothing_writes_no_event_and_takes_no_number(store: StoreK
         fresh.add("ANN", None).await;
         fresh.create(NewSession { auth_epoch: 7, ..login_of(ann, 1) }).await;
         fresh.logout(logout_of(1)).await;
-        fresh.revoke(Target::All(ann)).await;
+        fresh.revoke(Target::Others(ann, SessionId::random(&SystemEntropy).expect("entropy"))).await;
         fresh.set_disabled(unknown_user, true).await;
         fresh.touch(1, BEGIN).await;
         fresh.store.purge(later(1), 10).await.expect("a store");

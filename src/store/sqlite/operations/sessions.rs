@@ -141,6 +141,7 @@ impl Operation for Revoke {
             Target::All(user) => {
                 let raise = sqlx::query("UPDATE users SET auth_epoch = auth_epoch + 1 WHERE id = ?1").bind(user);
                 raise.execute(transaction.connection()).await?;
+                transaction.ask_anew(*user);
                 transaction.end_all(*user, None, reason).await
             }
             Target::Others(user, keep) => transaction.end_all(*user, Some(*keep), reason).await,
@@ -189,7 +190,7 @@ impl Operation for Touch {
              FROM (SELECT unhex(value ->> 0) AS token_hash, max(value ->> 1) AS at, max(value ->> 2) AS idle_until
                  FROM jsonb_each(?1) GROUP BY 1) AS seen
              WHERE sessions.token_hash = seen.token_hash
-                 AND revoked_at IS NULL AND idle_expires_at > ?2 AND expires_at > ?2
+                 AND revoked_at IS NULL AND archived = 0 AND idle_expires_at > ?2 AND expires_at > ?2
              RETURNING token_hash, idle_expires_at",
         )
         .bind(json(&seen.collect::<Vec<_>>())?)
