@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
+use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
@@ -17,6 +18,7 @@ use crate::http::brand::Brand;
 use crate::http::framing::HeadRules;
 use crate::service::Service;
 use crate::telemetry::Metrics;
+use crate::telemetry::outage::LogThrottle;
 
 /// How long clients may take. Constants of the service; tests shorten them.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +79,8 @@ pub struct Inner {
     pub allowed_return_origins: Vec<config::Origin>,
     /// Those of them that the cookie does not reach.
     out_of_reach: Vec<config::Origin>,
+    /// Limits the line about origins that are not among them.
+    pub unlisted_returns: Mutex<LogThrottle>,
     /// Whether requests that came over plain HTTP are refused.
     pub require_https: bool,
     /// Whether every logout by cookie has the browser drop what it keeps of this origin's pages.
@@ -111,6 +115,7 @@ impl App {
             rules: ArcSwap::from_pointee(Rules::new(http)),
             allowed_return_origins: http.allowed_return_origins.clone(),
             out_of_reach: http.out_of_reach().map(|(origin, _)| origin.clone()).collect(),
+            unlisted_returns: Mutex::default(),
             require_https: http.require_https,
             clear_site_data: http.clear_site_data,
             verify_credentials: http.verify_credentials.clone(),
