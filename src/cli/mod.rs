@@ -143,7 +143,8 @@ pub fn run() -> ExitCode {
     };
     let result = dispatch(cli);
     telemetry::traces::finish();
-    telemetry::log::finish(result.as_ref().err().map(|error| format!("sessiond: {error}")).as_deref());
+    let failed = result.as_ref().err().filter(|error| !matches!(error, Failed::ReaderGone));
+    telemetry::log::finish(failed.map(|error| format!("sessiond: {error}")).as_deref());
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -29,6 +29,9 @@ pub(super) enum Failed {
     Backup(#[from] BackupError),
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// Such as `head`, which has its lines.
+    #[error("nobody reads what is printed")]
+    ReaderGone,
     #[error("{0}")]
     Sentence(String),
 }
@@ -48,5 +51,6 @@ pub(super) fn note(sentence: impl std::fmt::Display) {
 
 /// Prints a line to standard output.
 pub(super) fn say(line: impl std::fmt::Display) -> Result<(), Failed> {
-    Ok(writeln!(io::stdout(), "{line}")?)
+    let gone = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    writeln!(io::stdout(), "{line}").map_err(|error| if gone(&error) { Failed::ReaderGone } else { error.into() })
 }

@@ -1,6 +1,7 @@
 //! The command line: with and without a running server, and what it says when it refuses.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
 
 use sessiond_needs::on_both_stores;
 use sessiond_support::process::Finished;
@@ -163,6 +164,19 @@ async fn a_command_in_the_wrong_directory_makes_no_database() {
         assert!(sentence.contains("there is no database at") && sentence.contains("elsewhere.db:"), "{sentence}");
         assert!(!home.dir.path().join("elsewhere.db").exists(), "{arguments:?}");
     }
+}
+
+#[on_both_stores]
+async fn a_reader_that_has_enough_hears_no_complaint(store: StoreKind) {
+    let home = Home::new(store);
+    home.add_user(ALICE).await;
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut list = home.command(&["user", "list"]);
+    let list = list.stdout(writer).stderr(Stdio::piped()).spawn().expect("starts");
+    let listed = list.wait_with_output().await.expect("ends");
+    assert_eq!(String::from_utf8_lossy(&listed.stderr), "");
+    assert!(!listed.status.success(), "what was asked for was not printed");
 }
 
 #[on_both_stores]
