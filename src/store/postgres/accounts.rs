@@ -125,7 +125,6 @@ impl Operation for ChangePassword {
         for (session, renewal) in kept.iter().filter(|session| !session.over).zip(keep) {
             change.renew(session, renewal, reason).await?;
         }
-        change.ask_anew(*user);
         Ok(revoked(change.end_all(*user, &others, reason)))
     }
 }
@@ -217,11 +216,11 @@ impl Operation for EditUser {
             let event = Event::about(*user, kind, reason.by, now).from(&reason.origin);
             change.event(Event { detail, name: Some(username.as_str().to_owned()), ..event });
         }
-        if changes_identity || disables {
+        if changes_identity {
             change.ask_anew(*user);
         }
-        let own: Vec<_> = live.into_iter().filter(|session| session.user == *user && disables).collect();
-        let sessions = change.end_all(*user, &own, reason);
+        let own: Vec<_> = live.into_iter().filter(|session| session.user == *user).collect();
+        let sessions = if disables { change.end_all(*user, &own, reason) } else { Vec::new() };
         let account = Box::new(Account { user: plan.after, ..before });
         Ok(Box::new(move |seq| Edited::Yes(account, Revoked { sessions, seq })))
     }
@@ -272,7 +271,6 @@ impl Operation for DeleteUser {
         let event = Event::about(*user, EventKind::UserDeleted, reason.by, now).from(&reason.origin);
         change.event(Event { name: Some(username.as_str().to_owned()), ..event });
         let own: Vec<_> = live.into_iter().filter(|session| session.user == *user).collect();
-        change.ask_anew(*user);
         let sessions = change.end_all(*user, &own, reason);
         Ok(Box::new(move |seq| Deleted::Yes(Revoked { sessions, seq })))
     }

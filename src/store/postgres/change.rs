@@ -300,8 +300,15 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Ends sessions of one user, if there are any, and has caches ask anew about all of that user's.
+    /// Ends sessions of one user, and has every cache ask anew about that user, whether or not there are any: a cache may have
+    /// one that was archived while the clock of another server ran ahead.
     pub(super) fn end_all(&mut self, user: UserId, sessions: &[Live], reason: &Reason) -> Vec<SessionId> {
+        self.ask_anew(user);
+        self.end_found(user, sessions, reason)
+    }
+
+    /// The same, but does nothing where there are none.
+    pub(super) fn end_found(&mut self, user: UserId, sessions: &[Live], reason: &Reason) -> Vec<SessionId> {
         if !sessions.is_empty() {
             self.ask_anew(user);
         }
@@ -325,10 +332,10 @@ impl Change<'_> {
         self.end_without_events(sessions, reason)
     }
 
-    /// Has every cache ask anew about a user: who it is has changed, or all of its sessions end, of which one may be in a cache
-    /// that was archived while the clock of another server ran ahead.
+    /// Has every cache ask anew about a user.
     pub(super) fn ask_anew(&mut self, user: UserId) {
-        if !self.ended.users.contains(&user) {
+        // A change is about one user, and may say so more than once.
+        if self.ended.users.last() != Some(&user) {
             self.ended.users.push(user);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -40,8 +40,8 @@ pub(super) struct Membership {
     /// The newest timeline that was seen.
     timeline: AtomicU32,
     open: Mutex<Option<Listener>>,
-    /// How often others were to be trusted. What was opened before counts as old.
-    renewals: AtomicU64,
+    /// Whether others are to be trusted than when it was opened.
+    outdated: AtomicBool,
     /// Notified when something may have been published.
     published: Notify,
     /// Notified when the connection is needed to ask something.
@@ -52,12 +52,10 @@ pub(super) struct Membership {
 struct Listener {
     connection: Connection,
     timeline: u32,
-    /// See [`Membership`].
-    renewals: u64,
 }
 
 impl Listener {
-    async fn open(gate: &Arc<Gate>, renewals: u64) -> Result<Self> {
+    async fn open(gate: &Arc<Gate>) -> Result<Self> {
         const NO_TIMELINE: &str = "the timeline of the database cannot be read";
         // One that has just proved which of the hosts is the primary. There is a use for it afterwards.
         let proven = gate.open().await?;
@@ -69,7 +67,7 @@ impl Listener {
         if gate.address.was_succeeded(timeline) {
             return Err(StoreError::unreachable("another server has taken over meanwhile"));
         }
-        Ok(Self { connection, timeline, renewals })
+        Ok(Self { connection, timeline })
     }
 }
 
@@ -79,8 +77,8 @@ impl Membership {
         let (published, needed) = (Notify::new(), Notify::new());
         // What is answered later would find half of the lease that it is about over.
         let (deadline, timeline, open) = (lease / 2, AtomicU32::new(0), Mutex::default());
-        let renewals = AtomicU64::new(0);
-        Self { gate, readers, writers, ahead, time, deadline, timeline, open, renewals, published, needed }
+        let outdated = AtomicBool::default();
+        Self { gate, readers, writers, ahead, time, deadline, timeline, open, outdated, published, needed }
     }
 
     /// Runs `work` on the connection, which is opened where there is none, and closed if `work` fails or is late.
@@ -88,8 +86,9 @@ impl Membership {
         with_deadline_of(self.deadline, async {
             self.needed.notify_one();
             let mut slot = self.open.lock().await;
+            let outdated = self.outdated.swap(false, Ordering::AcqRel);
             let mut listener = match slot.take() {
-                Some(listener) if !self.is_old(&listener) => listener,
+                Some(listener) if !outdated && !listener.connection.is_old() => listener,
                 Some(_) => {
                     // What is between here and the database may have changed in all that time.
                     self.gate.distrust_poolers();
@@ -107,12 +106,8 @@ impl Membership {
         .await
     }
 
-    fn is_old(&self, listener: &Listener) -> bool {
-        listener.connection.is_old() || listener.renewals != self.renewals.load(Ordering::Acquire)
-    }
-
     async fn opened(&self) -> Result<Listener> {
-        let listener = Listener::open(&self.gate, self.renewals.load(Ordering::Acquire)).await?;
+        let listener = Listener::open(&self.gate).await?;
         let before = self.timeline.swap(listener.timeline, Ordering::AcqRel);
         if before != 0 && before != listener.timeline {
             self.forget();
@@ -124,8 +119,8 @@ impl Membership {
 
     /// Closes all connections, and this one when it is next used: others are to be trusted.
     pub(super) fn renew(&self) {
-        self.renewals.fetch_add(1, Ordering::AcqRel);
         self.forget();
+        self.outdated.store(true, Ordering::Release);
     }
 
     /// Closes all other connections: another server is the primary now, or the one that there was has stopped.
@@ -185,7 +180,7 @@ struct Line {
 }
 
 /// Reads the newest number, the log and the rows as of one moment.
-async fn news(Listener { connection, timeline, renewals: _ }: &mut Listener, applied: Seq) -> Result<News> {
+async fn news(Listener { connection, timeline }: &mut Listener, applied: Seq) -> Result<News> {
     let lines = query_as(
         "SELECT head.seq AS head, entry.seq, entry.sessions, entry.users, entry.flush,
              NULL AS id, NULL::bigint AS beat, NULL::bigint AS applied, NULL::boolean AS caching

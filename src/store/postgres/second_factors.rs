@@ -117,7 +117,6 @@ impl Operation for ChangeSecondFactor {
         for (session, renewal) in kept.iter().filter(|session| !session.over).zip(keep) {
             change.renew(session, renewal, reason).await?;
         }
-        change.ask_anew(*user);
         let sessions = change.end_all(*user, &others, reason);
         Ok(Box::new(|seq| FactorChanged::Yes(Revoked { sessions, seq })))
     }

@@ -137,11 +137,10 @@ impl Operation for Revoke {
             Target::All(user) => {
                 let outdate = query("UPDATE users SET auth_epoch = auth_epoch + 1 WHERE id = $1");
                 change.connection().execute(outdate.bind(*user)).await?;
-                change.ask_anew(*user);
                 change.end_all(*user, &of(&|session| session.user == *user), reason)
             }
             Target::Others(user, keep) => {
-                change.end_all(*user, &of(&|session| session.user == *user && session.id != *keep), reason)
+                change.end_found(*user, &of(&|session| session.user == *user && session.id != *keep), reason)
             }
         };
         Ok(revoked(ended))

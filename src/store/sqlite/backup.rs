@@ -166,7 +166,7 @@ async fn end_all(
         for user in users.iter().filter(|_| !keep_sessions) {
             let raise = sqlx::query("UPDATE users SET auth_epoch = auth_epoch + 1 WHERE id = ?1").bind(user);
             raise.execute(transaction.connection()).await?;
-            restored.sessions += transaction.end_all(*user, None, &reason).await?.sessions.len();
+            restored.sessions += transaction.end_found(*user, None, &reason).await?.sessions.len();
         }
         sqlx::query(Mark::InUse.sql()).execute(transaction.connection()).await?;
     }

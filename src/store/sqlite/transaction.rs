@@ -197,18 +197,29 @@ impl<'c> Transaction<'c> {
         self.write_tombstones(live, reason, false).await
     }
 
-    /// Has every cache ask anew about a user: who it is has changed, or all of its sessions end, of which one may be in a cache
-    /// that was archived while the clock ran ahead.
+    /// Has every cache ask anew about a user.
     pub(super) fn ask_anew(&mut self, user: UserId) {
-        if !self.ended.users.contains(&user) {
+        // An operation is about one user, and may say so more than once.
+        if self.ended.users.last() != Some(&user) {
             self.ended.users.push(user);
         }
     }
 
-    /// Ends every session of a user but `keep`, if there are any, and has every cache ask anew about that user. Those that have
-    /// expired are among them, without an event and not as a part of the outcome, since they are live again where the clock
-    /// ran ahead and is set right.
+    /// Ends every session of a user but `keep`, and has every cache ask anew about that user, whether or not one is found: a
+    /// cache may have one that was archived while the clock ran ahead.
     pub(super) async fn end_all(&mut self, user: UserId, keep: Option<SessionId>, reason: &Reason) -> Result<Revoked> {
+        self.ask_anew(user);
+        self.end_found(user, keep, reason).await
+    }
+
+    /// The same, but does nothing where no session is found. Those that have expired are ended as well, without an event and
+    /// not as a part of the outcome, since they are live again where the clock ran ahead and is set right.
+    pub(super) async fn end_found(
+        &mut self,
+        user: UserId,
+        keep: Option<SessionId>,
+        reason: &Reason,
+    ) -> Result<Revoked> {
         let mut live = self.live_by_user(user).await?;
         live.retain(|session| Some(session.id) != keep);
         let expired = sqlx::query(

@@ -118,7 +118,6 @@ impl Operation for ChangePassword {
         if let Some(renewal) = keep {
             transaction.renew(*user, renewal, reason).await?;
         }
-        transaction.ask_anew(*user);
         transaction.end_all(*user, session, reason).await.map(Changed::Yes)
     }
 }
@@ -236,7 +235,7 @@ impl Operation for EditUser {
             Event { detail, name: named.clone(), ..event }
         };
         transaction.record(&plan.events.iter().cloned().map(event).collect::<Vec<_>>()).await?;
-        if plan.changes_identity() || plan.disables() {
+        if plan.changes_identity() {
             transaction.ask_anew(*user);
         }
         let mut revoked = Revoked { sessions: Vec::new(), seq: transaction.seq() };
@@ -266,7 +265,6 @@ impl Operation for DeleteUser {
         if *admin && disabled_at.is_none() && !another_admin(transaction, *user).await? {
             return Ok(Deleted::LastAdmin);
         }
-        transaction.ask_anew(*user);
         let revoked = transaction.end_all(*user, None, reason).await?;
         second_factors::remove(transaction, *user).await?;
         // No username has an `@`, so the row is in no name's way.

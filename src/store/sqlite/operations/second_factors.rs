@@ -123,7 +123,6 @@ impl Operation for ChangeSecondFactor {
         if let Some(renewal) = keep {
             transaction.renew(*user, renewal, reason).await?;
         }
-        transaction.ask_anew(*user);
         transaction.end_all(*user, session, reason).await.map(FactorChanged::Yes)
     }
 }

@@ -141,10 +141,9 @@ impl Operation for Revoke {
             Target::All(user) => {
                 let raise = sqlx::query("UPDATE users SET auth_epoch = auth_epoch + 1 WHERE id = ?1").bind(user);
                 raise.execute(transaction.connection()).await?;
-                transaction.ask_anew(*user);
                 transaction.end_all(*user, None, reason).await
             }
-            Target::Others(user, keep) => transaction.end_all(*user, Some(*keep), reason).await,
+            Target::Others(user, keep) => transaction.end_found(*user, Some(*keep), reason).await,
         };
         revoked.map(Changed::Yes)
     }
