@@ -364,10 +364,15 @@ impl Cache {
     pub fn visit(&self, shard: usize, now: Timestamp) -> Vec<Seen> {
         let Some(shard) = self.shards.get(shard) else { return Vec::new() };
         let mut shard = shard.lock();
-        let due = shard.entries.iter().filter(|entry| entry.is_due(&self.lifetimes));
-        let due = due.map(|entry| entry.seen(&self.lifetimes)).collect();
-        let expired = shard.entries.iter().filter(|entry| entry.expiry.over(now));
-        let expired: Vec<_> = expired.map(|entry| entry.token_hash).take(DROPPED).collect();
+        let (mut due, mut expired) = (Vec::new(), Vec::new());
+        for entry in &shard.entries {
+            if entry.is_due(&self.lifetimes) {
+                due.push(entry.seen(&self.lifetimes));
+            }
+            if entry.expiry.over(now) && expired.len() < DROPPED {
+                expired.push(entry.token_hash);
+            }
+        }
         for token in &expired {
             self.remove(&mut shard, token);
         }
