@@ -51,6 +51,11 @@ pub(super) fn note(sentence: impl std::fmt::Display) {
 
 /// Prints a line to standard output.
 pub(super) fn say(line: impl std::fmt::Display) -> Result<(), Failed> {
+    printed(writeln!(io::stdout(), "{line}"))
+}
+
+/// What it means for a command whether its output could be printed.
+pub(super) fn printed(written: io::Result<()>) -> Result<(), Failed> {
     let gone = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
-    writeln!(io::stdout(), "{line}").map_err(|error| if gone(&error) { Failed::ReaderGone } else { error.into() })
+    written.map_err(|error| if gone(&error) { Failed::ReaderGone } else { error.into() })
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::outcome::{Failed, note, say};
+use super::outcome::{Failed, note, printed, say};
 use crate::app::Core;
 use crate::import::{Format, MOST_BYTES, Read, read, read_medama, shown};
 use crate::service::transfer::{ImportRules, Imported};
@@ -112,7 +112,7 @@ pub(super) async fn export(ExportArgs { output, second_factors }: ExportArgs, co
     }
     let exported = core.service.operator().export(second_factors).await?;
     match output {
-        None => write_lines(io::stdout().lock(), &exported.lines)?,
+        None => printed(write_lines(io::stdout().lock(), &exported.lines))?,
         Some(path) => {
             let failed = |error: io::Error| Failed::Sentence(format!("cannot write {}: {error}", path.display()));
             let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
