@@ -20,8 +20,6 @@ fuzz_target!(|bytes: &[u8]| {
     let json = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let members = match serde_json::from_slice(json) {
         Ok(Value::Object(members)) => members,
-        // Within what is passed over a number may be larger than any that a `Value` holds.
-        Err(error) if error.to_string().starts_with("number out of range") => return,
         other => panic!("read, though it is no object: {other:?}"),
     };
     assert!(members.len() <= 32);

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use crate::http::refusal::{FieldError, Place, Problem, Refusal};
 
@@ -304,7 +304,7 @@ impl<'de> Visitor<'de> for Any<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        while seq.next_element_seed(Any(self.0))?.is_some() {}
         Ok(Value::Other)
     }
 
@@ -346,6 +346,20 @@ mod tests {
         for form in ["a=1&a=2", "a=%00", "a=%ff"] {
             assert!(Fields::from_form(form.as_bytes()).is_err(), "{form}");
         }
+    }
+
+    #[test]
+    fn what_an_array_holds_is_read_as_strictly_as_the_rest() {
+        for json in [
+            &b"{\"a\":[\"\xff\"]}"[..],
+            br#"{"a":["\ud800"]}"#,
+            br#"{"a":["\u0000"]}"#,
+            br#"{"a":[{"b":1,"b":2}]}"#,
+            br#"{"a":[1e999]}"#,
+        ] {
+            assert!(Fields::from_json(json).is_err(), "{}", json.escape_ascii());
+        }
+        assert!(Fields::from_json(br#"{"a":["x",{"b":[1.5,null]},-1]}"#).is_ok());
     }
 
     #[test]
