@@ -1,8 +1,8 @@
 //! Checks which user and session a credential stands for, from memory where that is certain, else from the store.
 //!
-//! `check` begins: it `judge`s each credential by its token's tag and by what is `remembered` in the cache, and reads
-//! nothing. Where that decides nothing, `look_up` goes on: it `ask`s for each credential that is left, which loads its
-//! session into the cache (`load_once`) from the store (`live`). `verify` does both.
+//! `fetch` and `check` begin: they `judge` each credential by its token's tag and by what is `remembered` in the cache, and
+//! read nothing. Where that decides nothing, `look_up` goes on: it `ask`s for each credential that is left, which loads its
+//! session into the cache (`load_once`) from the store (`live`). `verify` does all of it.
 
 use std::time::Duration;
 
@@ -27,6 +27,13 @@ pub struct Presented {
     pub token: Token,
     /// The user that the session must belong to, where the credential names one.
     pub user: Option<UserId>,
+}
+
+/// A credential whose token is hashed, and whose session is on its way into the processor's caches.
+#[derive(Debug)]
+pub struct Fetched {
+    presented: Presented,
+    token_hash: TokenHash,
 }
 
 /// The result of a check without reading the store.
@@ -58,10 +65,22 @@ struct Hashed {
 }
 
 impl Service {
+    /// Begins a check: hashes the token, and has the processor fetch the session into its caches while the caller does
+    /// something else. [`Self::check`] goes on from there.
+    pub fn fetch(&self, presented: Presented) -> Fetched {
+        let token_hash = presented.token.hash();
+        self.parts.cache.fetch(&token_hash);
+        Fetched { presented, token_hash }
+    }
+
     /// Checks a credential without reading the store, where that is enough. The check is counted once, here or in
     /// [`Self::look_up`].
-    pub fn check(&self, presented: &Presented) -> Check {
-        match self.judge(presented) {
+    pub fn check(&self, Fetched { presented, token_hash }: &Fetched) -> Check {
+        self.decided(self.judge(presented, *token_hash))
+    }
+
+    fn decided(&self, judged: Judged) -> Check {
+        match judged {
             Judged::Known(result, source) => Check::Decided(self.counted(result, source)),
             unknown @ Judged::Unknown(_) => Check::Undecided(Undecided(smallvec![unknown])),
         }
@@ -71,7 +90,7 @@ impl Service {
     /// live, it stands for none: a browser must not be moved from one account into another. The cache does not hold
     /// dead sessions, so this reads the store.
     pub fn check_several(&self, presented: &[Presented]) -> Check {
-        Check::Undecided(Undecided(presented.iter().map(|presented| self.judge(presented)).collect()))
+        Check::Undecided(Undecided(self.judge_all(presented)))
     }
 
     /// Goes on with a check that is undecided, by reading the store.
@@ -103,7 +122,7 @@ impl Service {
     /// # Errors
     /// As [`Self::look_up`].
     pub async fn verify(&self, presented: &Presented) -> Result<Principal> {
-        self.decide(self.check(presented)).await
+        self.decide(self.decided(self.judge(presented, presented.token.hash()))).await
     }
 
     /// The live sessions that the credentials stand for. This does not count as a check.
@@ -111,7 +130,7 @@ impl Service {
     /// # Errors
     /// A store error when that cannot be known of one of them.
     pub async fn live_principals(&self, presented: &[Presented]) -> Result<Vec<Principal>> {
-        self.live_among(presented.iter().map(|presented| self.judge(presented)).collect()).await
+        self.live_among(self.judge_all(presented)).await
     }
 
     /// Asks the store about all credentials that are undecided, at the same time.
@@ -133,9 +152,13 @@ impl Service {
         self.limits.made(mark)
     }
 
-    /// Decides about a credential without reading the store, if possible. Its token is hashed here and nowhere else.
-    fn judge(&self, presented: &Presented) -> Judged {
-        let hashed = Hashed { token_hash: presented.token.hash(), user: presented.user };
+    fn judge_all(&self, presented: &[Presented]) -> SmallVec<[Judged; 1]> {
+        presented.iter().map(|presented| self.judge(presented, presented.token.hash())).collect()
+    }
+
+    /// Decides about a credential without reading the store, if possible.
+    fn judge(&self, presented: &Presented, token_hash: TokenHash) -> Judged {
+        let hashed = Hashed { token_hash, user: presented.user };
         match self.remembered(&hashed.token_hash) {
             Some(identity) => Judged::Known(hashed.principal(identity), CheckSource::memory),
             // A token in the cache was issued, so the tag is checked only now.

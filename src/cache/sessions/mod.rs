@@ -15,9 +15,10 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hashbrown::HashTable;
 use parking_lot::Mutex;
+use prefetch_index::prefetch_index;
 
+use self::index::Index;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::UserId;
 use crate::domain::principal::{Identity, LiveSession};
@@ -26,6 +27,7 @@ use crate::domain::session::{Expiry, Lifetimes, Seen, Session};
 use crate::domain::token::TokenHash;
 use crate::domain::user::User;
 
+mod index;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -57,8 +59,8 @@ pub enum Check {
     Ask,
 }
 
-/// Three cache lines, and no pointer to follow: with a million sessions the time of a check is that of its misses. The
-/// first line is what decides, the others are what is answered.
+/// Three cache lines, and no pointer to follow: with a million sessions the time of a check is that of its misses. Each of the
+/// three fields that [`Cache::fetch`] names begins one, or ends the last one.
 #[repr(C, align(64))]
 struct Entry {
     token_hash: TokenHash,
@@ -66,13 +68,13 @@ struct Entry {
     expiry: Expiry,
     seen_at: Timestamp,
     loaded: Seq,
+    identity: Identity,
     /// How much later it was seen than the store knows, in milliseconds.
     unstored: u32,
     user_mark: u16,
     remembered: bool,
     /// Whether its last-seen time was already handed out as urgent.
     urgent: bool,
-    identity: Identity,
 }
 
 impl Entry {
@@ -90,7 +92,7 @@ impl Entry {
 #[derive(Default)]
 struct Shard {
     /// The places in `entries`, by the prefix of the token's hash: SHA-256 is evenly spread already.
-    index: HashTable<u32>,
+    index: Index,
     entries: Vec<Entry>,
     revoked: Seq,
     /// How often the cache was cleared before anything in here was loaded.
@@ -100,29 +102,23 @@ struct Shard {
 
 impl Shard {
     fn find(&self, token: &TokenHash) -> Option<usize> {
-        self.index.find(token.prefix(), |at| is_at(&self.entries, *at, token)).map(|at| *at as usize)
+        self.index.find(token.prefix(), |place| is_at(&self.entries, place, token))
     }
 
     fn remove(&mut self, token: &TokenHash) -> Option<Entry> {
         let Self { index, entries, .. } = self;
-        let found = index.find_entry(token.prefix(), |at| is_at(entries, *at, token)).ok()?;
-        let (at, _) = found.remove();
+        let is = |place| is_at(entries, place, token);
+        let place = index.remove(token.prefix(), is, |place| prefix_at(entries, place))?;
         // The last entry takes its place.
         let last = entries.len() - 1;
-        if let Some(moved) = entries.last()
-            && let Some(place) = index.find_mut(moved.token_hash.prefix(), |place| *place as usize == last)
-        {
-            *place = at;
-        }
-        Some(entries.swap_remove(at as usize))
+        index.relocate(prefix_at(entries, last), last, place);
+        Some(entries.swap_remove(place))
     }
 
     fn push(&mut self, entry: Entry) {
-        let Ok(at) = u32::try_from(self.entries.len()) else { return };
-        let entries = &self.entries;
-        let prefix = |at: &u32| entries.get(*at as usize).map_or(0, |entry| entry.token_hash.prefix());
-        self.index.insert_unique(entry.token_hash.prefix(), at, prefix);
-        self.entries.push(entry);
+        let Self { index, entries, .. } = self;
+        index.insert(entry.token_hash.prefix(), entries.len(), |place| prefix_at(entries, place));
+        entries.push(entry);
     }
 
     /// Makes room by dropping, of a few neighbours, the one not seen for longest.
@@ -161,11 +157,25 @@ impl Cache {
             newest_mark: AtomicI64::default(),
             applied: AtomicI64::default(),
             epoch: AtomicU64::default(),
-            per_shard: entries.div_ceil(SHARDS).max(1),
+            per_shard: entries.div_ceil(SHARDS).clamp(1, index::MOST),
             kept: AtomicUsize::default(),
             evicted: AtomicU64::default(),
             lifetimes,
         }
+    }
+
+    /// Has the processor fetch the session of a token into its caches, if it is here, while the caller does something else
+    /// before it [checks](Self::check) that token. It decides nothing.
+    pub fn fetch(&self, token: &TokenHash) {
+        let Some(shard) = self.shard(token) else { return };
+        let shard = shard.lock();
+        let Some(entry) = shard.index.find(token.prefix(), |_| true).and_then(|at| shard.entries.get(at)) else {
+            return;
+        };
+        // A line each, none of which is waited for.
+        prefetch_index(std::slice::from_ref(&entry.token_hash), 0);
+        prefetch_index(std::slice::from_ref(&entry.identity), 0);
+        prefetch_index(std::slice::from_ref(&entry.unstored), 0);
     }
 
     /// Looks a token up at `now`, and records that it was seen.
@@ -412,7 +422,7 @@ impl Cache {
     }
 
     fn shard(&self, token: &TokenHash) -> Option<&Mutex<Shard>> {
-        // The table inside a shard uses the lowest bits and the seven highest ones.
+        // The index of a shard uses the lower half and the highest eight bits.
         let upper = (token.prefix() >> 32) % SHARDS as u64;
         usize::try_from(upper).ok().and_then(|at| self.shards.get(at))
     }
@@ -429,8 +439,13 @@ impl std::fmt::Debug for Cache {
 }
 
 /// Whether the session of this token is at a place.
-fn is_at(entries: &[Entry], at: u32, token: &TokenHash) -> bool {
-    entries.get(at as usize).is_some_and(|entry| entry.token_hash == *token)
+fn is_at(entries: &[Entry], place: usize, token: &TokenHash) -> bool {
+    entries.get(place).is_some_and(|entry| entry.token_hash == *token)
+}
+
+/// The prefix of the token's hash of the session at a place.
+fn prefix_at(entries: &[Entry], place: usize) -> u64 {
+    entries.get(place).map_or(0, |entry| entry.token_hash.prefix())
 }
 
 fn elapsed(from: Timestamp, to: Timestamp) -> u32 {

@@ -28,13 +28,13 @@ use super::layers::{BadHead, allow_reading};
 use super::refusal::{Dialect as _, Failure, Refusal, words_of_panic};
 use super::request::client_address::{FromPeer, is_trusted};
 use super::request::credential::{Credential, read_ours};
-use super::request::id::{self, ClientsId, new_id};
+use super::request::id::{self, ClientsId, X_REQUEST_ID, new_id};
 use super::request::state::App;
 use super::request::trace_context;
-use super::stamps::stamp_all;
+use super::stamps::{stamp, stamp_by_status};
 use super::trace;
 use crate::domain::principal::Principal;
-use crate::service::verify::Check;
+use crate::service::verify::{Check, Fetched, Presented};
 use crate::service::{Error, Result};
 use crate::telemetry::traces::{self, Attribute, Trace};
 use crate::telemetry::{CheckTimes, RouteAnswers};
@@ -109,8 +109,10 @@ where
             Some(_) | None => return Either::Right(Either::Right(rest.clone().call(from))),
         };
         let begun = times.begin();
+        // The session is fetched from memory while the context is made: among a million it takes as long as that.
+        let asked = catch_unwind(AssertUnwindSafe(|| checks.read(from.request.headers())));
         let mut context = checks.context(from);
-        match catch_unwind(AssertUnwindSafe(|| checks.check(&context.head.headers))) {
+        match asked.and_then(|asked| catch_unwind(AssertUnwindSafe(|| checks.check(&asked)))) {
             Ok(Check::Decided(decision)) => {
                 let answer = checks.answer(decision, context);
                 times.decided_by_memory(begun);
@@ -121,7 +123,11 @@ where
                 context.reads_store = true;
                 // Where no proxy decides, each check that has to wait is traced.
                 context.trace = context.trace.or_else(|| Trace::of_request(None).map(Box::new));
-                let span = trace::recorded(checks.span(&context), context.trace.as_deref(), &context.head.method);
+                let span = trace::recorded(
+                    checks.span(&context.stamps, &context),
+                    context.trace.as_deref(),
+                    &context.head.method,
+                );
                 let (checks, times) = (checks.clone(), times.clone());
                 let answer = async move {
                     let looked_up = AssertUnwindSafe(checks.app.service.look_up(undecided)).catch_unwind();
@@ -141,6 +147,12 @@ where
     }
 }
 
+/// Adds the headers of every answer.
+fn stamped(mut response: Response, stamps: HeaderMap) -> Response {
+    response.headers_mut().extend(stamps);
+    response
+}
+
 /// A panic as the outcome of a check.
 fn bug(panic: Box<dyn Any + Send>) -> Error {
     Error::Bug(words_of_panic(panic).into())
@@ -154,9 +166,20 @@ struct Checks {
     answers: RouteAnswers,
 }
 
+/// What a request asks about.
+enum Asked {
+    About(Fetched),
+    AboutSeveral(Vec<Presented>),
+    AboutNone,
+}
+
+/// Room for the identity and for the stamps, so that the map grows once.
+const HEADERS: usize = 12;
+
 /// What the answer to a request needs to know of it.
 struct CheckContext {
-    id: HeaderValue,
+    /// The headers of every answer, the request's id among them.
+    stamps: HeaderMap,
     set_aside: Option<HeaderValue>,
     reader: Option<HeaderValue>,
     peer: IpAddr,
@@ -181,11 +204,20 @@ impl Checks {
         };
         let reader = self.app.rules().origins.may_read(headers);
         let trace = Trace::of_check(trace_context::parent(headers, || is_trusted(peer, &self.app))).map(Box::new);
-        CheckContext { id, set_aside, reader, peer, head, trace, reads_store: false }
+        let mut stamps = HeaderMap::with_capacity(HEADERS);
+        stamp(&mut stamps, id);
+        CheckContext { stamps, set_aside, reader, peer, head, trace, reads_store: false }
     }
 
-    fn span(&self, CheckContext { id, set_aside, head, trace, .. }: &CheckContext) -> Span {
-        trace::span(Some(id), set_aside.as_ref(), &head.method, self.family.path, trace.as_deref().map(Trace::id))
+    /// The span of a request whose answer has these headers.
+    fn span(&self, headers: &HeaderMap, CheckContext { set_aside, head, trace, .. }: &CheckContext) -> Span {
+        trace::span(
+            headers.get(X_REQUEST_ID),
+            set_aside.as_ref(),
+            &head.method,
+            self.family.path,
+            trace.as_deref().map(Trace::id),
+        )
     }
 
     /// Puts the answer into the trace, and the trace into an answer that lets the request pass, so that the proxy can pass it
@@ -209,13 +241,23 @@ impl Checks {
         }
     }
 
-    fn check(&self, headers: &HeaderMap) -> Check {
+    /// Reads what a request presents, and has the session fetched that it may stand for.
+    fn read(&self, headers: &HeaderMap) -> Asked {
         let service = &self.app.service;
         let issued = |token: &_| service.issued(token);
         match read_ours(headers, self.app.cookie.name(), &self.app.verify_credentials, issued) {
-            Credential::Presented(presented, _) => service.check(&presented),
-            Credential::Several(presented) => service.check_several(&presented),
-            Credential::None | Credential::Invalid(_) => Check::Decided(Err(Error::NoSession)),
+            Credential::Presented(presented, _) => Asked::About(service.fetch(presented)),
+            Credential::Several(presented) => Asked::AboutSeveral(presented),
+            Credential::None | Credential::Invalid(_) => Asked::AboutNone,
+        }
+    }
+
+    fn check(&self, asked: &Asked) -> Check {
+        let service = &self.app.service;
+        match asked {
+            Asked::About(fetched) => service.check(fetched),
+            Asked::AboutSeveral(presented) => service.check_several(presented),
+            Asked::AboutNone => Check::Decided(Err(Error::NoSession)),
         }
     }
 
@@ -230,27 +272,29 @@ impl Checks {
         denial::refuse(self.family, &original, method, headers, &self.app)
     }
 
-    /// Makes the answer, counts it, logs it and stamps it.
+    /// Makes the answer, stamps it, counts it and logs it.
     fn answer(&self, decision: Result<Principal>, mut context: CheckContext) -> Response {
+        let stamps = std::mem::take(&mut context.stamps);
         let (mut response, failure) = match decision {
-            Ok(principal) => (allowed(&principal), None),
-            Err(Error::NoSession) => (self.deny(&context), None),
+            Ok(principal) => (allowed(&principal, stamps), None),
+            Err(Error::NoSession) => (stamped(self.deny(&context), stamps), None),
             Err(error) => {
                 let failure = Failure::from_error(&error);
-                (StatusOnly::refuse(&Refusal::Service(error)), failure)
+                (stamped(StatusOnly::refuse(&Refusal::Service(error)), stamps), failure)
             }
         };
         let status = response.status();
         self.answers.count(status.as_u16());
         if failure.is_some() || tracing::enabled!(Level::DEBUG) {
             // A span costs more than a check, so it is only made where a line is written.
-            let span = if Span::current().is_none() { self.span(&context) } else { Span::current() };
+            let span =
+                if Span::current().is_none() { self.span(response.headers(), &context) } else { Span::current() };
             span.in_scope(|| trace::answered(status, failure.as_ref(), &self.app.metrics));
         }
         if let Some(trace) = context.trace.take() {
             self.trace(*trace, &mut response, &context);
         }
-        stamp_all(&mut response, context.id, &self.app);
+        stamp_by_status(&mut response, &self.app);
         if let Some(origin) = context.reader {
             allow_reading(response.headers_mut(), origin);
         }
