@@ -5,7 +5,7 @@
 //! for an empty log.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::paths::beside;
@@ -51,7 +51,8 @@ fn fill(log: &Path, new: &Path) -> io::Result<()> {
         if disk.f_bavail.saturating_mul(disk.f_frsize) < 8 * SIZE as u64 {
             return Ok(());
         }
-        file.write_all(&vec![0; SIZE])?;
+        // A little at a time: memory for all of it at once would stay with the allocator while the server is idle.
+        io::copy(&mut io::repeat(0).take(SIZE as u64), &mut file)?;
         file.sync_all()?;
         // Whole or not at all, and never over a log that a command has begun meanwhile.
         fs::hard_link(new, log)
