@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::{
-    cold, login, logout,
+    cold, forward_auth, login, logout, memory,
     plot::{Across, Curve, Plot},
     replicas,
     report::Report,
@@ -28,10 +28,15 @@ pub async fn run(stage: &mut Stage, report: &mut Report) -> Result<()> {
             Store::Sqlite => "SQLite",
             Store::Postgres => "PostgreSQL",
         });
+        memory::start(stage, report).await?;
+        memory::run(stage, report).await?;
         verify::known(stage, report).await?;
         verify::unknown(stage, report).await?;
+        if store == Store::Sqlite {
+            forward_auth::run(stage, report).await?;
+        }
         cold::run(stage, report).await?;
-        login::rate(stage, report).await?;
+        login::run(stage, report).await?;
         login::flood(stage, report).await?;
         logout::run(stage, report).await?;
     }
