@@ -71,13 +71,15 @@ pub fn clear_site_data(app: &App) -> impl Fn(&Response) -> Option<HeaderValue> +
     }
 }
 
-/// Adds to an answer that passes no layer what depends on its status and on the server, too.
-pub fn stamp_by_status(response: &mut Response, app: &App) {
+/// Stamps an answer that no layer stamps with what depends on its status and on the server, too.
+pub fn stamp_all(response: &mut Response, request_id: HeaderValue, app: &App) {
     let by_status = [(WWW_AUTHENTICATE, challenge(response)), (CONNECTION, closing(app)), (VARY, vary(app))];
+    let headers = response.headers_mut();
+    stamp(headers, request_id);
     for (name, value) in by_status {
         // What an answer says of itself stays, such as a longer `Vary`.
         if let Some(value) = value {
-            response.headers_mut().entry(name).or_insert(value);
+            headers.entry(name).or_insert(value);
         }
     }
 }

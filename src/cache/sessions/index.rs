@@ -54,7 +54,7 @@ impl Index {
             let Some(place) = self.place(at) else { break };
             let home = self.home(hash_of(place));
             if self.distance(home, at) >= self.distance(gap, at) {
-                self.set(gap, self.slots.get(at).copied().unwrap_or(EMPTY));
+                self.slots.swap(gap, at);
                 gap = at;
             }
         }
@@ -76,10 +76,7 @@ impl Index {
         // It ends, as a quarter of the slots is empty.
         loop {
             let slot = *self.slots.get(at)?;
-            if slot == EMPTY {
-                return None;
-            }
-            let place = ((slot & PLACE) - 1) as usize;
+            let place = place_of(slot)?;
             if slot >> PLACE_BITS == tag(hash) && is(place) {
                 return Some((at, place));
             }
@@ -88,8 +85,7 @@ impl Index {
     }
 
     fn place(&self, at: usize) -> Option<usize> {
-        let place = self.slots.get(at)? & PLACE;
-        place.checked_sub(1).map(|place| place as usize)
+        self.slots.get(at).and_then(|slot| place_of(*slot))
     }
 
     /// The slot at which the search for a hash begins.
@@ -127,8 +123,8 @@ impl Index {
         let larger = (self.slots.len() + self.slots.len() / 2).max(FEWEST);
         let old = std::mem::replace(&mut self.slots, vec![EMPTY; larger]);
         for slot in old {
-            if let Some(place) = (slot & PLACE).checked_sub(1) {
-                self.put(hash_of(place as usize), slot);
+            if let Some(place) = place_of(slot) {
+                self.put(hash_of(place), slot);
             }
         }
     }
@@ -137,6 +133,11 @@ impl Index {
 /// Bits of the hash that decide neither the slot nor the shard.
 fn tag(hash: u64) -> u32 {
     (hash >> (64 - (32 - PLACE_BITS))) as u32
+}
+
+/// The place in a slot, unless it is empty.
+fn place_of(slot: u32) -> Option<usize> {
+    (slot & PLACE).checked_sub(1).map(|place| place as usize)
 }
 
 fn slot_of(hash: u64, place: usize) -> u32 {

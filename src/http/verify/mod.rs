@@ -28,10 +28,10 @@ use super::layers::{BadHead, allow_reading};
 use super::refusal::{Dialect as _, Failure, Refusal, words_of_panic};
 use super::request::client_address::{FromPeer, is_trusted};
 use super::request::credential::{Credential, read_ours};
-use super::request::id::{self, ClientsId, X_REQUEST_ID, new_id};
+use super::request::id::{self, ClientsId, new_id};
 use super::request::state::App;
 use super::request::trace_context;
-use super::stamps::{stamp, stamp_by_status};
+use super::stamps::stamp_all;
 use super::trace;
 use crate::domain::principal::Principal;
 use crate::service::verify::{Check, Fetched, Presented};
@@ -123,11 +123,7 @@ where
                 context.reads_store = true;
                 // Where no proxy decides, each check that has to wait is traced.
                 context.trace = context.trace.or_else(|| Trace::of_request(None).map(Box::new));
-                let span = trace::recorded(
-                    checks.span(&context.stamps, &context),
-                    context.trace.as_deref(),
-                    &context.head.method,
-                );
+                let span = trace::recorded(checks.span(&context), context.trace.as_deref(), &context.head.method);
                 let (checks, times) = (checks.clone(), times.clone());
                 let answer = async move {
                     let looked_up = AssertUnwindSafe(checks.app.service.look_up(undecided)).catch_unwind();
@@ -145,12 +141,6 @@ where
             Err(panic) => Either::Left(ready(Ok(checks.answer(Err(bug(panic)), context)))),
         }
     }
-}
-
-/// Adds the headers of every answer.
-fn stamped(mut response: Response, stamps: HeaderMap) -> Response {
-    response.headers_mut().extend(stamps);
-    response
 }
 
 /// A panic as the outcome of a check.
@@ -173,13 +163,9 @@ enum Asked {
     AboutNone,
 }
 
-/// Room for the identity and for the stamps, so that the map grows once.
-const HEADERS: usize = 12;
-
 /// What the answer to a request needs to know of it.
 struct CheckContext {
-    /// The headers of every answer, the request's id among them.
-    stamps: HeaderMap,
+    id: HeaderValue,
     set_aside: Option<HeaderValue>,
     reader: Option<HeaderValue>,
     peer: IpAddr,
@@ -204,20 +190,11 @@ impl Checks {
         };
         let reader = self.app.rules().origins.may_read(headers);
         let trace = Trace::of_check(trace_context::parent(headers, || is_trusted(peer, &self.app))).map(Box::new);
-        let mut stamps = HeaderMap::with_capacity(HEADERS);
-        stamp(&mut stamps, id);
-        CheckContext { stamps, set_aside, reader, peer, head, trace, reads_store: false }
+        CheckContext { id, set_aside, reader, peer, head, trace, reads_store: false }
     }
 
-    /// The span of a request whose answer has these headers.
-    fn span(&self, headers: &HeaderMap, CheckContext { set_aside, head, trace, .. }: &CheckContext) -> Span {
-        trace::span(
-            headers.get(X_REQUEST_ID),
-            set_aside.as_ref(),
-            &head.method,
-            self.family.path,
-            trace.as_deref().map(Trace::id),
-        )
+    fn span(&self, CheckContext { id, set_aside, head, trace, .. }: &CheckContext) -> Span {
+        trace::span(Some(id), set_aside.as_ref(), &head.method, self.family.path, trace.as_deref().map(Trace::id))
     }
 
     /// Puts the answer into the trace, and the trace into an answer that lets the request pass, so that the proxy can pass it
@@ -272,29 +249,27 @@ impl Checks {
         denial::refuse(self.family, &original, method, headers, &self.app)
     }
 
-    /// Makes the answer, stamps it, counts it and logs it.
+    /// Makes the answer, counts it, logs it and stamps it.
     fn answer(&self, decision: Result<Principal>, mut context: CheckContext) -> Response {
-        let stamps = std::mem::take(&mut context.stamps);
         let (mut response, failure) = match decision {
-            Ok(principal) => (allowed(&principal, stamps), None),
-            Err(Error::NoSession) => (stamped(self.deny(&context), stamps), None),
+            Ok(principal) => (allowed(&principal), None),
+            Err(Error::NoSession) => (self.deny(&context), None),
             Err(error) => {
                 let failure = Failure::from_error(&error);
-                (stamped(StatusOnly::refuse(&Refusal::Service(error)), stamps), failure)
+                (StatusOnly::refuse(&Refusal::Service(error)), failure)
             }
         };
         let status = response.status();
         self.answers.count(status.as_u16());
         if failure.is_some() || tracing::enabled!(Level::DEBUG) {
             // A span costs more than a check, so it is only made where a line is written.
-            let span =
-                if Span::current().is_none() { self.span(response.headers(), &context) } else { Span::current() };
+            let span = if Span::current().is_none() { self.span(&context) } else { Span::current() };
             span.in_scope(|| trace::answered(status, failure.as_ref(), &self.app.metrics));
         }
         if let Some(trace) = context.trace.take() {
             self.trace(*trace, &mut response, &context);
         }
-        stamp_by_status(&mut response, &self.app);
+        stamp_all(&mut response, context.id, &self.app);
         if let Some(origin) = context.reader {
             allow_reading(response.headers_mut(), origin);
         }
