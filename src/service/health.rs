@@ -25,9 +25,12 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub struct Health {
     store: SharedStore,
     metrics: Arc<Metrics>,
-    last: Mutex<Option<Answer>>,
+    last: parking_lot::Mutex<Option<Answer>>,
+    /// Held by the one probe that asks the store.
+    asking: Mutex<()>,
 }
 
+#[derive(Clone)]
 struct Answer {
     at: Instant,
     answer: Result<()>,
@@ -36,25 +39,31 @@ struct Answer {
 impl Health {
     /// Makes it, without asking the store yet.
     pub fn new(store: SharedStore, metrics: Arc<Metrics>) -> Self {
-        Self { store, metrics, last: Mutex::default() }
+        Self { store, metrics, last: parking_lot::Mutex::default(), asking: Mutex::default() }
     }
 
     /// Whether the store can be read, and whether its writer lives and can write. Probes that ask at the same time
-    /// share an answer.
+    /// share an answer. While a store that has failed is asked again, they get the failure at once: probes that all waited would
+    /// leave no connection for `/livez`.
     pub async fn ready(&self) -> Result<()> {
-        let mut last = self.last.lock().await;
-        if let Some(Answer { at, answer }) = &*last {
+        let asking = self.asking.try_lock();
+        let _asking = match (asking, self.last()) {
+            (Err(_), Some(Answer { answer: Err(error), .. })) => return Err(error),
+            (Err(_), Some(Answer { answer: Ok(()), .. }) | None) => self.asking.lock().await,
+            (Ok(asking), _) => asking,
+        };
+        if let Some(Answer { at, answer }) = self.last() {
             let holds = match answer {
-                Ok(()) => at.elapsed() < REMEMBERED && !self.metrics.store.failed_since(*at),
+                Ok(()) => at.elapsed() < REMEMBERED && !self.metrics.store.failed_since(at),
                 Err(_) => at.elapsed() < BAD_REMEMBERED,
             };
             if holds {
-                return answer.clone();
+                return answer;
             }
         }
         let asked = Instant::now();
-        let late = |_| Err(StoreError::too_slow(format!("it could not be read and written within {PATIENCE:?}")));
-        let answer = timeout(PATIENCE, self.store.ping()).await.unwrap_or_else(late);
+        let late = |_| StoreError::too_slow(format!("it could not be read and written within {PATIENCE:?}"));
+        let answer = timeout(PATIENCE, self.store.ping()).await.map_err(late).flatten();
         let at = match &answer {
             // A failure after it was asked counts.
             Ok(()) => {
@@ -67,8 +76,12 @@ impl Health {
                 Instant::now()
             }
         };
-        *last = Some(Answer { at, answer: answer.clone() });
+        *self.last.lock() = Some(Answer { at, answer: answer.clone() });
         answer
+    }
+
+    fn last(&self) -> Option<Answer> {
+        self.last.lock().clone()
     }
 
     /// Asks the store during an outage until it answers, so that the end of the outage is noticed. Runs until it is

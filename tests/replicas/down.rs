@@ -177,6 +177,12 @@ async fn a_database_that_hangs_is_not_waited_for_by_everybody() {
     let checks = Checks::on(&server, sessions.into_iter().map(|[session]| session.token));
     // If each waited for its deadline, they would be 16 a second.
     until("it is known and answered at once", async || checks.failed() > 3_000).await;
+    // If each probe waited for its deadline, a hundred would take a minute and a half.
+    let probed = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(ops(&server, "/readyz").await.status, 503);
+    }
+    assert!(probed.elapsed() < Duration::from_secs(20), "{:?}", probed.elapsed());
     cluster.thaw().unwrap();
     let back = Instant::now();
     until("checks are answered", async || checks.accepted() > 100).await;
