@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{Connection as _, PgConnection, Postgres};
-use tokio::time::{sleep, timeout};
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::super::migrate::{POSTGRES, Schema, State};
 use super::super::opening::{Opening, Stage};
@@ -18,8 +19,11 @@ const SCHEMA: Schema = Schema {
     tables: "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()",
     failed,
 };
-/// How long all of it may take, waiting for another process that migrates included.
-const DEADLINE: Duration = Duration::from_mins(5);
+/// How long another process that migrates is waited for, and tables that are in use.
+const PATIENCE: Duration = Duration::from_mins(5);
+/// How long the migration itself may take. One that is given up is undone and begins anew, so this only ends the wait for a
+/// database that has silently gone.
+const LONGEST: Duration = Duration::from_hours(6);
 /// How long the pauses are between attempts to get the lock.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -38,26 +42,45 @@ pub(super) async fn migrate(
         State::Behind(_) => "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 500",
     };
     opening.is(Stage::Locked);
-    let late = |_| StoreError::too_slow(format!("not migrated within {DEADLINE:?}: does another process hold a lock?"));
-    let migrated = async {
-        let unopened = |NotOpened { error, .. }| error;
-        let mut connection = Connection::open(address, warnings).await.map_err(unopened)?;
-        let driver = connection.driver().await.map_err(failed)?;
-        loop {
-            match in_transaction(driver, limits, opening).await {
-                // A table that is to be changed is in use.
-                Err(StoreError::TooSlow(_)) => sleep(PAUSE).await,
-                ended => break ended,
-            }
+    let deadline = Instant::now() + PATIENCE;
+    let opened = timeout_at(deadline, Connection::open(address, warnings)).await;
+    let mut connection = opened.map_err(late)?.map_err(|NotOpened { error, .. }| error)?;
+    let driver = connection.driver().await.map_err(failed)?;
+    loop {
+        match in_transaction(driver, limits, deadline, opening).await {
+            // A table that is to be changed is in use.
+            Err(StoreError::TooSlow(_)) if Instant::now() < deadline => sleep(PAUSE).await,
+            ended => return ended,
         }
-    };
-    timeout(DEADLINE, migrated).await.map_err(late)?
+    }
 }
 
 /// Migrates in one transaction: all of it or nothing, whichever process is killed. Of several processes that start at
 /// once one migrates and the others wait, then find nothing to do. A table that is in use is waited for only briefly,
 /// since all that comes after waits for it, too.
-async fn in_transaction(driver: &mut PgConnection, limits: &'static str, opening: &Opening) -> Result<()> {
+async fn in_transaction(
+    driver: &mut PgConnection,
+    limits: &'static str,
+    deadline: Instant,
+    opening: &Opening,
+) -> Result<()> {
+    let mut transaction = timeout_at(deadline, locked(driver, limits)).await.map_err(late)??;
+    opening.is(Stage::Migrating);
+    let migrated = async {
+        let applied = SCHEMA.apply::<Postgres>(&mut transaction).await;
+        applied.inspect_err(|error| tracing::error!(%error, "cannot migrate"))?;
+        transaction.commit().await.map_err(failed)
+    };
+    let too_long = |_| StoreError::unreachable(format!("the migration did not end within {LONGEST:?}"));
+    timeout(LONGEST, migrated).await.map_err(too_long)?
+}
+
+fn late(_: Elapsed) -> StoreError {
+    StoreError::too_slow(format!("not migrated within {PATIENCE:?}: does another process hold a lock?"))
+}
+
+/// A transaction that keeps others out that migrate.
+async fn locked<'d>(driver: &'d mut PgConnection, limits: &'static str) -> Result<Transaction<'d, Postgres>> {
     let mut transaction = driver.begin().await.map_err(failed)?;
     sqlx::raw_sql(limits).execute(&mut *transaction).await.map_err(failed)?;
     loop {
@@ -65,12 +88,8 @@ async fn in_transaction(driver: &mut PgConnection, limits: &'static str, opening
         let lock = sqlx::query_as("SELECT pg_try_advisory_xact_lock(8315180193920146286)");
         let (locked,): (bool,) = lock.fetch_one(&mut *transaction).await.map_err(failed)?;
         if locked {
-            break;
+            return Ok(transaction);
         }
         sleep(PAUSE).await;
     }
-    opening.is(Stage::Migrating);
-    let applied = SCHEMA.apply::<Postgres>(&mut transaction).await;
-    applied.inspect_err(|error| tracing::error!(%error, "cannot migrate"))?;
-    transaction.commit().await.map_err(failed)
 }
