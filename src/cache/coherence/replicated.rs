@@ -111,6 +111,7 @@ impl Replicated {
         self.cache.clear(head);
         self.settled.rewind(head);
         self.flushed.rewind(head);
+        self.read.fetch_min(head.0, Ordering::AcqRel);
         self.durable.rewind(head);
     }
 
@@ -124,7 +125,8 @@ impl Replicated {
         // Whatever was read by now is covered.
         let read = Seq(self.read.load(Ordering::Acquire));
         self.replicas.make_durable().await.map_err(|_| NotSettled(seq))?;
-        self.durable.advance(read);
+        // If everything has started over meanwhile, higher numbers are assigned again.
+        self.durable.advance(read.min(Seq(self.read.load(Ordering::Acquire))));
         Ok(())
     }
 
