@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::{Clock, Timestamp};
-use crate::store::{EventFilter, Result, SharedStore, Store, StoreError};
+use crate::store::{EventFilter, EventNumber, EventPurge, EventsPurged, Result, SharedStore, Store, StoreError};
 use crate::telemetry::causes::Causes;
 use crate::telemetry::{Metrics, PurgedRows};
 
@@ -34,6 +34,8 @@ pub struct Kept {
 const JUMP: Duration = Duration::from_hours(7 * 24);
 /// How long sessions and events are kept after a jump, so that somebody can see it.
 const HOLD: Duration = Duration::from_hours(24);
+/// How many batches of events are looked at each time for old ones behind young ones: 14 million events a day.
+const SEARCHED_EACH_TIME: u32 = 400;
 /// How many events are read at a time to find one of before.
 const STRETCH: u32 = 10_000;
 
@@ -75,57 +77,156 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut tick = tokio::time::interval(EVERY);
-    let (begun, mut jumps) = (clock.now(), None);
+    let mut purge = Purge { begun: clock.now(), store, clock, metrics, kept, jumps: None, searched: BEGINNING };
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        tokio::select! {
+        let all_done = tokio::select! {
             () = stop.cancelled() => return,
-            done = once(&*store, &*clock, &metrics, kept, begun, &mut jumps) => if done {
-                metrics.stores.purge_succeeded(clock.now());
-            }
+            all_done = purge.once() => all_done,
+        };
+        if all_done {
+            purge.metrics.stores.purge_succeeded(purge.clock.now());
         }
     }
 }
 
-/// Deletes everything that is out of date, or only counters where the clock cannot be relied on. Returns whether all of that was
-/// done.
-async fn once(
-    store: &dyn Store,
-    clock: &dyn Clock,
-    metrics: &Metrics,
+/// What is purged, and what is known from earlier times.
+struct Purge {
+    store: SharedStore,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
     kept: Kept,
+    /// What the clock said at the start.
     begun: Timestamp,
-    jumps: &mut Option<Jumps>,
-) -> bool {
-    let known = match jumps {
-        Some(jumps) => jumps,
-        None => match newest(store, begun.before(HOLD)).await {
-            Ok(newest) => jumps.insert(Jumps::new(newest.unwrap_or(begun), Instant::now())),
-            Err(error) => {
-                failed(metrics, &error);
-                return false;
-            }
-        },
-    };
-    let now = clock.now();
-    if let Some(expected) = known.see(now, Instant::now()) {
-        tracing::warn!(
-            "the clock says {}, and {} was to be expected: sessions and events that are out of date are kept for a day, in \
-             case it is wrong",
-            now.rfc3339(),
-            expected.rfc3339()
-        );
-        // Strangers can make up any number of these.
-        counters(store, expected, metrics).await;
-        return false;
+    /// None until it could be read when the newest event happened.
+    jumps: Option<Jumps>,
+    /// Where the search for old events behind young ones goes on.
+    searched: EventNumber,
+}
+
+/// No event has so low a number.
+const BEGINNING: EventNumber = EventNumber(0);
+
+impl Purge {
+    /// Deletes everything that is out of date, or only counters where the clock cannot be relied on. Returns whether all of
+    /// that was done.
+    async fn once(&mut self) -> bool {
+        let known = match &mut self.jumps {
+            Some(jumps) => jumps,
+            unknown @ None => match newest(&*self.store, self.begun.before(HOLD)).await {
+                Ok(newest) => unknown.insert(Jumps::new(newest.unwrap_or(self.begun), Instant::now())),
+                Err(error) => {
+                    self.failed(&error);
+                    return false;
+                }
+            },
+        };
+        let now = self.clock.now();
+        if let Some(expected) = known.see(now, Instant::now()) {
+            tracing::warn!(
+                "the clock says {}, and {} was to be expected: sessions and events that are out of date are kept for a day, \
+                 in case it is wrong",
+                now.rfc3339(),
+                expected.rfc3339()
+            );
+            // Strangers can make up any number of these.
+            self.counters(expected).await;
+            return false;
+        }
+        let (ended, old) = (now.before(self.kept.ended), now.before(self.kept.events));
+        let mut all_done = self.in_batches(PurgedRows::sessions, || self.store.purge(ended, BATCH)).await;
+        all_done &= self.events(old).await;
+        all_done &= self.counters(now).await;
+        all_done & self.search_events(old).await
     }
-    let (ended, old) = (now.before(kept.ended), now.before(kept.events));
-    let mut all_done = in_batches(metrics, PurgedRows::sessions, || store.purge(ended, BATCH)).await;
-    all_done &= in_batches(metrics, PurgedRows::events, || store.purge_events(old, BATCH)).await;
-    all_done & counters(store, now, metrics).await
+
+    /// Deletes events from before a time, up to the first young ones: their numbers are nearly in the order of their times.
+    /// Returns whether that went well.
+    async fn events(&self, before: Timestamp) -> bool {
+        let mut after = BEGINNING;
+        loop {
+            match self.some_events(before, after).await {
+                None => return false,
+                Some(EventsPurged { deleted, last: Some(last) }) if deleted == u64::from(BATCH) => after = last,
+                Some(_) => return true,
+            }
+            tokio::time::sleep(BETWEEN_BATCHES).await;
+        }
+    }
+
+    /// Looks at some more events each time, and begins anew after the last one: behind those that were written while a clock
+    /// ran ahead there are old ones. Returns whether that went well.
+    async fn search_events(&mut self, before: Timestamp) -> bool {
+        for _ in 0..SEARCHED_EACH_TIME {
+            tokio::time::sleep(BETWEEN_BATCHES).await;
+            match self.some_events(before, self.searched).await {
+                None => return false,
+                Some(EventsPurged { last: Some(last), .. }) => self.searched = last,
+                Some(EventsPurged { last: None, .. }) => {
+                    self.searched = BEGINNING;
+                    return true;
+                }
+            }
+        }
+        true
+    }
+
+    /// Deletes the old ones of a batch of events. None where that failed.
+    async fn some_events(&self, before: Timestamp, after: EventNumber) -> Option<EventsPurged> {
+        match self.store.purge_events(EventPurge { before, after, limit: BATCH }).await {
+            Ok(purged) => {
+                self.metrics.stores.purged(PurgedRows::events, purged.deleted);
+                Some(purged)
+            }
+            Err(error) => {
+                self.failed(&error);
+                None
+            }
+        }
+    }
+
+    /// Deletes the counters that are forgotten, and those beyond the most that are kept. Returns whether that went well.
+    async fn counters(&self, now: Timestamp) -> bool {
+        match self.store.surplus_throttles(MOST_COUNTERS).await {
+            Ok(surplus) => {
+                let before = surplus.map_or(now, |surplus| surplus.max(now));
+                self.in_batches(PurgedRows::counters, || self.store.purge_throttles(before, BATCH)).await
+            }
+            Err(error) => {
+                self.failed(&error);
+                false
+            }
+        }
+    }
+
+    /// Deletes rows until there are none left. Returns whether that went well.
+    async fn in_batches<F>(&self, rows: PurgedRows, delete: impl Fn() -> F) -> bool
+    where
+        F: Future<Output = Result<u64>>,
+    {
+        loop {
+            match delete().await {
+                Ok(deleted) => {
+                    self.metrics.stores.purged(rows, deleted);
+                    if deleted < u64::from(BATCH) {
+                        return true;
+                    }
+                }
+                Err(error) => {
+                    self.failed(&error);
+                    return false;
+                }
+            }
+            tokio::time::sleep(BETWEEN_BATCHES).await;
+        }
+    }
+
+    fn failed(&self, error: &StoreError) {
+        self.metrics.store.task_failed(error.cause(), &format_args!("cannot purge: {}", Causes(error)));
+    }
 }
 
 /// When the newest event happened that is from before a time. What was written within a day before a start may be of the clock
@@ -140,46 +241,6 @@ async fn newest(store: &dyn Store, before: Timestamp) -> Result<Option<Timestamp
             (None, None) => return Ok(None),
             (None, next @ Some(_)) => place = next,
         }
-    }
-}
-
-/// Deletes the counters that are forgotten, and those beyond the most that are kept. Returns whether that went well.
-async fn counters(store: &dyn Store, now: Timestamp, metrics: &Metrics) -> bool {
-    match store.surplus_throttles(MOST_COUNTERS).await {
-        Ok(surplus) => {
-            let before = surplus.map_or(now, |surplus| surplus.max(now));
-            in_batches(metrics, PurgedRows::counters, || store.purge_throttles(before, BATCH)).await
-        }
-        Err(error) => {
-            failed(metrics, &error);
-            false
-        }
-    }
-}
-
-fn failed(metrics: &Metrics, error: &StoreError) {
-    metrics.store.task_failed(error.cause(), &format_args!("cannot purge: {}", Causes(error)));
-}
-
-/// Deletes rows until there are none left. Returns whether that went well.
-async fn in_batches<F>(metrics: &Metrics, rows: PurgedRows, delete: impl Fn() -> F) -> bool
-where
-    F: Future<Output = Result<u64>>,
-{
-    loop {
-        match delete().await {
-            Ok(deleted) => {
-                metrics.stores.purged(rows, deleted);
-                if deleted < u64::from(BATCH) {
-                    return true;
-                }
-            }
-            Err(error) => {
-                failed(metrics, &error);
-                return false;
-            }
-        }
-        tokio::time::sleep(BETWEEN_BATCHES).await;
     }
 }
 

@@ -49,9 +49,9 @@ pub use second_factor::{
     Resealed, SecretsOf,
 };
 pub use types::{
-    Added, Addition, Booked, Changed, Clash, Common, Created, Deleted, Edited, EventFilter, EventNumber, EventStretch,
-    ExportedUser, Import, ImportedUser, Initial, ListedSession, Listing, Logout, Lookup, NewSession, PasswordChange,
-    Renewal, Revoked, Selected, SelectedEnd, SessionStretch, StoredEvent, Target,
+    Added, Addition, Booked, Changed, Clash, Common, Created, Deleted, Edited, EventFilter, EventNumber, EventPurge,
+    EventStretch, EventsPurged, ExportedUser, Import, ImportedUser, Initial, ListedSession, Listing, Logout, Lookup,
+    NewSession, PasswordChange, Renewal, Revoked, Selected, SelectedEnd, SessionStretch, StoredEvent, Target,
 };
 
 use types::selected_end;
@@ -203,8 +203,8 @@ pub trait Store: Send + Sync + 'static {
     /// and what was begun before then and not finished. Returns how many sessions.
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64>;
 
-    /// Deletes the events from before `before` among the `limit` oldest; returns how many.
-    async fn purge_events(&self, before: Timestamp, limit: u32) -> Result<u64>;
+    /// Deletes the old ones of a few events.
+    async fn purge_events(&self, purge: EventPurge) -> Result<EventsPurged>;
 
     /// The end of the latest wait, where one of the counters says that a try must wait.
     async fn waiting(&self, counters: &[Counter], now: Timestamp) -> Result<Option<Timestamp>>;

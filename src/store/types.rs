@@ -109,6 +109,33 @@ pub struct Selected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventNumber(pub i64);
 
+/// A few events in the order of their numbers, of which the old ones are to be deleted.
+#[derive(Clone, Copy, Debug)]
+pub struct EventPurge {
+    /// The old ones are from before this time.
+    pub before: Timestamp,
+    /// Those with a higher number than this one's are looked at.
+    pub after: EventNumber,
+    /// So many at most.
+    pub limit: u32,
+}
+
+/// What one [`EventPurge`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventsPurged {
+    /// How many events it deleted.
+    pub deleted: u64,
+    /// The last event that was looked at, where there may be more behind it.
+    pub last: Option<EventNumber>,
+}
+
+impl EventPurge {
+    /// Its outcome, where `looked` events were looked at, the last of which has the number `last`.
+    pub(super) fn outcome(&self, deleted: u64, looked: i64, last: Option<i64>) -> EventsPurged {
+        EventsPurged { deleted, last: last.filter(|_| looked >= i64::from(self.limit)).map(EventNumber) }
+    }
+}
+
 /// What a revocation ended. It may be published once `seq` is settled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Revoked {

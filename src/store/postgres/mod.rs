@@ -63,9 +63,9 @@ use super::opening::{ConnectError, Opening, PATIENCE, Role, Timing};
 use super::rows::{ListedRow, ReplicaRow};
 use super::{
     Added, Addition, Ahead, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber,
-    EventStretch, ExportedUser, Factor, FactorChange, FactorChanged, Import, Listing, Logout, Lookup, NewSession,
-    PasswordChange, PendingLogin, Replica, Replicas, Reseal, Resealed, Result, Revoked, SecretsOf, Selected,
-    SelectedEnd, SessionStretch, Store, StoreError, Target,
+    EventPurge, EventStretch, EventsPurged, ExportedUser, Factor, FactorChange, FactorChanged, Import, Listing, Logout,
+    Lookup, NewSession, PasswordChange, PendingLogin, Replica, Replicas, Reseal, Resealed, Result, Revoked, SecretsOf,
+    Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
 };
 use crate::config::DatabaseUrl;
 use crate::domain::clock::{Clock, Timestamp};
@@ -354,8 +354,8 @@ impl Store for Postgres {
         self.purges.sessions(&self.writers, before, limit).await
     }
 
-    async fn purge_events(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        self.purges.events(&self.writers, before, limit).await
+    async fn purge_events(&self, purge: EventPurge) -> Result<EventsPurged> {
+        purge::events(&self.writers, purge).await
     }
 
     async fn waiting(&self, counters: &[Counter], now: Timestamp) -> Result<Option<Timestamp>> {

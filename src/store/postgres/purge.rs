@@ -4,16 +4,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use sqlx::{FromRow, query, query_as};
 
-use super::super::Result;
+use super::super::{EventNumber, EventPurge, EventsPurged, Result};
 use super::pool::Pool;
 use crate::domain::clock::Timestamp;
 
-/// How far the purges under way have deleted.
+/// How far the purge of sessions that is under way has deleted.
 pub(super) struct Purges {
-    /// The absolute expiry of sessions.
+    /// Their absolute expiry.
     sessions: AtomicI64,
-    /// The number of events.
-    events: AtomicI64,
 }
 
 /// How many rows were deleted, and the last one's key.
@@ -26,7 +24,7 @@ struct Gone {
 impl Purges {
     /// None has deleted anything yet.
     pub(super) const fn new() -> Self {
-        Self { sessions: AtomicI64::new(i64::MIN), events: AtomicI64::new(0) }
+        Self { sessions: AtomicI64::new(i64::MIN) }
     }
 
     /// Deletes sessions that expired before a time, and what nothing needs any more: entries of the log, enrolments, and
@@ -67,22 +65,29 @@ impl Purges {
         }
         Ok(u64::try_from(deleted).unwrap_or_default())
     }
+}
 
-    /// Deletes events from before a time; returns how many.
-    pub(super) async fn events(&self, pool: &Pool, before: Timestamp, limit: u32) -> Result<u64> {
-        // They are numbered in the order in which they were written, give or take moments.
-        let events = query_as(
-            "WITH gone AS (
-                 DELETE FROM events WHERE number = ANY (ARRAY
-                     (SELECT number FROM events WHERE number > $1 ORDER BY number LIMIT $3 FOR UPDATE SKIP LOCKED))
-                     AND at < $2
-                 RETURNING number)
-             SELECT count(*) AS deleted, max(number) AS last FROM gone",
-        );
-        let events = events.bind(self.events.load(Ordering::Relaxed)).bind(before).bind(i64::from(limit));
-        let Gone { deleted, last } = pool.with(async |c| c.one(events, "a count has no row").await).await?;
-        let all_gone = deleted < i64::from(limit);
-        self.events.store(last.filter(|_| !all_gone).unwrap_or_default(), Ordering::Relaxed);
-        Ok(u64::try_from(deleted).unwrap_or_default())
-    }
+/// What is known of the events that were looked at.
+#[derive(FromRow)]
+struct SomeEvents {
+    looked: i64,
+    deleted: i64,
+    last: Option<i64>,
+}
+
+/// Deletes old events. Every replica does, and skips the rows that another one is deleting.
+pub(super) async fn events(pool: &Pool, purge: EventPurge) -> Result<EventsPurged> {
+    let EventPurge { before, after: EventNumber(after), limit } = purge;
+    let looked = query_as(
+        "WITH batch AS MATERIALIZED (SELECT number, at FROM events WHERE number > $1 ORDER BY number LIMIT $3),
+         gone AS (
+             DELETE FROM events WHERE number = ANY (ARRAY (
+                 SELECT number FROM events WHERE number = ANY (ARRAY (SELECT number FROM batch WHERE at < $2))
+                 ORDER BY number FOR UPDATE SKIP LOCKED))
+             RETURNING number)
+         SELECT count(*) AS looked, (SELECT count(*) FROM gone) AS deleted, max(number) AS last FROM batch",
+    );
+    let looked = looked.bind(after).bind(before).bind(i64::from(limit));
+    let SomeEvents { looked, deleted, last } = pool.with(async |c| c.one(looked, "a count has no row").await).await?;
+    Ok(purge.outcome(u64::try_from(deleted).unwrap_or_default(), looked, last))
 }

@@ -60,9 +60,9 @@ use super::opening::{ConnectError, Opening, Role};
 use super::rows::{ListedRow, ReplicaRow, Secret};
 use super::{
     Added, Addition, Ahead, Booked, Changed, Clash, Created, Deleted, Edited, Enrolment, EventFilter, EventNumber,
-    EventStretch, ExportedUser, Factor, FactorChange, FactorChanged, Import, Listing, Logout, Lookup, NewSession,
-    PasswordChange, PendingLogin, Replica, Replicas, Reseal, Resealed, Result, Revoked, SecretsOf, Selected,
-    SelectedEnd, SessionStretch, Store, StoreError, Target,
+    EventPurge, EventStretch, EventsPurged, ExportedUser, Factor, FactorChange, FactorChanged, Import, Listing, Logout,
+    Lookup, NewSession, PasswordChange, PendingLogin, Replica, Replicas, Reseal, Resealed, Result, Revoked, SecretsOf,
+    Selected, SelectedEnd, SessionStretch, Store, StoreError, Target,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::{Entropy, NoEntropy};
@@ -358,8 +358,8 @@ impl Store for Sqlite {
         self.writer.commit(Purge { before, limit }).await
     }
 
-    async fn purge_events(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        self.writer.commit(PurgeEvents { before, limit }).await
+    async fn purge_events(&self, purge: EventPurge) -> Result<EventsPurged> {
+        self.writer.commit(PurgeEvents(purge)).await
     }
 
     async fn waiting(&self, counters: &[Counter], now: Timestamp) -> Result<Option<Timestamp>> {

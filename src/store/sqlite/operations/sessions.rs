@@ -3,7 +3,9 @@
 use sqlx::Result;
 
 use super::super::super::room::{Room, make_room};
-use super::super::super::{Changed, Created, NewSession, Selected, SelectedEnd, Target, selected_end};
+use super::super::super::{
+    Changed, Created, EventNumber, EventPurge, EventsPurged, NewSession, Selected, SelectedEnd, Target, selected_end,
+};
 use super::super::revocations::json;
 use super::super::transaction::Transaction;
 use super::Operation;
@@ -239,23 +241,25 @@ impl Operation for Purge {
     }
 }
 
-/// Deletes old events. Their numbers are nearly in the order of their times.
-pub(crate) struct PurgeEvents {
-    pub before: Timestamp,
-    pub limit: u32,
-}
+/// Deletes old events.
+pub(crate) struct PurgeEvents(pub EventPurge);
 
 impl Operation for PurgeEvents {
-    type Outcome = u64;
+    type Outcome = EventsPurged;
 
-    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<u64> {
-        let deleted = sqlx::query(
-            "DELETE FROM events WHERE number IN (SELECT number FROM events WHERE number > 0 ORDER BY number LIMIT ?2) AND at < ?1",
-        )
-        .bind(self.before)
-        .bind(self.limit)
-        .execute(transaction.connection())
-        .await?;
-        Ok(deleted.rows_affected())
+    async fn apply(&self, transaction: &mut Transaction<'_>) -> Result<EventsPurged> {
+        let EventPurge { before, after: EventNumber(after), limit } = self.0;
+        let looked = sqlx::query_as(
+            "SELECT count(*), count(*) FILTER (WHERE at < ?2), max(number)
+             FROM (SELECT number, at FROM events WHERE number > ?1 ORDER BY number LIMIT ?3)",
+        );
+        let looked = looked.bind(after).bind(before).bind(limit).fetch_one(transaction.connection()).await?;
+        let (looked, old, last): (i64, i64, Option<i64>) = looked;
+        if old == 0 {
+            return Ok(self.0.outcome(0, looked, last));
+        }
+        let delete = sqlx::query("DELETE FROM events WHERE number > ?1 AND number <= ?2 AND at < ?3");
+        let deleted = delete.bind(after).bind(last).bind(before).execute(transaction.connection()).await?;
+        Ok(self.0.outcome(deleted.rows_affected(), looked, last))
     }
 }
