@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use sessiond::domain::clock::{Clock as _, SystemClock};
 use sessiond_needs::{needs, on_both_stores};
 use sessiond_support::process::set_clock;
 use sessiond_support::wait::until;
 
 use crate::harness::process::{Home, Process};
-use crate::harness::{ALICE, BOB, Server, StoreKind, delete};
+use crate::harness::{ALICE, BOB, Server, StoreKind, delete, post};
 
 /// More than the idle timeout of sessions whose token is sent in a header, and less than their absolute one.
 const AHEAD: Duration = Duration::from_hours(15 * 24);
@@ -85,4 +86,47 @@ async fn what_seems_to_be_over_ends_with_all_of_its_users(store: StoreKind) {
     assert_eq!(server.check(&bob.token).await, 401);
     assert_eq!(server.check(&admin.token).await, 200);
     server.stop().await;
+}
+
+#[on_both_stores]
+async fn a_logout_ends_what_seems_to_be_over(store: StoreKind) {
+    for (in_memory, with_body) in [(true, false), (false, false), (true, true), (false, true)] {
+        let mut server = Server::start(store).await;
+        let (alice, bob) = (server.log_in(ALICE).await, server.log_in(BOB).await);
+        assert_eq!((server.check(&alice.token).await, server.check(&bob.token).await), (200, 200));
+        server.advance(AHEAD);
+        let log_out = post("/api/v1/auth/logout").bearer(&alice.token);
+        let log_out = if with_body { log_out.form("a=b") } else { log_out };
+        for _ in 0..2 {
+            assert_eq!(server.send(log_out.clone()).await.status, 401);
+        }
+        server.clock.set_back(AHEAD);
+        if !in_memory {
+            server = server.restart("").await;
+        }
+        let statuses = (server.check(&alice.token).await, server.check(&bob.token).await);
+        assert_eq!(statuses, (401, 200), "in memory: {in_memory}, with a body: {with_body}");
+        server.stop().await;
+    }
+}
+
+#[on_both_stores]
+async fn old_events_are_found_behind_those_of_a_clock_that_ran_ahead(store: StoreKind) {
+    const DAY: i64 = 24 * 3600 * 1000;
+    let home = Home::new(store);
+    assert!(home.serve().await.stop().await.success());
+    let now = SystemClock.now().millis();
+    // In the order in which they were written: more than are looked at together, and behind them old ones and a young one.
+    let ahead = std::iter::repeat_n(now + 1000 * DAY, 600);
+    let times = ahead.chain(std::iter::repeat_n(now - 100 * DAY, 300)).chain([now - 2 * DAY]);
+    let rows: Vec<_> = times.map(|at| format!("({at}, 'login_failed', 'anonymous')")).collect();
+    home.database.execute(&format!("INSERT INTO events (at, kind, actor) VALUES {}", rows.join(","))).await;
+    let old = format!("SELECT count(*) FROM events WHERE at < {}", now - 90 * DAY);
+    let other = format!("SELECT count(*) FROM events WHERE at >= {}", now - 90 * DAY);
+    let others = home.database.number(&other).await;
+    assert_eq!((home.database.number(&old).await, others > 600), (300, true));
+    let server = home.serve().await;
+    until("they are deleted", async || home.database.number(&old).await == 0).await;
+    assert_eq!(home.database.number(&other).await, others);
+    assert!(server.stop().await.success());
 }

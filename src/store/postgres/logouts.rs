@@ -73,16 +73,19 @@ async fn end<'l>(
     let users: Vec<_> = logouts.clone().map(|logout| logout.user).collect();
     let addresses: Vec<_> = logouts.clone().map(|logout| logout.ip.clone()).collect();
     let requests: Vec<_> = logouts.clone().map(|logout| logout.request_id.clone()).collect();
-    let Now { at, idle_since } = time.now();
+    let Now { at, .. } = time.now();
     let ended = query_as(
         "WITH locked AS MATERIALIZED (
-             SELECT s.number, s.token_hash, s.user_id, s.idle_expires_at <= $4 AS over, w.ip, w.request_id, w.place,
+             SELECT s.number, s.token_hash, s.user_id, w.ip, w.request_id, w.place,
+                 -- It is ended, too, since it would be live again if the clock ran ahead and is set right, or by a last-seen time that
+                 -- is on its way. It is not part of the outcome.
+                 s.idle_expires_at <= $4 OR s.expires_at <= $4 AS over,
                  -- what cannot be read is no reason to end anything, and the answer is read after the commit
                  CASE WHEN length(s.id) = 17 THEN s.id ELSE (s.number || ' has no id')::bigint::text END AS id
-             FROM unnest($1::bytea[], $2::text[], $3::text[], $6::text[])
+             FROM unnest($1::bytea[], $2::text[], $3::text[], $5::text[])
                  WITH ORDINALITY AS w (token_hash, user_id, ip, request_id, place)
              JOIN sessions AS s ON s.token_hash = w.token_hash AND (w.user_id IS NULL OR w.user_id = s.user_id)
-             WHERE s.revoked_at IS NULL AND s.idle_expires_at > $5 AND s.expires_at > $4
+             WHERE s.revoked_at IS NULL
              ORDER BY s.number, w.place FOR UPDATE OF s),
          ended AS MATERIALIZED ( -- of several logouts of one session the first that may ends it
              SELECT DISTINCT ON (number) number, id, token_hash, user_id, over, ip, request_id, place
@@ -111,7 +114,6 @@ async fn end<'l>(
     .bind(users)
     .bind(addresses)
     .bind(at)
-    .bind(idle_since)
     .bind(requests);
     let Ended { seq, places, ids } = pool
         .with(async |connection| match connection.row(ended).await? {

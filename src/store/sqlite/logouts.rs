@@ -43,10 +43,15 @@ pub(super) async fn commit(
         let live = now < Timestamp::from_millis(idle.min(absolute));
         let entitled = logout.user.is_none_or(|named| named.as_str() == user);
         // Of several logouts of one session, the first that may end it does.
-        if live && entitled && !numbers.contains(&number) {
+        if !entitled || numbers.contains(&number) {
+            continue;
+        }
+        // One that has expired ends, too, since it would be live again if the clock ran ahead and is set right. It is not part of
+        // the outcome.
+        entry.sessions.push(logout.token);
+        numbers.push(number);
+        if live {
             *ended = Some(id.parse().map_err(|error| Error::Decode(Box::new(error)))?);
-            entry.sessions.push(logout.token);
-            numbers.push(number);
             events.push((user, id, &logout.ip, &logout.request_id));
         }
     }
