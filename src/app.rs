@@ -178,6 +178,7 @@ pub async fn build_saying(
         first_password_file: config.database_url.first_password_file(),
         metrics: metrics.clone(),
         lifetimes: sessions.lifetimes,
+        failures_per_address: config.passwords.failures_per_address,
         password_rules: config.passwords.rules.clone(),
         fresh_login_to_revoke: config.fresh_login_to_revoke,
         sessions_per_user: NonZeroUsize::new(sessions.per_user).unwrap_or(NonZeroUsize::MIN),
@@ -300,6 +301,7 @@ impl Running {
     /// `certificates` says whether those changed that the database is recognised by.
     pub fn take_over(&self, config: &Config, certificates: bool) {
         self.app.set_rules(&config.http);
+        self.app.service.set_failures_per_address(config.passwords.failures_per_address);
         if certificates {
             self.store.renew_connections();
         }

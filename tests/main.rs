@@ -22,6 +22,7 @@ mod layering;
 mod monitoring;
 mod proxies;
 mod replicas;
+mod settings;
 mod source;
 mod stack;
 mod store;

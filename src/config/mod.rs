@@ -6,7 +6,7 @@
 //! finds what is unsafe in it. `reread` says what of it can change while the server runs, and `contents` notices changed files.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -144,6 +144,8 @@ pub struct Passwords {
     pub workers: NonZeroUsize,
     /// See [`Settings::password_queue`].
     pub queue: usize,
+    /// See [`Settings::failures_per_address`].
+    pub failures_per_address: NonZeroU32,
     /// See [`Settings::password_shortest`] and [`Settings::password_list_file`].
     pub rules: Rules,
 }
@@ -163,6 +165,8 @@ const MOST_WORKERS: usize = 64;
 const LONGEST_SHUTDOWN_DELAY: Duration = Duration::from_secs(7);
 /// Far more than can be answered before the last of them gives up.
 const LONGEST_QUEUE: usize = 100_000;
+/// One core hashes some 40,000 passwords in ten minutes, so with more than this an address would hardly be limited.
+const MOST_FAILURES: u32 = 10_000;
 /// Browsers send 1 KiB without any cookie.
 const SMALLEST_HEAD: usize = 4 * 1024;
 /// The HTTP library buffers 64 KiB and refuses what does not fit, unstamped: the request line and the blanks count there.
@@ -293,7 +297,14 @@ fn passwords(settings: &Complete) -> Result<Passwords, BadConfig> {
             "password_queue is {queue}, whose last could not be answered in time: write 64 for each worker, {LONGEST_QUEUE} at most"
         ));
     }
-    Ok(Passwords { workers, queue, rules: password_rules(settings)? })
+    let failures = settings.failures_per_address;
+    let failures_per_address = match NonZeroU32::try_from(failures) {
+        Ok(failures) if failures.get() <= MOST_FAILURES => failures,
+        Ok(_) | Err(_) => {
+            return bad(format!("failures_per_address is {failures}: write {MOST_FAILURES} at most"));
+        }
+    };
+    Ok(Passwords { workers, queue, failures_per_address, rules: password_rules(settings)? })
 }
 
 /// The most that can be asked for (NIST SP 800-63B-4 section 3.1.1.2 wants at least so many to be accepted).
@@ -371,6 +382,8 @@ mod tests {
             ("max_head = 61441", "from 4096 to 61440"),
             ("password_workers = 65", "64 at most"),
             ("password_queue = 100001", "100000 at most"),
+            ("failures_per_address = 10001", "10000 at most"),
+            ("failures_per_address = 4294967296", "10000 at most"),
             ("password_queue = 9223372036854775807", "100000 at most"),
             ("brand_name = ' '", "write 1 to 40 characters"),
             ("brand_name = \"a\\nb\"", "write 1 to 40 characters"),
@@ -423,12 +436,18 @@ mod tests {
 
     #[test]
     fn what_check_config_prints_gives_the_same_configuration() {
-        let toml = "public_url = 'https://login.example.com'\ncookie_domain = 'example.com'\nsession_idle = '90m'\ncors_origins = ['https://app.example.com:8443']\ntrusted_proxies = ['10.0.0.0/8']\nops_hosts = ['sessiond', 'Metrics.example.']\nmax_head = 16384\nbrand_name = '\\o/ \"Ä\"'\naccent_color = '#7E22CE'\nlogo_file = 'src/http/pages/icon.svg'";
+        let toml = "public_url = 'https://login.example.com'\ncookie_domain = 'example.com'\nsession_idle = '90m'\ncors_origins = ['https://app.example.com:8443']\ntrusted_proxies = ['10.0.0.0/8']\nops_hosts = ['sessiond', 'Metrics.example.']\nmax_head = 16384\nbrand_name = '\\o/ \"Ä\"'\naccent_color = '#7E22CE'\nlogo_file = 'src/http/pages/icon.svg'\npassword_list_file = 'src/domain/common_passwords.txt'\notlp_endpoint = 'http://127.0.0.1:4318'";
         let first = Config::new(&toml::from_str(toml).expect("well-formed")).expect("consistent").to_string();
         let second = Config::new(&toml::from_str(&first).expect("printed well")).expect("consistent").to_string();
         assert_eq!(first, second);
         for line in ["session_idle = \"1h 30m\"", "remembered_absolute = \"30d\"", "events_kept = \"90d\""] {
             assert!(first.lines().any(|printed| printed == line), "{line} is not in {first}");
+        }
+        // What they hold is hidden, or printed as another setting.
+        let hidden = ["database_url_file", "admin_password", "admin_password_file", "secret_key_file"];
+        for name in Settings::all().iter().filter(|name| !hidden.contains(name)) {
+            let begin = format!("{name} = ");
+            assert!(first.lines().any(|printed| printed.starts_with(&begin)), "{name} is not in {first}");
         }
     }
 }

@@ -3,10 +3,10 @@
 use sha2::{Digest as _, Sha256};
 
 use super::settings::{Complete, RUST_LOG};
-use super::{Config, Http};
+use super::{Config, Http, Passwords};
 
 /// The settings that a running server takes over. All others need a restart.
-pub const REREAD: &[&str] = &["cors_origins", LOG_LEVEL, "trusted_proxies"];
+pub const REREAD: &[&str] = &["cors_origins", "failures_per_address", LOG_LEVEL, "trusted_proxies"];
 
 const LOG_LEVEL: &str = "log_level";
 
@@ -41,13 +41,16 @@ impl Config {
         let fixed = new.fixed.iter().copied().filter(|name| REREAD.contains(name)).chain(rust_log).collect();
         let settings = Complete {
             cors_origins: new.settings.cors_origins,
+            failures_per_address: new.settings.failures_per_address,
             log_level: new.settings.log_level,
             trusted_proxies: new.settings.trusted_proxies,
             ..self.settings.clone()
         };
         let Http { cors_origins, trusted_proxies, .. } = new.http;
         let http = Http { cors_origins, trusted_proxies, ..self.http.clone() };
-        let config = Self { http, log_level: new.log_level, settings, ..self.clone() };
+        let failures_per_address = new.passwords.failures_per_address;
+        let passwords = Passwords { failures_per_address, ..self.passwords.clone() };
+        let config = Self { http, passwords, log_level: new.log_level, settings, ..self.clone() };
         Reread { config, changed, need_restart, fixed }
     }
 
@@ -81,13 +84,14 @@ mod tests {
         let old = config("cors_origins = ['https://a.example']");
         let new = config(
             "cors_origins = ['https://b.example']\ntrusted_proxies = '10.0.0.1'\nlog_level = 'debug'\n\
-             cookie_name = 'other'\nadmin_password = 'correct horse battery'\nsession_idle = '1h'",
+             failures_per_address = 7\ncookie_name = 'other'\nadmin_password = 'correct horse battery'\nsession_idle = '1h'",
         );
         let Reread { config, changed, need_restart, fixed } = old.reread(new.clone());
-        assert_eq!(changed, ["trusted_proxies", "cors_origins", "log_level"]);
+        assert_eq!(changed, ["trusted_proxies", "cors_origins", "failures_per_address", "log_level"]);
         assert_eq!(need_restart, ["admin_password", "cookie_name", "session_idle"]);
         assert_eq!(fixed, [""; 0]);
         assert_eq!(config.http.cors_origins, new.http.cors_origins);
+        assert_eq!(config.passwords.failures_per_address.get(), 7);
         assert_eq!((config.log_level, &config.http.cookie.name), (new.log_level, &old.http.cookie.name));
         let again = config.reread(new);
         assert_eq!((again.changed.len(), again.need_restart.len()), (0, 3), "what needs a restart is said each time");

@@ -215,6 +215,8 @@ settings! {
     password_workers / "SESSIOND_PASSWORD_WORKERS": NonZeroUsize ["the cores, 3 at most"],
     /// Logins that may wait for a thread that hashes passwords; more get 503
     password_queue / "SESSIOND_PASSWORD_QUEUE": usize ["64 for each thread"],
+    /// Wrong passwords and codes that an address may send at once, and again in each ten minutes, before it must wait
+    failures_per_address / "SESSIOND_FAILURES_PER_ADDRESS": NonZeroUsize = "100",
     /// Connections of clients open at a time, or as many as open files allow
     max_connections / "SESSIOND_MAX_CONNECTIONS": NonZeroUsize = "10000",
     /// The largest head of a request, in bytes, cookies of other applications included

@@ -71,6 +71,7 @@ impl fmt::Display for Config {
         }
         writeln!(f, "sessions_per_user = {per_user}")?;
         writeln!(f, "password_workers = {}\npassword_queue = {}", self.passwords.workers, self.passwords.queue)?;
+        writeln!(f, "failures_per_address = {}", self.passwords.failures_per_address)?;
         writeln!(f, "admin_username = \"{}\"", self.first_admin.username)?;
         if self.first_admin.password.is_some() {
             writeln!(f, "# admin_password is set (hidden)")?;
@@ -79,6 +80,9 @@ impl fmt::Display for Config {
             writeln!(f, "# secret_key_file is set (hidden)")?;
         }
         writeln!(f, "password_shortest = {}", self.passwords.rules.shortest())?;
+        if let Some(list) = &self.settings.password_list_file {
+            writeln!(f, "password_list_file = {}", text(&list.to_string_lossy()))?;
+        }
         writeln!(f, "fresh_login_to_revoke = {}", self.fresh_login_to_revoke)?;
         writeln!(f, "events_kept = \"{}\"", format_span(self.events_kept))?;
         writeln!(f, "ended_kept = \"{}\"", format_span(self.ended_kept))?;

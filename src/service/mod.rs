@@ -11,7 +11,7 @@
 //! passwords within the `limits` on tries, and `error` is all that can go wrong.
 
 use std::collections::HashSet;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -98,6 +98,8 @@ pub struct Parts {
     pub issuer: String,
     /// How long sessions live.
     pub lifetimes: Lifetimes,
+    /// How many failures an address may have within ten minutes.
+    pub failures_per_address: NonZeroU32,
     /// What a password has to be that is set.
     pub password_rules: Rules,
     /// Whether to end one's other sessions takes a login a short while ago (OWASP ASVS 7.5.2).
@@ -143,7 +145,7 @@ impl Service {
         let loads = (0..LOADS).map(|_| Mutex::default()).collect();
         let refusals = Arc::new(Refusals::new(Arc::clone(&parts.store), token_key.name_key()));
         let cursor_key = token_key.cursor_key();
-        let limits = Limits::new(token_key.throttle_secret());
+        let limits = Limits::new(token_key.throttle_secret(), parts.failures_per_address);
         Ok(Self { parts, token_key, cursor_key, refusals, limits, loads, unusable: parking_lot::Mutex::default() })
     }
 

@@ -1,6 +1,7 @@
 //! Checking a password, the one way there is: each try is counted as a failure before it is checked, in the store that all
 //! replicas share, and taken back where it did not fail.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -154,6 +155,11 @@ impl Service {
     fn throttled(&self, by: ThrottledBy, now: Timestamp, until: Timestamp) -> Error {
         self.parts.metrics.passwords.throttled(by);
         Error::Throttled(Wait::new(now, until))
+    }
+
+    /// From now on an address may have so many failures within ten minutes.
+    pub fn set_failures_per_address(&self, failures: NonZeroU32) {
+        self.limits.set_failures_per_address(failures);
     }
 
     /// Counts a failure that was not worth a hash, by its address.

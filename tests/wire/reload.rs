@@ -119,6 +119,23 @@ async fn what_can_change_does_and_one_line_says_what(store: StoreKind) {
 }
 
 #[on_both_stores]
+async fn how_many_failures_an_address_may_have_changes_at_once(store: StoreKind) {
+    let server = Server::start(store, |_| ()).await;
+    let wrong = async |name: &str| server.process.send(login(name, "wrong-password-here")).await.status;
+    assert_eq!(server.process.send(login(ALICE, PASSWORD)).await.status, 200);
+    let line = server.reload(&format!("{BEFORE}failures_per_address = 2\n")).await;
+    assert_eq!(field(&line, "changed"), "failures_per_address", "{line}");
+    assert_eq!([wrong("ann").await, wrong("ben").await, wrong("cem").await], [401, 401, 429]);
+    assert_eq!(server.process.send(login(ALICE, PASSWORD)).await.status, 429, "the address waits, whatever it tries");
+    server.reload(&format!("{BEFORE}failures_per_address = 20000\n")).await;
+    assert_eq!(wrong("dan").await, 429, "a number that cannot be changes nothing");
+    server.reload(BEFORE).await;
+    assert_eq!(wrong("eve").await, 429, "an empty bucket is empty, however much it may hold");
+    let waited = async || server.process.send(login(ALICE, PASSWORD)).await.status == 200;
+    until("one of a hundred is allowed again", waited).await;
+}
+
+#[on_both_stores]
 async fn a_wrong_last_line_changes_nothing_at_all(store: StoreKind) {
     let server = Server::start(store, |_| ()).await;
     let (hash, at) = (server.metric("hash").await, server.metric("last_reload_success_timestamp_seconds").await);

@@ -2,6 +2,8 @@
 //! process.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -9,16 +11,27 @@ use parking_lot::Mutex;
 use crate::domain::address::AddressBlock;
 use crate::domain::clock::Timestamp;
 
-/// How many failures an address may have at once. An office behind one address mistypes more than a person does.
-const BURST: u32 = 100;
-/// How long it takes until one more is allowed.
-const REFILL: Duration = Duration::from_secs(6);
+/// About how long an empty bucket takes to be full, in milliseconds.
+const TEN_MINUTES: u32 = 600_000;
 /// How many buckets are kept: some 3 MiB.
 const MOST: usize = 65_536;
 
+/// How fast buckets are filled.
+#[derive(Clone, Copy)]
+struct Times {
+    /// How long it takes until one more failure is allowed.
+    refill: Duration,
+    /// How long it takes until an empty bucket is full.
+    full: Duration,
+}
+
 /// The buckets that are not full.
-#[derive(Debug, Default)]
-pub(super) struct Addresses(Mutex<Buckets>);
+#[derive(Debug)]
+pub(super) struct Addresses {
+    /// How many failures a full bucket allows. An office behind one address mistypes more than a person does.
+    failures: AtomicU32,
+    buckets: Mutex<Buckets>,
+}
 
 #[derive(Debug, Default)]
 struct Buckets {
@@ -29,41 +42,62 @@ struct Buckets {
 }
 
 impl Addresses {
+    /// Lets an address have so many failures at once, and as many again in each ten minutes.
+    pub(super) fn new(failures: NonZeroU32) -> Self {
+        Self { failures: AtomicU32::new(failures.get()), buckets: Mutex::default() }
+    }
+
+    /// Lets an address have so many from now on. A bucket stays as full as it is, as a part of the whole.
+    pub(super) fn allow(&self, failures: NonZeroU32) {
+        self.failures.store(failures.get(), Ordering::Relaxed);
+    }
+
+    /// How long it takes until one more is allowed, and until an empty bucket is full.
+    fn times(&self) -> Times {
+        let failures = self.failures.load(Ordering::Relaxed).max(1);
+        // In whole milliseconds, as timestamps are.
+        let refill = Duration::from_millis(u64::from(TEN_MINUTES / failures));
+        Times { refill, full: refill * failures }
+    }
+
     /// When the next try of an address is checked, where that is not now.
     pub(super) fn waiting(&self, block: AddressBlock, now: Timestamp) -> Option<Timestamp> {
-        let full_at = self.0.lock().at(block, now);
-        let until = full_at.before(REFILL * (BURST - 1));
+        let times = self.times();
+        let full_at = self.buckets.lock().at(block, now, times);
+        let until = full_at.before(times.full.saturating_sub(times.refill));
         (until > now).then_some(until)
     }
 
     /// Takes a token for a failure.
     pub(super) fn failed(&self, block: AddressBlock, now: Timestamp) {
-        let mut buckets = self.0.lock();
+        let (times, mut buckets) = (self.times(), self.buckets.lock());
         // Those that were checked at the same time can be more than the bucket holds; what they are too many is not owed.
-        let full_at = buckets.at(block, now).after(REFILL).min(now.after(REFILL * BURST));
-        if buckets.full_at.contains_key(&block) || buckets.has_room(now) {
+        let full_at = buckets.at(block, now, times).after(times.refill).min(now.after(times.full));
+        if buckets.full_at.contains_key(&block) || buckets.has_room(now, times) {
             buckets.full_at.insert(block, full_at);
         }
     }
 }
 
 impl Buckets {
-    fn at(&self, block: AddressBlock, now: Timestamp) -> Timestamp {
+    fn at(&self, block: AddressBlock, now: Timestamp, times: Times) -> Timestamp {
         // A clock that was set back must not make a wait longer.
-        self.full_at.get(&block).map_or(now, |full_at| (*full_at).clamp(now, now.after(REFILL * BURST)))
+        self.full_at.get(&block).map_or(now, |full_at| (*full_at).clamp(now, now.after(times.full)))
     }
 
     /// Makes room for one more bucket: full ones are not needed, and where all are in use, those go that have had a single
     /// failure. Where there is no room even then, further addresses are not limited: that takes as many addresses that go on
     /// failing.
-    fn has_room(&mut self, now: Timestamp) -> bool {
+    fn has_room(&mut self, now: Timestamp, times: Times) -> bool {
         if self.full_at.len() < MOST {
             return true;
         }
-        if self.swept_at.is_some_and(|swept_at| now.since(swept_at) < REFILL && swept_at <= now) {
+        if self.swept_at.is_some_and(|swept_at| now.since(swept_at) < times.refill && swept_at <= now) {
             return false;
         }
-        self.full_at.retain(|_, full_at| *full_at > now.after(REFILL));
+        // A bucket that a single failure has emptied stays.
+        let nearly_full = now.after(times.refill.min(times.full / 2));
+        self.full_at.retain(|_, full_at| *full_at > nearly_full);
         let has_room = self.full_at.len() < MOST;
         self.swept_at = (!has_room).then_some(now);
         has_room
@@ -77,6 +111,12 @@ mod tests {
     use super::*;
 
     const BEGIN: Timestamp = Timestamp::from_millis(1_000_000);
+    /// How long it takes until one more of a hundred is allowed.
+    const REFILL: Duration = Duration::from_secs(6);
+
+    fn allowing(failures: u32) -> Addresses {
+        Addresses::new(NonZeroU32::new(failures).expect("some"))
+    }
 
     fn block(number: u32) -> AddressBlock {
         AddressBlock::of(IpAddr::V4(Ipv4Addr::from_bits(number)))
@@ -85,12 +125,12 @@ mod tests {
     /// How many failures go through at one moment.
     fn fail(addresses: &Addresses, number: u32, now: Timestamp) -> usize {
         let allowed = || addresses.waiting(block(number), now).is_none();
-        (0..1000).take_while(|_| allowed()).inspect(|_| addresses.failed(block(number), now)).count()
+        (0..20_000).take_while(|_| allowed()).inspect(|_| addresses.failed(block(number), now)).count()
     }
 
     #[test]
     fn after_a_hundred_failures_there_is_one_every_six_seconds() {
-        let addresses = Addresses::default();
+        let addresses = allowing(100);
         assert_eq!(fail(&addresses, 1, BEGIN), 100);
         assert_eq!(addresses.waiting(block(1), BEGIN), Some(BEGIN.after(REFILL)));
         assert_eq!(addresses.waiting(block(2), BEGIN), None, "another address");
@@ -102,15 +142,38 @@ mod tests {
     }
 
     #[test]
+    fn as_many_failures_are_allowed_as_are_set() {
+        for failures in [1, 2, 3, 7, 60, 999, 9837, 10_000] {
+            let addresses = allowing(failures);
+            let allowed = usize::try_from(failures).expect("small");
+            assert_eq!(fail(&addresses, 1, BEGIN), allowed);
+            let later = BEGIN.after(Duration::from_mins(10));
+            assert_eq!(fail(&addresses, 1, later), allowed, "as many again after ten minutes");
+        }
+    }
+
+    #[test]
+    fn a_bucket_stays_as_full_as_it_is_when_it_may_hold_more_or_less() {
+        let addresses = allowing(100);
+        (0..50).for_each(|_| addresses.failed(block(1), BEGIN));
+        addresses.allow(NonZeroU32::new(10).expect("some"));
+        assert_eq!(fail(&addresses, 1, BEGIN), 5);
+        addresses.allow(NonZeroU32::new(1000).expect("some"));
+        assert_eq!(fail(&addresses, 1, BEGIN), 0, "it is empty");
+        assert_eq!(fail(&addresses, 1, BEGIN.after(REFILL)), 10);
+        assert_eq!(fail(&addresses, 2, BEGIN), 1000);
+    }
+
+    #[test]
     fn failures_beyond_an_empty_bucket_make_no_wait_longer() {
-        let addresses = Addresses::default();
+        let addresses = allowing(100);
         (0..1000).for_each(|_| addresses.failed(block(1), BEGIN));
         assert_eq!(addresses.waiting(block(1), BEGIN), Some(BEGIN.after(REFILL)));
     }
 
     #[test]
     fn a_clock_that_is_set_back_makes_no_wait_longer() {
-        let addresses = Addresses::default();
+        let addresses = allowing(100);
         fail(&addresses, 1, BEGIN);
         let before = BEGIN.before(Duration::from_hours(1));
         assert_eq!(addresses.waiting(block(1), before), Some(before.after(REFILL)));
@@ -118,13 +181,21 @@ mod tests {
 
     #[test]
     fn the_number_of_buckets_is_bounded_and_those_that_failed_most_are_kept() {
-        let addresses = Addresses::default();
+        let addresses = allowing(100);
         let most = u32::try_from(MOST).expect("small");
         fail(&addresses, 0, BEGIN);
         (1..3 * most).for_each(|number| addresses.failed(block(number), BEGIN));
-        assert!(addresses.0.lock().full_at.len() <= MOST);
+        assert!(addresses.buckets.lock().full_at.len() <= MOST);
         assert!(addresses.waiting(block(0), BEGIN).is_some(), "the one that failed most");
         (1..most).for_each(|number| addresses.failed(block(number), BEGIN.after(REFILL * 2)));
-        assert!(addresses.0.lock().full_at.len() <= MOST);
+        assert!(addresses.buckets.lock().full_at.len() <= MOST);
+    }
+
+    #[test]
+    fn no_address_that_waits_is_forgotten_to_make_room_even_where_one_failure_is_too_many() {
+        let addresses = allowing(1);
+        let most = u32::try_from(MOST).expect("small");
+        (0..=most).for_each(|number| addresses.failed(block(number), BEGIN));
+        assert!(addresses.waiting(block(0), BEGIN).is_some());
     }
 }

@@ -4,6 +4,7 @@
 //! is decided in `domain::throttle`. The reasons are in `docs/adr/0020-limits-on-tries.md`.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use self::addresses::Addresses;
@@ -90,9 +91,14 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Counts under keys made with `secret`.
-    pub(super) fn new(secret: ThrottleSecret) -> Self {
-        Self { secret, addresses: Addresses::default(), in_flight: Arc::default() }
+    /// Counts under keys made with `secret`, and lets an address have so many failures within ten minutes.
+    pub(super) fn new(secret: ThrottleSecret, failures_per_address: NonZeroU32) -> Self {
+        Self { secret, addresses: Addresses::new(failures_per_address), in_flight: Arc::default() }
+    }
+
+    /// From now on an address may have so many failures within ten minutes.
+    pub(super) fn set_failures_per_address(&self, failures: NonZeroU32) {
+        self.addresses.allow(failures);
     }
 
     /// The counters of a try, the most special first. A browser that has logged in to the account has a counter of its own, and no
