@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -66,7 +67,7 @@ impl Outcome {
         *self.statuses.entry(status).or_default() += 1;
         self.waited(status, answered - since);
         self.latency.saturating_record(nanoseconds(answered - since));
-        self.last_answer = answered;
+        self.last_answer = self.last_answer.max(answered);
     }
 
     fn waited(&mut self, status: u16, wait: Duration) {
@@ -122,11 +123,11 @@ impl<'a> Load<'a> {
             opened.push(Connection::open(self.address).await?);
         }
         let start = Instant::now();
-        let mut running = JoinSet::new();
+        let (shared, mut running) = (Shared::starting(start)?, JoinSet::new());
         for (index, connection) in opened.into_iter().enumerate() {
-            running.spawn(closed_loop(connection, make(index), start, start + length));
+            running.spawn(closed_loop(connection, make(index), shared.clone(), start + length));
         }
-        self.gather(running, start, length).await
+        self.gather(running, shared, start, length).await
     }
 
     /// Requests leave at `rate` a second, spread over the connections; a latency counts from the
@@ -139,25 +140,31 @@ impl<'a> Load<'a> {
         let start = Instant::now();
         let gap = Duration::from_secs(1) / rate;
         let every = gap * u32::try_from(self.connections)?;
-        let mut running = JoinSet::new();
+        let (shared, mut running) = (Shared::starting(start)?, JoinSet::new());
         for (index, connection) in opened.into_iter().enumerate() {
             let first = start + gap * u32::try_from(index)?;
-            running.spawn(open_loop(connection, make(index), first, every, start + length));
+            running.spawn(open_loop(connection, make(index), shared.clone(), first, every, start + length));
         }
-        self.gather(running, start, length).await
+        self.gather(running, shared, start, length).await
     }
 
-    async fn gather(self, mut running: JoinSet<Result<Outcome>>, start: Instant, length: Duration) -> Result<Outcome> {
-        let mut total = Outcome::starting(start)?;
-        let joined = async {
+    async fn gather(
+        self,
+        mut running: JoinSet<Result<()>>,
+        shared: Shared,
+        start: Instant,
+        length: Duration,
+    ) -> Result<Outcome> {
+        let ended = async {
             while let Some(one) = running.join_next().await {
-                total.add(&one??)?;
+                one??;
             }
             anyhow::Ok(())
         };
-        tokio::time::timeout(length + GRACE, joined)
+        tokio::time::timeout(length + GRACE, ended)
             .await
             .context("the load did not end in time: an answer is missing")??;
+        let mut total = shared.into_outcome()?;
         total.elapsed = total.last_answer - start;
         for (status, count) in &total.statuses {
             if !self.allowed.contains(status) {
@@ -171,47 +178,67 @@ impl<'a> Load<'a> {
     }
 }
 
+/// The outcome that all connections of a load record into. One of its own for each would take 260 kB, and to add up a
+/// thousand of them would keep this process from sending and receiving for a tenth of a second.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Outcome>>);
+
+impl Shared {
+    fn starting(start: Instant) -> Result<Self> {
+        Ok(Self(Arc::new(Mutex::new(Outcome::starting(start)?))))
+    }
+
+    fn outcome(&self) -> MutexGuard<'_, Outcome> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Once all connections have ended.
+    fn into_outcome(self) -> Result<Outcome> {
+        let alone = Arc::into_inner(self.0).context("a connection still records")?;
+        Ok(alone.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 async fn closed_loop<R: Requests>(
     mut connection: Connection,
     mut requests: R,
-    start: Instant,
+    shared: Shared,
     end: Instant,
-) -> Result<Outcome> {
-    let mut outcome = Outcome::starting(start)?;
+) -> Result<()> {
     let mut now = Instant::now();
     while now < end {
         let Some(request) = requests.next() else {
-            outcome.exhausted = true;
+            shared.outcome().exhausted = true;
             break;
         };
         let status = connection.exchange_or_reconnect(request).await?;
         let answered = Instant::now();
-        outcome.record(now, answered, status);
+        shared.outcome().record(now, answered, status);
         now = answered;
     }
-    Ok(outcome)
+    Ok(())
 }
 
 async fn open_loop<R: Requests>(
     mut connection: Connection,
     mut requests: R,
+    shared: Shared,
     first: Instant,
     every: Duration,
     end: Instant,
-) -> Result<Outcome> {
-    let mut outcome = Outcome::starting(first)?;
+) -> Result<()> {
     let mut scheduled = first;
     while scheduled < end {
         tokio::time::sleep_until(scheduled.into()).await;
         let Some(request) = requests.next() else {
-            outcome.exhausted = true;
+            shared.outcome().exhausted = true;
             break;
         };
         let status = connection.exchange_or_reconnect(request).await?;
-        outcome.record(scheduled, Instant::now(), status);
+        shared.outcome().record(scheduled, Instant::now(), status);
         scheduled += every;
     }
-    Ok(outcome)
+    Ok(())
 }
 
 /// A load's outcome beside the CPU time that the answering process took for it.
