@@ -52,8 +52,9 @@ pub struct Hasher {
     measuring: Arc<RwLock<()>>,
 }
 
-/// How many requests are looked up at a time, before each of them has a place in the queue or is refused.
-const ADMITTED: usize = 128;
+/// How many requests are looked up at a time at most, before each of them has a place in the queue or is refused. There are no more
+/// than places, either: others would mostly be refused after all, and would have waited for that.
+const MOST_ADMITTED: usize = 256;
 
 /// While this is held, refusals wait.
 pub type RefusalsWait = OwnedRwLockWriteGuard<()>;
@@ -72,7 +73,7 @@ impl Hasher {
     ) -> std::io::Result<Self> {
         let hasher = Self {
             queue: Arc::new(Queue::new(workers.get(), capacity)),
-            admitted: Queue::new(0, ADMITTED),
+            admitted: Queue::new(0, workers.get().saturating_add(capacity).min(MOST_ADMITTED)),
             turns: Arc::new(Turns::new(capacity)),
             deadline: Arc::default(),
             measuring: Arc::default(),
