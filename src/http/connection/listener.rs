@@ -23,6 +23,9 @@ const CLOSING_LIMIT: Duration = Duration::from_secs(1);
 /// How many connections of operations may be open at a time. They are counted apart from those of clients, so that
 /// clients cannot keep a health check out.
 pub const OPS_CONNECTIONS: usize = 32;
+/// How many connections are accepted before those that are open have their turn, so that a crowd of new clients does not keep
+/// the others waiting.
+const ACCEPTED_IN_A_ROW: u32 = 8;
 /// How long to wait when the operating system has no more file descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -47,7 +50,13 @@ where
     S: Answers<FromPeer<Arriving>>,
 {
     let (connections, mut throttle) = (Arc::new(Connections::default()), LogThrottle::default());
+    let mut in_a_row = 0;
     loop {
+        if in_a_row == ACCEPTED_IN_A_ROW {
+            in_a_row = 0;
+            tokio::task::yield_now().await;
+        }
+        in_a_row += 1;
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
