@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,9 @@ use crate::telemetry::{COMMIT, Metrics};
 
 /// How long stopping may take, from the signal to the end of the process: a supervisor that kills after 10 s never has to.
 pub const STOPPING: Duration = Duration::from_secs(9);
+/// How many clients may have connected before they are accepted, unless the system allows fewer (`net.core.somaxconn`). The others of a
+/// crowd try again only after a second.
+const BACKLOG: u32 = 4096;
 /// How much of that is kept for the last writes, once no request is under way or waited for any more.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
@@ -234,12 +237,12 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Binds both.
+    /// Binds both. It has to be called within a runtime.
     ///
     /// # Errors
     /// [`StartError::Listen`], by name of the address.
-    pub async fn bind(http: &config::Http) -> Result<Self, StartError> {
-        let (public, ops) = (bind(http.listen).await?, bind(http.ops_listen).await?);
+    pub fn bind(http: &config::Http) -> Result<Self, StartError> {
+        let (public, ops) = (bind(http.listen)?, bind(http.ops_listen)?);
         Ok(Self { public, ops, heads: HeadRules::new(http) })
     }
 
@@ -252,11 +255,19 @@ impl Listeners {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |error| StartError::Listen(address, error);
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let listener = listen(address).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // The address of a server that has just ended can be used at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves on both listeners, and says so in the log.

@@ -20,7 +20,7 @@ pub(super) async fn run(config: Config, warnings: Vec<String>, source: Source) -
     // One that comes before it serves is answered once it does.
     let mut hang_up = signal(SignalKind::hangup())?;
     let supervisor = Supervisor::find()?;
-    let listeners = Listeners::bind(&config.http).await?;
+    let listeners = Listeners::bind(&config.http)?;
     let opening = Opening::default();
     let start = async {
         let core = build_saying(&config, true, Environment::default(), &opening).await?;

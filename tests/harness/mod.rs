@@ -123,7 +123,7 @@ impl Server {
         let environment = Environment { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
         let mut core = app::build(&config, true, environment).await.expect("built");
         core.timeouts = timeouts;
-        let listeners = Listeners::bind(&config.http).await.expect("bound");
+        let listeners = Listeners::bind(&config.http).expect("bound");
         let running = app::serve(&config, core, listeners);
         let server = Self { clock, database, running };
         let distrust = "cache: not trusted";

@@ -47,6 +47,29 @@ async fn at_the_cap_the_connection_idle_for_longest_makes_room(store: StoreKind)
 }
 
 #[on_both_stores]
+async fn a_crowd_that_connects_while_the_server_is_busy_is_not_turned_away(store: StoreKind) {
+    let home = Home::new(store);
+    let process = home.serve().await;
+    let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("a number");
+    let crowd = allowed.trim().parse::<usize>().expect("a number").min(600);
+    assert!(crowd > 128, "net.core.somaxconn is {crowd}");
+    process.signal(Signal::STOP);
+    let mut wires = Vec::new();
+    for _ in 0..crowd {
+        let connected = timeout(Duration::from_secs(1), Wire::to(&process.listen));
+        wires.push(connected.await.expect("the system would have it try again after a second"));
+    }
+    process.signal(Signal::CONT);
+    for wire in &mut wires {
+        wire.send(ASK).await;
+    }
+    for wire in &mut wires {
+        assert_eq!(wire.reply().await.status, 401);
+    }
+    assert!(process.stop().await.success());
+}
+
+#[on_both_stores]
 async fn a_connection_with_a_request_under_way_never_makes_room(store: StoreKind) {
     let server = Server::with(store, "max_connections = 2").await;
     let (head, body) = login();
