@@ -135,6 +135,27 @@ impl Cluster {
         self.nodes[node].patroni = Some(Process::spawn(patroni).expect("patroni"));
     }
 
+    /// Starts a node that does not run, and waits until its server answers. Where that takes long, Patroni is started once more:
+    /// what is tested is not Patroni.
+    pub async fn start_node_until_it_answers(&mut self, node: usize) {
+        for _ in 0..3 {
+            self.start_node(node);
+            let url = self.url(node);
+            let answers = async {
+                while database::rows(&url, "SELECT 1").await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            };
+            if tokio::time::timeout(Duration::from_secs(30), answers).await.is_ok() {
+                return;
+            }
+            let patroni = self.nodes[node].patroni.take().expect("started");
+            let log = patroni.kill().await.unwrap();
+            let _ = writeln!(std::io::stderr(), "{} does not answer: {log}", self.nodes[node].name);
+        }
+        panic!("{} does not answer", self.nodes[node].name);
+    }
+
     /// Ends a node as a power cut would.
     pub async fn kill_node(&mut self, node: usize) {
         let patroni = self.nodes[node].patroni.take().expect("a node that runs");

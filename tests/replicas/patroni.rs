@@ -155,7 +155,7 @@ async fn patroni_moves_the_primary_and_no_answered_logout_is_lost() {
         ready.text()
     };
     is_refused().await;
-    cluster.start_node(first);
+    cluster.start_node_until_it_answers(first).await;
     until("it is there, and refused", async || is_refused().await.contains("this server is a standby")).await;
     cluster.until_whole().await;
     is_refused().await;
