@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,8 +15,21 @@ const TEN_MINUTES: u32 = 600_000;
 /// How many buckets are kept: some 3 MiB.
 const MOST: usize = 65_536;
 
+/// The buckets that are not full.
+#[derive(Debug)]
+pub(super) struct Addresses(Mutex<Buckets>);
+
+#[derive(Debug)]
+struct Buckets {
+    times: Times,
+    /// When each bucket is full again, from which follows how much is in it.
+    full_at: HashMap<AddressBlock, Timestamp>,
+    /// When full ones, and those nearly full, were last looked for in vain.
+    swept_at: Option<Timestamp>,
+}
+
 /// How fast buckets are filled.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Times {
     /// How long it takes until one more failure is allowed.
     refill: Duration,
@@ -25,78 +37,65 @@ struct Times {
     full: Duration,
 }
 
-/// The buckets that are not full.
-#[derive(Debug)]
-pub(super) struct Addresses {
-    /// How many failures a full bucket allows. An office behind one address mistypes more than a person does.
-    failures: AtomicU32,
-    buckets: Mutex<Buckets>,
-}
-
-#[derive(Debug, Default)]
-struct Buckets {
-    /// When each bucket is full again, from which follows how much is in it.
-    full_at: HashMap<AddressBlock, Timestamp>,
-    /// When full ones, and those nearly full, were last looked for in vain.
-    swept_at: Option<Timestamp>,
+impl Times {
+    /// Those of buckets that allow so many failures. An office behind one address mistypes more than a person does.
+    fn of(failures: NonZeroU32) -> Self {
+        // In whole milliseconds, as timestamps are.
+        let refill = Duration::from_millis(u64::from(TEN_MINUTES / failures));
+        Self { refill, full: refill * failures.get() }
+    }
 }
 
 impl Addresses {
     /// Lets an address have so many failures at once, and as many again in each ten minutes.
     pub(super) fn new(failures: NonZeroU32) -> Self {
-        Self { failures: AtomicU32::new(failures.get()), buckets: Mutex::default() }
+        Self(Mutex::new(Buckets { times: Times::of(failures), full_at: HashMap::new(), swept_at: None }))
     }
 
     /// Lets an address have so many from now on. A bucket stays as full as it is, as a part of the whole.
     pub(super) fn allow(&self, failures: NonZeroU32) {
-        self.failures.store(failures.get(), Ordering::Relaxed);
-    }
-
-    /// How long it takes until one more is allowed, and until an empty bucket is full.
-    fn times(&self) -> Times {
-        let failures = self.failures.load(Ordering::Relaxed).max(1);
-        // In whole milliseconds, as timestamps are.
-        let refill = Duration::from_millis(u64::from(TEN_MINUTES / failures));
-        Times { refill, full: refill * failures }
+        self.0.lock().times = Times::of(failures);
     }
 
     /// When the next try of an address is checked, where that is not now.
     pub(super) fn waiting(&self, block: AddressBlock, now: Timestamp) -> Option<Timestamp> {
-        let times = self.times();
-        let full_at = self.buckets.lock().at(block, now, times);
-        let until = full_at.before(times.full.saturating_sub(times.refill));
+        let buckets = self.0.lock();
+        let Times { refill, full } = buckets.times;
+        let until = buckets.at(block, now).before(full.saturating_sub(refill));
         (until > now).then_some(until)
     }
 
     /// Takes a token for a failure.
     pub(super) fn failed(&self, block: AddressBlock, now: Timestamp) {
-        let (times, mut buckets) = (self.times(), self.buckets.lock());
+        let mut buckets = self.0.lock();
+        let Times { refill, full } = buckets.times;
         // Those that were checked at the same time can be more than the bucket holds; what they are too many is not owed.
-        let full_at = buckets.at(block, now, times).after(times.refill).min(now.after(times.full));
-        if buckets.full_at.contains_key(&block) || buckets.has_room(now, times) {
+        let full_at = buckets.at(block, now).after(refill).min(now.after(full));
+        if buckets.full_at.contains_key(&block) || buckets.has_room(now) {
             buckets.full_at.insert(block, full_at);
         }
     }
 }
 
 impl Buckets {
-    fn at(&self, block: AddressBlock, now: Timestamp, times: Times) -> Timestamp {
+    fn at(&self, block: AddressBlock, now: Timestamp) -> Timestamp {
         // A clock that was set back must not make a wait longer.
-        self.full_at.get(&block).map_or(now, |full_at| (*full_at).clamp(now, now.after(times.full)))
+        self.full_at.get(&block).map_or(now, |full_at| (*full_at).clamp(now, now.after(self.times.full)))
     }
 
     /// Makes room for one more bucket: full ones are not needed, and where all are in use, those go that have had a single
     /// failure. Where there is no room even then, further addresses are not limited: that takes as many addresses that go on
     /// failing.
-    fn has_room(&mut self, now: Timestamp, times: Times) -> bool {
+    fn has_room(&mut self, now: Timestamp) -> bool {
         if self.full_at.len() < MOST {
             return true;
         }
-        if self.swept_at.is_some_and(|swept_at| now.since(swept_at) < times.refill && swept_at <= now) {
+        let Times { refill, full } = self.times;
+        if self.swept_at.is_some_and(|swept_at| now.since(swept_at) < refill && swept_at <= now) {
             return false;
         }
         // A bucket that a single failure has emptied stays.
-        let nearly_full = now.after(times.refill.min(times.full / 2));
+        let nearly_full = now.after(refill.min(full / 2));
         self.full_at.retain(|_, full_at| *full_at > nearly_full);
         let has_room = self.full_at.len() < MOST;
         self.swept_at = (!has_room).then_some(now);
@@ -185,10 +184,10 @@ mod tests {
         let most = u32::try_from(MOST).expect("small");
         fail(&addresses, 0, BEGIN);
         (1..3 * most).for_each(|number| addresses.failed(block(number), BEGIN));
-        assert!(addresses.buckets.lock().full_at.len() <= MOST);
+        assert!(addresses.0.lock().full_at.len() <= MOST);
         assert!(addresses.waiting(block(0), BEGIN).is_some(), "the one that failed most");
         (1..most).for_each(|number| addresses.failed(block(number), BEGIN.after(REFILL * 2)));
-        assert!(addresses.buckets.lock().full_at.len() <= MOST);
+        assert!(addresses.0.lock().full_at.len() <= MOST);
     }
 
     #[test]
