@@ -36,11 +36,11 @@ use crate::telemetry::{COMMIT, Metrics};
 
 /// How long stopping may take, from the signal to the end of the process: a supervisor that kills after 10 s never has to.
 pub const STOPPING: Duration = Duration::from_secs(9);
+/// How much of that is kept for the last writes, once no request is under way or waited for any more.
+const LAST_WRITES: Duration = Duration::from_secs(1);
 /// How many clients may have connected before they are accepted, unless the system allows fewer (`net.core.somaxconn`). The others of a
 /// crowd try again only after a second.
 const BACKLOG: u32 = 4096;
-/// How much of that is kept for the last writes, once no request is under way or waited for any more.
-const LAST_WRITES: Duration = Duration::from_secs(1);
 
 /// The service did not start.
 #[derive(Debug, thiserror::Error)]

@@ -82,6 +82,7 @@ async fn what_expires_while_a_logout_waits_for_the_file_is_over_by_itself() {
         assert!(revoked.sessions.is_empty(), "{revoked:?}");
         assert_eq!(fresh.states(1..2).await, ["revoked"], "a clock that is set back does not bring it back");
         assert!(!fresh.audit().await.contains_key("logout"), "nobody was logged out");
+        assert_eq!(fresh.numbers().await.len(), 1, "what is kept in memory forgets it, too");
     })
     .await;
 }
