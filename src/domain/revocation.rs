@@ -13,6 +13,11 @@ impl Seq {
     pub fn first_of(timeline: u32) -> Self {
         Self(((i64::from(timeline) - 1) << 40) + 1)
     }
+
+    /// The timeline of the primary that has given it out. Zero is before the first.
+    pub fn timeline(self) -> u32 {
+        u32::try_from(((self.0 - 1) >> 40) + 1).unwrap_or_default()
+    }
 }
 
 /// One entry of the log: what cached checks must forget. A whole batch shares one number.

@@ -60,8 +60,9 @@ pub trait Replicas: Send + Sync + 'static {
     async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>>;
 
     /// Returns once everything is durable that could be read when this was called. What can be read may otherwise still
-    /// lack the standby that its commit waited for.
-    async fn make_durable(&self) -> Result<()>;
+    /// lack the standby that its commit waited for. Returns the timeline of the primary that this was done on: what was read
+    /// from one before it may be lacking there.
+    async fn make_durable(&self) -> Result<u32>;
 
     /// Deletes a row, unless it has beaten since it was read.
     async fn reap(&self, replica: Replica) -> Result<()>;

@@ -165,10 +165,12 @@ impl Beats {
         self.coherence.metrics.coherence.beat(answer.is_ok());
         match self.noted(answer) {
             Some(Some(news)) => {
-                // Its commit comes after those of all numbers that were read before it was sent.
-                self.coherence.durable.advance(applied);
                 let before = self.applied;
                 let standing = self.take_in(&news);
+                if standing != Standing::StartedOver {
+                    // Its commit comes after those of all numbers that were read before it was sent, from the same primary.
+                    self.coherence.durable.advance(applied);
+                }
                 if standing == Standing::CaughtUp {
                     self.coherence.trust_until(sent + TRUST);
                 }
@@ -223,6 +225,7 @@ impl Beats {
     /// Processes what was read: applies what was revoked, and publishes the number that all replicas have applied.
     fn take_in(&mut self, news: &News) -> Standing {
         let News { timeline, head, revocations, replicas } = news;
+        self.coherence.note_timeline(*timeline);
         if self.row.is_some_and(|own| replicas.iter().all(|row| row.id != own)) {
             self.start_over(Clear::row_gone, None);
             return Standing::StartedOver;

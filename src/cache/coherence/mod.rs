@@ -9,6 +9,8 @@
 //!   for it began, which is after its commit: a replica that has not applied it by then is untrusted;
 //! - a number is flushed once every row, without exception, has applied it: a replica acknowledges a number only after
 //!   it has stored the last-seen times that the number asks for;
+//! - what was only read, and not committed here, is settled after a commit on the same primary, so that no other one takes
+//!   over without it (`history`);
 //! - a replica that does not beat for a lease is reaped (`liveness`), so that a dead one delays one logout and not
 //!   every one.
 //!
@@ -18,6 +20,7 @@ mod beats;
 mod confirm;
 mod contract;
 mod embedded;
+mod history;
 pub mod liveness;
 mod progress;
 mod replicated;

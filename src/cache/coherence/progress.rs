@@ -11,9 +11,14 @@ use crate::domain::revocation::Seq;
 pub(super) struct Progress(watch::Sender<Seq>);
 
 impl Progress {
+    /// The number that is reached.
+    pub(super) fn reached(&self) -> Seq {
+        *self.0.borrow()
+    }
+
     /// Whether `seq` is reached.
     pub(super) fn has_reached(&self, seq: Seq) -> bool {
-        *self.0.borrow() >= seq
+        self.reached() >= seq
     }
 
     /// Waits until `seq` is reached, for `patience` at most; returns whether it is.

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::contract::{Coherence, LEASE, NotSettled};
+use super::history::History;
 use super::progress::Progress;
 use super::trust::{BootClock, Trust};
 use crate::cache::sessions::Cache;
@@ -34,6 +35,8 @@ pub struct Replicated {
     pub(super) durable: Progress,
     /// The highest number that has to be durable for an answer to be given.
     read: AtomicI64,
+    /// The primary that the store is on.
+    history: Mutex<History>,
     /// Held by the one that has the store make it durable.
     making_durable: tokio::sync::Mutex<()>,
     /// How many requests wait for a number. While there are any, the rows of the other replicas are read again and
@@ -61,6 +64,7 @@ impl Replicated {
             flushed: Progress::default(),
             durable: Progress::default(),
             read: AtomicI64::default(),
+            history: Mutex::default(),
             making_durable: tokio::sync::Mutex::default(),
             waiting: watch::Sender::default(),
         }
@@ -105,6 +109,12 @@ impl Replicated {
         why.clone_into(&mut self.untrusted_reason.lock());
     }
 
+    /// Notes the timeline of a primary that the store is on. Where it is a new one, what others than it have committed counts as
+    /// durable only as far as is known.
+    pub(super) fn note_timeline(&self, timeline: u32) {
+        self.history.lock().note(timeline, self.durable.reached(), self.now());
+    }
+
     /// Clears the cache, which then counts as having applied everything up to `head`: whatever is loaded from now on
     /// includes it.
     pub(super) fn start_over(&self, head: Seq) {
@@ -117,6 +127,7 @@ impl Replicated {
 
     /// Has the store make durable what could be read up to now. Of many that need it one asks, for all of them.
     async fn make_durable(&self, seq: Seq) -> Result<(), NotSettled> {
+        let history = *self.history.lock();
         self.read.fetch_max(seq.0, Ordering::AcqRel);
         let _turn = timeout(LEASE, self.making_durable.lock()).await.map_err(|_| NotSettled(seq))?;
         if self.durable.has_reached(seq) {
@@ -124,10 +135,21 @@ impl Replicated {
         }
         // Whatever was read by now is covered.
         let read = Seq(self.read.load(Ordering::Acquire));
-        self.replicas.make_durable().await.map_err(|_| NotSettled(seq))?;
+        let timeline = self.replicas.make_durable().await.map_err(|_| NotSettled(seq))?;
+        if !history.is_on(timeline) {
+            // Another primary took over, and this may have been read from the one before.
+            self.note_timeline(timeline);
+            return Err(NotSettled(seq));
+        }
         // If everything has started over meanwhile, higher numbers are assigned again.
         self.durable.advance(read.min(Seq(self.read.load(Ordering::Acquire))));
         Ok(())
+    }
+
+    async fn applied_everywhere(&self, seq: Seq) {
+        let began = Instant::now();
+        self.reach(&self.settled, seq).await;
+        self.metrics.coherence.settled(began.elapsed());
     }
 
     async fn reach(&self, progress: &Progress, seq: Seq) {
@@ -155,10 +177,9 @@ impl Coherence for Replicated {
     }
 
     async fn settled(&self, seq: Seq) -> Result<(), NotSettled> {
+        self.history.lock().note_commit(seq, self.durable.reached(), self.now());
         self.durable.advance(seq);
-        let began = Instant::now();
-        self.reach(&self.settled, seq).await;
-        self.metrics.coherence.settled(began.elapsed());
+        self.applied_everywhere(seq).await;
         Ok(())
     }
 
@@ -166,7 +187,11 @@ impl Coherence for Replicated {
         if !self.durable.has_reached(seq) {
             self.make_durable(seq).await?;
         }
-        self.settled(seq).await
+        if self.history.lock().may_lack(seq, self.now()) {
+            return Err(NotSettled(seq));
+        }
+        self.applied_everywhere(seq).await;
+        Ok(())
     }
 
     async fn flushed(&self, seq: Seq) -> Result<(), NotSettled> {

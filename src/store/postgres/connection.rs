@@ -256,6 +256,11 @@ impl Connection {
         Arc::clone(&self.proven.backend)
     }
 
+    /// The timeline of the primary that it was opened to.
+    pub(super) const fn timeline(&self) -> u32 {
+        self.proven.timeline
+    }
+
     /// Whether it can be used again after an error, once no transaction is open on it any more. The server has then merely
     /// refused a statement: opening another connection for each refusal would cost it more than the statement.
     pub(super) fn is_sound(&self) -> bool {

@@ -246,9 +246,10 @@ impl Replicas for Membership {
         sessions::touch(&self.writers, &self.time, &seen).await
     }
 
-    async fn make_durable(&self) -> Result<()> {
+    async fn make_durable(&self) -> Result<u32> {
         // A commit of nothing but a record in the log of PostgreSQL, behind those of all that can be read.
-        self.writers.execute(query("SELECT pg_logical_emit_message(true, 'sessiond', '')")).await.map(drop)
+        let commit = query("SELECT pg_logical_emit_message(true, 'sessiond', '')");
+        self.writers.with(async |connection| connection.execute(commit).await.map(|_| connection.timeline())).await
     }
 
     async fn reap(&self, replica: Replica) -> Result<()> {

@@ -22,10 +22,15 @@ use crate::store::{Replica, Replicas, Result, StoreError};
 pub(super) const ROUND_TRIP: Duration = Duration::from_millis(2);
 
 /// The shared state: rows, a log, and hints.
-#[derive(Default)]
 pub(super) struct Memory {
     state: Mutex<State>,
     pub(super) hint: Notify,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { state: Mutex::new(State { timeline: 1, ..State::default() }), hint: Notify::default() }
+    }
 }
 
 #[derive(Default)]
@@ -189,9 +194,13 @@ impl Replicas for Memory {
         .await
     }
 
-    async fn make_durable(&self) -> Result<()> {
+    async fn make_durable(&self) -> Result<u32> {
         let slow = self.get(|state| state.slow);
-        let answer = self.call(|state| state.made_durable += 1).await;
+        let answer = self.call(|state| {
+            state.made_durable += 1;
+            state.timeline
+        });
+        let answer = answer.await;
         sleep(slow).await;
         if slow >= ms(500) { Err(StoreError::too_slow("late")) } else { answer }
     }

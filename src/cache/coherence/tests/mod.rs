@@ -228,6 +228,7 @@ async fn a_head_that_went_back_empties_the_cache_and_the_numbers_follow() {
     assert!(process.metric("sessiond_cache_clears_total{reason=\"head_went_back\"} 1"));
     process.keep(token(2));
     assert!(process.knows(&token(2)));
+    assert!(!process.coherence.durable.has_reached(Seq(5)), "it is to be assigned again");
     let again = store.revoke(token(2));
     assert_eq!(again, Seq(5));
     process.coherence.settled(again).await.expect("settled");
@@ -258,7 +259,6 @@ async fn numbers_that_another_server_gave_out_twice_are_not_taken_for_those_appl
 async fn the_first_number_after_a_failover_is_the_next_one_and_its_second_is_not() {
     for (skipped, clears) in [(0, 0), (1, 1)] {
         let store = Arc::new(Memory::default());
-        store.set(|state| state.timeline = 1);
         let process = Process::trusted(&store).await;
         store.revoke_times(3, token(1));
         store.set(|state| state.timeline = 2);
@@ -366,6 +366,86 @@ async fn a_number_that_was_only_read_is_not_settled_while_commits_are_not_answer
     process.coherence.settled_as_read(seq).await.expect("so it is durable");
     store.set(|state| state.slow = Duration::ZERO);
     process.coherence.settled_as_read(store.revoke(token(2))).await.expect("settled");
+}
+
+/// A process on the first timeline that knows of a durable number, and one that can only be read there, since its commit waits
+/// for a standby; and what another server has that takes over without it.
+async fn with_one_that_is_not_durable() -> (Arc<Memory>, Process, [Seq; 2], impl Fn()) {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    let durable = store.revoke(token(1));
+    until(async || process.coherence.durable.has_reached(durable)).await;
+    store.set(|state| state.slow = LEASE);
+    let read = store.revoke(token(2));
+    sleep(LEASE).await;
+    process.coherence.settled_as_read(read).await.expect_err("it may be undone");
+    let take_over = {
+        let store = Arc::clone(&store);
+        move || {
+            store.set(|state| {
+                (state.timeline, state.slow) = (2, Duration::ZERO);
+                state.log.retain(|entry| entry.seq <= durable);
+                state.head = Seq(Seq::first_of(2).0 - 1);
+            });
+            store.revoke(token(3));
+        }
+    };
+    (store, process, [durable, read], take_over)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_number_that_was_read_before_a_takeover_is_not_made_durable_by_the_one_that_took_over() {
+    // The process asks the new primary before its next beat, and then after it.
+    let (store, process, [durable, read], take_over) = with_one_that_is_not_durable().await;
+    store.set(|state| state.down = true);
+    sleep(LEASE).await;
+    take_over();
+    store.set(|state| state.down = false);
+    process.coherence.settled_as_read(read).await.expect_err("it may be lacking there");
+    process.coherence.settled_as_read(durable).await.expect("it was durable before");
+    process.until_trusted().await;
+    process.coherence.settled_as_read(read).await.expect_err("it may be lacking there");
+    process.coherence.settled_as_read(Seq::first_of(2)).await.expect("it was assigned there");
+    sleep(LEASE * 4).await;
+    process.coherence.settled_as_read(read).await.expect("a read that begins now finds what the new primary has");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_number_that_was_read_before_a_takeover_is_not_settled_by_what_comes_after_it() {
+    // Its own commit is the first that it knows of the new primary.
+    let (_, process, [_, read], take_over) = with_one_that_is_not_durable().await;
+    take_over();
+    process.coherence.settled(Seq::first_of(2)).await.expect("committed here");
+    process.coherence.settled_as_read(read).await.expect_err("it may be lacking there");
+
+    // It waits behind one that has asked the primary before.
+    let (_, process, [_, read], take_over) = with_one_that_is_not_durable().await;
+    let (before, after) = tokio::join!(process.coherence.settled_as_read(read), async {
+        sleep(LEASE / 2).await;
+        take_over();
+        process.coherence.settled_as_read(read).await
+    });
+    before.expect_err("it may be undone");
+    after.expect_err("it may be lacking there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_beat_that_another_server_answers_makes_nothing_durable_that_was_read_before() {
+    let store = Arc::new(Memory::default());
+    let process = Process::trusted(&store).await;
+    // It is read and applied, but no beat was answered since.
+    let read = store.revoke(token(1));
+    store.hint.notify_waiters();
+    until(async || process.coherence.settled.has_reached(read)).await;
+    assert!(!process.coherence.durable.has_reached(read));
+    store.set(|state| {
+        state.timeline = 2;
+        state.log.clear();
+        state.head = Seq(Seq::first_of(2).0 - 1);
+    });
+    process.until_trusted().await;
+    sleep(LEASE).await;
+    process.coherence.settled_as_read(read).await.expect_err("it may be lacking there");
 }
 
 #[tokio::test(start_paused = true)]
