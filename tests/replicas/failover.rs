@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use sessiond::store::connect::Role;
 use sessiond::telemetry::notices;
 use sessiond_needs::needs;
@@ -18,7 +19,7 @@ use crate::harness::fresh::open;
 use crate::harness::load::Load;
 use crate::harness::names::{ADDRESSES, by_name, open_doors, serve_by_name};
 use crate::harness::process::{Home, Process, login};
-use crate::harness::{ALICE, PASSWORD, post};
+use crate::harness::{ALICE, PASSWORD, delete, post};
 use crate::harness::{Database, StoreKind, seed};
 
 /// A server, and a standby that each of its commits waits for.
@@ -77,6 +78,14 @@ async fn no_answered_end_is_lost_when_a_standby_takes_over() {
     }
 }
 
+/// Ends the wait of a logout for the standby, as an operator would do after its loss.
+async fn give_up_the_wait_of_a_logout(primary: &Postgres) {
+    let waits = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
+                 WHERE wait_event = 'SyncRep' AND query LIKE 'WITH locked%'";
+    let none = [[Some(String::from("0"))]];
+    until("it waits for the standby", async || primary.rows("postgres", waits).await.unwrap() != none).await;
+}
+
 #[needs(initdb)]
 #[tokio::test]
 async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
@@ -90,14 +99,7 @@ async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
         let alice = server.log_in(ALICE).await;
         standby.freeze().unwrap();
         let logout = post("/api/v1/auth/logout").bearer(&alice.token);
-        let cancel = async {
-            // As an operator would do after the loss of the standby.
-            let waits = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
-                         WHERE wait_event = 'SyncRep' AND query LIKE 'WITH locked%'";
-            let none = [[Some(String::from("0"))]];
-            until("it waits for the standby", async || primary.rows("postgres", waits).await.unwrap() != none).await;
-        };
-        let (answer, ()) = tokio::join!(server.send(logout), cancel);
+        let (answer, ()) = tokio::join!(server.send(logout), give_up_the_wait_of_a_logout(&primary));
         assert!((500..600).contains(&answer.status), "{} {}", answer.status, answer.text());
         let tombstones = "SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL";
         assert_ne!(
@@ -119,6 +121,61 @@ async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
         }
     }
     panic!("no warning was logged: {}", server.log());
+}
+
+#[needs(initdb)]
+#[tokio::test]
+async fn an_end_that_the_new_primary_lacks_is_not_told_by_a_check_that_read_it_from_the_old_one() {
+    let (primary, standby) = with_a_standby().await;
+    let home = home_at(&primary.url("postgres"));
+    let both = format!("postgres://sessiond@127.0.0.1:{},127.0.0.1:{}/postgres", primary.port(), standby.port());
+    let mut server = home.server();
+    // Each check asks the database.
+    server.env("SESSIOND_DATABASE_URL", both).env("SESSIOND_CACHE", "off");
+    let server = Process::start(server).await;
+    let alice = server.log_in(ALICE).await;
+    // As many changes as use all connections that there are for them.
+    let others = seed::sessions::<1>(&primary.url("postgres"), 7).await;
+    standby.rows("postgres", "ALTER SYSTEM SET primary_conninfo = ''").await.unwrap();
+    standby.rows("postgres", "SELECT pg_reload_conf()").await.unwrap();
+    until("the standby is cut off", async || {
+        primary.rows("postgres", "SELECT 1 FROM pg_stat_replication").await.unwrap().is_empty()
+    })
+    .await;
+
+    let logout = server.send(post("/api/v1/auth/logout").bearer(&alice.token));
+    let (logout, ()) = tokio::join!(logout, give_up_the_wait_of_a_logout(&primary));
+    assert!((500..600).contains(&logout.status), "{} {}", logout.status, logout.text());
+    let ended = "SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL";
+    let one = [[Some(String::from("1"))]];
+    until("it is committed on the one", async || primary.rows("postgres", ended).await.unwrap() == one).await;
+    standby.promote().await.unwrap();
+    assert_ne!(standby.rows("postgres", ended).await.unwrap(), one, "and not on the other");
+
+    // The check reads the end from the one, has to wait for a connection to make it durable, and gets one to the other.
+    let all = others.iter().flatten().enumerate().map(async |(place, other)| {
+        // The last of them finds the old primary gone.
+        tokio::time::sleep(Duration::from_millis(if place == 6 { 600 } else { 0 })).await;
+        server.send(delete("/api/v1/auth/sessions?scope=all").bearer(&other.token)).await.status
+    });
+    let check = async {
+        tokio::time::sleep(Duration::from_millis(350)).await;
+        server.check(&alice.token).await
+    };
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        primary.stop_immediately().await.unwrap();
+    };
+    let (_, check, ()) = tokio::join!(join_all(all), check, stop);
+    // On a busy machine it may have read from the other one only.
+    assert!([503, 200].contains(&check), "{check} {}", server.log());
+    until("the other one is asked", async || {
+        let check = server.check(&alice.token).await;
+        assert_ne!(check, 401, "{}", server.log());
+        check == 200
+    })
+    .await;
+    log_out(&server, &alice.token).await;
 }
 
 #[needs(initdb)]
