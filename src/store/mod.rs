@@ -43,7 +43,7 @@ mod types;
 
 pub use ahead::{Ahead, Part, PartRead};
 pub use error::{Cause, Result, StoreError};
-pub use replicas::{News, Replica, Replicas};
+pub use replicas::{MadeDurable, News, Replica, Replicas};
 pub use second_factor::{
     Enrolment, Factor, FactorAct, FactorChange, FactorChanged, PendingLogin, Replacement, Replacements, Reseal,
     Resealed, SecretsOf,

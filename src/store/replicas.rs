@@ -38,6 +38,15 @@ pub struct News {
     pub replicas: Vec<Replica>,
 }
 
+/// Where everything that could be read was made durable.
+#[derive(Clone, Copy, Debug)]
+pub struct MadeDurable {
+    /// The timeline of the database.
+    pub timeline: u32,
+    /// Whether the log has an entry of the number that was asked about.
+    pub has_entry: bool,
+}
+
 /// The rows and the log. Each method is one round trip or two, on a connection of its own, within half of a lease; only
 /// [`Self::touch`] and [`Self::make_durable`] are like any other change.
 #[async_trait]
@@ -60,9 +69,8 @@ pub trait Replicas: Send + Sync + 'static {
     async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>>;
 
     /// Returns once everything is durable that could be read when this was called. What can be read may otherwise still
-    /// lack the standby that its commit waited for. Returns the timeline of the primary that this was done on: what was read
-    /// from one before it may be lacking there.
-    async fn make_durable(&self) -> Result<u32>;
+    /// lack the standby that its commit waited for. What was read from a primary before the one that did this may be lacking there.
+    async fn make_durable(&self, seq: Seq) -> Result<MadeDurable>;
 
     /// Deletes a row, unless it has beaten since it was read.
     async fn reap(&self, replica: Replica) -> Result<()>;

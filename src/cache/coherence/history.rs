@@ -14,18 +14,13 @@ const DOUBT: Duration = Duration::from_secs(4 * LEASE.as_secs());
 pub(super) struct History {
     /// Its timeline. It is unknown before the first read.
     timeline: Option<u32>,
-    /// Up to which number what the primaries before it committed is known to have been durable, so that it has that too.
+    /// Up to which number it is known to have what the primaries before it committed: what was durable there, or is in its log.
     inherited: Seq,
     /// Until when there may be requests that have read from them, on the clock of trust.
     doubt: Duration,
 }
 
 impl History {
-    /// Whether the primary is on `timeline`, as far as is known.
-    pub(super) fn is_on(&self, timeline: u32) -> bool {
-        self.timeline.is_none_or(|known| known == timeline)
-    }
-
     /// Notes a timeline that was seen at `now`. Where it is newer than the one known, another primary took over, which has what
     /// was `durable` before.
     pub(super) fn note(&mut self, timeline: u32, durable: Seq, now: Duration) {
@@ -33,6 +28,13 @@ impl History {
             Some(known) if known >= timeline => {}
             Some(_) => *self = Self { timeline: Some(timeline), inherited: durable, doubt: now + DOUBT },
             None => self.timeline = Some(timeline),
+        }
+    }
+
+    /// Notes that the log of the primary on `timeline` has `seq`, and so what was committed before that.
+    pub(super) fn note_entry(&mut self, timeline: u32, seq: Seq) {
+        if self.timeline == Some(timeline) {
+            self.inherited = self.inherited.max(seq);
         }
     }
 
@@ -73,31 +75,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_the_log_of_the_one_that_took_over_is_not_in_doubt() {
+        let mut history = after(&[1, 2], 4);
+        history.note_entry(1, Seq(8));
+        assert!(history.may_lack(Seq(8), NOW), "the log of the one before");
+        history.note_entry(2, Seq(8));
+        history.note_entry(2, Seq(6));
+        assert!(!history.may_lack(Seq(7), NOW) && !history.may_lack(Seq(8), NOW) && history.may_lack(Seq(9), NOW));
+    }
+
+    #[test]
     fn a_commit_tells_of_a_takeover() {
         let mut history = after(&[2], 8);
         let first = Seq::first_of(3);
         for (seq, lacks) in [(Seq(9), false), (Seq(first.0 - 1), false), (first, true)] {
             history.note_commit(seq, Seq(8), NOW);
-            assert_eq!((history.may_lack(Seq(9), NOW), history.is_on(2)), (lacks, !lacks), "{seq:?}");
+            assert_eq!(history.may_lack(Seq(9), NOW), lacks, "{seq:?}");
         }
         let mut unknown = History::default();
-        unknown.note_commit(Seq(9), Seq(8), NOW);
-        assert!(unknown.is_on(1) && unknown.is_on(2), "it may be of a primary long ago");
+        unknown.note_commit(Seq(9), Seq(0), NOW);
+        unknown.note(2, Seq(0), NOW);
+        assert!(!unknown.may_lack(Seq(9), NOW), "the number may be of a primary long ago");
     }
 
     #[test]
     fn without_a_takeover_nothing_is_in_doubt() {
         for timelines in [&[][..], &[1], &[2], &[2, 2], &[2, 1]] {
             assert!(!after(timelines, 0).may_lack(Seq(9), NOW), "{timelines:?}");
-        }
-    }
-
-    #[test]
-    fn it_is_on_the_newest_timeline() {
-        assert!(after(&[], 0).is_on(7));
-        for timelines in [&[2][..], &[1, 2], &[2, 1]] {
-            let history = after(timelines, 0);
-            assert!(history.is_on(2) && !history.is_on(1) && !history.is_on(3), "{timelines:?}");
         }
     }
 }

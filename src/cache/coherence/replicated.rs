@@ -16,7 +16,7 @@ use super::progress::Progress;
 use super::trust::{BootClock, Trust};
 use crate::cache::sessions::Cache;
 use crate::domain::revocation::{Revocation, Seq};
-use crate::store::Replicas;
+use crate::store::{MadeDurable, Replicas};
 use crate::telemetry::Metrics;
 
 /// Coherence of one replica among others.
@@ -127,7 +127,6 @@ impl Replicated {
 
     /// Has the store make durable what could be read up to now. Of many that need it one asks, for all of them.
     async fn make_durable(&self, seq: Seq) -> Result<(), NotSettled> {
-        let history = *self.history.lock();
         self.read.fetch_max(seq.0, Ordering::AcqRel);
         let _turn = timeout(LEASE, self.making_durable.lock()).await.map_err(|_| NotSettled(seq))?;
         if self.durable.has_reached(seq) {
@@ -135,15 +134,25 @@ impl Replicated {
         }
         // Whatever was read by now is covered.
         let read = Seq(self.read.load(Ordering::Acquire));
-        let timeline = self.replicas.make_durable().await.map_err(|_| NotSettled(seq))?;
-        if !history.is_on(timeline) {
-            // Another primary took over, and this may have been read from the one before.
-            self.note_timeline(timeline);
-            return Err(NotSettled(seq));
-        }
+        self.commit(seq).await?;
         // If everything has started over meanwhile, higher numbers are assigned again.
         self.durable.advance(read.min(Seq(self.read.load(Ordering::Acquire))));
         Ok(())
+    }
+
+    /// Has the store make durable what can be read, and notes which primary has done so and whether its log has `seq`.
+    async fn commit(&self, seq: Seq) -> Result<(), NotSettled> {
+        let MadeDurable { timeline, has_entry } = self.replicas.make_durable(seq).await.map_err(|_| NotSettled(seq))?;
+        self.note_timeline(timeline);
+        if has_entry {
+            self.history.lock().note_entry(timeline, seq);
+        }
+        Ok(())
+    }
+
+    /// Whether `seq` may have been read from a primary that was succeeded by one that does not have it.
+    fn may_be_lacking(&self, seq: Seq) -> bool {
+        self.history.lock().may_lack(seq, self.now())
     }
 
     async fn applied_everywhere(&self, seq: Seq) {
@@ -187,8 +196,11 @@ impl Coherence for Replicated {
         if !self.durable.has_reached(seq) {
             self.make_durable(seq).await?;
         }
-        if self.history.lock().may_lack(seq, self.now()) {
-            return Err(NotSettled(seq));
+        if self.may_be_lacking(seq) {
+            self.commit(seq).await?;
+            if self.may_be_lacking(seq) {
+                return Err(NotSettled(seq));
+            }
         }
         self.applied_everywhere(seq).await;
         Ok(())

@@ -11,7 +11,7 @@ use sqlx::query::Query;
 use sqlx::{FromRow, Postgres, query, query_as};
 use tokio::sync::{Mutex, Notify};
 
-use super::super::{News, Replica, Replicas, Result, StoreError};
+use super::super::{MadeDurable, News, Replica, Replicas, Result, StoreError};
 use super::change::{NO_HEAD, Time};
 use super::connection::Connection;
 use super::deadline::with_deadline_of;
@@ -246,10 +246,18 @@ impl Replicas for Membership {
         sessions::touch(&self.writers, &self.time, &seen).await
     }
 
-    async fn make_durable(&self) -> Result<u32> {
+    async fn make_durable(&self, seq: Seq) -> Result<MadeDurable> {
         // A commit of nothing but a record in the log of PostgreSQL, behind those of all that can be read.
-        let commit = query("SELECT pg_logical_emit_message(true, 'sessiond', '')");
-        self.writers.with(async |connection| connection.execute(commit).await.map(|_| connection.timeline())).await
+        let commit = query_as(
+            "SELECT pg_logical_emit_message(true, 'sessiond', '') IS NOT NULL
+                 AND EXISTS (SELECT FROM revocations WHERE seq = $1)",
+        );
+        self.writers
+            .with(async |connection| {
+                let (has_entry,) = connection.one(commit.bind(seq), "a statement returned nothing").await?;
+                Ok(MadeDurable { timeline: connection.timeline(), has_entry })
+            })
+            .await
     }
 
     async fn reap(&self, replica: Replica) -> Result<()> {

@@ -15,7 +15,7 @@ use crate::domain::id::ReplicaId;
 use crate::domain::revocation::{Revocation, Seq};
 use crate::domain::session::Seen;
 use crate::domain::token::TokenHash;
-use crate::store::replicas::News;
+use crate::store::replicas::{MadeDurable, News};
 use crate::store::{Replica, Replicas, Result, StoreError};
 
 /// How long every call takes.
@@ -194,11 +194,12 @@ impl Replicas for Memory {
         .await
     }
 
-    async fn make_durable(&self) -> Result<u32> {
+    async fn make_durable(&self, seq: Seq) -> Result<MadeDurable> {
         let slow = self.get(|state| state.slow);
         let answer = self.call(|state| {
             state.made_durable += 1;
-            state.timeline
+            let has_entry = state.log.iter().any(|entry| entry.seq == seq);
+            MadeDurable { timeline: state.timeline, has_entry }
         });
         let answer = answer.await;
         sleep(slow).await;

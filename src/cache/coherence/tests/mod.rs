@@ -368,15 +368,15 @@ async fn a_number_that_was_only_read_is_not_settled_while_commits_are_not_answer
     process.coherence.settled_as_read(store.revoke(token(2))).await.expect("settled");
 }
 
-/// A process on the first timeline that knows of a durable number, and one that can only be read there, since its commit waits
-/// for a standby; and what another server has that takes over without it.
-async fn with_one_that_is_not_durable() -> (Arc<Memory>, Process, [Seq; 2], impl Fn()) {
+/// A process on the first timeline, and three numbers: one that it knows to be durable, and two that it only reads there, since
+/// commits wait for a standby; and what has another server take over, without the last of them.
+async fn with_one_that_is_not_durable() -> (Arc<Memory>, Process, [Seq; 3], impl Fn()) {
     let store = Arc::new(Memory::default());
     let process = Process::trusted(&store).await;
     let durable = store.revoke(token(1));
     until(async || process.coherence.durable.has_reached(durable)).await;
     store.set(|state| state.slow = LEASE);
-    let read = store.revoke(token(2));
+    let (held, read) = (store.revoke(token(2)), store.revoke(token(2)));
     sleep(LEASE).await;
     process.coherence.settled_as_read(read).await.expect_err("it may be undone");
     let take_over = {
@@ -384,24 +384,27 @@ async fn with_one_that_is_not_durable() -> (Arc<Memory>, Process, [Seq; 2], impl
         move || {
             store.set(|state| {
                 (state.timeline, state.slow) = (2, Duration::ZERO);
-                state.log.retain(|entry| entry.seq <= durable);
+                state.log.retain(|entry| entry.seq <= held);
                 state.head = Seq(Seq::first_of(2).0 - 1);
             });
             store.revoke(token(3));
         }
     };
-    (store, process, [durable, read], take_over)
+    (store, process, [durable, held, read], take_over)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_number_that_was_read_before_a_takeover_is_not_made_durable_by_the_one_that_took_over() {
     // The process asks the new primary before its next beat, and then after it.
-    let (store, process, [durable, read], take_over) = with_one_that_is_not_durable().await;
+    let (store, process, [durable, held, read], take_over) = with_one_that_is_not_durable().await;
     store.set(|state| state.down = true);
     sleep(LEASE).await;
     take_over();
     store.set(|state| state.down = false);
     process.coherence.settled_as_read(read).await.expect_err("it may be lacking there");
+    process.coherence.settled_as_read(held).await.expect("it has this one");
+    process.coherence.settled_as_read(read).await.expect_err("it may be lacking there");
+    store.set(|state| state.log.clear());
     process.coherence.settled_as_read(durable).await.expect("it was durable before");
     process.until_trusted().await;
     process.coherence.settled_as_read(read).await.expect_err("it may be lacking there");
@@ -413,13 +416,14 @@ async fn a_number_that_was_read_before_a_takeover_is_not_made_durable_by_the_one
 #[tokio::test(start_paused = true)]
 async fn a_number_that_was_read_before_a_takeover_is_not_settled_by_what_comes_after_it() {
     // Its own commit is the first that it knows of the new primary.
-    let (_, process, [_, read], take_over) = with_one_that_is_not_durable().await;
+    let (_, process, [_, held, read], take_over) = with_one_that_is_not_durable().await;
     take_over();
     process.coherence.settled(Seq::first_of(2)).await.expect("committed here");
     process.coherence.settled_as_read(read).await.expect_err("it may be lacking there");
+    process.coherence.settled_as_read(held).await.expect("it has this one");
 
     // It waits behind one that has asked the primary before.
-    let (_, process, [_, read], take_over) = with_one_that_is_not_durable().await;
+    let (_, process, [.., read], take_over) = with_one_that_is_not_durable().await;
     let (before, after) = tokio::join!(process.coherence.settled_as_read(read), async {
         sleep(LEASE / 2).await;
         take_over();
