@@ -24,6 +24,7 @@ pub struct Look {
     /// Bytes.
     pub resident: f64,
     pub descriptors: f64,
+    /// Those of clients, and those to PostgreSQL.
     pub connections: f64,
     /// Bytes; of the embedded store.
     pub write_ahead_log: Option<f64>,
@@ -53,13 +54,19 @@ impl Look {
         let metrics = metrics(server.ops).await?;
         let of_process = format!("/proc/{}", server.process.pid().as_raw_nonzero());
         let resident = std::fs::read_to_string(format!("{of_process}/statm"))?;
+        let write_ahead_log = metrics.sum("sessiond_wal_bytes");
+        // A connection to PostgreSQL is opened when it is needed and closed when it is old. A file stays open.
+        let to_the_store = match write_ahead_log {
+            None => metrics.one("sessiond_store_connections")?,
+            Some(_) => 0.0,
+        };
         let pages: f64 = resident.split(' ').nth(1).context("a short line in /proc")?.parse()?;
         Ok(Self {
             at: begun.elapsed(),
             resident: pages * rustix::param::page_size() as f64,
             descriptors: std::fs::read_dir(format!("{of_process}/fd"))?.count() as f64,
-            connections: metrics.one("sessiond_connections")?,
-            write_ahead_log: metrics.sum("sessiond_wal_bytes"),
+            connections: metrics.one("sessiond_connections")? + to_the_store,
+            write_ahead_log,
             cached: metrics.one("sessiond_cached_sessions")?,
         })
     }
