@@ -141,11 +141,7 @@ impl Cluster {
         for _ in 0..3 {
             self.start_node(node);
             let url = self.url(node);
-            let answers = async {
-                while database::rows(&url, "SELECT 1").await.is_err() {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            };
+            let answers = until("it answers", async || database::rows(&url, "SELECT 1").await.is_ok());
             if tokio::time::timeout(Duration::from_secs(30), answers).await.is_ok() {
                 return;
             }

@@ -34,11 +34,23 @@ async fn with_a_standby() -> (Postgres, Postgres) {
     (primary, standby)
 }
 
+/// The URL that names both, and the primary first.
+fn both_of(primary: &Postgres, standby: &Postgres) -> String {
+    format!("postgres://sessiond@127.0.0.1:{},127.0.0.1:{}/postgres", primary.port(), standby.port())
+}
+
+/// Starts a server each of whose checks asks the database.
+async fn serve_without_a_cache(home: &Home, url: &str) -> Process {
+    let mut server = home.server();
+    server.env("SESSIOND_DATABASE_URL", url).env("SESSIOND_CACHE", "off");
+    Process::start(server).await
+}
+
 #[needs(initdb)]
 #[tokio::test]
 async fn no_answered_end_is_lost_when_a_standby_takes_over() {
     let (primary, standby) = with_a_standby().await;
-    let both = format!("postgres://sessiond@127.0.0.1:{},127.0.0.1:{}/postgres", primary.port(), standby.port());
+    let both = both_of(&primary, &standby);
     let home = home_at(&primary.url("postgres"));
     let start = async || serve_through(&home, &both).await;
     let (a, b, c) = (start().await, start().await, start().await);
@@ -128,11 +140,7 @@ async fn a_commit_that_was_not_waited_for_on_the_standby_is_no_success() {
 async fn an_end_that_the_new_primary_lacks_is_not_told_by_a_check_that_read_it_from_the_old_one() {
     let (primary, standby) = with_a_standby().await;
     let home = home_at(&primary.url("postgres"));
-    let both = format!("postgres://sessiond@127.0.0.1:{},127.0.0.1:{}/postgres", primary.port(), standby.port());
-    let mut server = home.server();
-    // Each check asks the database.
-    server.env("SESSIOND_DATABASE_URL", both).env("SESSIOND_CACHE", "off");
-    let server = Process::start(server).await;
+    let server = serve_without_a_cache(&home, &both_of(&primary, &standby)).await;
     let alice = server.log_in(ALICE).await;
     // As many changes as use all connections that there are for them.
     let others = seed::sessions::<1>(&primary.url("postgres"), 7).await;
@@ -183,11 +191,7 @@ async fn an_end_that_the_new_primary_lacks_is_not_told_by_a_check_that_read_it_f
 async fn a_primary_that_was_overtaken_and_goes_on_is_not_asked_any_more() {
     let (primary, standby) = with_a_standby().await;
     let home = home_at(&primary.url("postgres"));
-    let both = format!("postgres://sessiond@127.0.0.1:{},127.0.0.1:{}/postgres", primary.port(), standby.port());
-    let mut server = home.server();
-    // Each check asks the database.
-    server.env("SESSIOND_DATABASE_URL", both).env("SESSIOND_CACHE", "off");
-    let server = Process::start(server).await;
+    let server = serve_without_a_cache(&home, &both_of(&primary, &standby)).await;
     let ended = server.log_in(ALICE).await;
     assert_eq!(server.check(&ended.token).await, 200);
     primary.freeze().unwrap();
