@@ -69,7 +69,8 @@ pub trait Replicas: Send + Sync + 'static {
     async fn touch(&self, seen: Vec<Seen>) -> Result<Vec<(TokenHash, Timestamp)>>;
 
     /// Returns once everything is durable that could be read when this was called. What can be read may otherwise still
-    /// lack the standby that its commit waited for. What was read from a primary before the one that did this may be lacking there.
+    /// lack the standby that its commit waited for. What was read from a primary before the one that did this may be lacking
+    /// there, so it tells which one that was, and whether its log has `seq`.
     async fn make_durable(&self, seq: Seq) -> Result<MadeDurable>;
 
     /// Deletes a row, unless it has beaten since it was read.

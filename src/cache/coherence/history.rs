@@ -47,7 +47,7 @@ impl History {
 
     /// Whether `seq` may have been read from a primary that was succeeded, and be unknown to the one that took over.
     pub(super) fn may_lack(&self, seq: Seq, now: Duration) -> bool {
-        let before = self.timeline.is_some_and(|timeline| seq < Seq::first_of(timeline));
+        let before = self.timeline.is_some_and(|timeline| seq.timeline() < timeline);
         before && seq > self.inherited && now < self.doubt
     }
 }

@@ -109,8 +109,7 @@ impl Replicated {
         why.clone_into(&mut self.untrusted_reason.lock());
     }
 
-    /// Notes the timeline of a primary that the store is on. Where it is a new one, what others than it have committed counts as
-    /// durable only as far as is known.
+    /// Notes the timeline that the store is on. Where another primary took over, it has what was durable until now.
     pub(super) fn note_timeline(&self, timeline: u32) {
         self.history.lock().note(timeline, self.durable.reached(), self.now());
     }
